@@ -1,0 +1,292 @@
+"""Rules that exclude variables: what a person may write, what it matches, how it is saved."""
+
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+
+Variable = Any
+
+
+def path_of(variable: Variable) -> str:
+    """The path of a Keras variable, or the name of a backend's own."""
+    return getattr(variable, "path", None) or variable.name
+
+
+def _last_path_part(variable: Variable) -> str:
+    return path_of(variable).split("/")[-1]
+
+
+def _shape_of(variable: Variable) -> tuple:
+    return tuple(int(size) for size in variable.shape)
+
+
+class Exclusion:
+    """A rule of any kind. `argument` is the constructor's argument that holds it, for errors."""
+
+    def __call__(self, variable: Variable) -> bool:
+        raise NotImplementedError
+
+    def match(self, argument: str, variables: Sequence[Variable]) -> list[bool]:
+        """Whether each variable is excluded."""
+        return [bool(self(variable)) for variable in variables]
+
+    def save(self, argument: str, variables: Sequence[Variable] | None) -> Any:
+        """What a configuration holds; `variables` are the optimizer's, if it is built."""
+        return keras.saving.serialize_keras_object(self)
+
+    def get_config(self) -> dict:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_config(cls, config: dict) -> "Exclusion":
+        return cls(**config)
+
+
+def _saved_as(name: str) -> Callable:
+    return keras.saving.register_keras_serializable(package="keras_lars", name=name)
+
+
+@_saved_as("rank_at_most")
+@dataclasses.dataclass(frozen=True)
+class _RankAtMost(Exclusion):
+    n: int
+
+    def __call__(self, variable: Variable) -> bool:
+        return len(variable.shape) <= self.n
+
+    def __str__(self) -> str:
+        return f"rank_at_most({self.n})"
+
+
+@_saved_as("bias_or_normalization")
+@dataclasses.dataclass(frozen=True)
+class _BiasOrNormalization(Exclusion):
+    def __call__(self, variable: Variable) -> bool:
+        named = _last_path_part(variable) in ("bias", "gamma", "beta", "scale")
+        return named or len(variable.shape) <= 1
+
+    def __str__(self) -> str:
+        return "bias_or_normalization()"
+
+
+@_saved_as("pattern")
+@dataclasses.dataclass(frozen=True)
+class _Pattern(Exclusion):
+    """A regular expression, searched in the path."""
+
+    pattern: str
+    optional: bool = False
+
+    def __call__(self, variable: Variable) -> bool:
+        return re.search(self.pattern, path_of(variable)) is not None
+
+    def match(self, argument: str, variables: Sequence[Variable]) -> list[bool]:
+        matched = super().match(argument, variables)
+        if not self.optional and not any(matched):
+            raise ValueError(
+                f"`{argument}` must match at least one variable path (write "
+                f"`keras_lars.optional({self.pattern!r})` if it may match none). "
+                f"Received: {argument}={self.pattern!r}, and the paths are "
+                f"{[path_of(v) for v in variables]}"
+            )
+        return matched
+
+    def save(self, argument: str, variables: Sequence[Variable] | None) -> Any:
+        return super().save(argument, variables) if self.optional else self.pattern
+
+    def __str__(self) -> str:
+        return f"optional({self.pattern!r})" if self.optional else repr(self.pattern)
+
+
+class _GivenVariable(Exclusion):
+    """A variable. Wrapped, so that Keras does not track it as one of the optimizer's."""
+
+    def __init__(self, variable: Variable):
+        self.variable = variable
+
+    def __call__(self, variable: Variable) -> bool:
+        return variable is self.variable
+
+    def match(self, argument: str, variables: Sequence[Variable]) -> list[bool]:
+        matched = super().match(argument, variables)
+        if not any(matched):
+            raise ValueError(
+                f"`{argument}` must name variables that the optimizer is built with. Received: "
+                f"{argument}={self.variable}, and the paths are {[path_of(v) for v in variables]}"
+            )
+        return matched
+
+    def save(self, argument: str, variables: Sequence[Variable] | None) -> Any:
+        if variables is None:
+            raise ValueError(
+                f"`{argument}` must not hold a variable when the configuration of an optimizer is "
+                "taken that is not built: a variable is saved as its position among the trainable "
+                f"variables. Received: {argument}={self.variable}"
+            )
+        position = self.match(argument, variables).index(True)
+        saved = _SavedVariable(position, _shape_of(self.variable), _last_path_part(self.variable))
+        return saved.save(argument, variables)
+
+    def __str__(self) -> str:
+        return f"variable {path_of(self.variable)}"
+
+
+@_saved_as("variable")
+@dataclasses.dataclass(frozen=True)
+class _SavedVariable(Exclusion):
+    """A variable as it is saved.
+
+    A path would not do: it changes when a Sequential model is loaded again, and two weights of one
+    layer may share it. The position does not change; shape and last path part check it.
+    """
+
+    position: int
+    shape: tuple
+    last_path_part: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(self.shape))  # a list, out of a file
+
+    def match(self, argument: str, variables: Sequence[Variable]) -> list[bool]:
+        there = variables[self.position] if self.position < len(variables) else None
+        expected = (self.shape, self.last_path_part)
+        if there is None or (_shape_of(there), _last_path_part(there)) != expected:
+            raise ValueError(
+                f"`{argument}` must find the variable that it was saved with: "
+                f"`{self.last_path_part}` of shape {self.shape} at position {self.position} of the "
+                f"trainable variables. Received: the paths {[path_of(v) for v in variables]}"
+            )
+        return [position == self.position for position in range(len(variables))]
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "shape": list(self.shape)}
+
+    def __str__(self) -> str:
+        return f"variable {self.position}"
+
+
+class _GivenCallable(Exclusion):
+    """A function of the variable, or an object that is called with it."""
+
+    def __init__(self, function: Callable[[Variable], bool]):
+        self.function = function
+
+    def __call__(self, variable: Variable) -> bool:
+        return self.function(variable)
+
+    def save(self, argument: str, variables: Sequence[Variable] | None) -> Any:
+        kind = self.function if hasattr(self.function, "__name__") else type(self.function)
+        name = keras.saving.get_registered_name(kind)
+        if keras.saving.get_registered_object(name) is not kind:
+            raise ValueError(
+                f"`{argument}` must hold callables that Keras can save: decorate this one with "
+                "`@keras.saving.register_keras_serializable()`. "
+                f"Received: {argument}={self}"
+            )
+        return keras.saving.serialize_keras_object(self.function)
+
+    def __str__(self) -> str:
+        return getattr(self.function, "__qualname__", None) or str(self.function)
+
+
+def rank_at_most(n: int) -> Exclusion:
+    """The rule that excludes variables of at most `n` dimensions.
+
+    Use `rank_at_most(1)` to keep biases and normalization at the plain learning rate, as MLPerf,
+    SimCLR, BYOL and others do in networks with batch normalization.
+
+    Args:
+        n: Integer, 0 or more. A bias has rank 1, the kernel of a dense layer 2.
+
+    Raises:
+        ValueError: If `n` is not an integer, or negative.
+
+    Example:
+
+    >>> rule = keras_lars.rank_at_most(1)
+    >>> [rule(keras.Variable(keras.ops.ones(shape))) for shape in [(3,), (2, 3)]]
+    [True, False]
+    """
+    if not isinstance(n, int) or isinstance(n, bool) or n < 0:
+        raise ValueError(f"`n` must be an integer >= 0, a number of dimensions. Received: n={n!r}")
+    return _RankAtMost(n)
+
+
+def bias_or_normalization() -> Exclusion:
+    """The rule that excludes biases and the parameters of normalization layers.
+
+    The default of `exclude_from_weight_decay`. A variable is excluded if its rank is at most 1, or
+    if the last part of its path is `bias`, `gamma`, `beta` or `scale`: the biases of attention and
+    of GRU layers have rank 2.
+
+    Example:
+
+    >>> rule = keras_lars.bias_or_normalization()
+    >>> bias = keras.Variable(keras.ops.ones((4, 8)), name="bias")
+    >>> kernel = keras.Variable(keras.ops.ones((4, 8)), name="kernel")
+    >>> rule(bias), rule(kernel)
+    (True, False)
+    """
+    return _BiasOrNormalization()
+
+
+def optional(pattern: str) -> Exclusion:
+    """A regular expression that may match nothing.
+
+    A plain string that matches no path raises when the optimizer is built, since it is nearly
+    always a slip. Use `optional` where one setting serves several models.
+
+    Args:
+        pattern: String. A regular expression, searched in `variable.path`.
+
+    Raises:
+        ValueError: If `pattern` is not a string, or not a regular expression.
+
+    Example:
+
+    >>> optimizer = keras_lars.LARS(exclude_from_weight_decay=keras_lars.optional("embedding"))
+    >>> optimizer.build([keras.Variable([1.0, 2.0], name="kernel")])
+    >>> optimizer.variable_table()[0].decayed
+    True
+    """
+    return _pattern("pattern", pattern, optional=True)
+
+
+def _pattern(argument: str, pattern: Any, optional: bool) -> Exclusion:
+    try:
+        re.compile(pattern)
+    except (re.error, TypeError) as error:
+        raise ValueError(
+            f"`{argument}` must be a regular expression: {error}. Received: {argument}={pattern!r}"
+        ) from error
+    return _Pattern(pattern, optional)
+
+
+def parse(argument: str, exclusions: Any) -> tuple[Exclusion, ...]:
+    """Rules from what a person would write: one rule, or a list of them."""
+    if not isinstance(exclusions, (list, tuple)):
+        exclusions = [exclusions]
+    return tuple(_parse_one(argument, rule) for rule in exclusions)
+
+
+def _parse_one(argument: str, rule: Any) -> Exclusion:
+    if isinstance(rule, dict):  # out of a configuration
+        rule = keras.saving.deserialize_keras_object(rule)
+    if isinstance(rule, Exclusion):
+        return rule
+    if isinstance(rule, str):
+        return _pattern(argument, rule, optional=False)
+    # Keras's variables, and those of a backend.
+    if hasattr(rule, "shape") and hasattr(rule, "dtype"):
+        return _GivenVariable(rule)
+    if callable(rule):
+        return _GivenCallable(rule)
+    raise ValueError(
+        f"`{argument}` must be a rule or a list of rules: a regular expression on `variable.path`, "
+        "a variable, a callable that takes a variable, `keras_lars.rank_at_most(n)`, "
+        "`keras_lars.bias_or_normalization()` or `keras_lars.optional(pattern)`. "
+        f"Received: {argument}={rule!r}"
+    )

@@ -1,0 +1,69 @@
+"""Which variables are adapted layer by layer, and which are decayed: decided once, in `build`."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from keras_lars._exclusions import Exclusion, Variable, path_of
+
+
+class VariableRow(NamedTuple):
+    """How one variable is treated. The rules are those that exclude it, empty where none does."""
+
+    position: int
+    path: str
+    shape: tuple
+    adapted: bool
+    adaptation_rule: str
+    decayed: bool
+    decay_rule: str
+
+
+class VariableTable(tuple):
+    """Rows of `VariableRow`, one for each trainable variable; `print` shows them as a table."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        lines = [("", "path", "shape", "adapted", "decayed")]
+        for row in self:
+            adapted = "yes" if row.adapted else f"no: {row.adaptation_rule}"
+            decayed = "yes" if row.decayed else f"no: {row.decay_rule or 'weight_decay is 0'}"
+            lines.append((str(row.position), row.path, str(row.shape), adapted, decayed))
+        widths = [max(map(len, column)) for column in zip(*lines)]
+        padded = ("  ".join(map(str.ljust, line, widths)) for line in lines)
+        return "\n".join(line.rstrip() for line in padded)
+
+
+def variable_table(
+    variables: Sequence[Variable],
+    adaptation_rules: Sequence[Exclusion],
+    decay_rules: Sequence[Exclusion],
+    weight_decay: float,
+) -> VariableTable:
+    """All decisions. Raises ValueError where a rule names something that is not there."""
+    adaptation = _excluded_by("exclude_from_layer_adaptation", adaptation_rules, variables)
+    decay = _excluded_by("exclude_from_weight_decay", decay_rules, variables)
+    return VariableTable(
+        VariableRow(
+            position=i,
+            path=path_of(variable),
+            shape=tuple(int(size) for size in variable.shape),
+            adapted=not adaptation[i],
+            adaptation_rule=adaptation[i],
+            decayed=weight_decay > 0 and not decay[i],
+            decay_rule=decay[i],
+        )
+        for i, variable in enumerate(variables)
+    )
+
+
+def _excluded_by(
+    argument: str, rules: Sequence[Exclusion], variables: Sequence[Variable]
+) -> list[str]:
+    """For each variable the first rule that excludes it, in words, or an empty string."""
+    names = [""] * len(variables)
+    for rule in rules:
+        for i, matched in enumerate(rule.match(argument, variables)):
+            if matched and not names[i]:
+                names[i] = str(rule)
+    return names

@@ -1,0 +1,100 @@
+"""Saved state: named, marked as ours, and kept until there are variables to put it into."""
+
+import json
+import warnings
+from typing import Any
+
+import numpy as np
+
+_VERSION = 1
+_MARKER = "marker"
+_CHECKPOINT_PREFIX = "keras_lars"
+
+
+def _marker(optimizer: Any) -> dict:
+    return {**optimizer.state_marker(), "state_version": _VERSION}
+
+
+def checkpoint_name(optimizer: Any) -> str:
+    """The marker as a name in a `tf.train.Checkpoint`."""
+    return ".".join([_CHECKPOINT_PREFIX, *(str(value) for value in _marker(optimizer).values())])
+
+
+def is_checkpoint_name(name: str) -> bool:
+    return name.startswith(_CHECKPOINT_PREFIX + ".")
+
+
+def warn_foreign(optimizer: Any, what: str) -> None:
+    warnings.warn(
+        f"The state of optimizer '{optimizer.name}' was not loaded: {what} is not state of "
+        f"{_marker(optimizer)}. It starts from zero momentum and iteration 0.",
+        stacklevel=2,
+    )
+
+
+def save(optimizer: Any, store: Any) -> None:
+    """Write the state into a mapping of names to arrays."""
+    marker = json.dumps(_marker(optimizer)).encode()
+    store[_MARKER] = np.frombuffer(marker, dtype=np.uint8)
+    waiting = optimizer.waiting_state
+    if waiting is not None:
+        for name, value in waiting.items():
+            store[name] = value
+    else:
+        for name, variable in optimizer.named_variables().items():
+            store[name] = variable.numpy()
+
+
+def load(optimizer: Any, store: Any) -> None:
+    """Read the state from such a mapping, now or as soon as the optimizer is built."""
+    names = set(store.keys())
+    if _MARKER not in names:
+        warn_foreign(optimizer, f"what was saved ({len(names)} values without a marker)")
+        return
+    marker = json.loads(np.asarray(store[_MARKER]).tobytes().decode())
+    if marker != _marker(optimizer):
+        warn_foreign(optimizer, f"what was saved ({marker})")
+        return
+    state = {name: np.array(store[name]) for name in names - {_MARKER}}
+    if optimizer.built:
+        _assign(optimizer, state)
+    else:
+        optimizer.keep_waiting(state)
+
+
+def restore_waiting(optimizer: Any) -> None:
+    """Put the state that came before the variables into them."""
+    state = optimizer.waiting_state
+    optimizer.keep_waiting(None)
+    if state is not None:
+        _assign(optimizer, state)
+
+
+def _assign(optimizer: Any, state: dict) -> None:
+    variables = optimizer.named_variables()
+    # A learning rate set since, or a schedule in its place, is the user's choice.
+    missing = set(variables) - set(state) - {"learning_rate"}
+    unexpected = set(state) - set(variables) - {"learning_rate"}
+    if missing or unexpected:
+        warn_foreign(
+            optimizer,
+            f"what was saved, which lacks {sorted(missing)} and has {sorted(unexpected)} besides,",
+        )
+        return
+    for name, variable in variables.items():
+        if name in state and tuple(variable.shape) != state[name].shape:
+            warn_foreign(
+                optimizer,
+                f"what was saved, with `{name}` of shape {state[name].shape} and not "
+                f"{tuple(variable.shape)},",
+            )
+            return
+    for name, value in state.items():
+        if name in variables:
+            variables[name].assign(value)
+
+
+def forget_waiting(optimizer: Any, name: str) -> None:
+    """Drop one value that waits: something newer has taken its place."""
+    if optimizer.waiting_state is not None:
+        optimizer.waiting_state.pop(name, None)

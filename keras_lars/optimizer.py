@@ -1,0 +1,390 @@
+"""`LARS`, the optimizer: arguments, selection and state. The maths is in `_update_rule`."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import keras
+
+from keras_lars import _arguments, _exclusions, _selection, _state
+from keras_lars._bookkeeping import NEVER_UPDATED
+from keras_lars._keras import KerasOptimizer
+from keras_lars._update_rule import MOMENTUM_FORMS, Rule, Treatment
+
+# Everything that is fixed once the optimizer is built, and how it is checked whenever it is set.
+_CHECKS = {
+    "momentum": _arguments.number(below=1),
+    "weight_decay": _arguments.number(),
+    "trust_coefficient": _arguments.number(positive=True),
+    "nesterov": _arguments.one_of(False, True),
+    "momentum_form": _arguments.one_of(*MOMENTUM_FORMS),
+    "decay_in_norm": _arguments.one_of(False, True),
+    "epsilon": _arguments.number(),
+    "trust_clip": _arguments.one_of(False, True),
+    "zero_weight_ratio": _arguments.number(none=True),
+    "zero_gradient_ratio": _arguments.number(none=True),
+    "unadapted_learning_rate_multiplier": _arguments.number(),
+    "record_trust_ratios": _arguments.one_of(False, True),
+    "jit_compile": _arguments.one_of("auto", True, False),
+    "clipnorm": _arguments.number(positive=True, none=True),
+    "clipvalue": _arguments.number(positive=True, none=True),
+    "global_clipnorm": _arguments.number(positive=True, none=True),
+    "use_ema": _arguments.one_of(False, True),
+    "ema_momentum": _arguments.number(at_most=1),
+    "ema_overwrite_frequency": _arguments.integer(minimum=1),
+    "loss_scale_factor": _arguments.number(positive=True, none=True),
+    "gradient_accumulation_steps": _arguments.integer(minimum=2),
+}
+_OWN_ARGUMENTS = list(_CHECKS)[: list(_CHECKS).index("clipnorm")]
+
+
+class TrustRatio(NamedTuple):
+    """One variable at its last update: |w|, the gradient norm of the formula, and their ratio."""
+
+    weight_norm: float
+    gradient_norm: float
+    trust_ratio: float
+
+
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+    """What was decided in `build`. A dataclass, since Keras tracks what a tuple or list holds."""
+
+    rule: Rule
+    treatments: list[Treatment]
+    table: _selection.VariableTable
+    record: keras.Variable | None
+    compiled: bool
+
+
+@keras.saving.register_keras_serializable(package="keras_lars")
+class LARS(KerasOptimizer):
+    """Layer-wise adaptive rate scaling: momentum SGD with a local learning rate for each variable.
+
+    Use it to train with large batches: the size of a step is tied to the size of the weight that
+    it moves, so one setting survives a wide range of batch sizes and no layer is blown up while
+    the learning rate is large. Give it a learning rate of 1 to 40, warmed up
+    (`keras_lars.schedules.WarmUp`). At a small batch, or if you tune the learning rate, momentum
+    and warm-up of Nesterov momentum for your one batch size, plain momentum does as well.
+
+    The update of a variable `w` with gradient `g`, as in the paper:
+
+    ```python
+    trust_ratio = trust_coefficient * norm(w) / (norm(g) + weight_decay * norm(w) + epsilon)
+    v = momentum * v + learning_rate * trust_ratio * (g + weight_decay * w)
+    w = w - v
+    ```
+
+    `g` is summed over replicas, averaged over accumulated micro-batches, unscaled, and then
+    clipped. `weight_decay` counts as 0 for a variable that is excluded from it. Norms are float32
+    (float64 for float64 variables) whatever the dtype of the variable. A gradient that is not
+    finite makes its variable and velocity NaN, so that `keras.callbacks.TerminateOnNaN` sees it.
+
+    Args:
+        learning_rate: Number, `LearningRateSchedule`, or callable without arguments. The global
+            learning rate; schedules are given the number of updates. Defaults to `1.0`.
+        momentum: Number in [0, 1). With 0 no velocity is kept. Defaults to `0.9`.
+        weight_decay: Number >= 0, the L2 penalty's factor, inside the ratio. Defaults to `5e-4`.
+        trust_coefficient: Number > 0, the step of a variable relative to its norm at a
+            learning rate of 1. Defaults to `1e-3`.
+        nesterov: Boolean. Step by `momentum * v + ...` with the new `v` in place of `v`.
+            Defaults to `False`.
+        momentum_form: Where the rates stand. They agree only while both rates are constant.
+
+            - `"classic"`: as above; the paper, `keras.optimizers.SGD`, optax, MLPerf.
+            - `"learning_rate_outside"`: `v = momentum * v + trust_ratio * (g + weight_decay * w)`
+              and `w = w - learning_rate * v`; PyTorch's implementations.
+            - `"ratio_outside"`: `v = momentum * v + g + weight_decay * w` and
+              `w = w - learning_rate * trust_ratio * v`; the old `tf.contrib`.
+        decay_in_norm: Boolean. With `True` the denominator is
+            `norm(g + weight_decay * w) + epsilon`, as in optax and SimCLR. Defaults to `False`.
+        epsilon: Number >= 0, added to the denominator. Defaults to `0.0`.
+        trust_clip: Boolean. With `True` the ratio is `min(trust_ratio / learning_rate, 1)`, which
+            is LARC, and 1 at a learning rate of 0. Defaults to `False`.
+        zero_weight_ratio: Number >= 0, the ratio where `norm(w)` is 0, or `None` for what the
+            formula gives (1 where its denominator is 0). Defaults to `1.0`.
+        zero_gradient_ratio: The same where `norm(w)` is not 0 and the gradient norm in the
+            denominator is. Defaults to `1.0`.
+        exclude_from_layer_adaptation: A rule or a list of rules for variables that keep the plain
+            learning rate: a regular expression that is searched in `variable.path`, a variable, a
+            callable of the variable, `keras_lars.rank_at_most(n)`,
+            `keras_lars.bias_or_normalization()` or `keras_lars.optional(pattern)`. Defaults to
+            none, as in the paper: without batch normalization, biases at the plain rate blow up.
+        exclude_from_weight_decay: The same for weight decay. `None` means
+            `keras_lars.bias_or_normalization()`; an empty list excludes nothing.
+        unadapted_learning_rate_multiplier: Number >= 0, stands in the place of the ratio, never
+            clipped, for variables that are excluded from layer adaptation. Defaults to `1.0`.
+        record_trust_ratios: Boolean. Keep norms and ratio of the last update for `trust_ratios`.
+            Defaults to `False`.
+        jit_compile: `"auto"`, `True` or `False`, for TensorFlow: compile each variable's update
+            with XLA, also where Keras does not compile the step. `"auto"` does where XLA runs,
+            `True` raises where it does not. JAX compiles the whole step in any case. With `False`
+            inside a step that Keras compiles, norms are as accurate as XLA's float32 sum.
+        name: String, the name of the optimizer. Defaults to `"lars"`.
+        **kwargs: The other arguments of `keras.optimizers.Optimizer`: `clipnorm`, `clipvalue`,
+            `global_clipnorm`, `use_ema`, `ema_momentum`, `ema_overwrite_frequency`,
+            `loss_scale_factor` and `gradient_accumulation_steps`. Under accumulation all of them
+            count updates, so that k micro-batches equal one batch k times as large.
+
+    Raises:
+        ValueError: If an argument is not what is said above; in `build` if a rule names something
+            that is not there, or if `jit_compile=True` and XLA cannot compile; if anything but
+            `learning_rate` is assigned after `build`.
+
+    Example:
+
+    >>> optimizer = keras_lars.LARS(learning_rate=10, momentum=0, weight_decay=0)
+    >>> w = keras.Variable([3.0, 4.0])
+    >>> optimizer.apply([keras.ops.array([0.0, 0.5])], [w])
+    >>> [round(float(x), 4) for x in w]  # moved by 10 * 1e-3 * 5 along the gradient
+    [3.0, 3.95]
+
+    Reference:
+        - [You, Gitman and Ginsburg, 2017](https://arxiv.org/abs/1708.03888), equation 6 and
+          Algorithm 1, whose printed version lacks the trust coefficient.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 1.0,
+        momentum: float = 0.9,
+        weight_decay: float = 5e-4,
+        trust_coefficient: float = 1e-3,
+        *,
+        nesterov: bool = False,
+        momentum_form: str = "classic",
+        decay_in_norm: bool = False,
+        epsilon: float = 0.0,
+        trust_clip: bool = False,
+        zero_weight_ratio: float | None = 1.0,
+        zero_gradient_ratio: float | None = 1.0,
+        exclude_from_layer_adaptation: Any = None,
+        exclude_from_weight_decay: Any = None,
+        unadapted_learning_rate_multiplier: float = 1.0,
+        record_trust_ratios: bool = False,
+        jit_compile: bool | str = "auto",
+        name: str = "lars",
+        **kwargs: Any,
+    ):
+        given = dict(locals())
+        if "decay" in kwargs:  # Keras would drop it with a warning
+            raise ValueError(
+                "`decay` must not be given; use a schedule as `learning_rate`. "
+                f"Received: decay={kwargs['decay']}"
+            )
+        for argument in kwargs:
+            if argument in _CHECKS:
+                kwargs[argument] = _CHECKS[argument](argument, kwargs[argument])
+        weight_decay = _CHECKS["weight_decay"]("weight_decay", weight_decay)
+        learning_rate = _arguments.learning_rate("learning_rate", learning_rate)
+        super().__init__(learning_rate, weight_decay, name=name, **kwargs)
+        for argument in _OWN_ARGUMENTS:
+            setattr(self, argument, given[argument])
+        self._adaptation_rules = _exclusions.parse(
+            "exclude_from_layer_adaptation",
+            [] if exclude_from_layer_adaptation is None else exclude_from_layer_adaptation,
+        )
+        self._decay_rules = _exclusions.parse(
+            "exclude_from_weight_decay",
+            _exclusions.bias_or_normalization()
+            if exclude_from_weight_decay is None
+            else exclude_from_weight_decay,
+        )
+        self.momentums = []
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _CHECKS:
+            value = _CHECKS[name](name, value)
+            # A traced function would go on with the old value.
+            if getattr(self, "built", False) and value != getattr(self, name):
+                raise ValueError(
+                    f"`{name}` must not be assigned once the optimizer is built; only "
+                    f"`learning_rate` may. Received: {name}={value!r}, and it is "
+                    f"{getattr(self, name)!r}"
+                )
+        super().__setattr__(name, value)
+
+    @property
+    def learning_rate(self) -> Any:
+        """The learning rate at the current update."""
+        return super().learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        value = _arguments.learning_rate("learning_rate", value)
+        KerasOptimizer.learning_rate.fset(self, value)
+        _state.forget_waiting(self, "learning_rate")
+
+    def exclude_from_weight_decay(
+        self, var_list: Sequence | None = None, var_names: Sequence[str] | None = None
+    ) -> None:
+        """Exclude more variables from weight decay, before the optimizer is built.
+
+        Use the constructor's argument where you can. This method of Keras adds to it.
+
+        Args:
+            var_list: List of variables.
+            var_names: List of regular expressions, searched in `variable.path`.
+
+        Raises:
+            ValueError: If the optimizer is built already.
+        """
+        self._decay_rules += self._more_rules("exclude_from_weight_decay", var_list, var_names)
+
+    def exclude_from_layer_adaptation(
+        self, var_list: Sequence | None = None, var_names: Sequence[str] | None = None
+    ) -> None:
+        """Exclude more variables from layer adaptation; as `exclude_from_weight_decay`."""
+        self._adaptation_rules += self._more_rules(
+            "exclude_from_layer_adaptation", var_list, var_names
+        )
+
+    def _more_rules(self, argument: str, variables: Any, patterns: Any) -> tuple:
+        if self.built:
+            raise ValueError(
+                f"`{argument}` must be called before the optimizer is built. "
+                f"Received: var_list={variables}, var_names={patterns}"
+            )
+        if isinstance(patterns, str):
+            patterns = [patterns]
+        return _exclusions.parse(argument, [*(variables or ()), *(patterns or ())])
+
+    def build(self, variables: Sequence) -> None:
+        """Decide how each variable is treated, and make its slot."""
+        if self.built:
+            return
+        variables = list(variables)
+        table = _selection.variable_table(
+            variables, self._adaptation_rules, self._decay_rules, self.weight_decay
+        )
+        compiled = self._compiles(variables)
+        super().build(variables)
+        if self.momentum:
+            self.momentums = [
+                None
+                if getattr(variable, "overwrite_with_gradient", False)
+                else self.add_variable_from_reference(variable, "momentum")
+                for variable in variables
+            ]
+        self.plan = _Plan(
+            rule=Rule(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Rule)}),
+            treatments=[
+                Treatment(row.adapted, self.weight_decay if row.decayed else 0.0) for row in table
+            ],
+            table=table,
+            record=self._add_record(variables) if self.record_trust_ratios else None,
+            compiled=compiled,
+        )
+        _state.restore_waiting(self)
+
+    def _add_record(self, variables: list) -> keras.Variable:
+        dtypes = {keras.backend.standardize_dtype(v.dtype) for v in variables}
+        return self.add_unsaved_variable(
+            shape=(len(variables), 3),
+            value=NEVER_UPDATED,
+            dtype="float64" if "float64" in dtypes else "float32",
+            name="trust_ratios",
+        )
+
+    def _compiles(self, variables: list) -> bool:
+        if self.jit_compile is False or not variables:
+            return False
+        error = self.xla_error(variables)
+        if error is not None and self.jit_compile is True:
+            raise ValueError(
+                f"`jit_compile` must not be True where XLA cannot compile: {error}. "
+                "Received: jit_compile=True"
+            )
+        return error is None
+
+    def variable_table(self) -> _selection.VariableTable:
+        """How each variable is treated, and by which rule; `print` it.
+
+        Returns:
+            A tuple of rows with the fields `position`, `path`, `shape`, `adapted`,
+            `adaptation_rule`, `decayed` and `decay_rule`. A rule is the one that excludes the
+            variable, or empty.
+
+        Raises:
+            ValueError: If the optimizer is not built.
+
+        Example:
+
+        >>> optimizer = keras_lars.LARS(exclude_from_layer_adaptation=keras_lars.rank_at_most(1))
+        >>> kernel = keras.Variable([[1.0]], name="kernel")
+        >>> bias = keras.Variable([0.0], name="bias")
+        >>> optimizer.build([kernel, bias])
+        >>> print(optimizer.variable_table())
+           path    shape   adapted              decayed
+        0  kernel  (1, 1)  yes                  yes
+        1  bias    (1,)    no: rank_at_most(1)  no: bias_or_normalization()
+        """
+        self._require_built("variable_table")
+        return self.plan.table
+
+    @property
+    def trust_ratios(self) -> dict:
+        """Norms and ratio of each variable at its last update, by path.
+
+        Needs `record_trust_ratios=True`. Where variables share a path, the key is their position.
+        A variable that was never updated is left out.
+
+        Raises:
+            ValueError: If nothing is recorded, or nothing was updated yet.
+
+        Example:
+
+        >>> optimizer = keras_lars.LARS(record_trust_ratios=True, weight_decay=0)
+        >>> w = keras.Variable([3.0, 4.0], name="w")
+        >>> optimizer.apply([keras.ops.array([0.0, 0.5])], [w])
+        >>> ratio = optimizer.trust_ratios["w"]
+        >>> ratio.weight_norm, ratio.gradient_norm, round(ratio.trust_ratio, 4)
+        (5.0, 0.5, 0.01)
+        """
+        if not self.record_trust_ratios:
+            raise ValueError(
+                "`trust_ratios` needs `record_trust_ratios=True` in the constructor. "
+                "Received: record_trust_ratios=False"
+            )
+        self._require_built("trust_ratios")
+        rows = keras.ops.convert_to_numpy(self.plan.record)
+        paths = [row.path for row in self.plan.table]
+        ratios = {
+            path if paths.count(path) == 1 else position: TrustRatio(*(float(x) for x in row))
+            for position, (path, row) in enumerate(zip(paths, rows))
+            if row[0] != NEVER_UPDATED
+        }
+        if not ratios:
+            raise ValueError("`trust_ratios` needs an update first. Received: no update yet")
+        return ratios
+
+    def _require_built(self, what: str) -> None:
+        if not self.built:
+            raise ValueError(
+                f"`{what}` needs a built optimizer: call `build(variables)`, or train a step. "
+                "Received: an optimizer that is not built"
+            )
+
+    def state_marker(self) -> dict:
+        """What tells this state from that of other optimizers, and of other momentum forms."""
+        return {"class": "LARS", "momentum_form": self.momentum_form}
+
+    def get_config(self) -> dict:
+        """The configuration, from which `from_config` makes the same optimizer.
+
+        Raises:
+            ValueError: If a rule is a callable that is not registered with Keras, or a variable
+                while the optimizer is not built.
+        """
+        variables = self.slots.variables if self.built else None
+        return {
+            **super().get_config(),
+            **{argument: getattr(self, argument) for argument in _OWN_ARGUMENTS},
+            "exclude_from_layer_adaptation": [
+                rule.save("exclude_from_layer_adaptation", variables)
+                for rule in self._adaptation_rules
+            ],
+            "exclude_from_weight_decay": [
+                rule.save("exclude_from_weight_decay", variables) for rule in self._decay_rules
+            ],
+        }

@@ -1,0 +1,242 @@
+"""A warm-up for any learning-rate schedule, and the rate that goes with a batch size.
+
+The decays are Keras's own: `keras.optimizers.schedules.PolynomialDecay(..., power=2)` is the
+paper's, `CosineDecay` the usual other one.
+"""
+
+import math
+import numbers
+from typing import Any
+
+import keras
+from keras import ops
+from keras.optimizers.schedules import CosineDecay, LearningRateSchedule, PolynomialDecay
+
+from keras_lars import _arguments
+
+
+@keras.saving.register_keras_serializable(package="keras_lars")
+class WarmUp(LearningRateSchedule):
+    """A ramp from a small learning rate to the start of another schedule, and then that schedule.
+
+    Use it where the global batch is large: early in training a large batch's full learning rate
+    makes the loss diverge, with LARS less often than without, but still. Five epochs are usual.
+
+    With `peak = schedule(0)`, the learning rate at `step` is
+
+        if step < warmup_steps:
+            start_learning_rate
+                + (peak - start_learning_rate) * (step / warmup_steps) ** power
+        elif shift_decay:
+            schedule(step - warmup_steps)
+        else:
+            schedule(step)
+
+    - `shift_decay=True`, as in MLPerf: the decay starts when the warm-up ends, at the peak. Give
+      the decay the updates that are left, `total_steps - warmup_steps`.
+    - `shift_decay=False`, as in the code of the paper's authors: the decay counts from step 0, so
+      that the rate drops when the warm-up ends (by a tenth where the warm-up is the first
+      twentieth of a quadratic decay). Give the decay all updates, `total_steps`.
+
+    Args:
+        schedule: Float, or a `keras.optimizers.schedules.LearningRateSchedule`, another `WarmUp`
+            included. A float stays what it is after the warm-up.
+        warmup_steps: Integer, 0 or more: how many updates the ramp lasts. 0 is no warm-up.
+        start_learning_rate: Float, 0 or more: the learning rate at step 0. Defaults to 0, where
+            the first update moves nothing.
+        power: Float, more than 0. 1 (the default) is a linear ramp, 2 a quadratic one.
+        shift_decay: Boolean. Whether `schedule` counts from the end of the warm-up. Defaults to
+            `True`.
+
+    Raises:
+        ValueError: If an argument breaks its rule, or if `shift_decay=False` and the decay is over
+            before the warm-up is: a warm-up longer than training.
+
+    Calling it with a step, an integer or a float scalar, gives a scalar: float32, or float64 where
+    that is `keras.config.floatx()`. Integer steps are compared and subtracted as integers, so that
+    it counts right beyond 2**24 updates, where float32 does not.
+
+    Example:
+
+    >>> decay = keras.optimizers.schedules.PolynomialDecay(8.0, 4, end_learning_rate=0.0, power=2)
+    >>> warm_up = WarmUp(decay, warmup_steps=2)
+    >>> [float(warm_up(step)) for step in range(7)]
+    [0.0, 4.0, 8.0, 4.5, 2.0, 0.5, 0.0]
+    >>> paper = WarmUp(decay, warmup_steps=2, start_learning_rate=1.0, shift_decay=False)
+    >>> [float(paper(step)) for step in range(5)]
+    [1.0, 4.5, 2.0, 0.5, 0.0]
+
+    References:
+        [Goyal et al., 2017](https://arxiv.org/abs/1706.02677), section 2.2, for the warm-up;
+        [You et al., 2017](https://arxiv.org/abs/1708.03888), for a warm-up before a quadratic
+        decay with LARS.
+    """
+
+    def __init__(
+        self,
+        schedule: float | LearningRateSchedule,
+        warmup_steps: int,
+        start_learning_rate: float = 0.0,
+        power: float = 1.0,
+        shift_decay: bool = True,
+    ):
+        super().__init__()
+        self.schedule = _schedule(schedule)
+        self.warmup_steps = _count("warmup_steps", warmup_steps, minimum=0)
+        self.start_learning_rate = _arguments.number()("start_learning_rate", start_learning_rate)
+        self.power = _arguments.number(positive=True)("power", power)
+        self.shift_decay = _arguments.one_of(True, False)("shift_decay", shift_decay)
+
+        end = None if shift_decay else _end_of(schedule)
+        if end is not None and self.warmup_steps >= end:
+            raise ValueError(
+                "`warmup_steps` must be less than the updates that `schedule` lasts where "
+                "`shift_decay=False`: the decay would be over before the warm-up is. "
+                f"Received: warmup_steps={warmup_steps}, and a schedule of {end} updates"
+            )
+
+    def __call__(self, step: Any) -> Any:
+        step = ops.convert_to_tensor(step)
+        if self.warmup_steps == 0:
+            return self._value(step)
+        # In the step's own dtype: float32 holds no odd numbers beyond 2**24.
+        warmup_steps = ops.cast(self.warmup_steps, step.dtype)
+        # No negative step for a schedule that takes, say, its root.
+        shifted = ops.maximum(step, warmup_steps) - warmup_steps
+        after = self._value(shifted if self.shift_decay else step)
+
+        peak = self._value(ops.zeros_like(step))
+        fraction = ops.cast(ops.minimum(step, warmup_steps), after.dtype) / self.warmup_steps
+        ramp = self.start_learning_rate + (peak - self.start_learning_rate) * fraction**self.power
+        return ops.where(step < warmup_steps, ramp, after)
+
+    def _value(self, step: Any) -> Any:
+        schedule = self.schedule
+        value = schedule(step) if isinstance(schedule, LearningRateSchedule) else schedule
+        dtype = "float64" if keras.config.floatx() == "float64" else "float32"
+        return ops.convert_to_tensor(value, dtype=dtype)
+
+    def get_config(self) -> dict:
+        schedule = self.schedule
+        if isinstance(schedule, LearningRateSchedule):
+            schedule = keras.optimizers.schedules.serialize(schedule)
+        return {
+            "schedule": schedule,
+            "warmup_steps": self.warmup_steps,
+            "start_learning_rate": self.start_learning_rate,
+            "power": self.power,
+            "shift_decay": self.shift_decay,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict) -> "WarmUp":
+        config = dict(config)
+        if isinstance(config["schedule"], dict):
+            config["schedule"] = keras.optimizers.schedules.deserialize(config["schedule"])
+        return cls(**config)
+
+
+def linear_scaling(
+    base_learning_rate: float, global_batch_size: int, base_batch_size: int = 256
+) -> float:
+    """The learning rate for a batch size, in proportion to it.
+
+    Use it to carry a rate over from a small batch to a somewhat larger one, with SGD above all. At
+    the largest batches, and with LARS, the best rate grows more slowly: tune it, starting from
+    `sqrt_scaling`.
+
+        base_learning_rate * global_batch_size / base_batch_size
+
+    Args:
+        base_learning_rate: Float, 0 or more: the rate that works at `base_batch_size`.
+        global_batch_size: Integer, 1 or more: samples in one update, over all replicas and
+            accumulated micro-batches.
+        base_batch_size: Integer, 1 or more. Defaults to 256.
+
+    Raises:
+        ValueError: If an argument breaks its rule.
+
+    Example:
+
+    >>> linear_scaling(0.1, 8192)
+    3.2
+
+    Reference: [Goyal et al., 2017](https://arxiv.org/abs/1706.02677), section 2.1.
+    """
+    rate, size, base = _scaling(base_learning_rate, global_batch_size, base_batch_size)
+    return rate * size / base
+
+
+def sqrt_scaling(
+    base_learning_rate: float, global_batch_size: int, base_batch_size: int = 256
+) -> float:
+    """The learning rate for a batch size, in proportion to its square root.
+
+    Use it for the first guess at a LARS rate for a larger batch.
+
+        base_learning_rate * (global_batch_size / base_batch_size) ** 0.5
+
+    Args:
+        base_learning_rate: Float, 0 or more: the rate that works at `base_batch_size`.
+        global_batch_size: Integer, 1 or more: samples in one update, over all replicas and
+            accumulated micro-batches.
+        base_batch_size: Integer, 1 or more. Defaults to 256.
+
+    Raises:
+        ValueError: If an argument breaks its rule.
+
+    Example:
+
+    >>> sqrt_scaling(4.0, 4096, base_batch_size=64)
+    32.0
+
+    Reference: [Krizhevsky, 2014](https://arxiv.org/abs/1404.5997): the variance of the gradient
+    falls with the batch size, and this rate keeps the variance of the update.
+    """
+    rate, size, base = _scaling(base_learning_rate, global_batch_size, base_batch_size)
+    return rate * math.sqrt(size / base)
+
+
+def _scaling(base_learning_rate: Any, global_batch_size: Any, base_batch_size: Any) -> tuple:
+    return (
+        _arguments.number()("base_learning_rate", base_learning_rate),
+        _count("global_batch_size", global_batch_size, minimum=1),
+        _count("base_batch_size", base_batch_size, minimum=1),
+    )
+
+
+def _end_of(schedule: Any) -> int | None:
+    """The step at which a decay is over, or None where it is never, or nobody can know.
+
+    A `decay_steps` alone does not tell: that of `ExponentialDecay` is a unit of time, no end.
+    """
+    if isinstance(schedule, PolynomialDecay):
+        return None if schedule.cycle else schedule.decay_steps
+    if isinstance(schedule, CosineDecay):
+        warm_up = schedule.warmup_steps if schedule.warmup_target is not None else 0
+        return warm_up + schedule.decay_steps
+    if isinstance(schedule, WarmUp):
+        end = _end_of(schedule.schedule)
+        return end + schedule.warmup_steps if end is not None and schedule.shift_decay else end
+    return None
+
+
+def _schedule(value: Any) -> float | LearningRateSchedule:
+    if isinstance(value, LearningRateSchedule):
+        return value
+    try:
+        return _arguments.number()("schedule", value)
+    except ValueError:
+        raise ValueError(
+            "`schedule` must be a finite number >= 0, or a `LearningRateSchedule`. "
+            f"Received: schedule={value!r}"
+        ) from None
+
+
+def _count(argument: str, value: Any, minimum: int) -> int:
+    is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not is_integer or value < minimum:
+        raise ValueError(
+            f"`{argument}` must be an integer >= {minimum}. Received: {argument}={value!r}"
+        )
+    return int(value)

@@ -1,0 +1,23 @@
+"""What every test needs: fixed seeds, full float32 precision, two logical CPU devices."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import pytest
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+    # TF32 keeps ten bits of the mantissa: comparisons to 1e-6 would fail on a GPU.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    # Replicas are imitated by two logical CPUs, which must exist before TensorFlow starts.
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+    )
+
+
+@pytest.fixture(autouse=True)
+def fixed_seeds():
+    keras.utils.set_random_seed(0)

@@ -1,0 +1,66 @@
+"""What several test files share: making variables, taking steps, reading numbers back."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+
+import keras_lars
+
+
+def make_variables(arrays, dtype="float32"):
+    """One trainable variable per entry of `{path: array}`."""
+    return [keras.Variable(np.asarray(a), dtype=dtype, name=path) for path, a in arrays.items()]
+
+
+def to_numpy(variable):
+    """A float64 copy: TensorFlow hands out views of variables that later steps overwrite."""
+    return np.array(keras.ops.convert_to_numpy(variable), np.float64)
+
+
+def to_tensors(arrays, variables):
+    return [
+        keras.ops.convert_to_tensor(np.asarray(a), dtype=v.dtype)
+        for a, v in zip(arrays, variables, strict=True)
+    ]
+
+
+def run_steps(optimizer, variables, gradients, learning_rates=None, apply=None):
+    """Takes one step per row of `gradients`, yielding (weights, velocities) after each."""
+    apply = apply or (lambda gradients: optimizer.apply(gradients, variables))
+    for step, row in enumerate(gradients):
+        if learning_rates is not None:
+            optimizer.learning_rate = learning_rates[step]
+        apply(to_tensors(row, variables))
+        yield (
+            [to_numpy(v) for v in variables],
+            [to_numpy(m) for m in optimizer.momentums if m is not None],
+        )
+
+
+def one_step(w, g, learning_rate=1.0, dtype="float32", **kwargs):
+    """One step of a fresh optimizer on one variable called "w": (optimizer, new weights)."""
+    kwargs = {"exclude_from_weight_decay": [], **kwargs}
+    optimizer = keras_lars.LARS(learning_rate, **kwargs)
+    (variable,) = make_variables({"w": w}, dtype)
+    optimizer.apply(to_tensors([g], [variable]), [variable])
+    return optimizer, to_numpy(variable)
+
+
+def run_python(*arguments, **environment):
+    """A fresh interpreter that finds this package and these helpers: its standard output."""
+    roots = [pathlib.Path(keras_lars.__file__).parents[1], pathlib.Path(__file__).parent]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(map(str, roots)),
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        **environment,
+    }
+    done = subprocess.run(
+        [sys.executable, *arguments], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout

@@ -1,0 +1,81 @@
+"""Each fault of Keras that `keras_lars._keras` works around, shown on Keras's own SGD.
+
+A test that fails here says that Keras has been repaired: the workaround of that number may go, once
+the oldest supported Keras has the repair too.
+"""
+
+import copy
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+
+def run_on_two_replicas(**optimizer_arguments):
+    """A weight of three ones under MirroredStrategy, whose replicas have gradients 1 and 3."""
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        variable = keras.Variable(np.ones(3, "float32"))
+        optimizer = keras.optimizers.SGD(**optimizer_arguments)
+        optimizer.build([variable])
+    share = strategy.experimental_distribute_values_from_function(
+        lambda context: tf.fill([3], 1.0 + 2.0 * context.replica_id_in_sync_group)
+    )
+
+    @tf.function
+    def step():
+        strategy.run(lambda gradient: optimizer.apply([gradient], [variable]), args=(share,))
+
+    step()
+    return variable.numpy()
+
+
+def test_1_each_replicas_share_is_clipped():
+    clipped = run_on_two_replicas(learning_rate=1.0, clipvalue=2.0)
+    np.testing.assert_allclose(clipped, 1.0 - (1.0 + 2.0))  # and not 1 - min(1 + 3, 2)
+
+
+def test_2_accumulation_fails_under_mirrored_strategy():
+    with pytest.raises(RuntimeError, match="merge_call"):
+        run_on_two_replicas(learning_rate=1.0, gradient_accumulation_steps=2)
+
+
+def test_3_schedules_count_micro_batches():
+    schedule = keras.optimizers.schedules.PiecewiseConstantDecay([0], [1.0, 0.0])
+    optimizer = keras.optimizers.SGD(schedule, gradient_accumulation_steps=2)
+    variable = keras.Variable([1.0])
+    for _ in range(2):
+        optimizer.apply([tf.ones(1)], [variable])
+    np.testing.assert_allclose(variable.numpy(), 1.0)  # and not 0: the first update's rate is 1
+
+
+def test_4_overwriting_by_the_average_fails_under_mirrored_strategy():
+    with pytest.raises(RuntimeError, match="merge_call"):
+        run_on_two_replicas(learning_rate=1.0, use_ema=True, ema_overwrite_frequency=1)
+
+
+def test_5_loss_scale_factor_fails_on_indexed_slices():
+    slices = tf.IndexedSlices(tf.ones((1, 2)), tf.constant([0]), tf.constant([3, 2]))
+    optimizer = keras.optimizers.SGD(loss_scale_factor=2.0)
+    with pytest.raises(TypeError, match="IndexedSlices"):
+        optimizer.apply([slices], [keras.Variable(np.ones((3, 2), "float32"))])
+
+
+def test_6_weight_decay_moves_the_weights_before_the_update():
+    variable = keras.Variable([1.0])
+    keras.optimizers.SGD(0.5, weight_decay=0.1).apply([tf.zeros(1)], [variable])
+    np.testing.assert_allclose(variable.numpy(), 1.0 - 0.5 * 0.1)
+
+
+def test_7_a_copied_optimizer_loses_its_state():
+    variable = keras.Variable([1.0])
+    optimizer = keras.optimizers.SGD(0.5, momentum=0.9)
+    optimizer.apply([tf.ones(1)], [variable])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it does warn
+        copied = copy.deepcopy(optimizer)
+    copied.build([variable])
+    assert int(copied.iterations) == 0
+    assert not np.any(copied.momentums[0].numpy())
