@@ -36,13 +36,12 @@ def save(optimizer: Any, store: Any) -> None:
     """Write the state into a mapping of names to arrays."""
     marker = json.dumps(_marker(optimizer)).encode()
     store[_MARKER] = np.frombuffer(marker, dtype=np.uint8)
-    waiting = optimizer.waiting_state
-    if waiting is not None:
-        for name, value in waiting.items():
-            store[name] = value
-    else:
+    if optimizer.built:
         for name, variable in optimizer.named_variables().items():
             store[name] = variable.numpy()
+    else:
+        for name, value in (optimizer.waiting_state or {}).items():
+            store[name] = value
 
 
 def load(optimizer: Any, store: Any) -> None:
@@ -56,6 +55,8 @@ def load(optimizer: Any, store: Any) -> None:
         warn_foreign(optimizer, f"what was saved ({marker})")
         return
     state = {name: np.array(store[name]) for name in names - {_MARKER}}
+    if not state:
+        return  # saved before it was built, and nothing waited
     if optimizer.built:
         _assign(optimizer, state)
     else:

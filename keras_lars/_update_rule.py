@@ -129,24 +129,30 @@ def lars_update(
         finite = ops.isfinite(norm(0.0 * g))
 
     # A gradient that is not finite must not pass as a small ratio (x / inf = 0): the whole
-    # variable and its velocity become NaN, through the two scalars that every form multiplies by.
-    poison = ops.where(finite, ops.ones_like(learning_rate), float("nan"))
-    ratio = ratio * poison
-    momentum = rule.momentum * poison
+    # variable and its velocity become NaN, through the scalars that every form multiplies by.
+    # (`where`, and no product, also keeps TensorFlow's graph optimizer from reordering products,
+    # which it does differently on each replica.)
+    def poisoned(scalar: Tensor) -> Tensor:
+        return ops.where(finite, scalar, float("nan") * ops.ones_like(scalar))
 
-    inside, outside = {
-        "classic": (learning_rate * ratio, None),
-        "learning_rate_outside": (ratio, learning_rate),
-        "ratio_outside": (poison, learning_rate * ratio),
-    }[rule.momentum_form]
-    step = inside * decayed
-    if v is not None:
-        v = momentum * v + step
-        step = momentum * v + step if rule.nesterov else v
-    if outside is not None:
-        step = outside * step
+    one = ops.ones_like(learning_rate)
+    local_rate = poisoned(learning_rate * ratio)
+    if v is None:
+        step = local_rate * decayed  # without momentum the three forms are one
+    else:
+        inside, outside = {
+            "classic": (local_rate, None),
+            "learning_rate_outside": (poisoned(ratio), learning_rate),
+            "ratio_outside": (poisoned(one), local_rate),
+        }[rule.momentum_form]
+        momentum = poisoned(rule.momentum * one)
+        gradient_step = inside * decayed
+        v = momentum * v + gradient_step
+        step = momentum * v + gradient_step if rule.nesterov else v
+        if outside is not None:
+            step = outside * step
 
     record = None
     if rule.record_trust_ratios:
-        record = Record(weight_norm, gradient_norm, ratio)
+        record = Record(weight_norm, gradient_norm, poisoned(ratio))
     return w - step, v, record

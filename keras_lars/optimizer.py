@@ -15,7 +15,7 @@ from keras_lars._update_rule import MOMENTUM_FORMS, Rule, Treatment
 _CHECKS = {
     "momentum": _arguments.number(below=1),
     "weight_decay": _arguments.number(),
-    "trust_coefficient": _arguments.number(positive=True),
+    "trust_coefficient": _arguments.number(),
     "nesterov": _arguments.one_of(False, True),
     "momentum_form": _arguments.one_of(*MOMENTUM_FORMS),
     "decay_in_norm": _arguments.one_of(False, True),
@@ -85,7 +85,7 @@ class LARS(KerasOptimizer):
             learning rate; schedules are given the number of updates. Defaults to `1.0`.
         momentum: Number in [0, 1). With 0 no velocity is kept. Defaults to `0.9`.
         weight_decay: Number >= 0, the L2 penalty's factor, inside the ratio. Defaults to `5e-4`.
-        trust_coefficient: Number > 0, the step of a variable relative to its norm at a
+        trust_coefficient: Number >= 0, the step of a variable relative to its norm at a
             learning rate of 1. Defaults to `1e-3`.
         nesterov: Boolean. Step by `momentum * v + ...` with the new `v` in place of `v`.
             Defaults to `False`.
@@ -193,6 +193,11 @@ class LARS(KerasOptimizer):
         self.momentums = []
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("exclude_from_layer_adaptation", "exclude_from_weight_decay"):
+            raise ValueError(
+                f"`{name}` must be given to the constructor, or called as a method before the "
+                f"optimizer is built. Received: {name}={value!r}"
+            )
         if name in _CHECKS:
             value = _CHECKS[name](name, value)
             # A traced function would go on with the old value.
