@@ -129,13 +129,12 @@ def lars_update(
         finite = ops.isfinite(norm(0.0 * g))
 
     # A gradient that is not finite must not pass as a small ratio (x / inf = 0): the whole
-    # variable and its velocity become NaN, through the scalars that every form multiplies by.
+    # variable and its velocity become NaN, through the scalar that the gradient is multiplied by.
     # (`where`, and no product, also keeps TensorFlow's graph optimizer from reordering products,
     # which it does differently on each replica.)
     def poisoned(scalar: Tensor) -> Tensor:
         return ops.where(finite, scalar, float("nan") * ops.ones_like(scalar))
 
-    one = ops.ones_like(learning_rate)
     local_rate = poisoned(learning_rate * ratio)
     if v is None:
         step = local_rate * decayed  # without momentum the three forms are one
@@ -143,12 +142,11 @@ def lars_update(
         inside, outside = {
             "classic": (local_rate, None),
             "learning_rate_outside": (poisoned(ratio), learning_rate),
-            "ratio_outside": (poisoned(one), local_rate),
+            "ratio_outside": (poisoned(ops.ones_like(ratio)), local_rate),
         }[rule.momentum_form]
-        momentum = poisoned(rule.momentum * one)
         gradient_step = inside * decayed
-        v = momentum * v + gradient_step
-        step = momentum * v + gradient_step if rule.nesterov else v
+        v = rule.momentum * v + gradient_step
+        step = rule.momentum * v + gradient_step if rule.nesterov else v
         if outside is not None:
             step = outside * step
 

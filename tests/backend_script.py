@@ -1,0 +1,226 @@
+"""Checks that run in an interpreter of their own, under another backend than TensorFlow.
+
+`KERAS_BACKEND=jax python tests/backend_script.py result.json` writes one JSON object: of each check
+"ok" or the traceback. One process per backend, since starting it costs more than all the checks.
+"""
+
+import json
+import os
+import pathlib
+import sys
+import tempfile
+import traceback
+
+import keras
+import numpy as np
+from helpers import make_variables, one_step, run_steps, to_numpy, to_tensors
+from reference import ReferenceLARS
+
+import keras_lars
+
+RATES = [0.125, 0.25, 0.5, 2.0, 0.0, 1.0, 0.75, 0.0625, 1.5, 0.5]
+ARRAYS = {"a": (3, 2), "b": (3, 2), "c": (4,)}
+
+
+def make_data(steps=10):
+    random = np.random.default_rng(0)
+    weights = {path: random.normal(size=shape) for path, shape in ARRAYS.items()}
+    rows = [[random.normal(size=shape) for shape in ARRAYS.values()] for _ in range(steps)]
+    return weights, rows
+
+
+def make_model(optimizer):
+    """The same weights each time; `keras.utils.set_random_seed` would import TensorFlow."""
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3), keras.layers.Dense(1)])
+    random = np.random.default_rng(1)
+    model.set_weights([random.normal(size=v.shape) for v in model.weights])
+    model.compile(optimizer, "mse")
+    return model
+
+
+def batch(size=12):
+    x = np.random.default_rng(2).normal(size=(size, 3)).astype("float32")
+    return x, x.sum(axis=-1, keepdims=True)
+
+
+def same(left, right, **tolerance):
+    for a, b in zip(left, right, strict=True):
+        np.testing.assert_allclose(to_numpy(a), to_numpy(b), **(tolerance or {"rtol": 0}))
+
+
+def check_ten_steps():
+    weights, rows = make_data()
+    for form in ("classic", "learning_rate_outside", "ratio_outside"):
+        for variant in ({}, {"nesterov": True, "decay_in_norm": True}, {"trust_clip": True}):
+            variables = make_variables(weights)
+            optimizer = keras_lars.LARS(
+                weight_decay=0.07,
+                trust_coefficient=0.3,
+                exclude_from_layer_adaptation="b",
+                exclude_from_weight_decay="c",
+                momentum_form=form,
+                **variant,
+            )
+            tensors = [
+                ReferenceLARS(
+                    w, η=0.3, β=0.07 * (path != "c"), adapted=path != "b", form=form, **variant
+                )
+                for path, w in weights.items()
+            ]
+            steps = run_steps(optimizer, variables, rows, RATES)
+            for row, rate, (w, v) in zip(rows, RATES, steps, strict=True):
+                for i, (tensor, g) in enumerate(zip(tensors, row, strict=True)):
+                    tensor.step(g, rate)
+                    np.testing.assert_allclose(w[i], tensor.w, rtol=1e-5, atol=1e-5)
+                    np.testing.assert_allclose(v[i], tensor.v, rtol=1e-5, atol=1e-5)
+
+
+def check_fit():
+    schedule = keras.optimizers.schedules.PolynomialDecay(1.0, 100, power=2)
+    model = make_model(keras_lars.LARS(schedule, trust_coefficient=0.05))
+    history = model.fit(*batch(), batch_size=4, epochs=20, verbose=0).history["loss"]
+    assert history[-1] < 0.1 * history[0], history
+
+
+def check_stateless_apply():
+    """The only check for one backend alone: it is how JAX trains, and must survive jax.jit."""
+    if keras.backend.backend() != "jax":
+        return
+    import jax
+
+    weights, rows = make_data()
+    variables = make_variables(weights)
+    optimizer = keras_lars.LARS(0.5, exclude_from_weight_decay=[])
+    optimizer.build(variables)
+    tensors = [ReferenceLARS(w, β=5e-4) for w in weights.values()]
+    step = jax.jit(optimizer.stateless_apply)
+    state = [v.value for v in optimizer.variables], [v.value for v in variables]
+    for row in rows:
+        new_weights, new_state = step(state[0], to_tensors(row, variables), state[1])
+        state = new_state, new_weights
+        for tensor, g in zip(tensors, row, strict=True):
+            tensor.step(g, 0.5)
+    for variable, value, tensor in zip(variables, state[1], tensors, strict=True):
+        np.testing.assert_allclose(np.asarray(value), tensor.w, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(to_numpy(variable), weights[variable.path], rtol=1e-6)
+    # One compilation: neither the iteration nor the velocity is a constant of the trace.
+    assert step._cache_size() == 1
+
+
+def check_gradient_accumulation():
+    """Three micro-batches equal one batch, and a schedule counts updates."""
+    schedule = keras.optimizers.schedules.PolynomialDecay(1.0, 4)
+    whole = make_model(keras_lars.LARS(schedule, clipnorm=0.5))
+    parts = make_model(keras_lars.LARS(schedule, clipnorm=0.5, gradient_accumulation_steps=3))
+    start = [to_numpy(v) for v in whole.trainable_variables]
+    whole.fit(*batch(), batch_size=12, epochs=3, shuffle=False, verbose=0)
+    parts.fit(*batch(), batch_size=4, epochs=3, shuffle=False, verbose=0)
+    same(parts.trainable_variables, whole.trainable_variables, rtol=1e-4, atol=1e-6)
+    for a, b in zip(start, whole.trainable_variables, strict=True):
+        assert not np.array_equal(a, to_numpy(b))
+
+
+def check_ema():
+    """The average starts at the first new weights and then moves half of the way."""
+    weights, rows = make_data()
+    variables = make_variables(weights)
+    optimizer = keras_lars.LARS(0.5, trust_coefficient=0.1, use_ema=True, ema_momentum=0.5)
+    averages = None
+    for new_weights, _ in run_steps(optimizer, variables, rows):
+        pairs = zip(averages or new_weights, new_weights, strict=True)
+        averages = [0.5 * a + 0.5 * w for a, w in pairs]
+    optimizer.finalize_variable_values(variables)
+    for variable, average in zip(variables, averages, strict=True):
+        np.testing.assert_allclose(to_numpy(variable), average, rtol=1e-5, atol=1e-6)
+
+
+def check_norms():
+    for values in (np.full(10**6 + 3, 0.1), np.random.default_rng(0).exponential(size=10**6) ** 4):
+        values = values.astype("float32")
+        norm = np.linalg.norm(values.astype("float64"))
+        optimizer, _ = one_step(values, values, momentum=0, record_trust_ratios=True)
+        record = optimizer.trust_ratios["w"]
+        np.testing.assert_allclose(float(record.weight_norm), norm, rtol=1e-6)
+        np.testing.assert_allclose(float(record.gradient_norm), norm, rtol=1e-6)
+
+
+def check_half_precision():
+    for value in (30.0, 1e-4):
+        ones = np.ones(10**5)
+        _, w = one_step(
+            ones, value * ones, dtype="float16", momentum=0, weight_decay=0, trust_coefficient=0.25
+        )
+        np.testing.assert_allclose(w, 0.75, rtol=1e-2)
+
+
+def check_trust_ratios_after_fit():
+    model = make_model(keras_lars.LARS(record_trust_ratios=True, momentum=0, weight_decay=0))
+    model.fit(*batch(), batch_size=12, epochs=1, verbose=0)
+    before = [np.linalg.norm(to_numpy(v)) for v in model.trainable_variables]
+    model.fit(*batch(), batch_size=12, epochs=1, verbose=0)
+    records = list(model.optimizer.trust_ratios.values())
+    assert len(records) == len(before)
+    for record, norm in zip(records, before, strict=True):
+        np.testing.assert_allclose(float(record.weight_norm), norm, rtol=1e-5)
+        expected = 1e-3 * norm / float(record.gradient_norm)
+        np.testing.assert_allclose(float(record.trust_ratio), expected, rtol=1e-5)
+
+
+def check_non_finite():
+    weights, (row,) = make_data(steps=1)
+    row[0][1, 1] = np.inf
+    for options in ({}, {"clipvalue": 0.1}, {"trust_clip": True}):
+        variables = make_variables(weights)
+        optimizer = keras_lars.LARS(**options)
+        optimizer.apply(to_tensors(row, variables), variables)
+        ruined = [np.isnan(to_numpy(v)) for v in variables + list(optimizer.momentums)]
+        assert ruined[0].all() & ruined[3].all(), options
+        assert not any(r.any() for r in ruined[1:3] + ruined[4:]), options
+
+
+def check_jit_compile_setting():
+    """The switch is TensorFlow's: "auto" and False mean nothing here, and neither may break."""
+    ends = [one_step([2.0], [1.0], jit_compile=value)[1] for value in ("auto", False)]
+    np.testing.assert_array_equal(*ends)
+
+
+def check_tensorflow_is_not_imported():
+    """After all but saving: there Keras itself imports TensorFlow, if it finds it."""
+    assert "tensorflow" not in sys.modules
+
+
+def check_save_and_load():
+    sys.modules["tensorflow"] = None  # as where it is not installed
+    model = make_model(keras_lars.LARS(0.5, momentum_form="ratio_outside", trust_clip=True))
+    model.fit(*batch(), epochs=2, shuffle=False, verbose=0)
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.keras")
+        model.save(path)
+        loaded = keras.models.load_model(path)
+    assert isinstance(loaded.optimizer, keras_lars.LARS)
+    assert loaded.optimizer.get_config() == model.optimizer.get_config()
+    same(loaded.optimizer.momentums, model.optimizer.momentums)
+    assert any(to_numpy(m).any() for m in loaded.optimizer.momentums)
+    for each in (model, loaded):
+        each.fit(*batch(), epochs=2, shuffle=False, verbose=0)
+    same(loaded.trainable_variables, model.trainable_variables)
+    assert int(loaded.optimizer.iterations) == int(model.optimizer.iterations) == 4
+
+
+CHECKS = [name for name in globals() if name.startswith("check_")]
+
+
+def main():
+    assert keras.backend.backend() == os.environ["KERAS_BACKEND"]
+    outcomes = {}
+    for name in CHECKS:
+        try:
+            globals()[name]()
+            outcomes[name] = "ok"
+        except Exception:
+            outcomes[name] = traceback.format_exc()
+    pathlib.Path(sys.argv[1]).write_text(json.dumps(outcomes))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""Which module may import what, and what no committed file may mention."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import keras_lars
+
+PACKAGE = pathlib.Path(keras_lars.__file__).parent
+TESTS = pathlib.Path(__file__).parent
+
+
+def imports(path, lazy=True):
+    """Dotted names of all that a file imports; without `lazy`, only what importing it imports."""
+    found = set()
+
+    def visit(node):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (node.module or "")
+            found.update(f"{base}.{alias.name}".replace("..", ".") for alias in node.names)
+        for child in ast.iter_child_nodes(node):
+            if lazy or not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                visit(child)
+
+    visit(ast.parse(path.read_text(encoding="utf-8")))
+    return found
+
+
+def modules():
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def users(name):
+    """Files of the package that import `name` or anything in it, at the top or in a function."""
+    return {
+        path.name
+        for path in modules()
+        if any((imported + ".").startswith(name + ".") for imported in imports(path))
+    }
+
+
+def test_private_keras_is_used_at_most_in_the_module_of_workarounds():
+    assert users("keras.src") <= {"_keras.py"}
+
+
+TENSORFLOW_MODULES = {"_tensorflow.py", "_apply_tensorflow.py"}
+
+
+def test_tensorflow_is_used_in_its_modules_alone():
+    assert users("tensorflow") == TENSORFLOW_MODULES
+
+
+def test_other_backends_are_hardly_used():
+    assert not users("jax")
+    assert users("torch") <= {"_apply_functional.py"}
+
+
+def test_importing_the_package_imports_no_backend():
+    """TensorFlow's modules are imported in functions only, once that backend is known to run."""
+    for path in modules():
+        if path.name not in TENSORFLOW_MODULES:
+            imported = imports(path, lazy=False)
+            assert not any("tensorflow" in name or "torch" in name for name in imported), path
+
+
+def test_update_rule_knows_nothing_but_keras():
+    named = {name.split(".")[0] for name in imports(PACKAGE / "_update_rule.py")}
+    assert named - set(sys.stdlib_module_names) == {"keras"}
+
+
+def test_reference_knows_nothing_but_numpy():
+    assert imports(TESTS / "reference.py") == {"numpy"}
+
+
+def test_package_imports_no_test_and_no_benchmark():
+    outside = {"tests", "helpers", "reference", "benchmarks", "absl", "sklearn", "matplotlib"}
+    for path in modules():
+        assert not {name.split(".")[0] for name in imports(path)} & outside, path
+
+
+# Notes, machines and tools around the project: put together here so that this file is clean.
+FORBIDDEN = [
+    "".join(parts)
+    for parts in [
+        ("sha", "red/"),
+        ("find", "ings.md"),
+        ("sty", "le.md"),
+        ("iss", "ue2"),
+        ("/wo", "rk/"),
+        ("/ro", "ot/"),
+        ("/t", "mp/bash"),
+    ]
+]
+
+
+def test_no_committed_file_mentions_notes_outside_of_the_project():
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=TESTS.parent,
+        capture_output=True,
+        text=True,
+    )
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    files = [TESTS.parent / name for name in listed.stdout.split("\0") if name]
+    assert TESTS / "test_imports.py" in files
+    mentions = [
+        (str(path), word)
+        for path in files
+        if path.is_file()
+        for word in FORBIDDEN
+        if word in path.read_text(encoding="utf-8", errors="ignore")
+    ]
+    assert mentions == []
