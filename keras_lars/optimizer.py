@@ -136,7 +136,7 @@ class LARS(KerasOptimizer):
     >>> optimizer = keras_lars.LARS(learning_rate=10, momentum=0, weight_decay=0)
     >>> w = keras.Variable([3.0, 4.0])
     >>> optimizer.apply([keras.ops.array([0.0, 0.5])], [w])
-    >>> [round(float(x), 4) for x in w]  # moved by 10 * 1e-3 * 5 along the gradient
+    >>> [round(float(x), 4) for x in w.numpy()]  # moved by 10 * 1e-3 * 5 along the gradient
     [3.0, 3.95]
 
     Reference:
