@@ -176,7 +176,7 @@ class KerasOptimizer(keras.optimizers.Optimizer):
     def named_variables(self) -> dict:
         """The variables that are saved, by the names that they are saved under."""
         named = {"iteration": self._iterations}
-        if isinstance(self._learning_rate, keras.Variable):
+        if hasattr(self._learning_rate, "assign"):  # a variable, and no schedule or callable
             named["learning_rate"] = self._learning_rate
         if self.built:
             slots = self.slots
@@ -212,7 +212,7 @@ class KerasOptimizer(keras.optimizers.Optimizer):
         if name in cached_dependencies:
             return cached_dependencies[name]
         if name == "_variables" or _state.is_checkpoint_name(name):
-            _state.warn_foreign(self, f"the checkpoint's `{name}`")
+            _state.warn_foreign(self, f"the checkpoint's `{name}`", "stay as they are")
         return None
 
     def _handle_deferred_dependencies(self, name: str, trackable: Any) -> None:

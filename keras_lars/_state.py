@@ -4,6 +4,7 @@ import json
 import warnings
 from typing import Any
 
+import keras
 import numpy as np
 
 _VERSION = 1
@@ -24,12 +25,24 @@ def is_checkpoint_name(name: str) -> bool:
     return name.startswith(_CHECKPOINT_PREFIX + ".")
 
 
-def warn_foreign(optimizer: Any, what: str) -> None:
+def warn_foreign(optimizer: Any, what: str, consequence: str) -> None:
     warnings.warn(
         f"The state of optimizer '{optimizer.name}' was not loaded: {what} is not state of "
-        f"{_marker(optimizer)}. It starts from zero momentum and iteration 0.",
+        f"{_marker(optimizer)}. Its velocities and iteration {consequence}.",
         stacklevel=2,
     )
+
+
+def _refuse(optimizer: Any, what: str) -> None:
+    """Start afresh, with a warning.
+
+    It would not do to leave everything alone: `keras.optimizers.LossScaleOptimizer` has put the
+    file's values into the variables of the optimizer that it wraps before that one is asked.
+    """
+    warn_foreign(optimizer, what, "are set to 0")
+    for name, variable in optimizer.named_variables().items():
+        value = optimizer.assigned_learning_rate if name == "learning_rate" else 0
+        variable.assign(keras.ops.full(variable.shape, value, dtype=variable.dtype))
 
 
 def save(optimizer: Any, store: Any) -> None:
@@ -48,11 +61,11 @@ def load(optimizer: Any, store: Any) -> None:
     """Read the state from such a mapping, now or as soon as the optimizer is built."""
     names = set(store.keys())
     if _MARKER not in names:
-        warn_foreign(optimizer, f"what was saved ({len(names)} values without a marker)")
+        _refuse(optimizer, f"what was saved ({len(names)} values without a marker)")
         return
     marker = json.loads(np.asarray(store[_MARKER]).tobytes().decode())
     if marker != _marker(optimizer):
-        warn_foreign(optimizer, f"what was saved ({marker})")
+        _refuse(optimizer, f"what was saved ({marker})")
         return
     state = {name: np.array(store[name]) for name in names - {_MARKER}}
     if not state:
@@ -77,14 +90,14 @@ def _assign(optimizer: Any, state: dict) -> None:
     missing = set(variables) - set(state) - {"learning_rate"}
     unexpected = set(state) - set(variables) - {"learning_rate"}
     if missing or unexpected:
-        warn_foreign(
+        _refuse(
             optimizer,
             f"what was saved, which lacks {sorted(missing)} and has {sorted(unexpected)} besides,",
         )
         return
     for name, variable in variables.items():
         if name in state and tuple(variable.shape) != state[name].shape:
-            warn_foreign(
+            _refuse(
                 optimizer,
                 f"what was saved, with `{name}` of shape {state[name].shape} and not "
                 f"{tuple(variable.shape)},",

@@ -178,6 +178,7 @@ class LARS(KerasOptimizer):
         weight_decay = _CHECKS["weight_decay"]("weight_decay", weight_decay)
         learning_rate = _arguments.learning_rate("learning_rate", learning_rate)
         super().__init__(learning_rate, weight_decay, name=name, **kwargs)
+        self.assigned_learning_rate = learning_rate
         for argument in _OWN_ARGUMENTS:
             setattr(self, argument, given[argument])
         self._adaptation_rules = _exclusions.parse(
@@ -218,6 +219,8 @@ class LARS(KerasOptimizer):
     def learning_rate(self, value: Any) -> None:
         value = _arguments.learning_rate("learning_rate", value)
         KerasOptimizer.learning_rate.fset(self, value)
+        if isinstance(value, float):
+            self.assigned_learning_rate = value
         _state.forget_waiting(self, "learning_rate")
 
     def exclude_from_weight_decay(
@@ -250,9 +253,8 @@ class LARS(KerasOptimizer):
                 f"`{argument}` must be called before the optimizer is built. "
                 f"Received: var_list={variables}, var_names={patterns}"
             )
-        if isinstance(patterns, str):
-            patterns = [patterns]
-        return _exclusions.parse(argument, [*(variables or ()), *(patterns or ())])
+        given = [rules for rules in (variables, patterns) if rules is not None]
+        return sum((_exclusions.parse(argument, rules) for rules in given), ())
 
     def build(self, variables: Sequence) -> None:
         """Decide how each variable is treated, and make its slot."""
@@ -372,7 +374,8 @@ class LARS(KerasOptimizer):
 
     def state_marker(self) -> dict:
         """What tells this state from that of other optimizers, and of other momentum forms."""
-        return {"class": "LARS", "momentum_form": self.momentum_form}
+        form = self.momentum_form if self.momentum else "none"
+        return {"class": "LARS", "momentum_form": form}
 
     def get_config(self) -> dict:
         """The configuration, from which `from_config` makes the same optimizer.
