@@ -21,3 +21,9 @@ if keras.backend.backend() == "tensorflow":
 @pytest.fixture(autouse=True)
 def fixed_seeds():
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="session")
+def strategy():
+    """Two replicas. One strategy for all tests: the collectives of two collide."""
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])

@@ -37,11 +37,6 @@ def make_lars(**options):
     return keras_lars.LARS(**options)
 
 
-@pytest.fixture(scope="module")
-def strategy():
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-
-
 def assert_replicas_agree(strategy, variables):
     """Every replica holds the same bits: averaging on reading would hide a difference."""
     for variable in variables:

@@ -13,9 +13,8 @@ import pytest
 import tensorflow as tf
 
 
-def run_on_two_replicas(**optimizer_arguments):
+def run_on_two_replicas(strategy, **optimizer_arguments):
     """A weight of three ones under MirroredStrategy, whose replicas have gradients 1 and 3."""
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     with strategy.scope():
         variable = keras.Variable(np.ones(3, "float32"))
         optimizer = keras.optimizers.SGD(**optimizer_arguments)
@@ -32,14 +31,14 @@ def run_on_two_replicas(**optimizer_arguments):
     return variable.numpy()
 
 
-def test_1_each_replicas_share_is_clipped():
-    clipped = run_on_two_replicas(learning_rate=1.0, clipvalue=2.0)
+def test_1_each_replicas_share_is_clipped(strategy):
+    clipped = run_on_two_replicas(strategy, learning_rate=1.0, clipvalue=2.0)
     np.testing.assert_allclose(clipped, 1.0 - (1.0 + 2.0))  # and not 1 - min(1 + 3, 2)
 
 
-def test_2_accumulation_fails_under_mirrored_strategy():
+def test_2_accumulation_fails_under_mirrored_strategy(strategy):
     with pytest.raises(RuntimeError, match="merge_call"):
-        run_on_two_replicas(learning_rate=1.0, gradient_accumulation_steps=2)
+        run_on_two_replicas(strategy, learning_rate=1.0, gradient_accumulation_steps=2)
 
 
 def test_3_schedules_count_micro_batches():
@@ -51,9 +50,9 @@ def test_3_schedules_count_micro_batches():
     np.testing.assert_allclose(variable.numpy(), 1.0)  # and not 0: the first update's rate is 1
 
 
-def test_4_overwriting_by_the_average_fails_under_mirrored_strategy():
+def test_4_overwriting_by_the_average_fails_under_mirrored_strategy(strategy):
     with pytest.raises(RuntimeError, match="merge_call"):
-        run_on_two_replicas(learning_rate=1.0, use_ema=True, ema_overwrite_frequency=1)
+        run_on_two_replicas(strategy, learning_rate=1.0, use_ema=True, ema_overwrite_frequency=1)
 
 
 def test_5_loss_scale_factor_fails_on_indexed_slices():
