@@ -1,6 +1,7 @@
 """One call of `apply` on JAX and torch: values in, values out, then assigned.
 
-JAX traces `apply` without state, so that nothing may be assigned inside a condition.
+JAX traces `apply` without state, so that nothing may be assigned inside a condition. Values are
+kept in a dictionary by (kind of slot, position of the variable).
 """
 
 import contextlib
@@ -12,6 +13,8 @@ from keras import ops
 from keras_lars._bookkeeping import merge_records, moving_average
 from keras_lars._update_rule import compute_dtype, lars_update
 
+_RECORD = ("record", 0)
+
 
 def dense(gradient: Any, variable: Any) -> Any:
     """The gradient with repeated indices of a sparse one summed."""
@@ -22,41 +25,58 @@ def dense(gradient: Any, variable: Any) -> Any:
 def apply(optimizer: Any, gradients: list, positions: list[int]) -> None:
     """Accumulate the gradients, or update the variables at `positions` by them."""
     with _no_gradients():
-        slots = optimizer.slots
-        keras_variables = {
-            f"{kind}_{i}": variable
-            for kind, variables in slots._asdict().items()
-            for i, variable in enumerate(variables)
-            if variable is not None
-        }
-        if optimizer.plan.record is not None:
-            keras_variables["record"] = optimizer.plan.record
-        old = {name: variable.value for name, variable in keras_variables.items()}
+        variables = _variables(optimizer)
+        old = {key: variable.value for key, variable in variables.items()}
+        new = _applied(optimizer, old, gradients, positions)
+        for key, variable in variables.items():
+            if new[key] is not old[key]:
+                variable.assign(new[key])
 
-        steps = optimizer.gradient_accumulation_steps
-        if not steps:
-            new = {**old, **_updated(optimizer, old, gradients, positions)}
-        else:
-            sums = {
-                f"accumulators_{i}": ops.cast(
-                    ops.cast(old[f"accumulators_{i}"], g.dtype) + g, old[f"accumulators_{i}"].dtype
-                )
-                for i, g in zip(positions, gradients)
-            }
 
-            def update() -> dict:
-                means = [
-                    (ops.cast(old[f"accumulators_{i}"], g.dtype) + g) / steps
-                    for i, g in zip(positions, gradients)
-                ]
-                zeros = {name: ops.zeros_like(value) for name, value in sums.items()}
-                return {**old, **zeros, **_updated(optimizer, old, means, positions)}
+def _no_gradients() -> contextlib.AbstractContextManager:
+    if keras.backend.backend() == "torch":
+        import torch
 
-            is_update = (ops.convert_to_tensor(optimizer.micro_batches) + 1) % steps == 0
-            new = ops.cond(is_update, update, lambda: {**old, **sums})
-        for name, variable in keras_variables.items():
-            if new[name] is not old[name]:
-                variable.assign(new[name])
+        return torch.no_grad()
+    return contextlib.nullcontext()
+
+
+def _variables(optimizer: Any) -> dict:
+    variables = {
+        (kind, i): variable
+        for kind, slots in optimizer.slots._asdict().items()
+        for i, variable in enumerate(slots)
+        if variable is not None
+    }
+    if optimizer.plan.record is not None:
+        variables[_RECORD] = optimizer.plan.record
+    return variables
+
+
+def _applied(optimizer: Any, old: dict, gradients: list, positions: list[int]) -> dict:
+    """All values after one call of `apply`."""
+    steps = optimizer.gradient_accumulation_steps
+    if not steps:
+        return {**old, **_updated(optimizer, old, gradients, positions)}
+    sums = [
+        ops.cast(old["accumulators", i], gradient.dtype) + gradient
+        for i, gradient in zip(positions, gradients)
+    ]
+
+    def accumulate() -> dict:
+        return {**old, **accumulators(sums)}
+
+    def update() -> dict:
+        emptied = accumulators([ops.zeros_like(total) for total in sums])
+        means = [total / steps for total in sums]
+        return {**old, **emptied, **_updated(optimizer, old, means, positions)}
+
+    def accumulators(values: list) -> dict:
+        keys = [("accumulators", i) for i in positions]
+        return {key: ops.cast(value, old[key].dtype) for key, value in zip(keys, values)}
+
+    is_update = (ops.convert_to_tensor(optimizer.micro_batches) + 1) % steps == 0
+    return ops.cond(is_update, update, accumulate)
 
 
 def _updated(optimizer: Any, old: dict, gradients: list, positions: list[int]) -> dict:
@@ -64,7 +84,7 @@ def _updated(optimizer: Any, old: dict, gradients: list, positions: list[int]) -
     plan, new, records = optimizer.plan, {}, []
     learning_rate = ops.convert_to_tensor(optimizer.learning_rate)
     for i, gradient in zip(positions, optimizer.clipped(gradients)):
-        w, v = old[f"variables_{i}"], old.get(f"velocities_{i}")
+        w, v = old["variables", i], old.get(("velocities", i))
         dtype = compute_dtype(keras.backend.standardize_dtype(w.dtype))
         new_w, new_v, record = lars_update(
             ops.cast(w, dtype),
@@ -74,34 +94,32 @@ def _updated(optimizer: Any, old: dict, gradients: list, positions: list[int]) -
             plan.treatments[i],
             plan.rule,
         )
-        new[f"variables_{i}"] = ops.cast(new_w, w.dtype)
+        new["variables", i] = ops.cast(new_w, w.dtype)
         if v is not None:
-            new[f"velocities_{i}"] = ops.cast(new_v, v.dtype)
+            new["velocities", i] = ops.cast(new_v, v.dtype)
         records.append(record)
 
-    updates_done = ops.convert_to_tensor(optimizer.iterations)
-    frequency = optimizer.ema_overwrite_frequency
-    for i in range(len(plan.treatments)):
-        average = old.get(f"averages_{i}")
-        if average is not None:
-            w = new.get(f"variables_{i}", old[f"variables_{i}"])
-            average = moving_average(average, w, optimizer.ema_momentum, updates_done)
-            new[f"averages_{i}"] = average
-            if frequency:
-                overwrite = (updates_done + 1) % frequency == 0
-                new[f"variables_{i}"] = ops.where(overwrite, ops.cast(average, w.dtype), w)
+    new.update(_averaged(optimizer, {**old, **new}))
     for i in positions:
         constraint = optimizer.slots.variables[i].constraint
         if constraint is not None:
-            new[f"variables_{i}"] = constraint(new[f"variables_{i}"])
+            new["variables", i] = constraint(new["variables", i])
     if plan.record is not None:
-        new["record"] = merge_records(old["record"], positions, records)
+        new[_RECORD] = merge_records(old[_RECORD], positions, records)
     return new
 
 
-def _no_gradients() -> contextlib.AbstractContextManager:
-    if keras.backend.backend() == "torch":
-        import torch
-
-        return torch.no_grad()
-    return contextlib.nullcontext()
+def _averaged(optimizer: Any, values: dict) -> dict:
+    """The moving averages, and the variables where these overwrite them."""
+    new = {}
+    updates_done = ops.convert_to_tensor(optimizer.iterations)
+    frequency = optimizer.ema_overwrite_frequency
+    for i in range(len(optimizer.plan.treatments)):
+        if ("averages", i) in values:
+            w, average = values["variables", i], values["averages", i]
+            average = moving_average(average, w, optimizer.ema_momentum, updates_done)
+            new["averages", i] = average
+            if frequency:
+                overwrite = (updates_done + 1) % frequency == 0
+                new["variables", i] = ops.where(overwrite, ops.cast(average, w.dtype), w)
+    return new
