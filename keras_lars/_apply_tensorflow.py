@@ -19,8 +19,8 @@ def dense(gradient: Any, variable: Any) -> tf.Tensor:
 
 def xla_error(variables: list) -> str | None:
     """Why XLA cannot compile on a device that holds one of the variables, or None."""
-    values = [getattr(variable, "value", variable) for variable in variables]
-    errors = [why_not_xla(kind) for kind in sorted({device_type(value) for value in values})]
+    kinds = {device_type(_native(variable)) for variable in variables}
+    errors = [why_not_xla(kind) for kind in sorted(kinds)]
     return next((error for error in errors if error is not None), None)
 
 
@@ -33,6 +33,12 @@ def apply(optimizer: Any, gradients: list, positions: list[int]) -> None:
     if not tf.distribute.has_strategy():
         _apply_on_replica(optimizer, positions, gradients, learning_rate, micro_batches, slots)
         return
+
+    if tf.distribute.in_cross_replica_context():
+        raise RuntimeError(
+            "`apply` must be called by each replica, in a function that `strategy.run` runs. "
+            "Received: a call outside of one, in the scope of a strategy"
+        )
 
     def across_replicas(strategy, gradients, learning_rate, micro_batches):
         variables = [slots["variables"][i] for i in positions]
@@ -48,14 +54,19 @@ def apply(optimizer: Any, gradients: list, positions: list[int]) -> None:
     )
 
 
+def _native(variable: Any) -> Any:
+    """TensorFlow's own variable, of a Keras variable, of itself, or of `None`."""
+    value = getattr(variable, "value", None)
+    return variable if value is None or callable(value) else value
+
+
 def _values(optimizer: Any) -> dict:
-    """TensorFlow's own variables, where a list of slots holds Keras's or `None`."""
+    """The slots, as TensorFlow's own variables."""
     slots = {
-        kind: [getattr(variable, "value", variable) for variable in variables]
+        kind: [_native(variable) for variable in variables]
         for kind, variables in optimizer.slots._asdict().items()
     }
-    record = optimizer.plan.record
-    slots["record"] = None if record is None else record.value
+    slots["record"] = _native(optimizer.plan.record)
     return slots
 
 

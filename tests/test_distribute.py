@@ -283,3 +283,11 @@ def test_the_update_is_compiled(strategy, jit_compile, options):
     # One function at least for each shape.
     assert len(must_compile) >= len(set(SHAPES)) if jit_compile else not must_compile
     assert step.traced.experimental_get_tracing_count() == 1
+
+
+def test_apply_outside_of_a_replica_raises(strategy):
+    with strategy.scope():
+        variable = keras.Variable(np.ones(3, "float32"))
+        optimizer = make_lars()
+        with pytest.raises(RuntimeError, match=r"`strategy\.run`"):
+            optimizer.apply([tf.ones(3)], [variable])

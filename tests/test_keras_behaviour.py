@@ -928,3 +928,13 @@ def test_recording_does_not_change_the_update():
         train(model, 0, 3)
     assert_equal(models[1].get_weights(), models[0].get_weights())
     assert models[0].get_weights()[0].shape[0] == FEATURES
+
+
+@pytest.mark.parametrize("jit_compile", ["auto", False])
+def test_variables_of_tensorflow_itself(jit_compile):
+    variables = [tf.Variable([3.0, 4.0], name="w"), tf.Variable([[1.0]], name="x")]
+    optimizer = keras_lars.LARS(10, momentum=0.5, weight_decay=0, jit_compile=jit_compile)
+    optimizer.apply([tf.constant([0.0, 0.5]), tf.constant([[2.0]])], variables)
+    np.testing.assert_allclose(variables[0].numpy(), [3.0, 3.95], rtol=1e-6)
+    np.testing.assert_allclose(variables[1].numpy(), [[0.99]], rtol=1e-6)
+    assert [row.path for row in optimizer.variable_table()] == ["w:0", "x:0"]
