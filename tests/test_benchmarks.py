@@ -245,6 +245,9 @@ def test_divergence_is_told(tmp_path):
     fields = {"optimizer": "sgd", "learning_rate": 1e30, "start_learning_rate": 1e30}
     result = loop.train(tiny(**fields), tmp_path)
     assert result["diverged"]
+    assert "| diverged |" in collect.table(
+        [{"recipe": dataclasses.asdict(tiny()), "result": result}]
+    )
     assert "NaN" not in (tmp_path / "history.json").read_text()
 
 
@@ -307,6 +310,8 @@ def test_train_says_what_it_does_and_what_it_reached(tmp_path):
     assert "22 updates" in done.stdout
     assert re.fullmatch(r"\d+\.\d% of the held-out images right after 22 updates .*", lines[-1])
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == FILES
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["validation_accuracy_at_half_time"] is None  # there is no half of one epoch
 
 
 def test_collect(run, tmp_path):
