@@ -34,8 +34,8 @@ def table(runs: list[dict]) -> str:
         rows.append(
             [
                 *(_text(recipe[name]) for name in names),
-                f"{100 * result['validation_accuracy_at_half_time']:.1f}",
-                f"{100 * result['validation_accuracy']:.1f}",
+                _percent(result["validation_accuracy_at_half_time"]),
+                "diverged" if result["diverged"] else _percent(result["validation_accuracy"]),
                 f"{result['seconds']:.0f}",
             ]
         )
@@ -44,6 +44,10 @@ def table(runs: list[dict]) -> str:
 
 def _text(value: str | float) -> str:
     return value if isinstance(value, str) else f"{value:g}"
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f}"
 
 
 def main(argv: list[str]) -> None:

@@ -25,8 +25,8 @@ def train(recipe: Recipe, output_dir: str | os.PathLike, started: float | None =
         started: The `time.perf_counter()` from which `seconds` are counted. Defaults to now.
 
     Returns:
-        What `result.json` holds: the accuracy on the held-out images at the end and at half time,
-        updates, seconds, and whether it diverged.
+        What `result.json` holds: the accuracy on the held-out images at the end and at half time
+        (None where there was none), epochs, seconds, and whether it diverged.
 
     Raises:
         RecipeError: If the recipe cannot be trained. The folder is untouched then.
@@ -128,9 +128,10 @@ class _LearningRate(keras.callbacks.Callback):
 def _result(plan: Plan, history: dict) -> dict:
     accuracy = history["val_accuracy"]
     half = plan.recipe.epochs // 2
+    reached = 0 < half <= len(accuracy)  # not in a single epoch, nor where it diverged before
     return {
         "validation_accuracy": accuracy[-1],
-        "validation_accuracy_at_half_time": accuracy[half - 1] if half <= len(accuracy) else None,
+        "validation_accuracy_at_half_time": accuracy[half - 1] if reached else None,
         "epochs": len(accuracy),
         "diverged": not math.isfinite(history["loss"][-1]),
     }

@@ -1,7 +1,6 @@
 """What a training tells: the lines before and after it, and the files in its run folder."""
 
 import dataclasses
-import importlib.metadata
 import json
 import math
 import os
@@ -11,6 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
+import sklearn
+import tensorflow as tf
 from matplotlib.figure import Figure
 
 import keras_lars
@@ -126,18 +128,19 @@ def convolutions(model: keras.Model) -> int:
 
 
 def versions() -> dict:
-    packages = ("keras", "tensorflow", "numpy", "scikit-learn")
+    # Asked of the modules: TensorFlow's distribution has several names.
     return {
         "python": platform.python_version(),
         "keras_lars": keras_lars.__version__,
-        **{package: importlib.metadata.version(package) for package in packages},
+        "keras": keras.__version__,
+        "tensorflow": tf.__version__,
+        "numpy": np.__version__,
+        "scikit-learn": sklearn.__version__,
     }
 
 
 def device() -> dict:
     """What it runs on, in words."""
-    import tensorflow as tf
-
     accelerators = [
         tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
         for gpu in tf.config.list_physical_devices("GPU")

@@ -42,15 +42,16 @@ def number(
     return check
 
 
-def integer(*, minimum: int) -> Check:
-    """An integer of at least `minimum`, or None."""
+def integer(*, minimum: int, none: bool = False) -> Check:
+    """An integer of at least `minimum`; None too where `none`."""
+    rule = f"an integer >= {minimum}" + (", or None" if none else "")
 
     def check(name: str, value: Any) -> int | None:
-        if value is None:
+        if value is None and none:
             return None
         is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
         if not is_integer or value < minimum:
-            raise _refuse(name, f"an integer >= {minimum}, or None", value)
+            raise _refuse(name, rule, value)
         return int(value)
 
     return check

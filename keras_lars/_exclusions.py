@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+from keras_lars import _arguments
+
 Variable = Any
 
 
@@ -210,9 +212,7 @@ def rank_at_most(n: int) -> Exclusion:
     >>> [rule(keras.Variable(keras.ops.ones(shape))) for shape in [(3,), (2, 3)]]
     [True, False]
     """
-    if not isinstance(n, int) or isinstance(n, bool) or n < 0:
-        raise ValueError(f"`n` must be an integer >= 0, a number of dimensions. Received: n={n!r}")
-    return _RankAtMost(n)
+    return _RankAtMost(_arguments.integer(minimum=0)("n", n))
 
 
 def bias_or_normalization() -> Exclusion:

@@ -31,9 +31,9 @@ _CHECKS = {
     "global_clipnorm": _arguments.number(positive=True, none=True),
     "use_ema": _arguments.one_of(False, True),
     "ema_momentum": _arguments.number(at_most=1),
-    "ema_overwrite_frequency": _arguments.integer(minimum=1),
+    "ema_overwrite_frequency": _arguments.integer(minimum=1, none=True),
     "loss_scale_factor": _arguments.number(positive=True, none=True),
-    "gradient_accumulation_steps": _arguments.integer(minimum=2),
+    "gradient_accumulation_steps": _arguments.integer(minimum=2, none=True),
 }
 _OWN_ARGUMENTS = list(_CHECKS)[: list(_CHECKS).index("clipnorm")]
 

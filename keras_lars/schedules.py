@@ -5,7 +5,6 @@ paper's, `CosineDecay` the usual other one.
 """
 
 import math
-import numbers
 from typing import Any
 
 import keras
@@ -82,7 +81,7 @@ class WarmUp(LearningRateSchedule):
     ):
         super().__init__()
         self.schedule = _schedule(schedule)
-        self.warmup_steps = _count("warmup_steps", warmup_steps, minimum=0)
+        self.warmup_steps = _arguments.integer(minimum=0)("warmup_steps", warmup_steps)
         self.start_learning_rate = _arguments.number()("start_learning_rate", start_learning_rate)
         self.power = _arguments.number(positive=True)("power", power)
         self.shift_decay = _arguments.one_of(True, False)("shift_decay", shift_decay)
@@ -200,8 +199,8 @@ def sqrt_scaling(
 def _scaling(base_learning_rate: Any, global_batch_size: Any, base_batch_size: Any) -> tuple:
     return (
         _arguments.number()("base_learning_rate", base_learning_rate),
-        _count("global_batch_size", global_batch_size, minimum=1),
-        _count("base_batch_size", base_batch_size, minimum=1),
+        _arguments.integer(minimum=1)("global_batch_size", global_batch_size),
+        _arguments.integer(minimum=1)("base_batch_size", base_batch_size),
     )
 
 
@@ -231,12 +230,3 @@ def _schedule(value: Any) -> float | LearningRateSchedule:
             "`schedule` must be a finite number >= 0, or a `LearningRateSchedule`. "
             f"Received: schedule={value!r}"
         ) from None
-
-
-def _count(argument: str, value: Any, minimum: int) -> int:
-    is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not is_integer or value < minimum:
-        raise ValueError(
-            f"`{argument}` must be an integer >= {minimum}. Received: {argument}={value!r}"
-        )
-    return int(value)
