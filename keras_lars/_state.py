@@ -40,6 +40,7 @@ def _refuse(optimizer: Any, what: str) -> None:
     file's values into the variables of the optimizer that it wraps before that one is asked.
     """
     warn_foreign(optimizer, what, "are set to 0")
+    optimizer.keep_waiting(None)
     for name, variable in optimizer.named_variables().items():
         value = optimizer.assigned_learning_rate if name == "learning_rate" else 0
         variable.assign(keras.ops.full(variable.shape, value, dtype=variable.dtype))

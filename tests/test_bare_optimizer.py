@@ -3,6 +3,7 @@
 import copy
 import pickle
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from models import (
@@ -86,3 +87,15 @@ def test_an_optimizer_without_state_can_be_copied(make_copy):
         assert copied.momentum == 0.5
         apply_steps(copied, variables, 0, 1)
     assert int(copied.iterations) == 1
+
+
+def test_a_file_that_is_refused_drops_what_waited():
+    variables = make_variables()
+    optimizer = make_lars()
+    apply_steps(optimizer, variables, 0, 2)
+    copied = copy.deepcopy(optimizer)
+    with pytest.warns(UserWarning, match="set to 0"):
+        copied.load_own_variables({"0": np.array(3)})
+    copied.build(variables)
+    assert int(copied.iterations) == 0
+    assert not any(np.any(momentum) for momentum in numbers(copied.momentums))
