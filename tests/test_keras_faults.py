@@ -50,6 +50,21 @@ def test_3_schedules_count_micro_batches():
     np.testing.assert_allclose(variable.numpy(), 1.0)  # and not 0: the first update's rate is 1
 
 
+def test_3_the_average_takes_in_micro_batches():
+    options = {"use_ema": True, "ema_momentum": 0.5, "gradient_accumulation_steps": 2}
+    optimizer = keras.optimizers.SGD(1.0, **options)
+    variable = keras.Variable([1.0])
+    optimizer.apply([tf.ones(1)], [variable])  # no update yet
+    np.testing.assert_allclose(optimizer._model_variables_moving_average[0].numpy(), 1.0)
+
+
+def test_3_constraints_act_between_updates():
+    variable = keras.Variable([1.0])
+    variable.constraint = lambda w: 0.5 * w
+    keras.optimizers.SGD(1.0, gradient_accumulation_steps=2).apply([tf.ones(1)], [variable])
+    np.testing.assert_allclose(variable.numpy(), 0.5)  # and not 1: nothing was updated yet
+
+
 def test_4_overwriting_by_the_average_fails_under_mirrored_strategy(strategy):
     with pytest.raises(RuntimeError, match="merge_call"):
         run_on_two_replicas(strategy, learning_rate=1.0, use_ema=True, ema_overwrite_frequency=1)
@@ -62,10 +77,31 @@ def test_5_loss_scale_factor_fails_on_indexed_slices():
         optimizer.apply([slices], [keras.Variable(np.ones((3, 2), "float32"))])
 
 
+def test_5_float16_gradients_are_unscaled_in_float16():
+    variable = keras.Variable([0.0])
+    optimizer = keras.optimizers.SGD(1.0, loss_scale_factor=2.0**15)
+    optimizer.apply([tf.constant([2.0**-14], "float16")], [variable])
+    np.testing.assert_array_equal(variable.numpy(), 0.0)  # and not -(2 ** -29)
+
+
 def test_6_weight_decay_moves_the_weights_before_the_update():
     variable = keras.Variable([1.0])
     keras.optimizers.SGD(0.5, weight_decay=0.1).apply([tf.zeros(1)], [variable])
     np.testing.assert_allclose(variable.numpy(), 1.0 - 0.5 * 0.1)
+
+
+def test_7_the_state_of_another_optimizer_loads_silently():
+    variable, state = keras.Variable([1.0]), {}
+    source = keras.optimizers.SGD(0.5, momentum=0.9)
+    source.apply([tf.ones(1)], [variable])
+    source.save_own_variables(state)
+    other = keras.optimizers.Adagrad()
+    other.build([variable])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        other.load_own_variables(state)
+    # A velocity, as the sum of squares that Adagrad takes the root of.
+    assert [float(v.numpy().item()) for v in other.variables] == [1, 0.5, -0.5]
 
 
 def test_7_a_copied_optimizer_loses_its_state():
