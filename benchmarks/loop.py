@@ -15,14 +15,13 @@ from benchmarks.plan import Plan, make_plan
 from benchmarks.recipes import Recipe, RecipeError
 
 
-def train(recipe: Recipe, output_dir: str | os.PathLike, started: float | None = None) -> dict:
+def train(recipe: Recipe, output_dir: str | os.PathLike) -> dict:
     """Trains a recipe and leaves a run folder.
 
     Args:
         recipe: What to train.
         output_dir: The run folder: new, or empty. It will hold `config.json`, `history.csv`,
             `history.json`, `plot.png`, `model.keras` and `result.json`.
-        started: The `time.perf_counter()` from which `seconds` are counted. Defaults to now.
 
     Returns:
         What `result.json` holds: the accuracy on the held-out images at the end and at half time
@@ -31,8 +30,18 @@ def train(recipe: Recipe, output_dir: str | os.PathLike, started: float | None =
     Raises:
         RecipeError: If the recipe cannot be trained. The folder is untouched then.
     """
-    started = time.perf_counter() if started is None else started
-    plan = make_plan(recipe, output_dir)
+    started = time.perf_counter()
+    return train_plan(make_plan(recipe, output_dir), started)
+
+
+def train_plan(plan: Plan, started: float) -> dict:
+    """As `train`, for a plan that is made already.
+
+    Args:
+        plan: What to train.
+        started: The `time.perf_counter()` from which `seconds` are counted.
+    """
+    recipe = plan.recipe
     # Weights are drawn, and sums are added up, the same way each time.
     keras.utils.set_random_seed(recipe.seed)
     if keras.backend.backend() == "tensorflow":

@@ -45,10 +45,10 @@ def main(argv: list[str]) -> None:
         recipe = override(**{name: value for name, value in values.items() if value is not None})
         name = f"{recipe.model}-{recipe.data}-{recipe.optimizer}-seed{recipe.seed}"
         output_dir = flags.FLAGS.output_dir or f"runs/{time.strftime('%Y%m%d-%H%M%S')}-{name}"
-        make_plan(recipe, output_dir)  # before Keras starts, which takes seconds
+        plan = make_plan(recipe, output_dir)  # before Keras starts, which takes seconds
         from benchmarks import loop
 
-        loop.train(recipe, output_dir, STARTED)
+        loop.train_plan(plan, STARTED)
     except RecipeError as error:
         sys.exit(f"error: {error}")
 

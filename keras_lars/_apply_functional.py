@@ -11,7 +11,7 @@ import keras
 from keras import ops
 
 from keras_lars._bookkeeping import merge_records, moving_average
-from keras_lars._update_rule import compute_dtype, lars_update
+from keras_lars._update_rule import lars_update
 
 _RECORD = ("record", 0)
 
@@ -20,6 +20,12 @@ def dense(gradient: Any, variable: Any) -> Any:
     """The gradient with repeated indices of a sparse one summed."""
     del variable  # JAX's sparse arrays know their shape
     return ops.convert_to_tensor(gradient, sparse=False)
+
+
+def xla_error(variables: list) -> str | None:
+    """Why XLA cannot compile an update, or None where it can: JAX compiles the whole step."""
+    del variables
+    return None if keras.backend.backend() == "jax" else "this Keras backend has no XLA"
 
 
 def apply(optimizer: Any, gradients: list, positions: list[int]) -> None:
@@ -85,23 +91,16 @@ def _updated(optimizer: Any, old: dict, gradients: list, positions: list[int]) -
     learning_rate = ops.convert_to_tensor(optimizer.learning_rate)
     for i, gradient in zip(positions, optimizer.clipped(gradients)):
         w, v = old["variables", i], old.get(("velocities", i))
-        dtype = compute_dtype(keras.backend.standardize_dtype(w.dtype))
-        new_w, new_v, record = lars_update(
-            ops.cast(w, dtype),
-            gradient,
-            None if v is None else ops.cast(v, dtype),
-            ops.cast(learning_rate, dtype),
-            plan.treatments[i],
-            plan.rule,
-        )
-        new["variables", i] = ops.cast(new_w, w.dtype)
+        w, v, record = lars_update(w, gradient, v, learning_rate, plan.treatments[i], plan.rule)
+        new["variables", i] = w
         if v is not None:
-            new["velocities", i] = ops.cast(new_v, v.dtype)
+            new["velocities", i] = v
         records.append(record)
 
     new.update(_averaged(optimizer, {**old, **new}))
+    variables = optimizer.slots.variables
     for i in positions:
-        constraint = optimizer.slots.variables[i].constraint
+        constraint = variables[i].constraint
         if constraint is not None:
             new["variables", i] = constraint(new["variables", i])
     if plan.record is not None:

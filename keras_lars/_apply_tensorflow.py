@@ -131,8 +131,9 @@ def _update(
     if slots["record"] is not None:
         slots["record"].assign(merge_records(slots["record"], positions, records))
     _average(optimizer, updates_done, slots)
+    variables = optimizer.slots.variables
     for i in positions:
-        constraint = optimizer.slots.variables[i].constraint
+        constraint = variables[i].constraint
         if constraint is not None:
             slots["variables"][i].assign(constraint(tf.convert_to_tensor(slots["variables"][i])))
 

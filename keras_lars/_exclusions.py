@@ -21,7 +21,8 @@ def _last_path_part(variable: Variable) -> str:
     return path_of(variable).split("/")[-1]
 
 
-def _shape_of(variable: Variable) -> tuple:
+def shape_of(variable: Variable) -> tuple:
+    """The shape as a tuple of integers, whatever the backend makes of it."""
     return tuple(int(size) for size in variable.shape)
 
 
@@ -129,7 +130,7 @@ class _GivenVariable(Exclusion):
                 f"variables. Received: {argument}={self.variable}"
             )
         position = self.match(argument, variables).index(True)
-        saved = _SavedVariable(position, _shape_of(self.variable), _last_path_part(self.variable))
+        saved = _SavedVariable(position, shape_of(self.variable), _last_path_part(self.variable))
         return saved.save(argument, variables)
 
     def __str__(self) -> str:
@@ -155,7 +156,7 @@ class _SavedVariable(Exclusion):
     def match(self, argument: str, variables: Sequence[Variable]) -> list[bool]:
         there = variables[self.position] if self.position < len(variables) else None
         expected = (self.shape, self.last_path_part)
-        if there is None or (_shape_of(there), _last_path_part(there)) != expected:
+        if there is None or (shape_of(there), _last_path_part(there)) != expected:
             raise ValueError(
                 f"`{argument}` must find the variable that it was saved with: "
                 f"`{self.last_path_part}` of shape {self.shape} at position {self.position} of the "

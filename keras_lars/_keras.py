@@ -146,11 +146,7 @@ class KerasOptimizer(keras.optimizers.Optimizer):
 
     def xla_error(self, variables: Sequence) -> str | None:
         """Why XLA cannot compile an update of these variables, or None where it can."""
-        if keras.backend.backend() != "tensorflow":
-            return None if keras.backend.backend() == "jax" else "this Keras backend has no XLA"
-        from keras_lars._apply_tensorflow import xla_error
-
-        return xla_error(variables)
+        return self._engine().xla_error(variables)
 
     def add_unsaved_variable(self, shape: tuple, value: float, dtype: str, name: str) -> Any:
         """A variable that no file will hold."""
@@ -195,7 +191,7 @@ class KerasOptimizer(keras.optimizers.Optimizer):
         _state.save(self, store)
 
     def load_own_variables(self, store: Any) -> None:
-        """Read the state; what another optimizer wrote is left alone, with a warning."""
+        """Read the state; for what another optimizer wrote, warn and start afresh."""
         _state.load(self, store)
 
     # A `tf.train.Checkpoint` matches by attribute name. The one name that we show it holds the

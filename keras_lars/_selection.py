@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from keras_lars._exclusions import Exclusion, Variable, path_of
+from keras_lars._exclusions import Exclusion, Variable, path_of, shape_of
 
 
 class VariableRow(NamedTuple):
@@ -47,7 +47,7 @@ def variable_table(
         VariableRow(
             position=i,
             path=path_of(variable),
-            shape=tuple(int(size) for size in variable.shape),
+            shape=shape_of(variable),
             adapted=not adaptation[i],
             adaptation_rule=adaptation[i],
             decayed=weight_decay > 0 and not decay[i],

@@ -12,7 +12,7 @@ import tensorflow as tf
 # Not exported by TensorFlow; only valid inside a function that XLA compiles.
 from tensorflow.compiler.tf2xla.python.xla import optimization_barrier
 
-from keras_lars._update_rule import Record, Rule, Treatment, compute_dtype, lars_update, plain_norm
+from keras_lars._update_rule import Record, Rule, Treatment, lars_update, plain_norm
 
 # Rows of the first of the two stages below. 8 and 16 are fast, 64 is not.
 _ROWS = 16
@@ -43,19 +43,12 @@ def update_plain(
     rule: Rule,
 ) -> Record | None:
     """One update in place, as plain ops."""
-    dtype = compute_dtype(variable.dtype.name)
-    w, v, record = lars_update(
-        tf.cast(variable, dtype),
-        gradient,
-        None if velocity is None else tf.cast(velocity, dtype),
-        tf.cast(learning_rate, dtype),
-        treatment,
-        rule,
-        plain_norm,
-    )
+    w = tf.convert_to_tensor(variable)
+    v = None if velocity is None else tf.convert_to_tensor(velocity)
+    w, v, record = lars_update(w, gradient, v, learning_rate, treatment, rule, plain_norm)
     if velocity is not None:
-        velocity.assign(tf.cast(v, velocity.dtype))
-    variable.assign(tf.cast(w, variable.dtype))
+        velocity.assign(v)
+    variable.assign(w)
     return record
 
 
@@ -77,7 +70,6 @@ def update_compiled(
         on_cpu=device_type(variable) == "CPU",
     )
     handles = [variable.handle] if velocity is None else [variable.handle, velocity.handle]
-    learning_rate = tf.cast(learning_rate, compute_dtype(variable.dtype.name))
     return function(handles, gradient, learning_rate)
 
 
@@ -97,16 +89,12 @@ def _compiled(
     of the first. Kept by module rather than by optimizer, so that a second optimizer, or a model
     loaded again, does not compile again.
     """
-    work_dtype = compute_dtype(dtype.name)
     norm = two_stage_norm if on_cpu else plain_norm
 
     @tf.function(jit_compile=True, autograph=False)
     def lars_update_compiled(handles, gradient, learning_rate):
         values = [
-            tf.cast(
-                tf.ensure_shape(tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype), shape),
-                work_dtype,
-            )
+            tf.ensure_shape(tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype), shape)
             for handle in handles
         ]
         w, v, record = lars_update(
@@ -119,7 +107,7 @@ def _compiled(
             norm,
         )
         for handle, value in zip(handles, [w, v]):
-            tf.raw_ops.AssignVariableOp(resource=handle, value=tf.cast(value, dtype))
+            tf.raw_ops.AssignVariableOp(resource=handle, value=value)
         # The barrier has no gradient. Without this an update inside a `GradientTape` would fail.
         return None if record is None else Record(*(tf.stop_gradient(r) for r in record))
 
@@ -127,7 +115,7 @@ def _compiled(
 
 
 def device_type(variable: tf.Variable) -> str:
-    """ "CPU", "GPU" or "TPU": the kind of device that holds a variable, or its first replica."""
+    """The kind of device ("CPU", "GPU", "TPU") of a variable, or of its first replica."""
     return tf.DeviceSpec.from_string(variable.device).device_type or "CPU"
 
 

@@ -14,6 +14,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import keras
 from keras import ops
 
 MOMENTUM_FORMS = ("classic", "learning_rate_outside", "ratio_outside")
@@ -112,8 +113,14 @@ def lars_update(
 ) -> tuple[Tensor, Tensor | None, Record | None]:
     """One update: the new weight, the new velocity (None without momentum), and the record.
 
-    `w`, `g`, `v` share one shape and the compute dtype; `learning_rate` is a scalar of it.
+    `w`, `g`, `v` share one shape, and `learning_rate` is a scalar. `w` and `v` come and go in the
+    dtype that the variable is stored in; all else is in the compute dtype, as `g` is already.
     """
+    stored_dtype = keras.backend.standardize_dtype(w.dtype)
+    dtype = compute_dtype(stored_dtype)
+    w, learning_rate = ops.cast(w, dtype), ops.cast(learning_rate, dtype)
+    v = None if v is None else ops.cast(v, dtype)
+
     decayed = g + treatment.weight_decay * w if treatment.weight_decay else g
     in_denominator = decayed if rule.decay_in_norm else g
 
@@ -153,4 +160,5 @@ def lars_update(
     record = None
     if rule.record_trust_ratios:
         record = Record(weight_norm, gradient_norm, poisoned(ratio))
-    return w - step, v, record
+    v = None if v is None else ops.cast(v, stored_dtype)
+    return ops.cast(w - step, stored_dtype), v, record
