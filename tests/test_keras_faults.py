@@ -58,9 +58,14 @@ def test_3_the_average_takes_in_micro_batches():
     np.testing.assert_allclose(optimizer._model_variables_moving_average[0].numpy(), 1.0)
 
 
+class Halve(keras.constraints.Constraint):
+    def __call__(self, w):
+        return 0.5 * w
+
+
 def test_3_constraints_act_between_updates():
     variable = keras.Variable([1.0])
-    variable.constraint = lambda w: 0.5 * w
+    variable.constraint = Halve()
     keras.optimizers.SGD(1.0, gradient_accumulation_steps=2).apply([tf.ones(1)], [variable])
     np.testing.assert_allclose(variable.numpy(), 0.5)  # and not 1: nothing was updated yet
 
