@@ -19,15 +19,15 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    packages=["keras_lars"],
+    packages=["keras_lars", "keras_lars._keras", "keras_lars.callbacks"],
     package_data={"keras_lars": ["py.typed"]},
     # The oldest versions that the test suite is run with; see README, "Versions".
     python_requires=">=3.10",
-    install_requires=["keras>=3.6,<4", "numpy"],
+    install_requires=["keras>=3.10,<4", "numpy"],
     extras_require={
         "tensorflow": ["tensorflow>=2.18"],
         "benchmarks": ["absl-py", "matplotlib", "scikit-learn"],
-        "tests": ["hypothesis", "pytest", "ruff"],
+        "tests": ["hypothesis", "pytest", "pytest-xdist", "ruff"],
         "peers": ["optax", "pytorch_optimizer", "timm"],
     },
     classifiers=[

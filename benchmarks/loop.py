@@ -6,6 +6,7 @@ import sys
 import time
 
 import keras
+import tensorflow as tf
 from keras.optimizers.schedules import LearningRateSchedule, PolynomialDecay
 
 import keras_lars
@@ -34,37 +35,40 @@ def train(recipe: Recipe, output_dir: str | os.PathLike) -> dict:
     return train_plan(make_plan(recipe, output_dir), started)
 
 
-def train_plan(plan: Plan, started: float) -> dict:
+def train_plan(plan: Plan, started: float, strategy: tf.distribute.Strategy | None = None) -> dict:
     """As `train`, for a plan that is made already.
 
     Args:
-        plan: What to train.
+        plan: What to train. Without a folder it is trained, and nothing printed or written.
         started: The `time.perf_counter()` from which `seconds` are counted.
+        strategy: Over which replicas to train; one device by default.
     """
     recipe = plan.recipe
+    strategy = strategy or tf.distribute.get_strategy()
     # Weights are drawn, and sums are added up, the same way each time.
     keras.utils.set_random_seed(recipe.seed)
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.experimental.enable_op_determinism()
+    tf.config.experimental.enable_op_determinism()
 
     images = plan.images
     image_shape = (recipe.image_size, recipe.image_size, images.train_images.shape[-1])
-    model = MODELS[recipe.model](image_shape, images.classes, recipe.width)
-    try:
-        schedule = _schedule(plan)
-        optimizer = OPTIMIZERS[recipe.optimizer](recipe, schedule)
-    except ValueError as error:
-        raise RecipeError(str(error)) from error
-    model.compile(
-        optimizer,
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
+    schedule = _schedule(plan)
+    with strategy.scope():
+        model = MODELS[recipe.model](image_shape, images.classes, recipe.width)
+        model = keras_lars.multi_worker.prepare(model)
+        try:
+            optimizer = OPTIMIZERS[recipe.optimizer](recipe, schedule)
+        except ValueError as error:
+            raise RecipeError(str(error)) from error
+        model.compile(
+            optimizer,
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+        )
+    if plan.output_dir is None:
+        return _result(plan, _fit(plan, model, schedule))
 
-    print(report.summary(plan, model), flush=True)
-    report.start_folder(plan, model)
+    print(report.summary(plan, model, strategy), flush=True)
+    report.start_folder(plan, model, strategy)
     history = _fit(plan, model, schedule)
     model.save(plan.output_dir / "model.keras")
     result = _result(plan, history)
@@ -77,6 +81,15 @@ def train_plan(plan: Plan, started: float) -> dict:
 
 def _fit(plan: Plan, model: keras.Model, schedule: LearningRateSchedule) -> dict:
     recipe = plan.recipe
+    callbacks = [
+        # Those of each replica differ, and one is validated and saved.
+        keras_lars.callbacks.AverageStatistics(),
+        _LearningRate(schedule),
+        keras.callbacks.TerminateOnNaN(),
+    ]
+    if plan.output_dir is not None:
+        callbacks.append(keras.callbacks.CSVLogger(plan.output_dir / "history.csv"))
+    verbose = 1 if sys.stdout.isatty() else 2
     return model.fit(
         data.training_batches(
             plan.images, recipe.image_size, recipe.global_batch_size, recipe.epochs, recipe.seed
@@ -87,12 +100,8 @@ def _fit(plan: Plan, model: keras.Model, schedule: LearningRateSchedule) -> dict
             plan.images, recipe.image_size, recipe.global_batch_size
         ),
         shuffle=False,  # it is shuffled already
-        callbacks=[
-            _LearningRate(schedule),
-            keras.callbacks.CSVLogger(plan.output_dir / "history.csv"),
-            keras.callbacks.TerminateOnNaN(),
-        ],
-        verbose=1 if sys.stdout.isatty() else 2,
+        callbacks=callbacks,
+        verbose=0 if plan.output_dir is None else verbose,
     ).history
 
 

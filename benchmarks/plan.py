@@ -17,7 +17,7 @@ class Plan:
 
     recipe: Recipe
     images: Images
-    output_dir: pathlib.Path
+    output_dir: pathlib.Path | None  # None for a worker that leaves files to the chief
 
     @property
     def updates_per_epoch(self) -> int:
@@ -32,14 +32,19 @@ class Plan:
         return round(self.updates_per_epoch * self.recipe.warmup_epochs)
 
 
-def make_plan(recipe: Recipe, output_dir: str | os.PathLike) -> Plan:
+def make_plan(recipe: Recipe, output_dir: str | os.PathLike | None) -> Plan:
     """The plan of a recipe, having changed nothing on the disk.
+
+    Args:
+        recipe: What to train.
+        output_dir: The run folder: new, or empty. `None` for a worker that writes no files.
 
     Raises:
         RecipeError: If the batch is larger than the data, the warm-up as long as the training, or
             the folder holds something already or cannot be written.
     """
-    plan = Plan(recipe, DATA_SETS[recipe.data](), pathlib.Path(output_dir))
+    folder = None if output_dir is None else pathlib.Path(output_dir)
+    plan = Plan(recipe, DATA_SETS[recipe.data](), folder)
     if plan.updates_per_epoch == 0:
         raise RecipeError(
             f"--global_batch_size must be at most the {len(plan.images.train_labels)} training "
@@ -50,7 +55,8 @@ def make_plan(recipe: Recipe, output_dir: str | os.PathLike) -> Plan:
             f"--warmup_epochs must be less than --epochs, which is {recipe.epochs}. "
             f"Received: {recipe.warmup_epochs:g}"
         )
-    _check_folder(plan.output_dir)
+    if plan.output_dir is not None:
+        _check_folder(plan.output_dir)
     return plan
 
 

@@ -16,13 +16,14 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 
 import keras_lars
+from benchmarks import cluster
 from benchmarks.plan import Plan
 from benchmarks.recipes import RecipeError
 
 POINTS = 500  # of the learning rate in the plot
 
 
-def summary(plan: Plan, model: keras.Model) -> str:
+def summary(plan: Plan, model: keras.Model, strategy: tf.distribute.Strategy) -> str:
     """What will be done, a line for each thing."""
     recipe, images = plan.recipe, plan.images
     height, width, channels = model.input_shape[1:]
@@ -43,6 +44,9 @@ def summary(plan: Plan, model: keras.Model) -> str:
             [recipe.optimizer, *(f"{name} {getattr(recipe, name):g}" for name in hyperparameters)]
         ),
         "seed": str(recipe.seed),
+        "devices": "{replicas} replicas on {workers} workers, {strategy}".format(
+            **cluster.summary(strategy)
+        ),
         "output": str(plan.output_dir),
     }
     return "\n".join(f"{name:<14}{text}" for name, text in rows.items())
@@ -61,7 +65,7 @@ def conclusion(plan: Plan, result: dict) -> str:
     )
 
 
-def start_folder(plan: Plan, model: keras.Model) -> None:
+def start_folder(plan: Plan, model: keras.Model, strategy: tf.distribute.Strategy) -> None:
     """Makes the run folder, with `config.json` in it."""
     config = {
         "recipe": dataclasses.asdict(plan.recipe),
@@ -69,6 +73,7 @@ def start_folder(plan: Plan, model: keras.Model) -> None:
         "updates": plan.updates,
         "warmup_updates": plan.warmup_updates,
         "trainable_parameters": trainable_parameters(model),
+        "distribution": cluster.summary(strategy),
         "versions": versions(),
         "device": device(),
     }

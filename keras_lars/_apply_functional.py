@@ -28,6 +28,26 @@ def xla_error(variables: list) -> str | None:
     return None if keras.backend.backend() == "jax" else "this Keras backend has no XLA"
 
 
+def check_strategy() -> None:
+    """Nothing: there are no strategies here."""
+
+
+def outside_of_steps() -> contextlib.AbstractContextManager:
+    """Nothing: on these backends an optimizer is not built in a step."""
+    return contextlib.nullcontext()
+
+
+def after(tensors: list) -> contextlib.AbstractContextManager:
+    """Nothing: these backends run a step with data only."""
+    del tensors
+    return contextlib.nullcontext()
+
+
+def per_replica_sum() -> contextlib.AbstractContextManager:
+    """Nothing: each variable of these backends has one value."""
+    return contextlib.nullcontext()
+
+
 def apply(optimizer: Any, gradients: list, positions: list[int]) -> None:
     """Accumulate the gradients, or update the variables at `positions` by them."""
     with _no_gradients():

@@ -1,11 +1,19 @@
 """One call of `apply` on TensorFlow: summed over replicas, then done on each of them in place."""
 
+import contextlib
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from keras_lars._bookkeeping import merge_records, moving_average
 from keras_lars._tensorflow import device_type, update_compiled, update_plain, why_not_xla
+
+_PARAMETER_SERVERS = (
+    tf.distribute.ParameterServerStrategy,
+    tf.compat.v1.distribute.experimental.ParameterServerStrategy,
+)
 
 
 def dense(gradient: Any, variable: Any) -> tf.Tensor:
@@ -24,34 +32,156 @@ def xla_error(variables: list) -> str | None:
     return next((error for error in errors if error is not None), None)
 
 
+def check_strategy() -> None:
+    """Raise where replicas do not step together."""
+    strategy = tf.distribute.get_strategy()
+    if isinstance(strategy, _PARAMETER_SERVERS):
+        raise ValueError(
+            "The strategy must be one whose replicas step together, such as `MirroredStrategy` or "
+            "`MultiWorkerMirroredStrategy`: the norms are those of the gradient summed over them. "
+            f"Received: {type(strategy).__name__}"
+        )
+
+
+def outside_of_steps() -> contextlib.AbstractContextManager:
+    """What is done in here is done once, and is no part of a function that is being traced."""
+    return tf.init_scope()
+
+
+def after(tensors: list) -> contextlib.AbstractContextManager:
+    """What is done in here is done once there are these tensors."""
+    return tf.control_dependencies(tensors)
+
+
+def per_replica_sum() -> contextlib.AbstractContextManager:
+    """Variables made in here keep a value for each replica, and are read and saved as the sum."""
+
+    def creator(next_creator, **arguments):
+        arguments["synchronization"] = tf.VariableSynchronization.ON_READ
+        arguments["aggregation"] = tf.VariableAggregation.SUM
+        return next_creator(**arguments)
+
+    return tf.variable_creator_scope(creator)
+
+
+@tf.autograph.experimental.do_not_convert
 def apply(optimizer: Any, gradients: list, positions: list[int]) -> None:
     """Accumulate the gradients, or update the variables at `positions` by them."""
-    # Evaluated by each replica, since a schedule reads the iteration, which is a replica's own.
-    learning_rate = tf.convert_to_tensor(optimizer.learning_rate)
-    micro_batches = tf.convert_to_tensor(optimizer.micro_batches.value)
-    slots = _values(optimizer)
-    if not tf.distribute.has_strategy():
-        _apply_on_replica(optimizer, positions, gradients, learning_rate, micro_batches, slots)
-        return
-
-    if tf.distribute.in_cross_replica_context():
+    if tf.distribute.has_strategy() and tf.distribute.in_cross_replica_context():
         raise RuntimeError(
             "`apply` must be called by each replica, in a function that `strategy.run` runs. "
             "Received: a call outside of one, in the scope of a strategy"
         )
+    slots = _values(optimizer)
+    steps = optimizer.gradient_accumulation_steps
 
     def across_replicas(strategy, gradients, learning_rate, micro_batches):
-        variables = [slots["variables"][i] for i in positions]
-        strategy.extended.update(
-            variables[0],
-            lambda _, *local: _apply_on_replica(optimizer, positions, *local),
-            args=(_summed(strategy, gradients, variables), learning_rate, micro_batches, slots),
+        replicas = _Replicas(strategy, anchor=slots["variables"][positions[0]])
+
+        def update(gradients):
+            replicas.run(
+                functools.partial(_update, optimizer, positions),
+                replicas.summed(gradients, [slots["variables"][i] for i in positions]),
+                learning_rate,
+                micro_batches,
+                slots,
+            )
+
+        if not steps:
+            update(gradients)
+            return
+        accumulators = [slots["accumulators"][i] for i in positions]
+
+        def accumulate():
+            replicas.run(_accumulate, accumulators, gradients)
+
+        def update_by_mean():
+            update(replicas.values(_means, accumulators, gradients, steps))
+            replicas.run(_empty, accumulators)
+
+        # Not the other way round, a condition in each replica: what crosses replicas, the one sum
+        # of an update, cannot be called in a branch.
+        is_update = (replicas.first(micro_batches) + 1) % steps == 0
+        tf.cond(is_update, replicas.branch(update_by_mean), replicas.branch(accumulate))
+
+    tf.__internal__.distribute.interim.maybe_merge_call(
+        across_replicas,
+        tf.distribute.get_strategy(),
+        gradients,
+        # Evaluated by each replica, since a schedule reads the iteration, which is a replica's own.
+        tf.convert_to_tensor(optimizer.learning_rate),
+        tf.convert_to_tensor(optimizer.micro_batches.value),
+    )
+
+
+class _Replicas:
+    """What one call of `apply` does on the replicas of a strategy; one device is one replica.
+
+    Called across replicas, or, by a strategy that needs no merge call, in each of them.
+    """
+
+    def __init__(self, strategy: tf.distribute.Strategy, anchor: tf.Variable):
+        self._strategy = strategy
+        self._anchor = anchor
+        self._in_replica = tf.distribute.get_replica_context() is not None
+
+    def run(self, function: Callable, *arguments: Any) -> None:
+        """Run `function` on each replica, with this replica's components of the arguments."""
+        self._strategy.extended.update(
+            self._anchor,
+            lambda _, *components: function(*components),
+            args=arguments,
             group=False,
         )
 
-    tf.__internal__.distribute.interim.maybe_merge_call(
-        across_replicas, tf.distribute.get_strategy(), gradients, learning_rate, micro_batches
-    )
+    def values(self, function: Callable, *arguments: Any) -> Any:
+        """What `function` returns on each replica."""
+        if self._in_replica:
+            return function(*arguments)
+        return self._strategy.extended.call_for_each_replica(function, args=arguments)
+
+    def summed(self, gradients: list, variables: list) -> list:
+        """The sum over replicas, where the variables are."""
+        if self._in_replica:
+            context = tf.distribute.get_replica_context()
+            return context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        return self._strategy.extended.batch_reduce_to(
+            tf.distribute.ReduceOp.SUM, list(zip(gradients, variables))
+        )
+
+    def first(self, value: Any) -> tf.Tensor:
+        """A value that is the same on every replica, as one tensor."""
+        if self._in_replica:
+            return value
+        return self._strategy.experimental_local_results(value)[0]
+
+    def branch(self, function: Callable) -> Callable:
+        """The function, as a branch of `tf.cond`: a new graph, which knows of no strategy."""
+        if self._in_replica or not tf.distribute.has_strategy():
+            return function
+
+        def in_scope():
+            with self._strategy.scope():
+                function()
+
+        return in_scope
+
+
+def _accumulate(accumulators: list, gradients: list) -> None:
+    for accumulator, gradient in zip(accumulators, gradients):
+        accumulator.assign_add(tf.cast(gradient, accumulator.dtype))
+
+
+def _means(accumulators: list, gradients: list, steps: int) -> list:
+    return [
+        (tf.cast(tf.convert_to_tensor(accumulator), gradient.dtype) + gradient) / steps
+        for accumulator, gradient in zip(accumulators, gradients)
+    ]
+
+
+def _empty(accumulators: list) -> None:
+    for accumulator in accumulators:
+        accumulator.assign(tf.zeros(accumulator.shape, accumulator.dtype))
 
 
 def _native(variable: Any) -> Any:
@@ -70,49 +200,12 @@ def _values(optimizer: Any) -> dict:
     return slots
 
 
-def _summed(strategy: tf.distribute.Strategy, gradients: list, variables: list) -> list:
-    replica = tf.distribute.get_replica_context()
-    if replica is not None:  # a strategy that needs no merge call
-        return replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-    return strategy.extended.batch_reduce_to(
-        tf.distribute.ReduceOp.SUM, list(zip(gradients, variables))
-    )
-
-
-def _apply_on_replica(
-    optimizer: Any,
-    positions: list[int],
-    gradients: list,
-    learning_rate: tf.Tensor,
-    micro_batches: tf.Tensor,
-    slots: dict,
-) -> None:
-    """All of it for one replica, whose components of the variables are in `slots`."""
-    steps = optimizer.gradient_accumulation_steps
-    if not steps:
-        _update(optimizer, positions, gradients, learning_rate, micro_batches, slots)
-        return
-    accumulators = [slots["accumulators"][i] for i in positions]
-
-    def update():
-        means = [(tf.cast(a, g.dtype) + g) / steps for a, g in zip(accumulators, gradients)]
-        _update(optimizer, positions, means, learning_rate, micro_batches // steps, slots)
-        for accumulator in accumulators:
-            accumulator.assign(tf.zeros_like(accumulator))
-
-    def accumulate():
-        for accumulator, gradient in zip(accumulators, gradients):
-            accumulator.assign_add(tf.cast(gradient, accumulator.dtype))
-
-    tf.cond((micro_batches + 1) % steps == 0, update, accumulate)
-
-
 def _update(
     optimizer: Any,
     positions: list[int],
     gradients: list,
     learning_rate: tf.Tensor,
-    updates_done: tf.Tensor,
+    micro_batches: tf.Tensor,
     slots: dict,
 ) -> None:
     plan = optimizer.plan
@@ -130,7 +223,7 @@ def _update(
     ]
     if slots["record"] is not None:
         slots["record"].assign(merge_records(slots["record"], positions, records))
-    _average(optimizer, updates_done, slots)
+    _average(optimizer, micro_batches // (optimizer.gradient_accumulation_steps or 1), slots)
     variables = optimizer.slots.variables
     for i in positions:
         constraint = variables[i].constraint

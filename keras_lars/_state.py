@@ -82,7 +82,8 @@ def restore_waiting(optimizer: Any) -> None:
     state = optimizer.waiting_state
     optimizer.keep_waiting(None)
     if state is not None:
-        _assign(optimizer, state)
+        with optimizer.outside_of_steps():
+            _assign(optimizer, state)
 
 
 def _assign(optimizer: Any, state: dict) -> None:
@@ -104,9 +105,10 @@ def _assign(optimizer: Any, state: dict) -> None:
                 f"{tuple(variable.shape)},",
             )
             return
-    for name, value in state.items():
-        if name in variables:
-            variables[name].assign(value)
+    # In the order of the variables, the same on all workers: some are exchanged as they are set.
+    for name, variable in variables.items():
+        if name in state:
+            variable.assign(state[name])
 
 
 def forget_waiting(optimizer: Any, name: str) -> None:

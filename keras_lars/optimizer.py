@@ -8,7 +8,7 @@ import keras
 
 from keras_lars import _arguments, _exclusions, _selection, _state
 from keras_lars._bookkeeping import NEVER_UPDATED
-from keras_lars._keras import KerasOptimizer
+from keras_lars._keras.optimizer import KerasOptimizer
 from keras_lars._update_rule import MOMENTUM_FORMS, Rule, Treatment
 
 # Everything that is fixed once the optimizer is built, and how it is checked whenever it is set.
@@ -128,8 +128,8 @@ class LARS(KerasOptimizer):
 
     Raises:
         ValueError: If an argument is not what is said above; in `build` if a rule names something
-            that is not there, or if `jit_compile=True` and XLA cannot compile; if anything but
-            `learning_rate` is assigned after `build`.
+            that is not there, if `jit_compile=True` and XLA cannot compile, or under
+            `ParameterServerStrategy`; if anything but `learning_rate` is assigned after `build`.
 
     Example:
 
@@ -260,6 +260,7 @@ class LARS(KerasOptimizer):
         """Decide how each variable is treated, and make its slot."""
         if self.built:
             return
+        self.check_strategy()
         variables = list(variables)
         table = _selection.variable_table(
             variables, self._adaptation_rules, self._decay_rules, self.weight_decay

@@ -1,4 +1,4 @@
-"""What every test needs: fixed seeds, full float32 precision, two logical CPU devices."""
+"""What every test needs: fixed seeds, full float32 precision, logical CPU devices."""
 
 import os
 
@@ -7,14 +7,18 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import pytest
 
+# How many there are in a process; `test_four_replicas.py` asks for more in one of its own.
+REPLICAS = int(os.environ.get("KERAS_LARS_TEST_REPLICAS", "2"))
+
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
     # TF32 keeps ten bits of the mantissa: comparisons to 1e-6 would fail on a GPU.
     tf.config.experimental.enable_tensor_float_32_execution(False)
-    # Replicas are imitated by two logical CPUs, which must exist before TensorFlow starts.
+    # Replicas are imitated by logical CPUs, which must exist before TensorFlow starts.
     tf.config.set_logical_device_configuration(
-        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+        tf.config.list_physical_devices("CPU")[0],
+        [tf.config.LogicalDeviceConfiguration()] * REPLICAS,
     )
 
 
@@ -25,5 +29,5 @@ def fixed_seeds():
 
 @pytest.fixture(scope="session")
 def strategy():
-    """Two replicas. One strategy for all tests: the collectives of two collide."""
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    """One strategy for all tests of a process: the collectives of two collide."""
+    return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(REPLICAS)])

@@ -50,17 +50,24 @@ def one_step(w, g, learning_rate=1.0, dtype="float32", **kwargs):
     return optimizer, to_numpy(variable)
 
 
-def run_python(*arguments, **environment):
-    """A fresh interpreter that finds this package and these helpers: its standard output."""
+def environment(**variables):
+    """The environment of a process that finds this package, its benchmarks and these helpers."""
     roots = [pathlib.Path(keras_lars.__file__).parents[1], pathlib.Path(__file__).parent]
-    environment = {
+    return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(map(str, roots)),
         "TF_CPP_MIN_LOG_LEVEL": "2",
-        **environment,
+        **variables,
     }
+
+
+def run_python(*arguments, **variables):
+    """A fresh interpreter that finds this package and these helpers: its standard output."""
     done = subprocess.run(
-        [sys.executable, *arguments], env=environment, capture_output=True, text=True
+        [sys.executable, *arguments],
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stdout

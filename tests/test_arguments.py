@@ -50,7 +50,7 @@ def test_negative_and_non_finite_numbers(argument, value):
 
 
 @pytest.mark.parametrize("argument", NUMBERS)
-@pytest.mark.parametrize("value", [True, False, "0.1", [0.1], {}, 1j, object()], ids=repr)
+@pytest.mark.parametrize("value", [True, False, "0.1", [0.1], {}, 1j, ...], ids=repr)
 def test_not_a_number(argument, value):
     refused(argument, value)
 

@@ -126,7 +126,6 @@ def table(optimizer):
         is_narrow,
         ["a/", keras_lars.optional("absent"), keras_lars.rank_at_most(1), is_narrow],
     ],
-    ids=str,
 )
 def test_rules_are_in_the_configuration(argument, rules):
     optimizer = make_lars(**{argument: rules})

@@ -1,9 +1,10 @@
-"""Two replicas under MirroredStrategy do what one device does with the same global batch."""
+"""Replicas under MirroredStrategy do what one device does with the same global batch."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import REPLICAS
 from models import (
     assert_close,
     assert_equal,
@@ -23,7 +24,7 @@ SHAPES = [(2, 3)] * 3 + [(3,)] * 3 + [()] * 2
 
 
 def falling_rate():
-    return keras.optimizers.schedules.PolynomialDecay(0.5, 6, 0.125, power=2.0)
+    return keras.optimizers.schedules.PolynomialDecay(0.5, 24, 0.125, power=2.0)
 
 
 def make_lars(**options):
@@ -40,9 +41,10 @@ def make_lars(**options):
 def assert_replicas_agree(strategy, variables):
     """Every replica holds the same bits: averaging on reading would hide a difference."""
     for variable in variables:
-        first, second = strategy.experimental_local_results(variable.value)
-        assert first.device != second.device
-        assert_equal([first.numpy()], [second.numpy()])
+        first, *others = strategy.experimental_local_results(variable.value)
+        for other in others:
+            assert first.device != other.device
+            assert_equal([first.numpy()], [other.numpy()])
 
 
 OPTIONS = {
@@ -80,8 +82,12 @@ def shares_of(step):
     """Each replica's gradients: not alike, so that the order of clipping and adding matters."""
     return [
         [normal([2, replica, step, i], shape) for i, shape in enumerate(SHAPES)]
-        for replica in range(2)
+        for replica in range(REPLICAS)
     ]
+
+
+def summed(shares):
+    return [tf.constant(sum(same)) for same in zip(*shares, strict=True)]
 
 
 def per_replica(strategy, *values):
@@ -125,7 +131,7 @@ def test_a_custom_loop_equals_one_device(strategy, options):
     for i in range(4):
         shares = shares_of(i)
         step(shares)
-        single.apply([tf.constant(a + b) for a, b in zip(*shares, strict=True)], alone)
+        single.apply(summed(shares), alone)
         assert_close(numbers(variables), numbers(alone))
         assert_close(numbers(optimizer.variables), numbers(single.variables))
         assert_equal(
@@ -142,6 +148,29 @@ def test_a_custom_loop_equals_one_device(strategy, options):
     assert all(np.any(w != v) for w, v in zip(numbers(variables), numbers(make_variables())))
 
 
+@pytest.mark.parametrize("options", [{}, {"gradient_accumulation_steps": 2}], ids=str)
+def test_constraints_equal_one_device(strategy, options):
+    def constrained():
+        variables = make_variables()
+        variables[0].constraint = keras.constraints.NonNeg()
+        variables[4].constraint = lambda w: 0.5 * w  # twice would not be the same as once
+        return variables
+
+    with strategy.scope():
+        variables = constrained()
+        optimizer = make_lars(**options)
+        optimizer.build(variables)
+    alone, single = constrained(), make_lars(**options)
+    step = distributed_step(strategy, optimizer, variables)
+    for i in range(4):
+        step(shares_of(i))
+        single.apply(summed(shares_of(i)), alone)
+    assert_close(numbers(variables), numbers(alone))
+    assert_close(numbers(optimizer.variables), numbers(single.variables))
+    assert np.min(variables[0].numpy()) >= 0 > np.min(make_variables()[0].numpy())
+    assert_replicas_agree(strategy, variables)
+
+
 @pytest.mark.parametrize("name", CLIPPED)
 def test_the_clipping_limits_are_in_reach(name):
     # Otherwise the comparisons above would hold for whoever never clips.
@@ -152,16 +181,15 @@ def test_the_clipping_limits_are_in_reach(name):
         variables = make_variables()
         optimizer = make_lars(jit_compile=False, **each)
         for i in range(4):
-            gradients = [tf.constant(a + b) for a, b in zip(*shares_of(i), strict=True)]
-            optimizer.apply(gradients, variables)
+            optimizer.apply(summed(shares_of(i)), variables)
         results.append(numbers(variables))
     difference = max(np.max(np.abs(a - b)) for a, b in zip(*results, strict=True))
     assert difference > 1e-3
 
 
-# Sums of replicas add up to the sum of the batch in every version of Keras; early ones do not
-# divide the mean of each replica by the number of replicas.
-SUMMED = keras.losses.MeanSquaredError(reduction="sum")
+def gentle_lars(**options):
+    """Small steps, so that rounding errors do not grow by training."""
+    return make_lars(trust_coefficient=0.02, **options)
 
 
 def in_both(strategy, build, run):
@@ -176,9 +204,9 @@ def in_both(strategy, build, run):
 
 
 def fit(model):
-    # The last batch of an epoch is a short one, and the rate changes at every step.
+    # 21 steps. The last batch of an epoch is a short one, and the rate changes at every step.
     inputs, targets = batch(0, size=20)
-    model.fit(inputs, targets, batch_size=8, epochs=2, shuffle=False, verbose=0)
+    model.fit(inputs, targets, batch_size=8, epochs=7, shuffle=False, verbose=0)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +225,7 @@ def fit(model):
 )
 def test_fit_equals_one_device(strategy, name):
     distributed, single = in_both(
-        strategy, lambda: compiled(sequential, make_lars(**OPTIONS[name]), loss=SUMMED), fit
+        strategy, lambda: compiled(sequential, gentle_lars(**OPTIONS[name])), fit
     )
     start = compiled(sequential, make_lars()).get_weights()
     assert not np.allclose(single.get_weights()[0], start[0], atol=1e-3)
@@ -221,7 +249,7 @@ def test_fit_with_indexed_slices_equals_one_device(strategy):
                 keras.layers.Dense(1),
             ]
         )
-        model.compile(make_lars(clipnorm=0.25), SUMMED)
+        model.compile(gentle_lars(clipnorm=0.25), "mse")
         return model
 
     def run(model):
@@ -232,10 +260,16 @@ def test_fit_with_indexed_slices_equals_one_device(strategy):
     assert_replicas_agree(strategy, distributed.trainable_variables)
 
 
-def test_loss_scaling_around_lars_equals_one_device(strategy):
+WRAPPERS = {
+    "keras": keras.optimizers.LossScaleOptimizer,
+    "keras_lars": keras_lars.LossScaleOptimizer,
+}
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS.values(), ids=WRAPPERS.keys())
+def test_loss_scaling_around_lars_equals_one_device(strategy, wrapper):
     def build():
-        optimizer = keras.optimizers.LossScaleOptimizer(make_lars(), initial_scale=16.0)
-        return compiled(sequential, optimizer, loss=SUMMED)
+        return compiled(sequential, wrapper(gentle_lars(), initial_scale=16.0))
 
     distributed, single = in_both(strategy, build, fit)
     assert_close(distributed.get_weights(), single.get_weights())
@@ -243,6 +277,151 @@ def test_loss_scaling_around_lars_equals_one_device(strategy):
         numbers(distributed.optimizer.inner_optimizer.momentums),
         numbers(single.optimizer.inner_optimizer.momentums),
     )
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+@pytest.mark.parametrize("options", [{}, {"gradient_accumulation_steps": 2}], ids=str)
+def test_an_infinity_on_one_replica_changes_nothing_but_the_scale(strategy, options, bad):
+    with strategy.scope():
+        variables = make_variables()
+        inner = make_lars(**options)
+        optimizer = keras_lars.LossScaleOptimizer(inner, initial_scale=16.0)
+        optimizer.build(variables)
+    step = distributed_step(strategy, optimizer, variables)
+    step(shares_of(0))
+    everything = [*variables, *inner.variables]
+    before = [numbers(strategy.experimental_local_results(v.value)) for v in everything]
+    for replica in range(REPLICAS):
+        shares = shares_of(1)
+        shares[replica][3][0] = bad
+        step(shares)
+        after = [numbers(strategy.experimental_local_results(v.value)) for v in everything]
+        for old, new in zip(before, after, strict=True):
+            assert_equal(new, old)
+        assert float(optimizer.dynamic_scale.numpy()) == 16.0 / 2 ** (replica + 1)
+    for i in range(2, 4):
+        step(shares_of(i))
+    assert all(np.any(w != v[0]) for w, v in zip(numbers(variables), before))
+    assert_replicas_agree(strategy, [*variables, *inner.momentums])
+
+
+def test_evaluate_and_predict_equal_one_device(strategy):
+    inputs, targets = batch(0, size=20)
+    distributed, single = in_both(strategy, lambda: compiled(sequential, gentle_lars()), fit)
+    results = [
+        [
+            model.evaluate(inputs, targets, batch_size=8, verbose=0),
+            model.predict(inputs, batch_size=8, verbose=0),
+        ]
+        for model in (distributed, single)
+    ]
+    assert_close([np.array(a) for a in results[0]], [np.array(a) for a in results[1]])
+
+
+def test_accumulators_are_saved_as_their_sum(strategy):
+    with strategy.scope():
+        variables = make_variables()
+        optimizer = make_lars(gradient_accumulation_steps=4)
+        optimizer.build(variables)
+    step = distributed_step(strategy, optimizer, variables)
+    step(shares_of(0))
+    shares = strategy.experimental_local_results(optimizer.slots.accumulators[0].value)
+    assert_equal([share.numpy() for share in shares], [share[0] for share in shares_of(0)])
+    state = {}
+    optimizer.save_own_variables(state)
+    assert_close([state["accumulators_0"]], [sum(share.numpy() for share in shares)])
+
+    with strategy.scope():
+        again = make_lars(gradient_accumulation_steps=4)
+        again.load_own_variables(state)
+        twins = make_variables()
+        again.build(twins)
+    go_on = distributed_step(strategy, again, twins)
+    for i in range(1, 4):
+        step(shares_of(i))
+        go_on(shares_of(i))
+    assert_close(numbers(twins), numbers(variables))
+
+
+def test_accumulation_takes_one_exchange_an_update(strategy):
+    with strategy.scope():
+        variables = make_variables()
+        optimizer = make_lars(gradient_accumulation_steps=2)
+        optimizer.build(variables)
+    step = distributed_step(strategy, optimizer, variables)
+    graph = step.graph(shares_of(0)).as_graph_def()
+    (condition,) = [node for node in graph.node if node.op in ("If", "StatelessIf")]
+    branches = {function.signature.name: function.node_def for function in graph.library.function}
+    exchanges = [
+        sum("Collective" in node.op for node in nodes)
+        for nodes in (
+            graph.node,
+            branches[condition.attr["then_branch"].func.name],
+            branches[condition.attr["else_branch"].func.name],
+        )
+    ]
+    # All gradients go in one exchange, which has a node on each replica.
+    assert exchanges == [0, REPLICAS, 0]
+
+
+def normalized():
+    # A bias before the normalization would get no gradient but rounding errors.
+    return keras.Sequential(
+        [
+            keras.Input((4,)),
+            keras.layers.Dense(4, use_bias=False),
+            keras.layers.BatchNormalization(),
+            keras.layers.Dense(1),
+        ]
+    )
+
+
+def test_a_replica_without_a_sample_adds_nothing(strategy):
+    inputs, targets = batch(0, size=9)
+    with strategy.scope():
+        model = keras_lars.multi_worker.prepare(normalized())
+        model.compile(make_lars(), "mse")
+    model.fit(inputs, targets, batch_size=8, epochs=2, verbose=0)
+    for variable in model.variables:
+        for component in strategy.experimental_local_results(variable.value):
+            assert np.all(np.isfinite(component.numpy()))
+
+
+def test_statistics_are_averaged(strategy):
+    inputs, targets = batch(0, size=16)
+
+    def statistics(callbacks):
+        keras.utils.set_random_seed(0)
+        with strategy.scope():
+            model = normalized()
+            model.compile(make_lars(), "mse")
+        model.fit(inputs, targets, 8, callbacks=callbacks, shuffle=False, verbose=0)
+        return [
+            np.stack([c.numpy() for c in strategy.experimental_local_results(v.value)])
+            for v in model.non_trainable_variables
+        ]
+
+    own, averaged = statistics([]), statistics([keras_lars.callbacks.AverageStatistics()])
+    for each, means in zip(own, averaged, strict=True):
+        assert np.any(each[0] != each[1])
+        assert_close(list(means), [np.mean(each, axis=0)] * REPLICAS)
+
+
+def test_a_prepared_model_is_wrapped_for_mixed_precision(strategy):
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        with strategy.scope():
+            model = keras_lars.multi_worker.prepare(normalized())
+            model.compile(make_lars(), "mse")
+            assert type(model.optimizer) is keras_lars.LossScaleOptimizer
+            assert type(model.optimizer.inner_optimizer) is keras_lars.LARS
+            own = keras_lars.LossScaleOptimizer(make_lars())
+            model.compile(own, "mse")
+            assert model.optimizer is own
+            with pytest.raises(ValueError, match=r"must be a `keras_lars\.LossScaleOptimizer`"):
+                model.compile(keras.optimizers.LossScaleOptimizer(make_lars()), "mse")
+    finally:
+        keras.config.set_dtype_policy("float32")
 
 
 @pytest.mark.parametrize("jit_compile", ["auto", False])

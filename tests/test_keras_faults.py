@@ -119,3 +119,39 @@ def test_7_a_copied_optimizer_loses_its_state():
     copied.build([variable])
     assert int(copied.iterations) == 0
     assert not np.any(copied.momentums[0].numpy())
+
+
+def test_8_an_update_is_counted_where_the_data_ends():
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(), "mse", jit_compile=False)
+    batches = tf.data.Dataset.from_tensor_slices((np.ones((4, 1)), np.ones((4, 1)))).batch(2)
+    with pytest.warns(UserWarning, match="ran out of data"):
+        model.fit(batches.filter(lambda x, y: True), shuffle=False, verbose=0)
+    assert int(model.optimizer.iterations) == 3  # and not 2
+
+
+# 9 and 10 need several workers: `test_multi_worker.py`.
+
+
+def test_11_an_infinity_on_the_second_replica_ruins_the_weights(strategy):
+    with strategy.scope():
+        variable = keras.Variable(np.ones(3, "float32"))
+        optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD())
+        optimizer.build([variable])
+    share = strategy.experimental_distribute_values_from_function(
+        lambda context: tf.fill([3], [1.0, np.inf][context.replica_id_in_sync_group])
+    )
+
+    @tf.function
+    def step():
+        strategy.run(lambda gradient: optimizer.apply([gradient], [variable]), args=(share,))
+
+    step()
+    assert not np.any(np.isfinite(variable.numpy()))
+    assert optimizer.dynamic_scale.numpy() == 2.0**15  # and not half of it
+
+
+def test_12_normalization_of_an_empty_batch_is_not_a_number():
+    layer = keras.layers.BatchNormalization()
+    layer(np.ones((0, 3), "float32"), training=True)
+    assert np.all(np.isnan(layer.moving_mean.numpy()))

@@ -92,7 +92,6 @@ def test_types(dtype, tolerance, options, jit_compile):
         ({"momentum": 0, "use_ema": True, "gradient_accumulation_steps": 2}, 2 + 4 + 4),
         ({"exclude_from_layer_adaptation": "kernel", "trust_clip": True}, 2 + 4),
     ],
-    ids=str,
 )
 @jit_choices
 def test_how_many_variables_there_are(options, expected, jit_compile):

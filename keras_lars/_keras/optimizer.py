@@ -1,31 +1,6 @@
-"""Where Keras 3 does not do what its optimizer promises, put right for one optimizer.
+"""`keras.optimizers.Optimizer` with faults 1 to 8 put right."""
 
-The only module that touches private parts of Keras. From `keras.optimizers.Optimizer` it uses
-`_iterations`, `_learning_rate`, `_trainable_variables`, `_variables`, `_accumulated_gradients`,
-`_model_variables_moving_average`, `_get_variable_index`, `_check_variables_are_known`,
-`_filter_empty_gradients`, `_overwrite_variables_directly_with_gradients`, `_clip_gradients`,
-`_get_current_learning_rate`, `_apply_weight_decay`, and from TensorFlow's `Trackable`
-`_trackable_children`, `_lookup_dependency`, `_handle_deferred_dependencies`.
-
-The faults, as seen on Keras 3.6.0 with TensorFlow 2.18.1, and on 3.15.1 with 2.21.0. For each a
-test in `tests/test_keras_faults.py` fails once it is gone:
-
-1. Gradients are clipped before they are summed over replicas: each replica's share is clipped.
-   https://github.com/tensorflow/tensorflow/issues/33929 (the same in an older Keras)
-2. Gradient accumulation fails under `MirroredStrategy`.
-   https://github.com/keras-team/keras/issues/20582
-3. Under gradient accumulation, schedules count micro-batches, the moving average takes in each of
-   them, and constraints act between updates. (Documented for schedules; no issue known.)
-4. `ema_overwrite_frequency` fails under `MirroredStrategy`. (No issue known.)
-5. `loss_scale_factor` fails on `tf.IndexedSlices`, and float16 gradients are unscaled in float16.
-   https://github.com/keras-team/keras/issues/18985 (the same for clipping, since repaired)
-6. `weight_decay` moves the weights before the update, unscaled by whatever the update does.
-   (By design; no issue.)
-7. Saved state is matched by number of variables or by attribute name, so that another optimizer's
-   loads silently, and a pickled or copied optimizer loses its state.
-   https://github.com/tensorflow/tensorflow/issues/44670 (the same in an older Keras)
-"""
-
+import contextlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -73,11 +48,13 @@ class KerasOptimizer(keras.optimizers.Optimizer):
         with keras.name_scope(self.name, caller=self):
             grads, variables = self._filter_empty_gradients(grads, variables)
             grads, variables = self._overwrite_variables_directly_with_gradients(grads, variables)
-            if grads:
-                whole = [self._whole(g, v) for g, v in zip(grads, variables)]
+            whole = [self._whole(g, v) for g, v in zip(grads, variables)]
+            if whole:
                 positions = [self._get_variable_index(v) for v in variables]
                 self._engine().apply(self, whole, positions)
-        self._iterations.assign_add(1)
+        # Where the data ends a step is run without any, and fails: it must not be counted.
+        with self._engine().after(whole):
+            self._iterations.assign_add(1)
 
     def _known_variables(self, grads: list, variables: Sequence | None) -> list:
         if variables is not None:
@@ -144,9 +121,21 @@ class KerasOptimizer(keras.optimizers.Optimizer):
         """The number of calls of `apply` so far; `iterations` is the number of updates."""
         return self._iterations
 
+    def check_strategy(self) -> None:
+        """Raise in the scope of a strategy that this optimizer cannot work under."""
+        self._engine().check_strategy()
+
     def xla_error(self, variables: Sequence) -> str | None:
         """Why XLA cannot compile an update of these variables, or None where it can."""
         return self._engine().xla_error(variables)
+
+    def add_variable_from_reference(
+        self, reference_variable: Any, name: str | None = None, **kwargs: Any
+    ) -> Any:
+        """Add a slot for a variable; an accumulator has a value of its own on each replica."""
+        is_accumulator = name == "gradient_accumulator"  # as the `build` of Keras calls it
+        with self._engine().per_replica_sum() if is_accumulator else contextlib.nullcontext():
+            return super().add_variable_from_reference(reference_variable, name, **kwargs)
 
     def add_unsaved_variable(self, shape: tuple, value: float, dtype: str, name: str) -> Any:
         """A variable that no file will hold."""
@@ -167,6 +156,14 @@ class KerasOptimizer(keras.optimizers.Optimizer):
     def _apply_weight_decay(self, variables: Sequence) -> None:
         """Nothing: weight decay is part of the update."""
 
+    def finalize_variable_values(self, var_list: Sequence) -> None:
+        """Overwrite the variables by their averages, where these are kept."""
+        super().finalize_variable_values(var_list)
+        if self.use_ema and keras.backend.backend() == "jax":
+            # Otherwise weight and average are one array, which the next `fit` gives away twice.
+            for variable in var_list:
+                variable.assign(ops.copy(variable.value))
+
     # State.
 
     def named_variables(self) -> dict:
@@ -181,6 +178,10 @@ class KerasOptimizer(keras.optimizers.Optimizer):
                     if variable is not None:
                         named[f"{kind}_{position}"] = variable
         return named
+
+    def outside_of_steps(self) -> contextlib.AbstractContextManager:
+        """What is done in here is done once, also in a step that is being traced."""
+        return self._engine().outside_of_steps()
 
     def keep_waiting(self, state: dict | None) -> None:
         """Set `waiting_state`, past the tracking of attributes: these are not our variables."""

@@ -1,0 +1,283 @@
+"""Starts a command N times, as the workers of a cluster on this machine, for trying out.
+
+python -m benchmarks.local_cluster --workers=2 -- python my_training.py --its_own_flags
+
+Each worker finds its place in TF_CONFIG, as `tf.distribute.MultiWorkerMirroredStrategy` wants it.
+What it writes comes out in whole lines with a label. As soon as one fails, or Ctrl-C is pressed,
+all are stopped, and none is left behind. The exit status is that of the first worker that failed.
+
+Needs a POSIX system, but neither Keras nor TensorFlow.
+"""
+
+import contextlib
+import json
+import math
+import os
+import queue
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+
+from absl import app, flags
+
+# What happens comes as (index of a worker, its return code), or as (None, a signal).
+_Events = queue.SimpleQueue
+
+# The launcher holds the other end of its standard input, which closes however the launcher ends,
+# even by SIGKILL. It kills the group of the worker then, to which it does not belong itself.
+_GUARD = 'read line; kill -s KILL -- "-$1"'
+
+
+class LaunchError(Exception):
+    """The cluster cannot be started. The message is one line."""
+
+
+class _Worker:
+    """A process that leads a group of its own, so that its children can be ended with it."""
+
+    def __init__(
+        self, command: Sequence[str], index: int, addresses: Sequence[str], events: _Events
+    ) -> None:
+        task = {"type": "worker", "index": index}
+        config = json.dumps({"cluster": {"worker": addresses}, "task": task})
+        self.index, self.events, self.guard = index, events, None
+        self.process = subprocess.Popen(
+            command,
+            # A Python worker would otherwise keep its lines until it has thousands of bytes.
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "TF_CONFIG": config},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
+        )
+        try:
+            self.guard = subprocess.Popen(
+                ["sh", "-c", _GUARD, "sh", str(self.process.pid)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            threading.Thread(target=self._report, daemon=True).start()
+        except BaseException:  # nobody knows of this worker yet
+            self.clean_up()
+            self.process.wait()
+            raise
+
+    def _report(self) -> None:
+        self.events.put((self.index, self.process.wait()))
+
+    def send(self, number: int) -> None:
+        """Sends a signal to the worker and its children."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: only zombies left
+            os.killpg(self.process.pid, number)
+
+    def clean_up(self) -> None:
+        """Kills what is left of a worker that ended; at once, before its number is used again."""
+        self.send(signal.SIGKILL)
+        if self.guard:
+            self.guard.kill()
+            self.guard.communicate()
+
+
+class _Printer(threading.Thread):
+    """Copies what workers write in whole lines with a label, as bytes, since they may be anything.
+
+    A thread of its own: a terminal that stands still must not hold up the stopping of workers.
+    """
+
+    def __init__(self, workers: Sequence[_Worker], events: _Events) -> None:
+        super().__init__(daemon=True)
+        self.events = events
+        self.finished = threading.Event()
+        self.broken = False
+        self.pending = {}
+        self.selector = selectors.DefaultSelector()
+        for worker in workers:
+            label = f"[worker {worker.index}] ".encode()
+            for pipe, target in ((worker.process.stdout, 1), (worker.process.stderr, 2)):
+                self.pending[pipe] = b""
+                self.selector.register(pipe, selectors.EVENT_READ, (label, target))
+
+    def run(self) -> None:
+        while self.pending:
+            # Asked before looking, so that what was written until then is seen.
+            finished = self.finished.is_set()
+            ready = self.selector.select(timeout=0.1)
+            for key, _ in ready:
+                self._copy(key)
+            if finished and not ready:  # a process that left its group may hold a pipe open
+                for key in list(self.selector.get_map().values()):
+                    self._close(key)
+        self.selector.close()
+
+    def _copy(self, key: selectors.SelectorKey) -> None:
+        if chunk := os.read(key.fd, 1 << 16):
+            *lines, self.pending[key.fileobj] = (self.pending[key.fileobj] + chunk).split(b"\n")
+            self._print(key, lines)
+        else:
+            self._close(key)
+
+    def _close(self, key: selectors.SelectorKey) -> None:
+        if rest := self.pending.pop(key.fileobj):
+            self._print(key, [rest])
+        self.selector.unregister(key.fileobj)
+        key.fileobj.close()
+
+    def _print(self, key: selectors.SelectorKey, lines: list[bytes]) -> None:
+        label, target = key.data
+        try:
+            _write(target, b"".join(label + line + b"\n" for line in lines))
+        except OSError:  # nobody reads it any more, as after `| head`
+            if not self.broken:
+                self.events.put((None, signal.SIGPIPE))
+            self.broken = True
+
+
+def _write(target: int, text: bytes) -> None:
+    """Writes past Python's buffers, whose locks would outlast a thread that stands still."""
+    while text:
+        text = text[os.write(target, text) :]
+
+
+def free_addresses(count: int) -> list[str]:
+    """Addresses on this machine that nobody listens at."""
+    with contextlib.ExitStack() as stack:  # all are open at once, lest one be given twice
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+
+
+@contextlib.contextmanager
+def _signals_into(events: _Events) -> Iterator[None]:
+    """Makes events of the signals that ask to stop, but for those ignored, as under `nohup`."""
+    before = {
+        number: signal.getsignal(number)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) != signal.SIG_IGN
+    }
+    for number in before:
+        signal.signal(number, lambda number, frame: events.put((None, number)))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _next_event(events: _Events, until: float = math.inf) -> tuple[int | None, int | None]:
+    """(None, None) if there is none in time."""
+    while (left := until - time.monotonic()) > 0:
+        with contextlib.suppress(queue.Empty):
+            # In short waits, as not every platform lets a signal interrupt a long one.
+            return events.get(timeout=min(left, 0.2))
+    return None, None
+
+
+def _wait(running: dict[int, _Worker], events: _Events) -> tuple[int, str]:
+    """Waits for success or a reason to stop: the exit status, and what happened."""
+    while running:
+        index, number = _next_event(events)
+        if index is None:
+            return 128 + number, f"received {signal.Signals(number).name}; stopped the workers"
+        running.pop(index).clean_up()
+        if number:
+            stopped = "; stopped the others" if running else ""
+            if number > 0:
+                return number, f"worker {index} exited with status {number}{stopped}"
+            name = signal.strsignal(-number)
+            return 128 - number, f"worker {index} was killed by signal {-number} ({name}){stopped}"
+    return 0, "every worker exited with status 0"
+
+
+def _stop(running: dict[int, _Worker], events: _Events, grace_seconds: float) -> None:
+    """Ends all that run: by SIGTERM, and later by SIGKILL, as TensorFlow may hang in between."""
+    for worker in running.values():
+        worker.send(signal.SIGTERM)
+    until = time.monotonic() + grace_seconds
+    while running or not events.empty():
+        index, number = _next_event(events, until)
+        if index is not None:
+            running.pop(index).clean_up()
+        elif number is None:  # time is up; a signal changes nothing any more
+            for worker in running.values():
+                worker.send(signal.SIGKILL)
+            until = math.inf
+
+
+def run(command: Sequence[str], workers: int, grace_seconds: float = 5.0) -> int:
+    """Runs a cluster to its end. For the main thread, as it handles signals meanwhile.
+
+    Args:
+        command: What each worker runs, with its arguments.
+        workers: How many there are.
+        grace_seconds: From SIGTERM to SIGKILL, for workers that are stopped.
+
+    Returns:
+        The exit status: 0 if that of every worker is, else that of the first that failed. It is 128
+        and the number of the signal if one ended that worker, or the cluster.
+
+    Raises:
+        LaunchError: If the cluster cannot be started.
+    """
+    if workers < 1:
+        raise LaunchError(f"--workers must be at least 1. Received: {workers}")
+    if not grace_seconds >= 0:
+        raise LaunchError(f"--grace_seconds must be at least 0. Received: {grace_seconds:g}")
+    if not command:
+        raise LaunchError("no command was given; it comes last, after --")
+    events, running = _Events(), {}
+    with _signals_into(events):
+        try:
+            try:
+                addresses = free_addresses(workers)
+                for index in range(workers):
+                    running[index] = _Worker(command, index, addresses, events)
+            except OSError as error:
+                name = error.filename or command[0]
+                raise LaunchError(f"cannot start {name}: {error.strerror}") from error
+            printer = _Printer(list(running.values()), events)
+            printer.start()
+            status, story = _wait(running, events)
+        finally:
+            _stop(running, events, grace_seconds)
+        printer.finished.set()
+        # What is left is printed, unless a further signal asks to end a standstill.
+        while printer.is_alive() and (events.empty() or events.get() == (None, signal.SIGPIPE)):
+            printer.join(0.1)
+        with contextlib.suppress(OSError):
+            _write(2, f"local_cluster: {story}\n".encode())
+    return status
+
+
+def parse(argv: list[str]) -> list[str]:
+    """Parses flags up to `--`, with one line and no help text where one is wrong."""
+    end = argv.index("--") if "--" in argv else len(argv)
+    try:
+        rest = flags.FLAGS(argv[:end])
+        if len(rest) > 1:
+            raise flags.Error(f"unknown argument {rest[1]}; the command comes after --")
+        return rest + argv[end + 1 :]
+    except flags.Error as error:
+        sys.exit(f"error: {' '.join(str(error).split())}")
+
+
+def main(argv: list[str]) -> None:
+    try:
+        status = run(argv[1:], flags.FLAGS.workers, flags.FLAGS.grace_seconds)
+    except LaunchError as error:
+        sys.exit(f"error: {error}")
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    flags.DEFINE_integer("workers", 2, "How many workers.")
+    flags.DEFINE_float("grace_seconds", 5.0, "From SIGTERM to SIGKILL, for workers being stopped.")
+    app.run(main, flags_parser=parse)

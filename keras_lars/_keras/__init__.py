@@ -1,0 +1,55 @@
+"""Where Keras 3 does not do what it promises, put right for one optimizer or one model.
+
+The only place that touches private parts of Keras, and it changes no class or function of Keras.
+
+`optimizer.py` uses, from `keras.optimizers.Optimizer`: `_iterations`, `_learning_rate`,
+`_trainable_variables`, `_variables`, `_accumulated_gradients`, `_model_variables_moving_average`,
+`_get_variable_index`, `_check_variables_are_known`, `_filter_empty_gradients`,
+`_overwrite_variables_directly_with_gradients`, `_clip_gradients`, `_get_current_learning_rate`,
+`_apply_weight_decay`, and from TensorFlow's `Trackable` `_trackable_children`,
+`_lookup_dependency`, `_handle_deferred_dependencies`.
+
+`trainer.py` uses, from `keras.Model`: `_maybe_symbolic_build`, `_symbolic_build`,
+`_initial_epoch`, `_flatten_layers`, `_distribute_strategy`; from the module of its TensorFlow
+trainer: `reduce_per_replica`, and `TFEpochIterator` with its `_num_batches`; and `_moments` of
+`BatchNormalization`.
+It stands on `train_function` and `test_function` being made anew by `make_train_function` and
+`make_test_function`, which are public.
+
+The faults, as seen on Keras 3.10.0 with TensorFlow 2.18.0, and on 3.15.1 with 2.21.0. For each a
+test fails once it is gone, in `tests/test_keras_faults.py`, and in `tests/test_multi_worker.py` and
+`tests/jax_distribution_script.py` what needs several workers, or JAX:
+
+1. Gradients are clipped before they are summed over replicas: each replica's share is clipped.
+   https://github.com/tensorflow/tensorflow/issues/33929 (the same in an older Keras)
+2. Gradient accumulation fails under `MirroredStrategy`.
+   https://github.com/keras-team/keras/issues/20582
+3. Under gradient accumulation, schedules count micro-batches, the moving average takes in each of
+   them, and constraints act between updates. (Documented for schedules; no issue known.)
+4. `ema_overwrite_frequency` fails under `MirroredStrategy`. (No issue known.)
+5. `loss_scale_factor` fails on `tf.IndexedSlices`, and float16 gradients are unscaled in float16.
+   https://github.com/keras-team/keras/issues/18985 (the same for clipping, since repaired)
+6. `weight_decay` moves the weights before the update, unscaled by whatever the update does.
+   (By design; no issue.)
+7. Saved state is matched by number of variables or by attribute name, so that another optimizer's
+   loads silently, and a pickled or copied optimizer loses its state.
+   https://github.com/tensorflow/tensorflow/issues/44670 (the same in an older Keras)
+8. Where data of unknown size ends, `iterations` counts an update that is not done.
+    (No issue known.)
+9. `fit` and `evaluate` fail under `MultiWorkerMirroredStrategy`, since a batch of several tensors
+   is reduced as if it were one.
+   https://github.com/keras-team/keras/issues/20585
+10. They fail once more where that is mended, since logs, which are scalars, are reduced along
+   their first axis.
+   https://github.com/keras-team/keras/issues/20585
+11. `LossScaleOptimizer` decides by one replica's gradients whether they are finite: see
+    `keras_lars.LossScaleOptimizer`. (No issue known.)
+12. `BatchNormalization` of an empty batch, as some replicas get at the end of an epoch, is NaN.
+    (No issue known.)
+13. Each worker ends its epoch by the number of its own batches, and leaves others waiting that have
+    more, if `distribute_datasets_from_function` made the data. (No issue known.)
+14. `steps_per_execution` above 1 fails under `MultiWorkerMirroredStrategy`, as TensorFlow cannot
+    number the exchanges of a function that is called in a loop of the graph. (No issue known.)
+15. On the JAX backend a second `fit` with `use_ema` fails, or ends the process, since weights and
+    averages share their memory after the first. (No issue known.)
+"""

@@ -1,0 +1,207 @@
+"""`fit` and `evaluate` of one model with faults 9, 10 and 12 to 14 put right; starting midway."""
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras.src.backend.tensorflow.trainer import TFEpochIterator, reduce_per_replica
+
+from keras_lars import _replicas
+
+
+def is_of_another_scope(model: keras.Model) -> bool:
+    """Whether a strategy's scope is open, and the model was not made in it."""
+    return tf.distribute.has_strategy() and (
+        model._distribute_strategy is not tf.distribute.get_strategy()
+    )
+
+
+def has_build_fault(strategy: tf.distribute.Strategy) -> bool:
+    """Whether Keras fails to build a model from a distributed batch (fault 9)."""
+
+    class Model(keras.Model):
+        def _symbolic_build(self, data_batch):
+            pass
+
+    batches = tf.data.Dataset.from_tensors((tf.zeros(1), tf.zeros(1))).repeat(
+        strategy.num_replicas_in_sync
+    )
+    with strategy.scope():
+        model = Model()
+    try:
+        model._maybe_symbolic_build(iterator=_epoch_iterator(batches, strategy))
+    except ValueError:
+        return True
+    return False
+
+
+def has_logs_fault(strategy: tf.distribute.Strategy) -> bool:
+    """Whether Keras fails to reduce scalar logs over workers (fault 10)."""
+
+    @tf.function
+    def reduce_logs():
+        logs = strategy.run(lambda: {"loss": tf.constant(0.0)})
+        return reduce_per_replica(logs, strategy, reduction="auto")
+
+    try:
+        reduce_logs.get_concrete_function()  # traced, and not run
+    except ValueError:
+        return True
+    return False
+
+
+def repair_build(model: keras.Model) -> None:
+    """Let the model be built from the shapes of one replica's batch (fault 9)."""
+    original = model._maybe_symbolic_build
+    strategy = model.distribute_strategy
+
+    def build(iterator: Any = None, data_batch: Any = None) -> None:
+        if iterator is not None:
+            _agree_on_batches(iterator, strategy)
+            data_batch = keras.tree.map_structure(
+                lambda value: strategy.experimental_local_results(value)[0], _first_batch(iterator)
+            )
+        original(data_batch=data_batch)
+
+    model._maybe_symbolic_build = build
+
+
+def repair_logs(model: keras.Model) -> None:
+    """Give logs an axis that Keras can reduce them along (fault 10)."""
+
+    def with_an_axis(step: Callable) -> Callable:
+        @functools.wraps(step)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            return keras.tree.map_structure(lambda log: log[tf.newaxis], step(*args, **kwargs))
+
+        return run
+
+    model.train_step = with_an_axis(model.train_step)
+    model.test_step = with_an_axis(model.test_step)
+
+
+def repair_executions(model: keras.Model) -> None:
+    """Run the steps of an execution one by one, and not in a loop of the graph (fault 14)."""
+    for kind in ("train", "test"):
+        make = getattr(model, f"make_{kind}_function")
+        repaired = functools.partial(_make_stepwise, model, make, f"{kind}_function")
+        setattr(model, f"make_{kind}_function", repaired)
+
+
+def _make_stepwise(model: keras.Model, make: Callable, name: str, force: bool = False) -> None:
+    if getattr(model, name) is not None and not force:
+        return
+    make(force=force)
+    function = getattr(model, name)
+
+    def execute(iterator: Any) -> dict:
+        steps, model.steps_per_execution = model.steps_per_execution, 1
+        try:
+            logs = function(iterator)
+            is_one_batch = not isinstance(iterator, tf.distribute.DistributedIterator)
+            for _ in range(0 if is_one_batch else steps - 1):
+                with contextlib.suppress(StopIteration):  # the last execution may be a short one
+                    logs = function(iterator)
+        finally:
+            model.steps_per_execution = steps
+        return logs
+
+    setattr(model, name, execute)
+
+
+def repair_empty_batches(model: keras.Model) -> None:
+    """Let replicas without a sample in the last batch normalize nothing, and learn nothing."""
+
+    def with_repaired_layers(step: Callable) -> Callable:
+        @functools.wraps(step)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            # When the step is traced, layers that a subclass made late are there as well.
+            for layer in model._flatten_layers():
+                if isinstance(layer, keras.layers.BatchNormalization):
+                    _repair_empty_moments(layer)
+            return step(*args, **kwargs)
+
+        return run
+
+    model.train_step = with_repaired_layers(model.train_step)
+
+
+def _repair_empty_moments(layer: keras.layers.BatchNormalization) -> None:
+    if layer.synchronized or "_moments" in vars(layer):
+        return
+    original = layer._moments
+
+    def moments(inputs: tf.Tensor, mask: Any) -> tuple:
+        is_empty = tf.equal(tf.size(inputs), 0)
+        known = (layer.moving_mean, layer.moving_variance)
+        return tuple(
+            tf.where(is_empty, tf.cast(tf.convert_to_tensor(old), new.dtype), new)
+            for old, new in zip(known, original(inputs, mask))
+        )
+
+    layer._moments = moments
+
+
+def _agree_on_batches(epoch_iterator: TFEpochIterator, strategy: tf.distribute.Strategy) -> None:
+    """Let an epoch end where the data of all workers do, and not each by its own count."""
+    counts = _replicas.exchange((epoch_iterator.num_batches or 0,), strategy)
+    if len(set(counts)) == 1 or "reset" in vars(epoch_iterator):
+        return
+    original = epoch_iterator.reset
+
+    def reset() -> None:
+        original()
+        epoch_iterator._num_batches = None
+
+    epoch_iterator.reset = reset
+
+
+def _epoch_iterator(batches: tf.data.Dataset, strategy: tf.distribute.Strategy) -> TFEpochIterator:
+    return TFEpochIterator(x=batches, distribute_strategy=strategy)
+
+
+def _first_batch(epoch_iterator: Iterator) -> Any:
+    for *_, batches in epoch_iterator:
+        return next(batches)
+    raise ValueError("The data must hold at least one batch. Received: none")
+
+
+def start_at(model: keras.Model, epoch: int) -> None:
+    """Let the `fit` that has just begun start at this epoch; `None` afterwards, for the next."""
+    model._initial_epoch = epoch
+
+
+def skip_executions(model: keras.Model, executions: int, restore: Callable) -> None:
+    """Let the `fit` that has just begun read, but not train on, its first batches.
+
+    Args:
+        model: The model; `restore` is called when it and its metrics are built.
+        executions: The number of executions, each of `steps_per_execution` batches.
+        restore: Called without arguments before the first one is reported.
+    """
+    train_function = model.train_function
+    skipped = 0
+
+    def skip(iterator: Any) -> dict:
+        nonlocal skipped
+        batch = _next_execution(iterator, model.steps_per_execution)
+        if skipped == 0:
+            if model.distribute_strategy.num_replicas_in_sync == 1:
+                model._symbolic_build(data_batch=batch)  # under a strategy, `fit` has done it
+            restore()
+        skipped += 1
+        if skipped == executions:
+            model.train_function = train_function
+        return model.get_metrics_result()
+
+    model.train_function = skip
+
+
+def _next_execution(iterator: Iterator, steps: int) -> Any:
+    first = next(iterator)
+    for _ in range(steps - 1):
+        next(iterator, None)  # the last execution of an epoch may be a short one
+    return first

@@ -1,0 +1,100 @@
+"""What the replicas of a `tf.distribute` strategy hold, and what they agree on."""
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+
+def true_on_all(flag: tf.Tensor) -> tf.Tensor:
+    """Whether a replica's boolean is true on all of them: asked, and answered, in each."""
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return flag
+    is_false = tf.cast(tf.logical_not(flag), tf.float32)
+    return tf.equal(context.all_reduce(tf.distribute.ReduceOp.SUM, is_false), 0.0)
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process is the one of all workers that writes files."""
+    resolver = strategy.cluster_resolver
+    if resolver is None or not resolver.task_type:
+        return True
+    if resolver.task_type == "worker" and "chief" in resolver.cluster_spec().jobs:
+        return False
+    return resolver.task_id == 0
+
+
+def exchange(numbers: tuple, strategy: tf.distribute.Strategy) -> list[tuple]:
+    """The integers that the worker of each replica gives; all workers must call it together."""
+    if strategy.num_replicas_in_sync == 1:
+        return [tuple(numbers)]
+    per_replica = strategy.experimental_distribute_values_from_function(
+        lambda context: tf.constant([numbers], tf.int64)
+    )
+    return [tuple(row) for row in _gather(strategy)(per_replica).numpy().tolist()]
+
+
+@functools.cache
+def _gather(strategy: tf.distribute.Strategy) -> tf.types.experimental.PolymorphicFunction:
+    """`strategy.gather` along the first axis, traced once: by itself it is traced at every call."""
+    return tf.function(lambda per_replica: strategy.gather(per_replica, axis=0), autograph=False)
+
+
+def read(variable: tf.Variable, strategy: tf.distribute.Strategy) -> np.ndarray:
+    """A copy of the value on the first replica of this worker."""
+    return np.array(strategy.experimental_local_results(variable)[0].numpy())
+
+
+def write(variable: tf.Variable, value: np.ndarray, strategy: tf.distribute.Strategy) -> None:
+    """Give all replicas of this worker one value."""
+    for component in strategy.experimental_local_results(variable):
+        component.assign(value)
+
+
+def read_all(
+    variables: Sequence[tf.Variable], strategy: tf.distribute.Strategy
+) -> list[np.ndarray]:
+    """The values on all replicas of all workers, of shape (replicas, *shape) for each variable.
+
+    Every worker must call it at the same time.
+    """
+    components = [strategy.experimental_local_results(variable) for variable in variables]
+    if strategy.num_replicas_in_sync == 1:
+        return [np.array(component[0].numpy())[np.newaxis] for component in components]
+
+    # Bytes as int32: one exchange for all dtypes, also those that cannot be exchanged.
+    def packed(context):
+        replica = context.replica_id_in_sync_group
+        data = b"".join(local[replica % len(local)].numpy().tobytes() for local in components)
+        data += bytes(-len(data) % 4)
+        return tf.constant(np.frombuffer(np.int32(replica).tobytes() + data, np.int32)[np.newaxis])
+
+    per_replica = strategy.experimental_distribute_values_from_function(packed)
+    rows = _gather(strategy)(per_replica).numpy()
+    rows = rows[np.argsort(rows[:, 0]), 1:]  # gathered by device, and then by worker
+    values, start = [], 0
+    for variable in variables:
+        dtype = variable.dtype.as_numpy_dtype
+        shape = (len(rows), *variable.shape)
+        end = start + int(np.prod(variable.shape)) * np.dtype(dtype).itemsize
+        data = np.ascontiguousarray(rows).view(np.uint8)[:, start:end]
+        values.append(np.frombuffer(data.tobytes(), dtype).reshape(shape))
+        start = end
+    return values
+
+
+def write_all(
+    variables: Sequence[tf.Variable], values: list, strategy: tf.distribute.Strategy
+) -> None:
+    """Give each replica its own value; the opposite of `read_all`, and done by each worker."""
+
+    def unpack(context):
+        replica = context.replica_id_in_sync_group
+        for variable, rows in zip(variables, values):
+            local = strategy.experimental_local_results(variable)
+            local[replica % len(local)].assign(rows[replica])
+        return tf.constant(0)
+
+    strategy.experimental_distribute_values_from_function(unpack)

@@ -1,0 +1,59 @@
+"""`LossScaleOptimizer`: dynamic loss scaling on which all replicas agree."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+
+@keras.saving.register_keras_serializable(package="keras_lars")
+class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
+    """Keras's dynamic loss scaling, with one decision for all replicas.
+
+    Use it around an optimizer for `mixed_float16` wherever there is more than one replica. Keras's
+    own decides by the gradients of one replica, before they are summed: an infinity on another one
+    ruins the weights under `MirroredStrategy`, and under `MultiWorkerMirroredStrategy` all workers
+    wait for each other for ever. Keras wraps the optimizer of a `mixed_float16` model by itself,
+    unless it is wrapped already; `keras_lars.multi_worker.prepare` puts this wrapper in its place.
+    `mixed_bfloat16` needs no loss scaling.
+
+    A step goes as follows, where `gradients` are those of the scaled loss on every replica:
+
+    ```python
+    if all(isfinite(g) for replica in replicas for g in gradients[replica]):
+        inner_optimizer.apply([g / dynamic_scale for g in gradients])
+        dynamic_scale *= 2 every dynamic_growth_steps such steps in a row
+    else:
+        dynamic_scale /= 2  # nothing else changes, on any replica
+    ```
+
+    Args:
+        inner_optimizer: The `keras.optimizers.Optimizer` that is wrapped.
+        initial_scale: Number > 0, the scale at first. Defaults to `2**15`.
+        dynamic_growth_steps: Integer, the finite steps in a row after which the scale doubles.
+            Defaults to `2000`.
+        name: String, the name of the optimizer. Defaults to that of the class.
+
+    Raises:
+        ValueError: If `inner_optimizer` is no Keras optimizer, or an argument is not known.
+
+    Example:
+
+    >>> optimizer = keras_lars.LossScaleOptimizer(keras_lars.LARS(), initial_scale=8.0)
+    >>> w = keras.Variable([3.0, 4.0])
+    >>> optimizer.apply([keras.ops.array([0.0, float("inf")])], [w])
+    >>> w.numpy().tolist(), float(optimizer.dynamic_scale), int(optimizer.iterations)
+    ([3.0, 4.0], 4.0, 0)
+
+    Reference:
+        - [Micikevicius et al., 2018](https://arxiv.org/abs/1710.03740), section 3.2.
+    """
+
+    def check_finite(self, grads: Sequence) -> Any:
+        """Whether all gradients are finite, on all replicas."""
+        finite = super().check_finite(grads)
+        if keras.backend.backend() != "tensorflow":
+            return finite  # there one array spans all devices
+        from keras_lars import _replicas
+
+        return _replicas.true_on_all(finite)

@@ -1,0 +1,143 @@
+"""`fit` on several machines: `model = keras_lars.multi_worker.prepare(model)` before `compile`."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from keras_lars.loss_scale_optimizer import LossScaleOptimizer
+
+
+class WorkerLostError(RuntimeError):
+    """Another worker of the cluster is gone, and with it the training of them all."""
+
+
+def prepare(model: keras.Model) -> keras.Model:
+    """Make `fit`, `evaluate` and `predict` of a model work under a multi-worker strategy.
+
+    Use it before `compile` on any Keras model that was made in the scope of a
+    `tf.distribute.MultiWorkerMirroredStrategy`, where Keras 3 by itself fails. Also use it with
+    `mixed_float16` under `MirroredStrategy`. Where Keras does without (no strategy, one replica, a
+    Keras that is repaired) it changes nothing, so a script can call it in any case. It changes this
+    one model, and neither its class nor Keras.
+
+    - A model is built from the shapes of one replica's batch, and logs are reduced over workers.
+    - A replica without a sample in the last batch of an epoch adds nothing to the update.
+    - `compile` puts `keras_lars.LossScaleOptimizer` where Keras would put its own.
+    - If a worker is lost, the others raise `WorkerLostError`.
+
+    Every worker must make the same calls. Each gets its share of every global batch, and the
+    metrics that it reports are those of all. Where shares are unequal each replica's mean counts
+    the same. Moving statistics of `BatchNormalization` stay each replica's own: see
+    `keras_lars.callbacks.AverageStatistics`.
+
+    Args:
+        model: A `keras.Model`, made in the scope of the strategy.
+
+    Returns:
+        The same model.
+
+    Raises:
+        ValueError: If `model` is no Keras model, or was made outside of the strategy's scope, or is
+            compiled with Keras's own `LossScaleOptimizer` where there are several replicas; the
+            last also in `compile`.
+
+    Example:
+
+    >>> strategy = tf.distribute.MultiWorkerMirroredStrategy()  # of the cluster in TF_CONFIG
+    >>> with strategy.scope():
+    ...     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    ...     model = keras_lars.multi_worker.prepare(model)
+    ...     model.compile(keras_lars.LARS(), "mse")
+    >>> history = model.fit(np.ones((8, 2)), np.ones((8, 1)), batch_size=8, verbose=0)
+    >>> list(history.history)
+    ['loss']
+
+    Reference:
+        - [keras-team/keras issue 20585](https://github.com/keras-team/keras/issues/20585).
+    """
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"`model` must be a `keras.Model`. Received: model={model!r}")
+    if keras.backend.backend() != "tensorflow" or getattr(model, "_is_prepared", False):
+        return model
+    from keras_lars._keras import trainer
+
+    if trainer.is_of_another_scope(model):
+        raise ValueError(
+            "`model` must be made in the scope of the strategy that it is prepared in. "
+            f"Received: model={model!r}, made outside of the scope that is open"
+        )
+    if model.distribute_strategy.num_replicas_in_sync == 1:
+        return model
+    model._is_prepared = True
+    _repair_loss_scaling(model)
+    _repair_trainer(model)
+    return model
+
+
+def _repair_loss_scaling(model: keras.Model) -> None:
+    original = model.compile
+
+    @functools.wraps(original)
+    def compile(optimizer: Any = "rmsprop", *args: Any, **kwargs: Any) -> None:
+        _refuse_own_scaling(optimizer)
+        original(optimizer, *args, **kwargs)
+        if type(model.optimizer) is keras.optimizers.LossScaleOptimizer:  # put there by Keras
+            wrapper = LossScaleOptimizer(model.optimizer.inner_optimizer)
+            original(wrapper, *args, **kwargs)
+
+    if model.compiled:
+        _refuse_own_scaling(model.optimizer)
+    model.compile = compile
+
+
+def _refuse_own_scaling(optimizer: Any) -> None:
+    if type(optimizer) is keras.optimizers.LossScaleOptimizer:
+        raise ValueError(
+            "`optimizer` must be a `keras_lars.LossScaleOptimizer` where there are several "
+            "replicas, since Keras's own asks only one of them whether gradients are finite. "
+            f"Received: optimizer={optimizer!r}"
+        )
+
+
+def _repair_trainer(model: keras.Model) -> None:
+    import tensorflow as tf
+
+    from keras_lars._keras import trainer
+
+    strategy = model.distribute_strategy
+    trainer.repair_empty_batches(model)
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return
+    if trainer.has_build_fault(strategy):
+        trainer.repair_build(model)
+    if trainer.has_logs_fault(strategy):
+        trainer.repair_logs(model)
+    trainer.repair_executions(model)
+    for name in ("fit", "evaluate", "predict"):
+        setattr(model, name, _naming_lost_workers(getattr(model, name)))
+
+
+def _cause(message: str) -> str:
+    """The lines of TensorFlow's message that tell what happened, after those that tell where."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    start = next((i for i, line in enumerate(lines) if "aborted by" in line), 0)
+    return " ".join(lines[start : start + 2])
+
+
+def _naming_lost_workers(method: Callable) -> Callable:
+    import tensorflow as tf
+
+    @functools.wraps(method)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return method(*args, **kwargs)
+        except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
+            raise WorkerLostError(
+                "Another worker was lost, or could not be reached: this one cannot go on without. "
+                "Restart all workers; `keras_lars.callbacks.BackupAndRestore` lets them go on "
+                f"from the last backup. Received: {_cause(error.message)}"
+            ) from error
+
+    return run

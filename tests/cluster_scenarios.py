@@ -1,0 +1,524 @@
+"""What each worker of a cluster does, and one process alone for comparison.
+
+A scenario is given the strategy (or `None`) and a folder of its own, and returns what it saw, by
+name: numbers, or lists of arrays. All of a cluster's scenarios run in one start of it.
+"""
+
+import contextlib
+import os
+import signal
+
+import keras
+import numpy as np
+import tensorflow as tf
+from models import FEATURES, normal, numbers, sequential
+
+import keras_lars
+from keras_lars import _replicas
+
+BATCH = 12  # divided by two workers and by three
+INPUTS, TARGETS = normal(1, (120, FEATURES)), normal(2, (120, 1))
+WEIGHTS = np.random.default_rng(3).uniform(0.5, 2.0, 120).astype("float32")
+
+
+def falling_rate():
+    return keras.optimizers.schedules.PolynomialDecay(0.5, 20, 0.05, power=2.0)
+
+
+def make_lars(**options):
+    options = {"learning_rate": falling_rate(), "trust_coefficient": 0.05, **options}
+    return keras_lars.LARS(**options)
+
+
+def functional():
+    inputs = keras.Input((FEATURES,))
+    left = keras.layers.Dense(FEATURES, activation="tanh")(inputs)
+    right = keras.layers.Dense(FEATURES)(inputs)
+    return keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Add()([left, right])))
+
+
+class Subclassed(keras.Model):
+    """With a `train_step` of its own, whose logs are of rank 0 and 1."""
+
+    def __init__(self):
+        super().__init__()
+        self.hidden = keras.layers.Dense(FEATURES, activation="tanh")
+        self.head = keras.layers.Dense(1)
+
+    def call(self, inputs):
+        return self.head(self.hidden(inputs))
+
+    def train_step(self, data):
+        logs = super().train_step(data)
+        return {**logs, "moments": tf.stack([tf.reduce_mean(data[0]), 3.0])}
+
+
+def application():
+    return keras.applications.MobileNet(
+        (32, 32, 3), alpha=0.25, weights=None, classes=1, classifier_activation=None
+    )
+
+
+def normalized(**options):
+    return keras.Sequential(
+        [
+            keras.Input((FEATURES,)),
+            # A bias before the normalization would get no gradient but rounding errors.
+            keras.layers.Dense(FEATURES, use_bias=False),
+            keras.layers.BatchNormalization(**options),
+            keras.layers.Dense(1),
+        ]
+    )
+
+
+def make(strategy, build, optimizer=make_lars, prepare=True, **options):
+    """A compiled model with the same weights in every process."""
+    with strategy.scope() if strategy else contextlib.nullcontext():
+        keras.utils.set_random_seed(0)
+        model = build()
+        if prepare:
+            model = keras_lars.multi_worker.prepare(model)
+        model.compile(optimizer(), **{"loss": "mse", "metrics": ["mae"], **options})
+    return model
+
+
+def fit(model, epochs=2, **options):
+    options = {"x": INPUTS, "y": TARGETS, "batch_size": BATCH, "shuffle": False, **options}
+    return model.fit(epochs=epochs, verbose=0, **options).history
+
+
+def logs_of(history):
+    """All that was reported, as one array for each name."""
+    return {f"log_{name}": [np.array(values, "float64")] for name, values in history.items()}
+
+
+def state_of(model):
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    return {
+        "weights": numbers(model.trainable_variables),
+        "slots": numbers(optimizer.momentums),
+        "iterations": numbers([optimizer.iterations]),
+    }
+
+
+def trained(strategy, build, optimizer=make_lars, fit_options=None, **options):
+    model = make(strategy, build, optimizer, **options)
+    history = fit(model, **(fit_options or {}))
+    return model, {**state_of(model), **logs_of(history)}
+
+
+# Equal to one process with the same global batch.
+
+
+def everything(strategy, build):
+    """Fit with validation, evaluate and predict, the last two also with a batch that is short."""
+    validation = (INPUTS[:24], TARGETS[:24])
+    model, seen = trained(strategy, build, fit_options={"validation_data": validation})
+    results = model.evaluate(INPUTS, TARGETS, BATCH, verbose=0, return_dict=True)
+    seen |= {f"evaluated_{name}": [np.float64(value)] for name, value in results.items()}
+    seen["predicted"] = [model.predict(INPUTS, batch_size=BATCH, verbose=0)]
+    seen["predicted_short"] = [model.predict(INPUTS[:29], batch_size=BATCH, verbose=0)]
+    return seen
+
+
+def fit_sequential(strategy, folder):
+    return everything(strategy, sequential)
+
+
+def fit_functional(strategy, folder):
+    return everything(strategy, functional)
+
+
+def fit_subclassed(strategy, folder):
+    return everything(strategy, Subclassed)
+
+
+def clipped_and_averaged(strategy, folder):
+    def optimizer():
+        return make_lars(
+            global_clipnorm=0.25, use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=3
+        )
+
+    return trained(strategy, functional, optimizer)[1]
+
+
+def weighted(strategy, folder):
+    """Sample weights, and a metric that takes them."""
+    options = {"weighted_metrics": ["mse"], "metrics": None}
+    return trained(strategy, functional, fit_options={"sample_weight": WEIGHTS}, **options)[1]
+
+
+def executions_of_two_steps(strategy, folder):
+    return trained(strategy, functional, steps_per_execution=2)[1]
+
+
+def steps_per_epoch(strategy, folder):
+    data = tf.data.Dataset.from_tensor_slices((INPUTS, TARGETS)).batch(BATCH).repeat()
+    options = {"x": data, "y": None, "batch_size": None, "steps_per_epoch": 7, "epochs": 3}
+    return trained(strategy, functional, fit_options=options)[1]
+
+
+def unknown_size(strategy, folder):
+    """Data that tells its end only by reaching it."""
+    data = tf.data.Dataset.from_tensor_slices((INPUTS, TARGETS)).batch(BATCH)
+    options = {"x": data.filter(lambda x, y: True), "y": None, "batch_size": None}
+    return trained(strategy, functional, fit_options=options)[1]
+
+
+def with_callbacks(strategy, folder):
+    """Callbacks that read logs, change the rate, stop and save."""
+    callbacks = [
+        keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=0, min_delta=1e9),
+        keras.callbacks.EarlyStopping("loss", patience=2, min_delta=1e9),
+        keras.callbacks.CSVLogger(folder / "history.csv"),
+        keras.callbacks.ModelCheckpoint(folder / "model.keras"),
+    ]
+    _, seen = trained(
+        strategy,
+        functional,
+        lambda: make_lars(learning_rate=0.5),
+        fit_options={"epochs": 5, "callbacks": callbacks},
+    )
+    loaded = keras.saving.load_model(folder / "model.keras")
+    return {**seen, "loaded": numbers(loaded.trainable_variables)}
+
+
+STEPS = 4
+
+
+def accumulating():
+    return make_lars(gradient_accumulation_steps=STEPS, clipnorm=0.25)
+
+
+def accumulated(strategy, folder):
+    """Ten micro-batches an epoch, four an update: two are left over and carry on."""
+    return trained(strategy, functional, accumulating)[1]
+
+
+def restarted_in_mid_accumulation(strategy, folder):
+    first = make(strategy, functional, accumulating)
+    fit(first, epochs=1)  # ends with two micro-batches in the accumulators
+    state = {}
+    first.optimizer.save_own_variables(state)
+    second = make(strategy, functional, accumulating)
+    second.set_weights(first.get_weights())
+    second.optimizer.load_own_variables(state)
+    fit(second, epochs=1)
+    sums = [value for name, value in sorted(state.items()) if name.startswith("accumulators")]
+    return {**state_of(second), "sums": sums}
+
+
+# Without a process to compare with: every worker ends the same.
+
+
+def fit_application(strategy, folder):
+    images = normal(4, (BATCH, 32, 32, 3))
+    options = {"x": images, "y": TARGETS[:BATCH]}
+    return trained(
+        strategy, application, lambda: make_lars(jit_compile=False), fit_options=options
+    )[1]
+
+
+def short_last_batch(strategy, folder):
+    """The last batch is of one sample: all but one worker get none."""
+    samples = BATCH * 3 + 1
+    return trained(
+        strategy, normalized, fit_options={"x": INPUTS[:samples], "y": TARGETS[:samples]}
+    )[1]
+
+
+def unequal_data(strategy):
+    """Three batches for the first worker, four for the second, five for the third."""
+
+    def batches(context):
+        samples = 4 * (3 + context.input_pipeline_id)
+        return tf.data.Dataset.from_tensor_slices((INPUTS[:samples], TARGETS[:samples])).batch(4)
+
+    return strategy.distribute_datasets_from_function(batches)
+
+
+def unequal_shares(strategy, folder):
+    data = unequal_data(strategy)
+    return trained(strategy, normalized, fit_options={"x": data, "y": None, "batch_size": None})[1]
+
+
+def statistics_of_each(strategy, folder):
+    model, _ = trained(strategy, normalized)
+    return {"statistics": numbers(model.non_trainable_variables)}
+
+
+def averaged_statistics(strategy, folder):
+    model = make(strategy, normalized)
+    callbacks = [keras_lars.callbacks.AverageStatistics()]
+    fit(model, callbacks=callbacks, epochs=1, validation_data=(INPUTS[:24], TARGETS[:24]))
+    return {"statistics": numbers(model.non_trainable_variables)}
+
+
+def synchronized_statistics(strategy, folder):
+    options = {"synchronized": True} if strategy else {}
+    model, seen = trained(strategy, lambda: normalized(**options))
+    return {**seen, "statistics": numbers(model.non_trainable_variables)}
+
+
+# Loss scaling.
+
+
+def mixed_precision(policy):
+    def run(strategy, folder):
+        keras.config.set_dtype_policy(policy)
+        try:
+            return trained(strategy, functional)[1]
+        finally:
+            keras.config.set_dtype_policy("float32")
+
+    return run
+
+
+def infinite_share(strategy, folder):
+    """A batch that is infinite for one worker after the other, and then one that is not."""
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = make(strategy, functional)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    model.fit(INPUTS[:BATCH], TARGETS[:BATCH], BATCH, shuffle=False, verbose=0)
+    optimizer = model.optimizer
+    assert type(optimizer) is keras_lars.LossScaleOptimizer
+    state = [*model.variables, *optimizer.inner_optimizer.variables]
+    seen = {"before": numbers(state), "scales": [numbers([optimizer.dynamic_scale])[0]]}
+    workers = strategy.num_replicas_in_sync
+    for worker in range(workers):
+        inputs = INPUTS[:BATCH].copy()
+        inputs[worker * BATCH // workers] = np.inf
+        model.fit(inputs, TARGETS[:BATCH], BATCH, shuffle=False, verbose=0)
+        seen[f"after_{worker}"] = numbers(state)
+        seen["scales"] += numbers([optimizer.dynamic_scale])
+    model.fit(INPUTS[:BATCH], TARGETS[:BATCH], BATCH, shuffle=False, verbose=0)
+    return {**seen, "at_last": numbers(state)}
+
+
+def own_loss_scaling_is_refused(strategy, folder):
+    try:
+        make(strategy, functional, lambda: keras.optimizers.LossScaleOptimizer(make_lars()))
+    except ValueError as error:
+        return {"refused": [np.array("keras_lars.LossScaleOptimizer" in str(error))]}
+    return {"refused": [np.array(False)]}
+
+
+# What the graph holds.
+
+
+def collectives(strategy, folder):
+    """The exchanges of one call of `apply`: outside of, and in each branch of, its condition."""
+    with strategy.scope():
+        model = functional()
+        optimizer = make_lars(gradient_accumulation_steps=2)
+        optimizer.build(model.trainable_variables)
+
+    @tf.function
+    def step():
+        gradients = [tf.ones(v.shape) for v in model.trainable_variables]
+        strategy.run(lambda: optimizer.apply(gradients))
+
+    graph = step.get_concrete_function().graph.as_graph_def()
+    (condition,) = [n for n in graph.node if n.op in ("If", "StatelessIf")]
+    branches = {f.signature.name: f.node_def for f in graph.library.function}
+    nodes = [
+        graph.node,
+        branches[condition.attr["then_branch"].func.name],
+        branches[condition.attr["else_branch"].func.name],
+    ]
+    compiled = sum(f.attr["_XlaMustCompile"].b for f in graph.library.function)
+    return {
+        "collectives": [np.array([sum("Collective" in n.op for n in some) for some in nodes])],
+        "compiled": [np.array(compiled)],
+    }
+
+
+# Faults of Keras, which a repaired Keras would not show.
+
+
+def faults(strategy, folder):
+    from keras_lars._keras import trainer
+
+    stock = make(strategy, functional, prepare=False)
+    fault_9 = fails_with(ValueError, "PerReplica", lambda: fit(stock))
+    half_repaired = make(strategy, functional, prepare=False)
+    trainer.repair_build(half_repaired)
+    fault_10 = fails_with(ValueError, "Invalid reduction dimension", lambda: fit(half_repaired))
+    several = make(strategy, functional, prepare=False, steps_per_execution=2)
+    trainer.repair_build(several)
+    trainer.repair_logs(several)
+    fault_14 = fails_with(tf.errors.InvalidArgumentError, "placeholder", lambda: fit(several))
+    epoch_iterator = trainer.TFEpochIterator(x=unequal_data(strategy), distribute_strategy=strategy)
+    found = [trainer.has_build_fault(strategy), trainer.has_logs_fault(strategy)]
+    return {
+        "failed": [np.array([fault_9, fault_10, fault_14])],
+        "found": [np.array(found)],
+        "batches_of_each": [np.array(epoch_iterator.num_batches)],
+    }
+
+
+def fails_with(error, message, function):
+    try:
+        function()
+    except error as raised:
+        return message in str(raised)
+    return False
+
+
+# Recovery.
+
+
+class StopError(Exception):
+    pass
+
+
+class Interrupt(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if self.model.optimizer.iterations >= 3:
+            raise StopError
+
+
+def with_dropout():
+    model = normalized()
+    model.add(keras.layers.Dropout(0.5))
+    return model
+
+
+def shuffled(epoch):
+    """The batches of an epoch, in an order that is a function of its number alone."""
+    order = tf.random.experimental.stateless_shuffle(
+        tf.range(len(INPUTS)), seed=tf.stack([7, epoch])
+    )
+    indices = tf.data.Dataset.from_tensor_slices(order).batch(BATCH)
+    return indices.map(lambda i: (tf.gather(INPUTS, i), tf.gather(TARGETS, i)))
+
+
+def backed_up(strategy, folder, *callbacks):
+    """A training with accumulation that goes on from `folder`: all it ends with, and its logs."""
+    backup = keras_lars.callbacks.BackupAndRestore(folder, save_freq=3)
+    model = make(strategy, with_dropout, lambda: make_lars(gradient_accumulation_steps=4))
+    data = {"x": backup.epochs(shuffled), "y": None, "batch_size": None, "steps_per_epoch": 10}
+    history = fit(model, callbacks=[backup, *callbacks], **data)
+    return {"all": numbers([*model.variables, *model.optimizer.variables]), **logs_of(history)}
+
+
+def recovered(strategy, folder):
+    """Stopped in mid-epoch and in mid-accumulation, in a folder that all workers share."""
+    whole = backed_up(strategy, folder.parents[1] / "whole")
+    stopped = folder.parents[1] / "stopped"
+    with contextlib.suppress(StopError):
+        backed_up(strategy, stopped, Interrupt())
+    # A real restart comes after all is written.
+    _replicas.exchange((0,), strategy)
+    again = backed_up(strategy, stopped)
+    return {f"whole_{name}": value for name, value in whole.items()} | {
+        f"again_{name}": value for name, value in again.items()
+    }
+
+
+class Kill(keras.callbacks.Callback):
+    """Ends this process after some batches, as the loss of a machine would."""
+
+    def __init__(self, batches):
+        super().__init__()
+        self.left = batches
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def killed_in_mid_epoch(strategy, folder):
+    """The second worker is killed; what the first one sees."""
+    # The launcher ends the others when one fails, and this one shall tell what it sees.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    callbacks = [Kill(8)] if strategy.cluster_resolver.task_id == 1 else []
+    try:
+        backed_up(strategy, folder.parents[1] / "backup", *callbacks)
+    except keras_lars.multi_worker.WorkerLostError as error:
+        return {"error": str(error)}
+    return {"error": "none"}
+
+
+def killed_in_the_write(strategy, folder):
+    """The first worker, the chief, is killed before its second backup is whole."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if strategy.cluster_resolver.task_id == 0:
+        writes, sync = [], os.fsync
+
+        def fsync(file):
+            writes.append(file)
+            if len(writes) == 2:
+                os.truncate(file, 1000)
+                os.kill(os.getpid(), signal.SIGKILL)
+            sync(file)
+
+        os.fsync = fsync
+    try:
+        backed_up(strategy, folder.parents[1] / "backup")
+    except keras_lars.multi_worker.WorkerLostError as error:
+        return {"error": str(error)}
+    return {"error": "none"}
+
+
+def started_again(strategy, folder):
+    again = backed_up(strategy, folder.parents[1] / "backup")
+    whole = backed_up(strategy, folder.parents[1] / "whole")
+    return {"again": again["all"], "whole": whole["all"]}
+
+
+LIKE_ONE_PROCESS = {
+    scenario.__name__: scenario
+    for scenario in (
+        fit_sequential,
+        fit_functional,
+        fit_subclassed,
+        clipped_and_averaged,
+        weighted,
+        executions_of_two_steps,
+        steps_per_epoch,
+        unknown_size,
+        with_callbacks,
+        accumulated,
+        restarted_in_mid_accumulation,
+        synchronized_statistics,
+    )
+}
+
+OF_A_CLUSTER = {
+    scenario.__name__: scenario
+    for scenario in (
+        fit_application,
+        short_last_batch,
+        unequal_shares,
+        statistics_of_each,
+        averaged_statistics,
+        infinite_share,
+        own_loss_scaling_is_refused,
+        collectives,
+        faults,
+        recovered,
+    )
+} | {policy: mixed_precision(policy) for policy in ("mixed_float16", "mixed_bfloat16")}
+
+# Three workers take longer, and differ from two in shares and sums only.
+OF_THREE = [
+    "fit_functional",
+    "accumulated",
+    "short_last_batch",
+    "unequal_shares",
+    "averaged_statistics",
+    "infinite_share",
+    "recovered",
+]
+
+SCENARIOS = {**LIKE_ONE_PROCESS, **OF_A_CLUSTER}
+
+# Each in a cluster of its own, in this order, and in one folder.
+KILLED = {
+    scenario.__name__: scenario
+    for scenario in (killed_in_mid_epoch, killed_in_the_write, started_again)
+}

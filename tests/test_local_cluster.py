@@ -1,0 +1,440 @@
+"""A local cluster places its workers, shows their output, and ends all of them in every case."""
+
+import fcntl
+import json
+import os
+import pathlib
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from benchmarks import local_cluster
+
+ROOT = pathlib.Path(__file__).parents[1]
+PATIENCE = 60  # seconds until a test that waits for something gives up; none waits that long
+
+# What workers start with. They work in the folder of the test, and leave their numbers there.
+PRELUDE = """
+import json, os, signal, subprocess, sys, time
+index = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
+
+def note(name, number=None):
+    with open(name + ".part", "w") as file:
+        file.write(str(number or os.getpid()))
+    os.rename(name + ".part", name)
+
+def wait_for(*names):
+    while not all(map(os.path.exists, names)):
+        time.sleep(0.01)
+
+def child(name, **arguments):
+    process = subprocess.Popen(["sleep", "600"], **arguments)
+    note(name, process.pid)
+"""
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def gone(number):
+    """Whether a process has ended; one that nobody collects, as in some containers, has too."""
+    try:
+        os.kill(number, 0)
+        return pathlib.Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except ProcessLookupError:
+        return True
+    except FileNotFoundError:  # it ended just now, or this system has no such files
+        return False
+
+
+class Launcher:
+    """The command, in a folder of its own."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.process = None
+
+    def start(self, *arguments, before=(), **options):
+        command = [*before, sys.executable, "-m", "benchmarks.local_cluster", *arguments]
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CONFIG": "of a former cluster"}
+        environment.pop("PYTHONUNBUFFERED", None)
+        self.process = subprocess.Popen(command, cwd=self.folder, env=environment, **options)
+
+    def start_workers(self, code, workers=2, grace_seconds=600, **options):
+        """By default the grace is longer than a test waits: what ends did so by itself."""
+        numbers = [f"--workers={workers}", f"--grace_seconds={grace_seconds}"]
+        python = [sys.executable, "-S", "-c", PRELUDE + code]
+        self.start(*numbers, "--", *python, **options)
+
+    def finish(self):
+        """Its exit status, and the lines it wrote to standard output and standard error."""
+        output, errors = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode, output.decode().splitlines(), errors.decode().splitlines()
+
+    def first_line(self):
+        assert select.select([self.process.stdout], [], [], PATIENCE)[0]
+        return self.process.stdout.readline()
+
+    def numbers(self, *names):
+        """The process numbers that workers left under these names, once they have."""
+        wait_until(lambda: all((self.folder / name).exists() for name in names))
+        return [int((self.folder / name).read_text()) for name in names]
+
+
+@pytest.fixture
+def launcher(tmp_path):
+    # Of a test run in the background, signals may be ignored, which processes inherit.
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP)}
+    for number in before:
+        signal.signal(number, signal.default_int_handler)
+    launcher = Launcher(tmp_path)
+    yield launcher
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    if launcher.process:
+        launcher.process.kill()
+        launcher.process.communicate(timeout=PATIENCE)
+
+
+# --- what workers see and show --------------------------------------------------------------------
+
+
+def test_each_worker_finds_its_place(launcher):
+    launcher.start_workers("print(os.environ['TF_CONFIG'])", workers=3)
+    status, output, errors = launcher.finish()
+    assert (status, errors) == (0, ["local_cluster: every worker exited with status 0"])
+    configs = [
+        json.loads(line.removeprefix(f"[worker {i}] ")) for i, line in enumerate(sorted(output))
+    ]
+    assert [config["task"] for config in configs] == [
+        {"type": "worker", "index": index} for index in range(3)
+    ]
+    clusters = [config["cluster"] for config in configs]
+    assert clusters[0] == clusters[1] == clusters[2]
+    assert clusters[0].keys() == {"worker"}
+    assert len(set(clusters[0]["worker"])) == 3
+    assert all(re.fullmatch(r"127\.0\.0\.1:[1-9]\d*", one) for one in clusters[0]["worker"])
+
+
+def test_ports_differ():
+    assert len(set(local_cluster.free_addresses(400))) == 400
+
+
+def test_lines_come_whole_and_labelled(launcher):
+    code = """
+for line in range(300):
+    for target in (1, 2):
+        for part in (f"{target} {line} ", "x" * 50 * (line % 7), "y\\n"):
+            os.write(target, part.encode())
+os.write(1, b"no end")
+os.write(2, b"\\xff\\x00\\n\\n")
+"""
+    launcher.start_workers(code, workers=3)
+    output, errors = launcher.process.communicate(timeout=PATIENCE)
+    assert launcher.process.returncode == 0
+    *errors, story = errors.splitlines(keepends=True)
+    assert story.startswith(b"local_cluster: ")
+    last = {1: b"no end\n", 2: b"\xff\x00\n"}
+    for target, lines in ((1, output.splitlines(keepends=True)), (2, errors)):
+        for index in range(3):
+            label = b"[worker %d] " % index
+            mine = [line.removeprefix(label) for line in lines if line.startswith(label)]
+            expected = [
+                b"%d %d %sy\n" % (target, line, b"x" * 50 * (line % 7)) for line in range(300)
+            ]
+            assert mine == [*expected, last[target], *([b"\n"] if target == 2 else [])]
+        assert all(re.match(rb"\[worker [012]\] ", line) for line in lines)
+
+
+def test_output_comes_as_it_is_written(launcher):
+    launcher.start_workers("print('at once'); time.sleep(600)", workers=1)
+    assert launcher.first_line() == b"[worker 0] at once\n"
+    assert launcher.process.poll() is None
+
+
+def test_workers_do_not_wait_for_input(launcher):
+    launcher.start_workers("print(repr(sys.stdin.read()))", workers=1, stdin=subprocess.PIPE)
+    assert launcher.first_line() == b"[worker 0] ''\n"
+
+
+# --- exit statuses --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "story"),
+    [
+        ("sys.exit(3)", 3, "worker 1 exited with status 3"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", 137, r"worker 1 was killed by signal 9 \(.+\)"),
+        ("os.kill(os.getpid(), signal.SIGALRM)", 142, r"worker 1 was killed by signal 14 \(.+\)"),
+    ],
+)
+def test_one_that_fails_stops_the_others(launcher, end, status, story):
+    code = f"""
+if index == 1:
+    wait_for("0", "2")
+    {end}
+note(str(index))
+time.sleep(600)
+"""
+    launcher.start_workers(code, workers=3)
+    found, output, errors = launcher.finish()
+    assert found == status
+    assert output == []
+    assert re.fullmatch(f"local_cluster: {story}; stopped the others", errors[-1])
+    for number in launcher.numbers("0", "2"):
+        wait_until(lambda number=number: gone(number))
+
+
+def test_the_first_failure_counts(launcher):
+    """The others fail as well when they are stopped, and one that is done is left in peace."""
+    code = """
+if index == 0:
+    note("done")
+elif index == 2:
+    wait_for("done", "ready")
+    sys.exit(7)
+else:
+    signal.signal(signal.SIGTERM, lambda *_: (print("stopping", file=sys.stderr), sys.exit(4)))
+    note("ready")
+    time.sleep(600)
+"""
+    launcher.start_workers(code, workers=3)
+    status, _, errors = launcher.finish()
+    assert status == 7
+    story = "local_cluster: worker 2 exited with status 7; stopped the others"
+    assert errors == ["[worker 1] stopping", story]
+
+
+def test_a_lone_worker_that_fails(launcher):
+    launcher.start_workers("sys.exit(5)", workers=1)
+    assert launcher.finish() == (5, [], ["local_cluster: worker 0 exited with status 5"])
+
+
+# --- how workers end ------------------------------------------------------------------------------
+
+
+def test_one_that_ignores_sigterm_is_killed(launcher):
+    code = """
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if index == 1:
+    wait_for("0")
+    sys.exit(3)
+note("0")
+time.sleep(600)
+"""
+    launcher.start_workers(code, grace_seconds=0.2)
+    assert launcher.finish()[0] == 3
+    (number,) = launcher.numbers("0")
+    wait_until(lambda: gone(number))
+
+
+WITH_CHILD = """
+child(f"child {index}")
+note(f"worker {index}")
+time.sleep(600)
+"""
+ALL = ["worker 0", "worker 1", "child 0", "child 1"]
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_to_the_launcher_ends_workers_and_their_children(launcher, number, status):
+    launcher.start_workers(WITH_CHILD)
+    numbers = launcher.numbers(*ALL)
+    assert not any(map(gone, numbers))
+    launcher.process.send_signal(number)
+    found, _, errors = launcher.finish()
+    assert found == status
+    assert errors[-1] == f"local_cluster: received {number.name}; stopped the workers"
+    wait_until(lambda: all(map(gone, numbers)))
+
+
+def test_workers_have_time_to_end_whatever_else_arrives(launcher):
+    code = """
+def end(*_):
+    note("ending")
+    wait_for("go on")
+    print("saved")
+    sys.exit(0)
+
+signal.signal(signal.SIGTERM, end)
+note("ready")
+time.sleep(600)
+"""
+    launcher.start_workers(code, workers=1)
+    launcher.numbers("ready")
+    launcher.process.send_signal(signal.SIGINT)
+    launcher.numbers("ending")
+    launcher.process.send_signal(signal.SIGINT)
+    launcher.process.send_signal(signal.SIGTERM)
+    time.sleep(0.5)  # for a launcher that would do the wrong thing now
+    (launcher.folder / "go on").touch()
+    status, output, _ = launcher.finish()
+    assert (status, output) == (130, ["[worker 0] saved"])
+
+
+def test_nohup_is_respected(launcher):
+    launcher.start_workers(
+        "note('ready'); time.sleep(600)",
+        workers=1,
+        before=["sh", "-c", 'trap "" HUP; exec "$@"', "sh"],
+    )
+    launcher.numbers("ready")
+    launcher.process.send_signal(signal.SIGHUP)
+    launcher.process.send_signal(signal.SIGTERM)  # has the higher number: is seen second
+    assert launcher.finish()[0] == 143
+
+
+def test_a_worker_that_succeeds_leaves_no_children(launcher):
+    """Not even while others run; nor is the launcher held up by the output that they hold open."""
+    launcher.start_workers("child('child') if index else wait_for('go on')")
+    numbers = launcher.numbers("child")
+    wait_until(lambda: gone(numbers[0]))
+    (launcher.folder / "go on").touch()
+    assert launcher.finish()[0] == 0
+
+
+def test_a_process_that_left_its_group_does_not_hold_up_the_launcher(launcher):
+    code = "child('child', start_new_session=True); print('last', end='')"
+    launcher.start_workers(code, workers=1)
+    (number,) = launcher.numbers("child")
+    try:
+        status, output, _ = launcher.finish()
+    finally:
+        os.kill(number, signal.SIGKILL)
+    assert (status, output) == (0, ["[worker 0] last"])
+
+
+def test_a_killed_launcher_takes_its_workers_along(launcher):
+    launcher.start_workers("signal.signal(signal.SIGTERM, signal.SIG_IGN)" + WITH_CHILD)
+    numbers = launcher.numbers(*ALL)
+    launcher.process.kill()
+    wait_until(lambda: all(map(gone, numbers)))
+
+
+# The first 40 kB always fit into the pipe of the worker. Those of two are too much for the one pipe
+# of the launcher: when both have noted their number, it will stand still before it is done.
+FLOOD = """
+for line in range(40):
+    print("x" * 1000)
+note(f"worker {index}")
+while True:
+    print("x" * 1000)
+"""
+
+
+def test_workers_are_stopped_while_nobody_reads(launcher):
+    launcher.start_workers(FLOOD)
+    numbers = launcher.numbers("worker 0", "worker 1")
+    launcher.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: all(map(gone, numbers)))
+    assert launcher.process.poll() is None  # it has lines still
+    status, output, _ = launcher.finish()
+    assert status == 143
+    assert output
+
+
+def test_a_standstill_can_be_interrupted(launcher):
+    launcher.start_workers(FLOOD)
+    numbers = launcher.numbers("worker 0", "worker 1")
+    launcher.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: all(map(gone, numbers)))
+
+    def said():
+        return select.select([launcher.process.stderr], [], [], 0.2)[0]
+
+    assert not said()
+    # The first may come too early, as the launcher may not know yet that the workers are gone.
+    wait_until(lambda: launcher.process.send_signal(signal.SIGINT) or said())
+    assert launcher.process.wait(PATIENCE) == 143
+
+
+def test_workers_are_stopped_when_the_reader_leaves(launcher):
+    launcher.start_workers(FLOOD)
+    numbers = launcher.numbers("worker 0", "worker 1")
+    launcher.process.stdout.close()
+    status, _, errors = launcher.finish()
+    assert status == 141
+    assert errors[-1] == "local_cluster: received SIGPIPE; stopped the workers"
+    wait_until(lambda: all(map(gone, numbers)))
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--workers=0", "--", "true"], "--workers must be at least 1. Received: 0"),
+        (["--workers=two", "--", "true"], "flag --workers=two: .*"),
+        (["--grace_seconds=-1", "--", "true"], "--grace_seconds must be at least 0. Received: -1"),
+        (["--grace_seconds=nan", "--", "true"], "--grace_seconds must be at least 0. .* nan"),
+        (["--worker=1", "--", "true"], "Unknown command line flag 'worker'.*"),
+        (["true"], "unknown argument true; the command comes after --"),
+        ([], "no command was given; it comes last, after --"),
+        (["--workers=1", "--"], "no command was given; .*"),
+        (["--", "./not_here"], "cannot start ./not_here: No such file or directory"),
+        (["--", "."], "cannot start .: Permission denied"),
+    ],
+)
+def test_what_cannot_be_started_is_told_in_one_line(launcher, arguments, message):
+    launcher.start(*arguments)
+    status, output, errors = launcher.finish()
+    assert (status, output, len(errors)) == (1, [], 1)
+    assert re.fullmatch(f"error: {message}", errors[0])
+
+
+def test_what_follows_the_dashes_is_the_commands_own(launcher):
+    command = ["--workers=7", "--", "--help", "--flagfile=x"]
+    code = "import sys; print(sys.argv[1:])"
+    launcher.start("--workers=1", "--", sys.executable, "-c", code, *command)
+    status, output, _ = launcher.finish()
+    assert (status, output) == (0, [f"[worker 0] {command}"])
+
+
+def test_without_keras_and_tensorflow():
+    code = "import sys, benchmarks.local_cluster; print({'keras', 'tensorflow'} & {*sys.modules})"
+    printed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert printed.stdout.strip() == "set()"
+
+
+# --- in a program ---------------------------------------------------------------------------------
+
+
+def test_run_leaves_the_signals_and_the_descriptors_as_they_were(capfd):
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    handlers = [signal.getsignal(number) for number in numbers]
+
+    def descriptors():
+        found = []
+        for number in range(1024):
+            try:
+                fcntl.fcntl(number, fcntl.F_GETFD)
+                found.append(number)
+            except OSError:
+                pass
+        return found
+
+    before = descriptors()
+    assert local_cluster.run(["sh", "-c", "echo here; exit 3"], 1) == 3
+    assert capfd.readouterr().out == "[worker 0] here\n"
+    assert [signal.getsignal(number) for number in numbers] == handlers
+    assert descriptors() == before
+
+
+def test_run_refuses_what_it_cannot_start():
+    with pytest.raises(local_cluster.LaunchError, match="--workers"):
+        local_cluster.run(["true"], 0)
+    with pytest.raises(local_cluster.LaunchError, match="no command"):
+        local_cluster.run([], 1)
