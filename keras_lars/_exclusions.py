@@ -109,6 +109,7 @@ class _GivenVariable(Exclusion):
 
     def __init__(self, variable: Variable):
         self.variable = variable
+        self.saved = None
 
     def __call__(self, variable: Variable) -> bool:
         return variable is self.variable
@@ -131,7 +132,11 @@ class _GivenVariable(Exclusion):
             )
         position = self.match(argument, variables).index(True)
         saved = _SavedVariable(position, shape_of(self.variable), _last_path_part(self.variable))
-        return saved.save(argument, variables)
+        # Kept, since Keras tells what goes into one file apart by `id`: were this object gone, the
+        # next rule could get its id, and be loaded as this one.
+        if self.saved != saved:
+            self.saved = saved
+        return self.saved.save(argument, variables)
 
     def __str__(self) -> str:
         return f"variable {path_of(self.variable)}"

@@ -71,6 +71,8 @@ def prepare(model: keras.Model) -> keras.Model:
     if model.distribute_strategy.num_replicas_in_sync == 1:
         return model
     model._is_prepared = True
+    # Made anew from what follows, should the model have been run before.
+    model.train_function = model.test_function = model.predict_function = None
     _repair_loss_scaling(model)
     _repair_trainer(model)
     return model

@@ -65,8 +65,8 @@ def make_lars(**options):
     return keras_lars.LARS(falling_rate(), trust_coefficient=0.5, **options)
 
 
-# Of none of these numbers are 6 or 8, after which most backups below are taken, a multiple: so
-# there are waiting gradients, averages that are not the weights, and a count of finite steps.
+# Most backups below are taken after 6 or 8 batches. These are no multiples of 5: gradients wait by
+# then, averages are not the weights, and finite steps have been counted.
 OPTIMIZERS = {
     "lars": make_lars,
     "accumulation": lambda: make_lars(gradient_accumulation_steps=5),
@@ -237,14 +237,14 @@ def test_anywhere(tmp_path, save_freq, executions, position, first_epoch):
     [
         (True, 1, 9, (1, 2)),
         (True, 4, 4, (1, 8)),  # the last execution has two batches to read, and counts as four
-        (False, 2, 5, (1, 2)),
+        (False, 2, 5, (1, 4)),
     ],
 )
 def test_executions_and_arrays(tmp_path, arrays, steps, executions, position):
     training = Training(arrays=arrays, steps_per_execution=steps)
-    training.interrupt(tmp_path, 4, executions)
+    training.interrupt(tmp_path, 2, executions)
     assert position_in(tmp_path) == position
-    assert_as_if_not_interrupted(training, *training.begin(tmp_path, 4), first_epoch=1)
+    assert_as_if_not_interrupted(training, *training.begin(tmp_path, 2), first_epoch=1)
 
 
 def test_a_killed_process(tmp_path, strategy):
@@ -444,6 +444,17 @@ def test_all_dtypes_are_read_as_they_were_written(tmp_path):
         assert list(found) == kinds
         for kind in kinds:
             assert_same_bits(found[kind], saved[kind])
+
+
+def test_another_dtype_of_the_same_width_is_refused(tmp_path):
+    path = tmp_path / "backup.npz"
+    halves = np.zeros(2, tf.bfloat16.as_numpy_dtype)
+    _backup_file.write(path, Backup(Position(1, 2, 3), 1, "LARS", {"shared": [halves]}))
+    expected = {"shared": [((2,), np.float16)]}
+    assert refusal(_backup_file.read, path, expected, 1, "LARS") == (
+        f"The backup `{path}` is of another model or optimizer: its `shared_0` is uint16 of shape "
+        "(2,). Received: float16 of shape (2,)"
+    )
 
 
 def test_each_replicas_values_are_read_and_written(strategy):

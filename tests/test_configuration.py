@@ -218,6 +218,21 @@ def test_a_variable_rule_survives_the_reload_of_a_sequential_model(tmp_path):
     assert_equal(loaded.get_weights(), model.get_weights())
 
 
+def test_many_variable_rules_survive_a_reload(tmp_path):
+    # Keras tells what it saves apart by `id`, which an object that is gone passes on to another.
+    model = sequential()
+    model(batch(0)[0])
+    variables = model.trainable_variables
+    optimizer = make_lars(
+        exclude_from_layer_adaptation=variables[::2], exclude_from_weight_decay=variables[1::2]
+    )
+    model.compile(optimizer=optimizer, loss="mse", jit_compile=False)
+    train(model, 0, 1)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert table(loaded.optimizer) == table(optimizer) == [(False, True), (True, False)] * 3
+
+
 def unregistered_rule(variable):
     return "kernel" in variable.path
 
