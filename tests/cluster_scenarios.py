@@ -148,8 +148,12 @@ def weighted(strategy, folder):
     return trained(strategy, functional, fit_options={"sample_weight": WEIGHTS}, **options)[1]
 
 
-def executions_of_two_steps(strategy, folder):
-    return trained(strategy, functional, steps_per_execution=2)[1]
+def executions_of_three_steps(strategy, folder):
+    """Ten batches: the last execution of an epoch is a short one."""
+    model, seen = trained(strategy, functional, steps_per_execution=3)
+    results = model.evaluate(INPUTS, TARGETS, BATCH, verbose=0, return_dict=True)
+    predicted = model.predict(INPUTS, batch_size=BATCH, verbose=0)
+    return {**seen, "evaluated": [np.array(list(results.values()))], "predicted": [predicted]}
 
 
 def steps_per_epoch(strategy, folder):
@@ -350,12 +354,12 @@ def faults(strategy, folder):
     trainer.repair_build(several)
     trainer.repair_logs(several)
     fault_14 = fails_with(tf.errors.InvalidArgumentError, "placeholder", lambda: fit(several))
-    epoch_iterator = trainer.TFEpochIterator(x=unequal_data(strategy), distribute_strategy=strategy)
+    batches = trainer.epoch_iterator(unequal_data(strategy), strategy).num_batches
     found = [trainer.has_build_fault(strategy), trainer.has_logs_fault(strategy)]
     return {
         "failed": [np.array([fault_9, fault_10, fault_14])],
         "found": [np.array(found)],
-        "batches_of_each": [np.array(epoch_iterator.num_batches)],
+        "batches_of_each": [np.array(batches)],
     }
 
 
@@ -478,7 +482,7 @@ LIKE_ONE_PROCESS = {
         fit_subclassed,
         clipped_and_averaged,
         weighted,
-        executions_of_two_steps,
+        executions_of_three_steps,
         steps_per_epoch,
         unknown_size,
         with_callbacks,

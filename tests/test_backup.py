@@ -177,7 +177,7 @@ def position_in(folder):
 
 @pytest.mark.parametrize(
     ("optimizer", "save_freq"),
-    [*((name, 4) for name in OPTIMIZERS), ("accumulation", "epoch"), ("average", "epoch")],
+    [*((name, 4) for name in OPTIMIZERS), ("accumulation", "epoch")],
 )
 def test_on_one_device(tmp_path, optimizer, save_freq):
     training = Training(optimizer)

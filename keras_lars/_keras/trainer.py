@@ -1,13 +1,11 @@
 """`fit` and `evaluate` of one model with faults 9, 10 and 12 to 14 put right; starting midway."""
 
-import contextlib
 import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import tensorflow as tf
-from keras.src.backend.tensorflow.trainer import TFEpochIterator, reduce_per_replica
 
 from keras_lars import _replicas
 
@@ -32,7 +30,7 @@ def has_build_fault(strategy: tf.distribute.Strategy) -> bool:
     with strategy.scope():
         model = Model()
     try:
-        model._maybe_symbolic_build(iterator=_epoch_iterator(batches, strategy))
+        model._maybe_symbolic_build(iterator=epoch_iterator(batches, strategy))
     except ValueError:
         return True
     return False
@@ -40,6 +38,7 @@ def has_build_fault(strategy: tf.distribute.Strategy) -> bool:
 
 def has_logs_fault(strategy: tf.distribute.Strategy) -> bool:
     """Whether Keras fails to reduce scalar logs over workers (fault 10)."""
+    from keras.src.backend.tensorflow.trainer import reduce_per_replica
 
     @tf.function
     def reduce_logs():
@@ -99,12 +98,14 @@ def _make_stepwise(model: keras.Model, make: Callable, name: str, force: bool = 
 
     def execute(iterator: Any) -> dict:
         steps, model.steps_per_execution = model.steps_per_execution, 1
+        is_one_batch = not isinstance(iterator, tf.distribute.DistributedIterator)
         try:
             logs = function(iterator)
-            is_one_batch = not isinstance(iterator, tf.distribute.DistributedIterator)
             for _ in range(0 if is_one_batch else steps - 1):
-                with contextlib.suppress(StopIteration):  # the last execution may be a short one
+                try:
                     logs = function(iterator)
+                except (StopIteration, tf.errors.OutOfRangeError):
+                    break  # the last execution of an epoch may be a short one
         finally:
             model.steps_per_execution = steps
         return logs
@@ -113,7 +114,7 @@ def _make_stepwise(model: keras.Model, make: Callable, name: str, force: bool = 
 
 
 def repair_empty_batches(model: keras.Model) -> None:
-    """Let replicas without a sample in the last batch normalize nothing, and learn nothing."""
+    """Let replicas without a sample normalize nothing, and learn nothing (fault 12)."""
 
     def with_repaired_layers(step: Callable) -> Callable:
         @functools.wraps(step)
@@ -145,31 +146,34 @@ def _repair_empty_moments(layer: keras.layers.BatchNormalization) -> None:
     layer._moments = moments
 
 
-def _agree_on_batches(epoch_iterator: TFEpochIterator, strategy: tf.distribute.Strategy) -> None:
-    """Let an epoch end where the data of all workers do, and not each by its own count."""
-    counts = _replicas.exchange((epoch_iterator.num_batches or 0,), strategy)
-    if len(set(counts)) == 1 or "reset" in vars(epoch_iterator):
+def _agree_on_batches(iterator: Any, strategy: tf.distribute.Strategy) -> None:
+    """Let an epoch end where the data of all workers do, not each by its own count (fault 13)."""
+    counts = _replicas.exchange((iterator.num_batches or 0,), strategy)
+    if len(set(counts)) == 1 or "reset" in vars(iterator):
         return
-    original = epoch_iterator.reset
+    original = iterator.reset
 
     def reset() -> None:
         original()
-        epoch_iterator._num_batches = None
+        iterator._num_batches = None
 
-    epoch_iterator.reset = reset
+    iterator.reset = reset
 
 
-def _epoch_iterator(batches: tf.data.Dataset, strategy: tf.distribute.Strategy) -> TFEpochIterator:
+def epoch_iterator(batches: Any, strategy: tf.distribute.Strategy) -> Any:
+    """What `fit` goes through its data with."""
+    from keras.src.backend.tensorflow.trainer import TFEpochIterator
+
     return TFEpochIterator(x=batches, distribute_strategy=strategy)
 
 
-def _first_batch(epoch_iterator: Iterator) -> Any:
-    for *_, batches in epoch_iterator:
+def _first_batch(iterator: Iterator) -> Any:
+    for *_, batches in iterator:
         return next(batches)
     raise ValueError("The data must hold at least one batch. Received: none")
 
 
-def start_at(model: keras.Model, epoch: int) -> None:
+def start_at(model: keras.Model, epoch: int | None) -> None:
     """Let the `fit` that has just begun start at this epoch; `None` afterwards, for the next."""
     model._initial_epoch = epoch
 
