@@ -110,13 +110,14 @@ def _repair_trainer(model: keras.Model) -> None:
 
     strategy = model.distribute_strategy
     trainer.repair_empty_batches(model)
+    if trainer.has_executions_fault(strategy):
+        trainer.repair_executions(model)
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return
     if trainer.has_build_fault(strategy):
         trainer.repair_build(model)
     if trainer.has_logs_fault(strategy):
         trainer.repair_logs(model)
-    trainer.repair_executions(model)
     for name in ("fit", "evaluate", "predict"):
         setattr(model, name, _naming_lost_workers(getattr(model, name)))
 

@@ -681,10 +681,30 @@ def test_other_steps_per_execution(folder):
         "`steps_per_execution` must divide the 4 batches after which the backup was taken. "
         "Received: 3"
     )
-    training = Training(steps_per_execution=4)
+    training = Training(arrays=True, steps_per_execution=4)
     model = training.model()
     training.fit(model, BackupAndRestore(folder), epochs=1)
-    assert int(model.optimizer.iterations) == 8  # two executions of four
+    assert int(model.optimizer.iterations) == 6  # four that were done before, and two
+
+
+def test_epochs_of_the_data_are_those_of_fit(tmp_path):
+    model = Training().model()
+
+    def fit(make_epoch, **options):
+        backup = BackupAndRestore(tmp_path)
+        data = backup.epochs(make_epoch)
+        return refusal(model.fit, data, callbacks=[backup], shuffle=False, verbose=0, **options)
+
+    assert fit(shuffled, steps_per_epoch=5) == (
+        "`steps_per_epoch` must be the number of batches of an epoch, of which `make_epoch` "
+        "returns 6. Received: steps_per_epoch=5"
+    )
+    assert fit(lambda epoch: shuffled(epoch).filter(lambda *_: True)) == (
+        "`steps_per_epoch` must be given with the data of `epochs`, as a multiple of "
+        "`steps_per_execution`, which is 1. Received: steps_per_epoch=None"
+    )
+    model.steps_per_execution = 4
+    assert fit(shuffled, steps_per_epoch=6).endswith("which is 4. Received: steps_per_epoch=6")
 
 
 def test_an_epoch_that_has_become_too_short(folder):

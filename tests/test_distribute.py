@@ -407,6 +407,22 @@ def test_statistics_are_averaged(strategy):
         assert_close(list(means), [np.mean(each, axis=0)] * REPLICAS)
 
 
+def test_executions_of_several_steps_equal_one_device(strategy):
+    def build():
+        model = keras_lars.multi_worker.prepare(sequential())
+        return compiled(lambda: model, gentle_lars(), steps_per_execution=2)
+
+    # Five steps in an epoch: the last execution of each is a short one.
+    inputs, targets = batch(0, size=40)
+
+    def run(model):
+        model.fit(inputs, targets, batch_size=8, epochs=2, shuffle=False, verbose=0)
+
+    distributed, single = in_both(strategy, build, run)
+    assert int(single.optimizer.iterations.numpy()) == 10
+    assert_close(distributed.get_weights(), single.get_weights())
+
+
 def test_a_prepared_model_is_wrapped_for_mixed_precision(strategy):
     keras.config.set_dtype_policy("mixed_float16")
     try:

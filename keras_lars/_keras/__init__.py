@@ -11,7 +11,7 @@ The only place that touches private parts of Keras, and it changes no class or f
 
 `trainer.py` uses, from `keras.Model`: `_maybe_symbolic_build`, `_symbolic_build`,
 `_initial_epoch`, `_flatten_layers`, `_distribute_strategy`; from the module of its TensorFlow
-trainer: `reduce_per_replica`, and `TFEpochIterator` with its `_num_batches`; and `_moments` of
+trainer `reduce_per_replica`, and `TFEpochIterator` with its `_num_batches`; and `_moments` of
 `BatchNormalization`.
 It stands on `train_function` and `test_function` being made anew by `make_train_function` and
 `make_test_function`, which are public.
@@ -48,8 +48,9 @@ test fails once it is gone, in `tests/test_keras_faults.py`, and in `tests/test_
     (No issue known.)
 13. Each worker ends its epoch by the number of its own batches, and leaves others waiting that have
     more, if `distribute_datasets_from_function` made the data. (No issue known.)
-14. `steps_per_execution` above 1 fails under `MultiWorkerMirroredStrategy`, as TensorFlow cannot
-    number the exchanges of a function that is called in a loop of the graph. (No issue known.)
+14. `steps_per_execution` above 1 fails under `MultiWorkerMirroredStrategy`, and on CPUs under
+    `MirroredStrategy`, as TensorFlow cannot number the exchanges of a function that is called in a
+    loop of the graph. (No issue known.)
 15. On the JAX backend a second `fit` with `use_ema` fails, or ends the process, since weights and
     averages share their memory after the first. (No issue known.)
 """

@@ -52,6 +52,12 @@ def has_logs_fault(strategy: tf.distribute.Strategy) -> bool:
     return False
 
 
+def has_executions_fault(strategy: tf.distribute.Strategy) -> bool:
+    """Whether TensorFlow fails to exchange values in a loop of the graph (fault 14)."""
+    on_cpus = all("CPU" in device.upper() for device in strategy.extended.worker_devices)
+    return on_cpus or isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
 def repair_build(model: keras.Model) -> None:
     """Let the model be built from the shapes of one replica's batch (fault 9)."""
     original = model._maybe_symbolic_build
@@ -182,9 +188,9 @@ def skip_executions(model: keras.Model, executions: int, restore: Callable) -> N
     """Let the `fit` that has just begun read, but not train on, its first batches.
 
     Args:
-        model: The model; `restore` is called when it and its metrics are built.
+        model: The model.
         executions: The number of executions, each of `steps_per_execution` batches.
-        restore: Called without arguments before the first one is reported.
+        restore: Called without arguments once the metrics, which `fit` builds late, are built.
     """
     train_function = model.train_function
     skipped = 0
@@ -201,7 +207,13 @@ def skip_executions(model: keras.Model, executions: int, restore: Callable) -> N
             model.train_function = train_function
         return model.get_metrics_result()
 
+    skip.train_function = train_function
     model.train_function = skip
+
+
+def stop_skipping(model: keras.Model) -> None:
+    """Undo `skip_executions`, should `fit` have ended before it was done."""
+    model.train_function = getattr(model.train_function, "train_function", model.train_function)
 
 
 def _next_execution(iterator: Iterator, steps: int) -> Any:

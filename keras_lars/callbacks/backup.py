@@ -1,5 +1,6 @@
 """`BackupAndRestore`: a training that was interrupted ends as if it had not been."""
 
+import functools
 import os
 import pathlib
 from collections.abc import Callable
@@ -32,6 +33,10 @@ class BackupAndRestore(keras.callbacks.Callback):
     arrays, `fit(x, y, shuffle=False)` is one as well; the shuffled order of `fit(x, y)`, and that
     of a `Dataset.shuffle` that is iterated once for each epoch, depend on how often the process
     went through them, and are new ones after a restart.
+
+    What is not saved: the state of other callbacks, the history of past epochs, and Keras's global
+    seed generator, which layers without a seed generator of their own draw from. Put callbacks that
+    change the model or the optimizer before this one. They see the skipped batches.
 
     ```python
     if backup exists:                        # when `fit` begins
@@ -106,6 +111,7 @@ class BackupAndRestore(keras.callbacks.Callback):
         self.epoch, self.batch, _ = _backup_file.read_position(self._path)
         self._at_epoch = self._at_batch = 0  # where the training is, past the backup
         self._data_epoch = None  # with which the data of `epochs` begin
+        self._data_batches = None  # in each of their epochs; negative if that is not known
         self._is_first_epoch = True  # of this `fit`
         self._skipping = 0  # batches at the beginning of this epoch
         self._since_saving = 0  # batches
@@ -135,6 +141,8 @@ class BackupAndRestore(keras.callbacks.Callback):
 
         self.epoch, self.batch, _ = _backup_file.read_position(self._path)
         self._data_epoch = self.epoch
+        batches = make_epoch(tf.constant(self.epoch, tf.int64)).cardinality()
+        self._data_batches = int(batches)
         return tf.data.Dataset.range(self.epoch, tf.int64.max).flat_map(make_epoch)
 
     def on_train_begin(self, logs: dict | None = None) -> None:
@@ -147,6 +155,7 @@ class BackupAndRestore(keras.callbacks.Callback):
                 f"shape, or call it on a batch. Received: {self.model!r}"
             )
         self._forget_start()  # of a `fit` that was interrupted
+        self._check_steps()
         self._since_saving = 0
         self._is_first_epoch = True
         position = self._position_of_all()
@@ -165,9 +174,8 @@ class BackupAndRestore(keras.callbacks.Callback):
         trainer.start_at(self.model, self.epoch)
         if executions:
             self._skipping = self.batch
-            train_function = self.model.train_function
-            trainer.skip_executions(self.model, executions, lambda: self._restore("metric"))
-            self.model.train_function.skipped_for = train_function
+            restore = functools.partial(self._restore, "metric")
+            trainer.skip_executions(self.model, executions, restore)
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Count batches from here."""
@@ -212,10 +220,27 @@ class BackupAndRestore(keras.callbacks.Callback):
         if not self.delete_checkpoint:
             return
         self.epoch = self.batch = 0
+        _replicas.exchange((0,), self._strategy)  # nobody is reading it any more
         if _replicas.is_chief(self._strategy):
             _backup_file.delete(self._path)
             if self.backup_dir.is_dir() and not any(self.backup_dir.iterdir()):
                 self.backup_dir.rmdir()
+
+    def _check_steps(self) -> None:
+        """Epochs of the data must be those of `fit`, or batches are skipped in the wrong ones."""
+        steps, execution = self.params["steps"], self.model.steps_per_execution
+        if self._data_batches is None:
+            return
+        if self._data_batches >= 0 and steps != self._data_batches:
+            raise ValueError(
+                "`steps_per_epoch` must be the number of batches of an epoch, of which "
+                f"`make_epoch` returns {self._data_batches}. Received: steps_per_epoch={steps}"
+            )
+        if steps is None or steps % execution:
+            raise ValueError(
+                "`steps_per_epoch` must be given with the data of `epochs`, as a multiple of "
+                f"`steps_per_execution`, which is {execution}. Received: steps_per_epoch={steps}"
+            )
 
     @property
     def _strategy(self) -> "tf.distribute.Strategy":
@@ -226,9 +251,8 @@ class BackupAndRestore(keras.callbacks.Callback):
         from keras_lars._keras import trainer
 
         trainer.start_at(self.model, None)
+        trainer.stop_skipping(self.model)
         self._skipping = 0
-        function = self.model.train_function
-        self.model.train_function = getattr(function, "skipped_for", function)
 
     def _optimizer_name(self) -> str:
         """Its class and those that it wraps: slots of another one may well have these shapes."""
