@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import keras_lars
+
 
 def run_on_two_replicas(strategy, **optimizer_arguments):
     """A weight of three ones under MirroredStrategy, whose replicas have gradients 1 and 3."""
@@ -121,13 +123,19 @@ def test_7_a_copied_optimizer_loses_its_state():
     assert not np.any(copied.momentums[0].numpy())
 
 
-def test_8_an_update_is_counted_where_the_data_ends():
+def updates_counted(optimizer):
+    """What is counted of two batches, in data that does not know its size."""
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    model.compile(keras.optimizers.SGD(), "mse", jit_compile=False)
+    model.compile(optimizer, "mse", jit_compile=False)
     batches = tf.data.Dataset.from_tensor_slices((np.ones((4, 1)), np.ones((4, 1)))).batch(2)
     with pytest.warns(UserWarning, match="ran out of data"):
         model.fit(batches.filter(lambda x, y: True), shuffle=False, verbose=0)
-    assert int(model.optimizer.iterations) == 3  # and not 2
+    return int(optimizer.iterations)
+
+
+def test_8_an_update_is_counted_where_the_data_ends():
+    assert updates_counted(keras.optimizers.SGD()) == 3  # and not 2
+    assert updates_counted(keras_lars.LARS()) == 2
 
 
 # 9 and 10 need several workers: `test_multi_worker.py`.
