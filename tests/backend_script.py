@@ -4,16 +4,13 @@
 "ok" or the traceback. One process per backend, since starting it costs more than all the checks.
 """
 
-import json
 import os
-import pathlib
 import sys
 import tempfile
-import traceback
 
 import keras
 import numpy as np
-from helpers import make_variables, one_step, run_steps, to_numpy, to_tensors
+from helpers import make_variables, one_step, report_checks, run_steps, to_numpy, to_tensors
 from reference import ReferenceLARS
 
 import keras_lars
@@ -212,14 +209,7 @@ CHECKS = [name for name in globals() if name.startswith("check_")]
 
 def main():
     assert keras.backend.backend() == os.environ["KERAS_BACKEND"]
-    outcomes = {}
-    for name in CHECKS:
-        try:
-            globals()[name]()
-            outcomes[name] = "ok"
-        except Exception:
-            outcomes[name] = traceback.format_exc()
-    pathlib.Path(sys.argv[1]).write_text(json.dumps(outcomes))
+    report_checks({name: globals()[name] for name in CHECKS}, sys.argv[1])
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import signal
 import keras
 import numpy as np
 import tensorflow as tf
-from models import FEATURES, normal, numbers, sequential
+from models import FEATURES, compiled_functions, exchanges, normal, numbers, sequential
 
 import keras_lars
 from keras_lars import _replicas
@@ -324,18 +324,10 @@ def collectives(strategy, folder):
         gradients = [tf.ones(v.shape) for v in model.trainable_variables]
         strategy.run(lambda: optimizer.apply(gradients))
 
-    graph = step.get_concrete_function().graph.as_graph_def()
-    (condition,) = [n for n in graph.node if n.op in ("If", "StatelessIf")]
-    branches = {f.signature.name: f.node_def for f in graph.library.function}
-    nodes = [
-        graph.node,
-        branches[condition.attr["then_branch"].func.name],
-        branches[condition.attr["else_branch"].func.name],
-    ]
-    compiled = sum(f.attr["_XlaMustCompile"].b for f in graph.library.function)
+    graph = step.get_concrete_function().graph
     return {
-        "collectives": [np.array([sum("Collective" in n.op for n in some) for some in nodes])],
-        "compiled": [np.array(compiled)],
+        "collectives": [np.array(exchanges(graph))],
+        "compiled": [np.array(len(compiled_functions(graph)))],
     }
 
 

@@ -1,9 +1,11 @@
 """What several test files share: making variables, taking steps, reading numbers back."""
 
+import json
 import os
 import pathlib
 import subprocess
 import sys
+import traceback
 
 import keras
 import numpy as np
@@ -71,3 +73,15 @@ def run_python(*arguments, **variables):
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stdout
+
+
+def report_checks(checks, path):
+    """Run functions by name, and write of each "ok" or the traceback as JSON."""
+    outcomes = {}
+    for name, check in checks.items():
+        try:
+            check()
+            outcomes[name] = "ok"
+        except Exception:
+            outcomes[name] = traceback.format_exc()
+    pathlib.Path(path).write_text(json.dumps(outcomes))

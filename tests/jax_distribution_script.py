@@ -6,15 +6,13 @@ all that a step returns.
 """
 
 import functools
-import json
-import pathlib
 import re
 import sys
-import traceback
 
 import keras
 import models
 import numpy as np
+from helpers import report_checks
 from models import assert_equal, numbers
 
 import keras_lars
@@ -254,14 +252,7 @@ CHECKS = dict(
 def main():
     assert keras.backend.backend() == "jax"
     assert len(keras.distribution.list_devices("cpu")) == DEVICES
-    outcomes = {}
-    for name, check in CHECKS.items():
-        try:
-            check()
-            outcomes[name] = "ok"
-        except Exception:
-            outcomes[name] = traceback.format_exc()
-    pathlib.Path(sys.argv[1]).write_text(json.dumps(outcomes))
+    report_checks(CHECKS, sys.argv[1])
 
 
 if __name__ == "__main__":

@@ -142,3 +142,30 @@ def assert_close(actual, expected, tolerance=1e-6):
     for left, right in zip(actual, expected, strict=True):
         largest = np.max(np.abs(right), initial=np.finfo("float32").tiny)
         np.testing.assert_allclose(left, right, rtol=tolerance, atol=tolerance * largest)
+
+
+def exchanges(graph):
+    """The nodes that exchange values, of a step that accumulates.
+
+    Outside of its condition, in the branch that updates, and in the one that only accumulates.
+    """
+    definition = graph.as_graph_def()
+    (condition,) = [node for node in definition.node if node.op in ("If", "StatelessIf")]
+    bodies = {
+        function.signature.name: function.node_def for function in definition.library.function
+    }
+    parts = [
+        definition.node,
+        bodies[condition.attr["then_branch"].func.name],
+        bodies[condition.attr["else_branch"].func.name],
+    ]
+    return [sum("Collective" in node.op for node in nodes) for nodes in parts]
+
+
+def compiled_functions(graph):
+    """The names of the functions that XLA must compile."""
+    return [
+        function.signature.name
+        for function in graph.as_graph_def().library.function
+        if function.attr["_XlaMustCompile"].b
+    ]

@@ -10,6 +10,8 @@ from models import (
     assert_equal,
     batch,
     compiled,
+    compiled_functions,
+    exchanges,
     make_variable,
     normal,
     numbers,
@@ -78,6 +80,15 @@ def make_variables():
     return [make_variable(f"layer_{i}/weight", normal([1, i], s)) for i, s in enumerate(SHAPES)]
 
 
+def built(strategy, **options):
+    """Variables in the scope of the strategy, and an optimizer that is built with them."""
+    with strategy.scope():
+        variables = make_variables()
+        optimizer = make_lars(**options)
+        optimizer.build(variables)
+    return variables, optimizer
+
+
 def shares_of(step):
     """Each replica's gradients: not alike, so that the order of clipping and adding matters."""
     return [
@@ -119,10 +130,7 @@ def distributed_step(strategy, optimizer, variables):
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
 def test_a_custom_loop_equals_one_device(strategy, options):
-    with strategy.scope():
-        variables = make_variables()
-        optimizer = make_lars(**options)
-        optimizer.build(variables)
+    variables, optimizer = built(strategy, **options)
     alone = make_variables()
     single = make_lars(**options)
     single.build(alone)
@@ -319,10 +327,7 @@ def test_evaluate_and_predict_equal_one_device(strategy):
 
 
 def test_accumulators_are_saved_as_their_sum(strategy):
-    with strategy.scope():
-        variables = make_variables()
-        optimizer = make_lars(gradient_accumulation_steps=4)
-        optimizer.build(variables)
+    variables, optimizer = built(strategy, gradient_accumulation_steps=4)
     step = distributed_step(strategy, optimizer, variables)
     step(shares_of(0))
     shares = strategy.experimental_local_results(optimizer.slots.accumulators[0].value)
@@ -344,24 +349,10 @@ def test_accumulators_are_saved_as_their_sum(strategy):
 
 
 def test_accumulation_takes_one_exchange_an_update(strategy):
-    with strategy.scope():
-        variables = make_variables()
-        optimizer = make_lars(gradient_accumulation_steps=2)
-        optimizer.build(variables)
+    variables, optimizer = built(strategy, gradient_accumulation_steps=2)
     step = distributed_step(strategy, optimizer, variables)
-    graph = step.graph(shares_of(0)).as_graph_def()
-    (condition,) = [node for node in graph.node if node.op in ("If", "StatelessIf")]
-    branches = {function.signature.name: function.node_def for function in graph.library.function}
-    exchanges = [
-        sum("Collective" in node.op for node in nodes)
-        for nodes in (
-            graph.node,
-            branches[condition.attr["then_branch"].func.name],
-            branches[condition.attr["else_branch"].func.name],
-        )
-    ]
     # All gradients go in one exchange, which has a node on each replica.
-    assert exchanges == [0, REPLICAS, 0]
+    assert exchanges(step.graph(shares_of(0))) == [0, REPLICAS, 0]
 
 
 def normalized():
@@ -442,10 +433,7 @@ def test_a_prepared_model_is_wrapped_for_mixed_precision(strategy):
 
 @pytest.mark.parametrize("jit_compile", ["auto", False])
 def test_a_missing_gradient_leaves_every_replica_alone(strategy, jit_compile):
-    with strategy.scope():
-        variables = make_variables()
-        optimizer = make_lars(jit_compile=jit_compile)
-        optimizer.build(variables)
+    variables, optimizer = built(strategy, jit_compile=jit_compile)
     step = distributed_step(strategy, optimizer, variables)
     step(shares_of(0))
     before = list(zip(numbers(variables), numbers(optimizer.momentums), strict=True))
@@ -463,18 +451,11 @@ def test_a_missing_gradient_leaves_every_replica_alone(strategy, jit_compile):
 @pytest.mark.parametrize("options", [{}, {"gradient_accumulation_steps": 2}], ids=str)
 @pytest.mark.parametrize("jit_compile", ["auto", True, False])
 def test_the_update_is_compiled(strategy, jit_compile, options):
-    with strategy.scope():
-        variables = make_variables()
-        optimizer = make_lars(jit_compile=jit_compile, **options)
-        optimizer.build(variables)
+    variables, optimizer = built(strategy, jit_compile=jit_compile, **options)
     step = distributed_step(strategy, optimizer, variables)
     for i in range(4):
         step(shares_of(i))
-    must_compile = [
-        function.signature.name
-        for function in step.graph(shares_of(0)).as_graph_def().library.function
-        if function.attr["_XlaMustCompile"].b
-    ]
+    must_compile = compiled_functions(step.graph(shares_of(0)))
     # One function at least for each shape.
     assert len(must_compile) >= len(set(SHAPES)) if jit_compile else not must_compile
     assert step.traced.experimental_get_tracing_count() == 1

@@ -96,14 +96,14 @@ def read(
         )
     with _opened(path) as file:
         flat = {name: file[name] for name in file.files if _kind(name) in expected}
-    return {
-        kind: [
+    arrays = {}
+    for kind, specs in expected.items():
+        _check_count(path, flat, kind, len(specs))
+        arrays[kind] = [
             _checked(path, flat[f"{kind}_{i}"], f"{kind}_{i}", shape, dtype)
             for i, (shape, dtype) in enumerate(specs)
         ]
-        for kind, specs in expected.items()
-        if _has_all(path, flat, kind, len(specs))
-    }
+    return arrays
 
 
 def _temporary(path: pathlib.Path) -> pathlib.Path:
@@ -131,14 +131,13 @@ def _opened(path: pathlib.Path) -> Iterator[np.lib.npyio.NpzFile]:
         ) from error
 
 
-def _has_all(path: pathlib.Path, names: dict, kind: str, count: int) -> bool:
+def _check_count(path: pathlib.Path, names: dict, kind: str, count: int) -> None:
     saved = sum(_kind(name) == kind for name in names)
     if saved != count:
         raise ValueError(
             f"The backup `{path}` is of another model or optimizer: it holds {saved} arrays of "
             f"{kind}. Received: a training that has {count}"
         )
-    return True
 
 
 def _checked(

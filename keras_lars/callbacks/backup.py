@@ -292,7 +292,7 @@ class BackupAndRestore(keras.callbacks.Callback):
         from keras_lars import _replicas
 
         replicas = self._strategy.num_replicas_in_sync
-        variables = {kind: self._variables()[kind] for kind in kinds}
+        variables = self._variables()
         expected = {
             kind: [
                 (
