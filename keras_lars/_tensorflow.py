@@ -6,32 +6,59 @@ distributed one.
 """
 
 import functools
+import math
 
 import tensorflow as tf
 
-# Not exported by TensorFlow; only valid inside a function that XLA compiles.
-from tensorflow.compiler.tf2xla.python.xla import optimization_barrier
+from keras_lars._update_rule import Record, Rule, Treatment, lars_update, plain_norms
 
-from keras_lars._update_rule import Record, Rule, Treatment, lars_update, plain_norm
+# The first sums are those of so many rows, the next ones those of so many sums each. XLA sums more
+# than 32 at a time with a slower loop, and more than 8 rows that are a multiple of a page apart
+# compete for one place in the processor's cache.
+_ROWS, _LEVELS = 4, (32, 32)
+_BLOCK = _ROWS * math.prod(_LEVELS)
+# Fewer elements than this are summed by a single loop, which is faster to compile.
+_SMALL = 2**15
 
-# Rows of the first of the two stages below. 8 and 16 are fast, 64 is not.
-_ROWS = 16
 
+def staged_norms(*tensors: tf.Tensor) -> list[tf.Tensor]:
+    """The Euclidean norms of tensors of one size, for XLA on the CPU: in stages, in float64.
 
-def two_stage_norm(x: tf.Tensor) -> tf.Tensor:
-    """The Euclidean norm for XLA on the CPU: down the rows first, then across, in float64.
-
-    XLA turns a full reduction into one serial loop, the slowest and the least accurate way to add;
-    summing rows first gives it a loop over columns, and the barrier keeps it from folding the two
-    stages back into one. float64 costs nothing measurable, since the loop waits for memory.
+    XLA turns a full reduction into a serial loop, the slowest and the least accurate way to add.
+    Sums of few numbers at a time it fuses into one loop that waits for nothing but memory, so that
+    float64 costs nothing.
     """
-    values = tf.cast(tf.reshape(x, [-1]), tf.float64)
-    # What does not fill the last column is added by itself: padding would copy the variable.
-    whole = values.shape[0] // _ROWS * _ROWS
-    table = tf.reshape(values[:whole], [_ROWS, -1])
-    columns = optimization_barrier(tf.reduce_sum(table * table, axis=0))
-    rest = values[whole:]
-    return tf.cast(tf.sqrt(tf.reduce_sum(columns) + tf.reduce_sum(rest * rest)), x.dtype)
+    size = tensors[0].shape.num_elements()
+    whole = size // _BLOCK * _BLOCK if size >= _SMALL else 0
+    flat = [tf.reshape(x, [-1]) for x in tensors]
+    # What is left of the last block is added by itself: padding would copy the variable.
+    rest = [_sum_of_squares(x[whole:] if whole else x) for x in flat] if whole < size else None
+    if whole:
+        sums = [_staged_sum_of_squares(x[:whole] if rest else x) for x in flat]
+        sums = [a + b for a, b in zip(sums, rest)] if rest else sums
+    else:
+        sums = rest or [tf.zeros([], tf.float64) for _ in flat]
+    return [tf.cast(tf.sqrt(total), x.dtype) for total, x in zip(sums, tensors)]
+
+
+def _sum_of_squares(x: tf.Tensor) -> tf.Tensor:
+    row = tf.cast(tf.reshape(x, [1, -1]), tf.float64)
+    return tf.reshape(tf.matmul(row, row, transpose_b=True), [])
+
+
+def _staged_sum_of_squares(x: tf.Tensor) -> tf.Tensor:
+    rows = tf.cast(tf.reshape(x, [_ROWS, -1]), tf.float64)
+    sums = _opaque(tf.reduce_sum(rows * rows, axis=0))
+    for length in _LEVELS:
+        sums = _opaque(tf.reduce_sum(tf.reshape(sums, [-1, length]), axis=1))
+    return tf.reduce_sum(sums)
+
+
+def _opaque(sums: tf.Tensor) -> tf.Tensor:
+    # Changes nothing, as no sum of squares is negative, but XLA does not know, and keeps two sums
+    # apart that it would fold into one slow one. (Its optimization barrier would do the same. It
+    # takes longer to compile, has no gradient, and is no part of TensorFlow's public interface.)
+    return tf.maximum(sums, tf.constant(0, sums.dtype))
 
 
 def update_plain(
@@ -45,7 +72,7 @@ def update_plain(
     """One update in place, as plain ops."""
     w = tf.convert_to_tensor(variable)
     v = None if velocity is None else tf.convert_to_tensor(velocity)
-    w, v, record = lars_update(w, gradient, v, learning_rate, treatment, rule, plain_norm)
+    w, v, record = lars_update(w, gradient, v, learning_rate, treatment, rule, plain_norms)
     if velocity is not None:
         velocity.assign(v)
     variable.assign(w)
@@ -89,22 +116,21 @@ def _compiled(
     of the first. Kept by module rather than by optimizer, so that a second optimizer, or a model
     loaded again, does not compile again.
     """
-    norm = two_stage_norm if on_cpu else plain_norm
+    norms = staged_norms if on_cpu else plain_norms
 
     @tf.function(jit_compile=True, autograph=False)
     def lars_update_compiled(handles, gradient, learning_rate):
-        values = [
-            tf.ensure_shape(tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype), shape)
-            for handle in handles
-        ]
+        values = [tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype) for handle in handles]
+        for tensor in [*values, gradient]:
+            tensor.set_shape(shape)
         w, v, record = lars_update(
             values[0],
-            tf.ensure_shape(gradient, shape),
+            gradient,
             values[1] if has_velocity else None,
             learning_rate,
             treatment,
             rule,
-            norm,
+            norms,
         )
         for handle, value in zip(handles, [w, v]):
             tf.raw_ops.AssignVariableOp(resource=handle, value=value)
