@@ -134,8 +134,7 @@ def _compiled(
         )
         for handle, value in zip(handles, [w, v]):
             tf.raw_ops.AssignVariableOp(resource=handle, value=value)
-        # The barrier has no gradient. Without this an update inside a `GradientTape` would fail.
-        return None if record is None else Record(*(tf.stop_gradient(r) for r in record))
+        return record
 
     return lars_update_compiled
 

@@ -62,7 +62,7 @@ def compute_dtype(variable_dtype: str) -> str:
 
 
 def plain_norms(*tensors: Tensor) -> list:
-    """The Euclidean norm of each, by a plain sum: JAX, torch and TensorFlow's own kernels add in a tree.
+    """The Euclidean norm of each, by a plain sum: JAX, torch and TensorFlow's own kernels add a tree.
 
     Measured on 1e8 constant, skewed and normal float32 values it is within 4e-7 of the float64 one
     on the CPU kernels of all three. torch's own `vector_norm` is off by 4e-2 there.

@@ -1,6 +1,5 @@
 """The compiled update writes where it read, holds no copies, and gives the same bits each time."""
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf

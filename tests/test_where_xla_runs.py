@@ -41,7 +41,7 @@ def test_a_device_where_xla_runs_is_recognized():
 @pytest.mark.parametrize("persistent", [False, True])
 @pytest.mark.parametrize("in_function", [False, True])
 def test_an_update_inside_an_open_tape(persistent, in_function):
-    """Easily written by a slip of indentation; the barrier in the norm has no gradient."""
+    """Easily written by a slip of indentation."""
     variable = keras.Variable(np.linspace(-1, 1, 40, dtype="float32"))
     optimizer = keras_lars.LARS(1.0, record_trust_ratios=True)
     optimizer.build([variable])
