@@ -1,10 +1,12 @@
-"""One call of `apply` on JAX and torch: values in, values out, then assigned.
+"""One call of `apply` on JAX: values in, values out, then assigned.
 
 JAX traces `apply` without state, so that nothing may be assigned inside a condition. Values are
-kept in a dictionary by (kind of slot, position of the variable).
+kept in a dictionary by (kind of slot, position of the variable). What updates the weights and
+velocities is passed in as `update_all`, since torch has a faster way (see `_apply_torch`).
 """
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -14,6 +16,9 @@ from keras_lars._bookkeeping import merge_records, moving_average
 from keras_lars._update_rule import lars_update
 
 _RECORD = ("record", 0)
+
+# (plan, values, gradients, positions, learning rate) to (changed values, records).
+Update = Callable[[Any, dict, list, list, Any], tuple[dict, list]]
 
 
 def dense(gradient: Any, variable: Any) -> Any:
@@ -48,23 +53,31 @@ def per_replica_sum() -> contextlib.AbstractContextManager:
     return contextlib.nullcontext()
 
 
-def apply(optimizer: Any, gradients: list, positions: list[int]) -> None:
+def apply(
+    optimizer: Any, gradients: list, positions: list[int], update_all: Update | None = None
+) -> None:
     """Accumulate the gradients, or update the variables at `positions` by them."""
-    with _no_gradients():
-        variables = _variables(optimizer)
-        old = {key: variable.value for key, variable in variables.items()}
-        new = _applied(optimizer, old, gradients, positions)
-        for key, variable in variables.items():
-            if new[key] is not old[key]:
-                variable.assign(new[key])
+    variables = _variables(optimizer)
+    old = {key: variable.value for key, variable in variables.items()}
+    new = _applied(optimizer, old, gradients, positions, update_all or update_one_by_one)
+    for key, variable in variables.items():
+        if new[key] is not variable.value:
+            variable.assign(new[key])
 
 
-def _no_gradients() -> contextlib.AbstractContextManager:
-    if keras.backend.backend() == "torch":
-        import torch
-
-        return torch.no_grad()
-    return contextlib.nullcontext()
+def update_one_by_one(
+    plan: Any, values: dict, gradients: list, positions: list[int], learning_rate: Any
+) -> tuple[dict, list]:
+    """The new weights and velocities, and the records, by a call of `lars_update` for each."""
+    new, records = {}, []
+    for i, gradient in zip(positions, gradients):
+        w, v = values["variables", i], values.get(("velocities", i))
+        w, v, record = lars_update(w, gradient, v, learning_rate, plan.treatments[i], plan.rule)
+        new["variables", i] = w
+        if v is not None:
+            new["velocities", i] = v
+        records.append(record)
+    return new, records
 
 
 def _variables(optimizer: Any) -> dict:
@@ -79,11 +92,13 @@ def _variables(optimizer: Any) -> dict:
     return variables
 
 
-def _applied(optimizer: Any, old: dict, gradients: list, positions: list[int]) -> dict:
+def _applied(
+    optimizer: Any, old: dict, gradients: list, positions: list[int], update_all: Update
+) -> dict:
     """All values after one call of `apply`."""
     steps = optimizer.gradient_accumulation_steps
     if not steps:
-        return {**old, **_updated(optimizer, old, gradients, positions)}
+        return {**old, **_updated(optimizer, old, gradients, positions, update_all)}
     sums = [
         ops.cast(old["accumulators", i], gradient.dtype) + gradient
         for i, gradient in zip(positions, gradients)
@@ -95,7 +110,8 @@ def _applied(optimizer: Any, old: dict, gradients: list, positions: list[int]) -
     def update() -> dict:
         emptied = accumulators([ops.zeros_like(total) for total in sums])
         means = [total / steps for total in sums]
-        return {**old, **emptied, **_updated(optimizer, old, means, positions)}
+        updated = _updated(optimizer, old, means, positions, update_all)
+        return {**old, **emptied, **updated}
 
     def accumulators(values: list) -> dict:
         keys = [("accumulators", i) for i in positions]
@@ -105,17 +121,13 @@ def _applied(optimizer: Any, old: dict, gradients: list, positions: list[int]) -
     return ops.cond(is_update, update, accumulate)
 
 
-def _updated(optimizer: Any, old: dict, gradients: list, positions: list[int]) -> dict:
+def _updated(
+    optimizer: Any, old: dict, gradients: list, positions: list[int], update_all: Update
+) -> dict:
     """The values that an update changes."""
-    plan, new, records = optimizer.plan, {}, []
+    plan, gradients = optimizer.plan, optimizer.clipped(gradients)
     learning_rate = ops.convert_to_tensor(optimizer.learning_rate)
-    for i, gradient in zip(positions, optimizer.clipped(gradients)):
-        w, v = old["variables", i], old.get(("velocities", i))
-        w, v, record = lars_update(w, gradient, v, learning_rate, plan.treatments[i], plan.rule)
-        new["variables", i] = w
-        if v is not None:
-            new["velocities", i] = v
-        records.append(record)
+    new, records = update_all(plan, old, gradients, positions, learning_rate)
 
     new.update(_averaged(optimizer, {**old, **new}))
     variables = optimizer.slots.variables

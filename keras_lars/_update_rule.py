@@ -62,7 +62,7 @@ def compute_dtype(variable_dtype: str) -> str:
 
 
 def plain_norms(*tensors: Tensor) -> list:
-    """The Euclidean norm of each, by a plain sum: JAX, torch and TensorFlow's own kernels add a tree.
+    """The Euclidean norm of each by a plain sum, which kernels of all backends add in a tree.
 
     Measured on 1e8 constant, skewed and normal float32 values it is within 4e-7 of the float64 one
     on the CPU kernels of all three. torch's own `vector_norm` is off by 4e-2 there.
@@ -121,6 +121,28 @@ def nan_unless_finite(value: Tensor, gradient_norm: Tensor) -> Tensor:
     return ops.where(gradient_norm < float("inf"), value, float("nan"))
 
 
+def unadapted_ratio(magnitude: Tensor, learning_rate: Tensor, rule: Rule) -> Tensor:
+    """What stands in the place of the ratio; `magnitude` is finite where the gradient is."""
+    ratio = ops.full_like(learning_rate, rule.unadapted_learning_rate_multiplier)
+    return nan_unless_finite(ratio, magnitude)
+
+
+def factors(
+    ratio: Tensor, magnitude: Tensor, learning_rate: Tensor, rule: Rule
+) -> tuple[Tensor, Tensor | None]:
+    """What the gradient is multiplied by inside the velocity, and the velocity outside (or None)."""
+    local_rate = learning_rate * ratio
+    if not rule.momentum:
+        return local_rate, None  # the three forms are one
+    match rule.momentum_form:
+        case "classic":
+            return local_rate, None
+        case "learning_rate_outside":
+            return ratio, learning_rate
+        case "ratio_outside":
+            return nan_unless_finite(ops.ones_like(ratio), magnitude), local_rate
+
+
 def lars_update(
     w: Tensor,
     g: Tensor,
@@ -151,20 +173,12 @@ def lars_update(
     else:
         # Zero times the gradient is 0 or NaN: its norm tells, and cannot overflow.
         (magnitude,) = norms(0.0 * g)
-        ratio = ops.full_like(learning_rate, rule.unadapted_learning_rate_multiplier)
-        ratio = nan_unless_finite(ratio, magnitude)
+        ratio = unadapted_ratio(magnitude, learning_rate, rule)
+    inside, outside = factors(ratio, magnitude, learning_rate, rule)
 
-    local_rate = learning_rate * ratio
     if v is None:
-        step = local_rate * decayed  # without momentum the three forms are one
+        step = inside * decayed
     else:
-        match rule.momentum_form:
-            case "classic":
-                inside, outside = local_rate, None
-            case "learning_rate_outside":
-                inside, outside = ratio, learning_rate
-            case "ratio_outside":
-                inside, outside = nan_unless_finite(ops.ones_like(ratio), magnitude), local_rate
         gradient_step = inside * decayed
         v = rule.momentum * v + gradient_step
         step = rule.momentum * v + gradient_step if rule.nesterov else v
