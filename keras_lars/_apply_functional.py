@@ -61,7 +61,7 @@ def apply(
     old = {key: variable.value for key, variable in variables.items()}
     new = _applied(optimizer, old, gradients, positions, update_all or update_one_by_one)
     for key, variable in variables.items():
-        if new[key] is not variable.value:
+        if new[key] is not old[key]:
             variable.assign(new[key])
 
 

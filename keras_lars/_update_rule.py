@@ -130,7 +130,7 @@ def unadapted_ratio(magnitude: Tensor, learning_rate: Tensor, rule: Rule) -> Ten
 def factors(
     ratio: Tensor, magnitude: Tensor, learning_rate: Tensor, rule: Rule
 ) -> tuple[Tensor, Tensor | None]:
-    """What the gradient is multiplied by inside the velocity, and the velocity outside (or None)."""
+    """The factors of the gradient inside the velocity, and of the velocity outside (or `None`)."""
     local_rate = learning_rate * ratio
     if not rule.momentum:
         return local_rate, None  # the three forms are one

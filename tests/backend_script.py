@@ -4,6 +4,7 @@
 "ok" or the traceback. One process per backend, since starting it costs more than all the checks.
 """
 
+import itertools
 import os
 import sys
 import tempfile
@@ -133,12 +134,102 @@ def check_ema():
 
 def check_norms():
     skewed = np.random.default_rng(0).exponential(size=10**6 + 3) ** 4
-    for values in (np.full(10**8, 0.1, "float32"), skewed.astype("float32")):
+    normal = np.random.default_rng(1).normal(size=10**6)
+    for values in (np.full(10**8, 0.1, "float32"), skewed, normal):
+        values = values.astype("float32")
         norm = np.linalg.norm(values.astype("float64"))
         optimizer, _ = one_step(values, values, momentum=0, record_trust_ratios=True)
         record = optimizer.trust_ratios["w"]
         np.testing.assert_allclose(float(record.weight_norm), norm, rtol=1e-6)
         np.testing.assert_allclose(float(record.gradient_norm), norm, rtol=1e-6)
+
+
+def check_norms_span_more_than_float32_squares():
+    """On torch, where they are computed so on CPUs."""
+    if keras.backend.backend() != "torch":
+        return
+    for size, magnitude in itertools.product((100, 5003), (1e-30, 1e-22, 1e-12, 1e12, 1e22, 1e30)):
+        weights = np.random.default_rng(0).normal(size=size) * magnitude
+        weights = weights.astype("float32")
+        optimizer, _ = one_step(weights, -weights, record_trust_ratios=True)
+        record = optimizer.trust_ratios["w"]
+        norm = np.linalg.norm(weights.astype("float64"))
+        np.testing.assert_allclose(float(record.weight_norm), norm, rtol=1e-6)
+        np.testing.assert_allclose(float(record.gradient_norm), norm, rtol=1e-6)
+
+
+def updates(optimizer, variables, gradients):
+    """The weights and state after one update without state, and after the same one with it."""
+    state = [v.value for v in optimizer.variables], [v.value for v in variables]
+    before = [to_numpy(value) for value in state[0] + state[1]]
+    weights, slots = optimizer.stateless_apply(state[0], gradients, state[1])
+    same(state[0] + state[1], before)  # what the caller handed in is the caller's
+    optimizer.apply(gradients, variables)
+    return weights + slots, variables + optimizer.variables
+
+
+def check_update_in_place():
+    """torch updates in place, and without state by `lars_update` itself: the results are one."""
+    if keras.backend.backend() != "torch":
+        return
+    from keras_lars import _apply_torch
+
+    random = np.random.default_rng(0)
+    shapes = {
+        "plain": (50, 7),
+        "unadapted": (11, 9),
+        "undecayed": (101,),
+        "neither_unadapted_undecayed": (3, 5),
+        "zero_weight": (70,),
+        "zero_gradient": (8,),
+        "infinite": (10, 10),
+        "nan_unadapted": (3,),
+        "transposed": (20, 9),
+    }
+    weights = {path: random.normal(size=shape) for path, shape in shapes.items()}
+    weights["zero_weight"][:] = 0
+    switches = itertools.product(
+        ("classic", "learning_rate_outside", "ratio_outside"),
+        (0.0, 0.9),
+        *[(False, True)] * 4,
+        ("float32", "float64", "bfloat16"),
+    )
+    piece, _apply_torch._PIECE = _apply_torch._PIECE, 64
+    for form, momentum, nesterov, decay_in_norm, trust_clip, record, dtype in switches:
+        variables = make_variables(weights, dtype)
+        optimizer = keras_lars.LARS(
+            0.3,
+            momentum,
+            0.07,
+            0.3,
+            momentum_form=form,
+            nesterov=nesterov,
+            decay_in_norm=decay_in_norm,
+            trust_clip=trust_clip,
+            record_trust_ratios=record,
+            unadapted_learning_rate_multiplier=0.6,
+            exclude_from_layer_adaptation="unadapted",
+            exclude_from_weight_decay="undecayed",
+        )
+        optimizer.build(variables)
+        places = [v.value.data_ptr() for v in variables + optimizer.momentums]
+        for _ in range(2):
+            row = {path: random.normal(size=shape) for path, shape in shapes.items()}
+            row["zero_gradient"][:] = 0
+            row["infinite"][3, 3] = np.inf
+            row["nan_unadapted"][1] = np.nan
+            gradients = to_tensors(row.values(), variables)
+            gradients[-1] = to_tensors([row["transposed"].T], variables[-1:])[0].T
+            kept = [to_numpy(g) for g in gradients]
+            pure, in_place = updates(optimizer, variables, gradients)
+            same(gradients, kept)
+            tolerance = {"float32": 2e-6, "float64": 1e-14, "bfloat16": 2e-2}[dtype]
+            same(in_place, pure, rtol=tolerance, atol=tolerance)
+            for v in variables[6:8]:
+                assert np.isnan(to_numpy(v)).all()
+            assert all(np.isfinite(to_numpy(v)).all() for v in variables[:6] + variables[8:])
+        assert places == [v.value.data_ptr() for v in variables + optimizer.momentums]
+    _apply_torch._PIECE = piece
 
 
 def check_half_precision():

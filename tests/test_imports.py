@@ -58,6 +58,9 @@ TENSORFLOW_MODULES = {
 }
 
 
+TORCH_MODULES = {"_apply_torch.py", "_norms_torch.py"}
+
+
 def test_tensorflow_is_used_in_its_modules_and_in_functions_of_few_others():
     others = {"callbacks/backup.py", "multi_worker.py"}
     assert users("tensorflow") == TENSORFLOW_MODULES | others
@@ -65,13 +68,13 @@ def test_tensorflow_is_used_in_its_modules_and_in_functions_of_few_others():
 
 def test_other_backends_are_hardly_used():
     assert not users("jax")
-    assert users("torch") <= {"_apply_functional.py"}
+    assert users("torch") == TORCH_MODULES
 
 
 def test_importing_the_package_imports_no_backend():
-    """TensorFlow's modules are imported in functions only, once that backend is known to run."""
+    """Modules of one backend are imported in functions only, once it is known to run."""
     for path in modules():
-        if path.relative_to(PACKAGE).as_posix() not in TENSORFLOW_MODULES:
+        if path.relative_to(PACKAGE).as_posix() not in TENSORFLOW_MODULES | TORCH_MODULES:
             imported = imports(path, lazy=False)
             assert not any("tensorflow" in name or "torch" in name for name in imported), path
 

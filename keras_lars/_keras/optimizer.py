@@ -97,6 +97,8 @@ class KerasOptimizer(keras.optimizers.Optimizer):
 
     def clipped(self, gradients: list) -> list:
         """The gradients, clipped as the constructor says; NaN where they were not finite."""
+        if self.clipnorm is None and self.clipvalue is None and self.global_clipnorm is None:
+            return gradients
         dtypes = [keras.backend.standardize_dtype(g.dtype) for g in gradients]
         widest = "float64" if "float64" in dtypes else "float32"
         clipped = self._clip_gradients([ops.cast(g, widest) for g in gradients])

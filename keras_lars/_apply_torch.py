@@ -1,0 +1,175 @@
+"""One call of `apply` on torch: as `_apply_functional`, with weights and velocities in place.
+
+A new array for the result of each operation costs more than the operation. So here the ratios of
+all variables come from one call of the update rule, on a vector of norms, and the weights and
+velocities are overwritten piece by piece, while a piece is in the processor's cache.
+"""
+
+import collections
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import keras
+import torch
+
+from keras_lars import _apply_functional
+from keras_lars._apply_functional import (
+    after,
+    check_strategy,
+    dense,
+    outside_of_steps,
+    per_replica_sum,
+    update_one_by_one,
+    xla_error,
+)
+from keras_lars._norms_torch import norm, norm_of_pieces
+from keras_lars._update_rule import Record, Rule, Treatment, factors, trust_ratio, unadapted_ratio
+
+# What an engine consists of: most of it is that of JAX.
+__all__ = [
+    "after",
+    "apply",
+    "check_strategy",
+    "dense",
+    "outside_of_steps",
+    "per_replica_sum",
+    "xla_error",
+]
+
+# Elements of a piece: enough to hide the cost of a call, few enough for the cache.
+_PIECE = 2**18
+
+
+class _Tensors(NamedTuple):
+    """Of one variable; `w` and `v` are what the variables hold, and `v` may be `None`."""
+
+    position: int
+    w: torch.Tensor
+    g: torch.Tensor
+    v: torch.Tensor | None
+
+
+def apply(optimizer: Any, gradients: list, positions: list[int]) -> None:
+    """Accumulate the gradients, or update the variables at `positions` by them."""
+    with torch.no_grad():
+        _apply_functional.apply(optimizer, gradients, positions, update_in_place)
+
+
+def update_in_place(
+    plan: Any, values: dict, gradients: list, positions: list[int], learning_rate: Any
+) -> tuple[dict, list]:
+    """As `update_one_by_one`, but what `values` holds is overwritten where that may be."""
+    if not _are_of_variables(values.values()):
+        return update_one_by_one(plan, values, gradients, positions, learning_rate)
+    groups = collections.defaultdict(list)
+    for i, g in zip(positions, gradients):
+        tensors = _Tensors(i, values["variables", i], g, values.get(("velocities", i)))
+        groups[plan.treatments[i], g.dtype].append(tensors)
+    records = {}
+    for (treatment, _), group in groups.items():
+        records.update(_update_group(group, learning_rate, treatment, plan.rule))
+    new = {("variables", i): values["variables", i] for i in positions}
+    return new, [records.get(i) for i in positions]
+
+
+def _are_of_variables(values: Iterable[torch.Tensor]) -> bool:
+    """Whether these are what variables hold, and neither a caller's nor casts of them."""
+    with keras.StatelessScope(initialize_variables=False) as scope:
+        if scope.original_scope is not None:
+            return False
+    return all(isinstance(value, torch.nn.Parameter) for value in values)
+
+
+def _update_group(
+    group: list[_Tensors], learning_rate: torch.Tensor, treatment: Treatment, rule: Rule
+) -> dict[int, Record]:
+    """Update variables that are treated alike; the records by position, where they are kept."""
+    dtype = group[0].g.dtype
+    learning_rate = learning_rate.to(dtype)
+    if treatment.adapted or rule.record_trust_ratios:
+        weight_norms = torch.stack([_weight_norm(each) for each in group]).to(dtype)
+        gradient_norms = torch.stack([_gradient_norm(each, treatment, rule) for each in group]).to(
+            dtype
+        )
+    if treatment.adapted:
+        magnitudes = gradient_norms
+        ratios = trust_ratio(
+            weight_norms, gradient_norms, learning_rate, treatment.weight_decay, rule
+        )
+    else:
+        # Zero times the gradient is 0 or NaN, and so is the sum.
+        magnitudes = torch.stack([(0.0 * each.g).sum() for each in group])
+        ratios = unadapted_ratio(magnitudes, learning_rate, rule)
+
+    inside, outside = factors(ratios, magnitudes, learning_rate, rule)
+    insides = inside.unbind()
+    outsides = [None] * len(group) if outside is None else outside.expand(len(group)).unbind()
+    for (_, *tensors), inside, outside in zip(group, insides, outsides):
+        for piece in _pieces(*tensors):
+            move(*piece, inside, outside, treatment, rule)
+
+    if not rule.record_trust_ratios:
+        return {}
+    columns = [column.unbind() for column in (weight_norms, gradient_norms, ratios)]
+    return {each.position: Record(*row) for each, row in zip(group, zip(*columns))}
+
+
+def _weight_norm(tensors: _Tensors) -> torch.Tensor:
+    _, w, g, _ = tensors
+    if w.dtype == g.dtype:
+        return norm(w)
+    return norm_of_pieces(part.to(g.dtype) for (part,) in _pieces(w))
+
+
+def _gradient_norm(tensors: _Tensors, treatment: Treatment, rule: Rule) -> torch.Tensor:
+    _, w, g, _ = tensors
+    if not (rule.decay_in_norm and treatment.weight_decay):
+        return norm(g)
+    return norm_of_pieces(_decayed(*piece, treatment) for piece in _pieces(w, g))
+
+
+def _pieces(*tensors: torch.Tensor | None) -> Iterable[tuple]:
+    """Views of the same elements of each. `None` stays what it is."""
+    given = [x for x in tensors if x is not None]
+    if given[0].numel() <= _PIECE or not all(x.is_contiguous() for x in given):
+        return [tensors]
+    split = [x.view(-1).split(_PIECE) for x in given]
+    split += [[None] * len(split[0])] * (len(tensors) - len(given))
+    return zip(*split, strict=True)
+
+
+def _decayed(w: torch.Tensor, g: torch.Tensor, treatment: Treatment) -> torch.Tensor:
+    if not treatment.weight_decay:
+        return g
+    return torch.add(g, w.to(g.dtype), alpha=treatment.weight_decay)
+
+
+def move(
+    w: torch.Tensor,
+    g: torch.Tensor,
+    v: torch.Tensor | None,
+    inside: torch.Tensor,
+    outside: torch.Tensor | None,
+    treatment: Treatment,
+    rule: Rule,
+) -> None:
+    """The end of `lars_update`, in place: half the time of the same with a new array each time.
+
+    The one place that says again what the update rule says.
+    """
+    decayed = _decayed(w, g, treatment)
+    if v is None:
+        step = inside * decayed
+    else:
+        # A copy where the stored dtype is another one.
+        new_v = v.to(g.dtype).mul_(rule.momentum).addcmul_(inside, decayed)
+        if new_v is not v:
+            v.copy_(new_v)
+        step = new_v
+        if rule.nesterov:
+            step = torch.mul(inside, decayed).add_(new_v, alpha=rule.momentum)
+    if outside is not None:
+        step = outside * step
+    new_w = w.to(g.dtype).sub_(step)
+    if new_w is not w:
+        w.copy_(new_w)
