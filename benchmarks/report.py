@@ -3,20 +3,16 @@
 import dataclasses
 import json
 import math
-import os
 import pathlib
-import platform
 from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
 import sklearn
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-import keras_lars
-from benchmarks import cluster
+from benchmarks import cluster, environment
 from benchmarks.plan import Plan
 from benchmarks.recipes import RecipeError
 
@@ -74,8 +70,11 @@ def start_folder(plan: Plan, model: keras.Model, strategy: tf.distribute.Strateg
         "warmup_updates": plan.warmup_updates,
         "trainable_parameters": trainable_parameters(model),
         "distribution": cluster.summary(strategy),
-        "versions": versions(),
-        "device": device(),
+        "versions": {
+            **environment.versions("tensorflow"),
+            "scikit-learn": sklearn.__version__,
+        },
+        "device": environment.device(),
     }
     try:
         plan.output_dir.mkdir(parents=True, exist_ok=True)
@@ -130,37 +129,3 @@ def trainable_parameters(model: keras.Model) -> int:
 
 def convolutions(model: keras.Model) -> int:
     return sum(isinstance(layer, keras.layers.Conv2D) for layer in model.layers)
-
-
-def versions() -> dict:
-    # Asked of the modules: TensorFlow's distribution has several names.
-    return {
-        "python": platform.python_version(),
-        "keras_lars": keras_lars.__version__,
-        "keras": keras.__version__,
-        "tensorflow": tf.__version__,
-        "numpy": np.__version__,
-        "scikit-learn": sklearn.__version__,
-    }
-
-
-def device() -> dict:
-    """What it runs on, in words."""
-    accelerators = [
-        tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
-        for gpu in tf.config.list_physical_devices("GPU")
-    ]
-    return {
-        "backend": keras.backend.backend(),
-        "accelerators": accelerators,
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-    }
-
-
-def _processor() -> str:
-    try:  # Linux, where `platform.processor` knows nothing
-        lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

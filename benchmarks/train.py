@@ -16,6 +16,7 @@ import time
 from absl import app, flags, logging
 
 from benchmarks import STARTED, cluster
+from benchmarks.command_line import parse
 from benchmarks.plan import make_plan
 from benchmarks.recipes import Recipe, RecipeError, override
 
@@ -34,17 +35,6 @@ def define_flags() -> None:
     )
     flags.DEFINE_float("startup_seconds", 300, "How long to wait for the other workers.", 0)
     flags.DEFINE_string("output_dir", None, "Run folder, new or empty. Default: one in runs/.")
-
-
-def parse(argv: list[str]) -> list[str]:
-    """Parses flags, with one line and no help text where one is wrong."""
-    try:
-        rest = flags.FLAGS(argv)
-        if len(rest) > 1:
-            raise flags.Error(f"unknown argument {rest[1]}")
-        return rest
-    except flags.Error as error:
-        sys.exit(f"error: {' '.join(str(error).split())}")
 
 
 def main(argv: list[str]) -> None:

@@ -1,0 +1,62 @@
+"""What a benchmark ran on and with. Imports no framework but the one that Keras runs on.
+
+So that it can also be asked where only some of the frameworks are installed.
+"""
+
+import importlib
+import os
+import pathlib
+import platform
+
+
+def versions(*modules: str) -> dict:
+    """Of Python, of this package, of Keras and of further modules, which are imported."""
+    # Asked of the modules: TensorFlow's distribution has several names.
+    names = ("keras_lars", "keras", "numpy", *modules)
+    found = {name: importlib.import_module(name).__version__ for name in names}
+    return {"python": platform.python_version(), **found}
+
+
+def device() -> dict:
+    """What Keras runs on, in words."""
+    import keras
+
+    backend = keras.backend.backend()
+    return {"backend": backend, "accelerators": _ACCELERATORS[backend](), **machine()}
+
+
+def machine() -> dict:
+    """The machine, of which no framework is asked."""
+    return {"processor": _processor(), "cores": os.cpu_count()}
+
+
+def _tensorflow() -> list[str]:
+    import tensorflow as tf
+
+    return [
+        tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
+        for gpu in tf.config.list_physical_devices("GPU")
+    ]
+
+
+def _jax() -> list[str]:
+    import jax
+
+    return [device.device_kind for device in jax.devices() if device.platform != "cpu"]
+
+
+def _torch() -> list[str]:
+    import torch
+
+    return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+
+
+_ACCELERATORS = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}
+
+
+def _processor() -> str:
+    try:  # Linux, where `platform.processor` knows nothing
+        lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

@@ -1,0 +1,197 @@
+"""Contenders of torch: Keras optimizers and torch's own kind, all of them eager."""
+
+import importlib
+import importlib.util
+import pathlib
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.update_cost import settings
+from benchmarks.update_cost.contenders import keras_optimizers
+from benchmarks.update_cost.settings import Hyperparameters
+from benchmarks.update_cost.sizes import Shapes
+
+MODULES = ("torch",)
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+class KerasUpdate:
+    def __init__(self, optimizer: Any, gradients: list, variables: list):
+        self._optimizer, self._gradients, self._variables = optimizer, gradients, variables
+
+    def prepare(self) -> None:
+        """Nothing: what is done here before a step would not be timed."""
+
+    def step(self) -> None:
+        self._optimizer.apply(self._gradients, self._variables)
+        synchronize()
+
+    def weights(self) -> list[np.ndarray]:
+        return [variable.value.detach().cpu().numpy().copy() for variable in self._variables]
+
+
+class Update:
+    """Parameters whose `grad` is the gradient, and a torch optimizer."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, weights: list):
+        self._optimizer, self._weights = optimizer, weights
+
+    def prepare(self) -> None:
+        """Nothing: what is done here before a step would not be timed."""
+
+    def step(self) -> None:
+        self._optimizer.step()
+        synchronize()
+
+    def weights(self) -> list[np.ndarray]:
+        return [weight.detach().cpu().numpy().copy() for weight in self._weights]
+
+
+class OverwritingUpdate(Update):
+    """For an optimizer that leaves the step in `grad`: gradients are copied back, untimed."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, weights: list, gradients: list):
+        super().__init__(optimizer, weights)
+        self._gradients = gradients
+        for weight in weights:
+            weight.grad = torch.empty_like(weight)
+
+    def prepare(self) -> None:
+        for weight, gradient in zip(self._weights, self._gradients):
+            weight.grad.copy_(gradient)
+
+
+def synchronize() -> None:
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
+
+
+def gradients(shapes: Shapes, hyper: Hyperparameters) -> list[torch.Tensor]:
+    return [
+        torch.tensor(settings.gradient(position, shape, hyper), device=DEVICE)
+        for position, shape in enumerate(shapes.values())
+    ]
+
+
+def keras(
+    shapes: Shapes, gradients: list, hyper: Hyperparameters, optimizer: str, **arguments: Any
+) -> KerasUpdate:
+    variables = keras_optimizers.variables(shapes)
+    optimizer = keras_optimizers.optimizer(optimizer, hyper, **arguments)
+    optimizer.build(variables)
+    return KerasUpdate(optimizer, gradients, variables)
+
+
+def sgd(shapes: Shapes, gradients: list, hyper: Hyperparameters) -> Update:
+    weights = _parameters(shapes, gradients)
+    return Update(
+        torch.optim.SGD(weights, hyper.learning_rate, hyper.momentum, fused=True), weights
+    )
+
+
+def timm(shapes: Shapes, gradients: list, hyper: Hyperparameters, foreach: bool) -> Update:
+    weights = _parameters(shapes, gradients)
+    optimizer = _timm_lars().Lars(
+        _groups(shapes, weights, hyper),
+        hyper.learning_rate,
+        hyper.momentum,
+        trust_coeff=hyper.trust_coefficient,
+        always_adapt=True,  # also what is not decayed, as the others do
+        foreach=foreach,
+    )
+    return Update(optimizer, weights)
+
+
+def pytorch_optimizer(
+    shapes: Shapes, gradients: list, hyper: Hyperparameters, foreach: bool
+) -> OverwritingUpdate:
+    from pytorch_optimizer import LARS
+
+    weights = _parameters(shapes, None)
+    optimizer = LARS(
+        weights,
+        hyper.learning_rate,
+        hyper.weight_decay,
+        hyper.momentum,
+        trust_coefficient=hyper.trust_coefficient,
+        foreach=foreach,
+    )
+    return OverwritingUpdate(optimizer, weights, gradients)
+
+
+def open_lars(shapes: Shapes, gradients: list, hyper: Hyperparameters) -> Update:
+    import open_lars
+
+    weights = _parameters(shapes, gradients)
+    optimizer = open_lars.LARS(
+        weights,
+        lr=hyper.learning_rate,
+        momentum=hyper.momentum,
+        weight_decay=hyper.weight_decay,
+        trust_coefficient=hyper.trust_coefficient,
+    )
+    return Update(optimizer, weights)
+
+
+def _parameters(shapes: Shapes, gradients: list | None) -> list[torch.nn.Parameter]:
+    parameters = [
+        torch.nn.Parameter(torch.tensor(settings.weight(position, shape), device=DEVICE))
+        for position, shape in enumerate(shapes.values())
+    ]
+    for parameter, gradient in zip(parameters, gradients or []):
+        parameter.grad = gradient
+    return parameters
+
+
+def _groups(shapes: Shapes, weights: list, hyper: Hyperparameters) -> list[dict]:
+    groups = [
+        {"params": [w for p, w in zip(shapes, weights) if settings.is_decayed(p) is decayed]}
+        | {"weight_decay": hyper.weight_decay if decayed else 0.0}
+        for decayed in (True, False)
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def _timm_lars() -> types.ModuleType:
+    """timm's LARS without timm: the package imports torchvision, which not every machine runs.
+
+    Its folder of optimizers is made known as a package of another name, so that what the file
+    imports from beside it is found, and nothing else of timm is run.
+    """
+    name = "_timm_optimizers"
+    if name not in sys.modules:
+        folder = pathlib.Path(importlib.util.find_spec("timm").origin).parent / "optim"
+        package = types.ModuleType(name)
+        package.__path__ = [str(folder)]
+        sys.modules[name] = package
+    return importlib.import_module(f"{name}.lars")
+
+
+def adder(elements: int) -> Callable[[], None]:
+    """Adds 1 to an array in place: reads it once and writes it once."""
+    array = torch.zeros(elements, device=DEVICE)
+
+    def run():
+        array.add_(1)
+        synchronize()
+
+    return run
+
+
+def peak_bytes() -> int | None:
+    """The most that was used of a GPU's memory since `reset_peak`, or None on a CPU."""
+    return torch.cuda.max_memory_allocated() if DEVICE == "cuda" else None
+
+
+def used_bytes() -> int | None:
+    return torch.cuda.memory_allocated() if DEVICE == "cuda" else None
+
+
+def reset_peak() -> None:
+    if DEVICE == "cuda":
+        torch.cuda.reset_peak_memory_stats()

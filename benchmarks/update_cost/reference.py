@@ -1,0 +1,113 @@
+"""What each contender should compute, in NumPy float64, from the formula that it documents.
+
+`w` is a weight, `g` its gradient, `v` the velocity, `s` the second moment, `q` the trust ratio.
+No tensor here is ever zero, where implementations differ by convention.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from benchmarks.update_cost.settings import Hyperparameters, is_decayed
+
+
+@dataclasses.dataclass(frozen=True)
+class Lars:
+    """LARS, with what differs between its implementations.
+
+    Attributes:
+        form: Where the rates stand, as in `keras_lars.LARS`.
+        nesterov: Whether the step looks ahead.
+        decay_in_norm: Whether the denominator is |g + decay * w| and not |g| + decay * |w|.
+        vectors: How variables of one axis are treated: "adapted" as the others are, with a ratio
+            of 1 and "plain" without decay, or "decayed" with it.
+        epsilon: Added to the denominator.
+    """
+
+    form: str = "classic"
+    nesterov: bool = False
+    decay_in_norm: bool = False
+    vectors: str = "adapted"
+    epsilon: float = 0.0
+
+    def weights(self, path: str, w: np.ndarray, g: np.ndarray, steps: int, hyper: Hyperparameters):
+        adapted = w.ndim > 1 or self.vectors == "adapted"
+        if self.vectors == "adapted":
+            decay = hyper.weight_decay if is_decayed(path) else 0.0
+        else:
+            decay = hyper.weight_decay if w.ndim > 1 or self.vectors == "decayed" else 0.0
+        v = np.zeros_like(w)
+        for _ in range(steps):
+            q = self._ratio(w, g, decay, hyper) if adapted else 1.0
+            inside, outside = {
+                "classic": (hyper.learning_rate * q, 1.0),
+                "learning_rate_outside": (q, hyper.learning_rate),
+                "ratio_outside": (1.0, hyper.learning_rate * q),
+            }[self.form]
+            u = inside * (g + decay * w)
+            v = hyper.momentum * v + u
+            w = w - outside * (hyper.momentum * v + u if self.nesterov else v)
+        return w
+
+    def _ratio(self, w, g, decay, hyper):
+        norm = np.linalg.norm
+        if self.decay_in_norm:
+            denominator = norm(g + decay * w)
+        else:
+            denominator = norm(g) + decay * norm(w)
+        return hyper.trust_coefficient * norm(w) / (denominator + self.epsilon)
+
+
+@dataclasses.dataclass(frozen=True)
+class Momentum:
+    """SGD with momentum; at a constant rate it does not matter where the rate stands."""
+
+    def weights(self, path: str, w: np.ndarray, g: np.ndarray, steps: int, hyper: Hyperparameters):
+        v = np.zeros_like(w)
+        for _ in range(steps):
+            v = hyper.momentum * v + hyper.learning_rate * g
+            w = w - v
+        return w
+
+
+@dataclasses.dataclass(frozen=True)
+class Lamb:
+    """Lamb as in Keras: unbiased moments, the ratio of |w| to |update|, no decay."""
+
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-7
+
+    def weights(self, path: str, w: np.ndarray, g: np.ndarray, steps: int, hyper: Hyperparameters):
+        v, s = np.zeros_like(w), np.zeros_like(w)
+        for step in range(1, steps + 1):
+            v = self.beta_1 * v + (1 - self.beta_1) * g
+            s = self.beta_2 * s + (1 - self.beta_2) * g**2
+            mean, square = v / (1 - self.beta_1**step), s / (1 - self.beta_2**step)
+            update = mean / (np.sqrt(square) + self.epsilon)
+            w = w - hyper.lamb_learning_rate * np.linalg.norm(w) / np.linalg.norm(update) * update
+        return w
+
+
+def error(
+    rule: Lars | Momentum | Lamb,
+    variables: dict[str, tuple[np.ndarray, np.ndarray]],
+    weights: list[np.ndarray],
+    steps: int,
+    hyper: Hyperparameters,
+) -> float:
+    """The largest error of a variable after some steps, relative to how far it should have moved.
+
+    Args:
+        rule: The formula.
+        variables: Initial weight and constant gradient by path.
+        weights: What was reached.
+        steps: After how many steps.
+        hyper: The rates.
+    """
+    norm, errors = np.linalg.norm, []
+    for (path, (weight, gradient)), reached in zip(variables.items(), weights, strict=True):
+        w = weight.astype(np.float64)
+        expected = rule.weights(path, w, gradient.astype(np.float64), steps, hyper)
+        errors.append(norm(reached.astype(np.float64) - expected) / norm(expected - w))
+    return float(np.max(errors))  # NaN if one is

@@ -1,0 +1,39 @@
+"""The memory that this process holds, as Linux counts it; `None` where it does not tell."""
+
+import contextlib
+import ctypes
+import pathlib
+from collections.abc import Callable
+
+_STATUS = pathlib.Path("/proc/self/status")
+_CLEAR = pathlib.Path("/proc/self/clear_refs")
+
+
+def settled_bytes() -> int | None:
+    """Resident bytes, once the C library gave back what was freed."""
+    _trim()
+    return _status("VmRSS")
+
+
+def high_water_bytes(function: Callable[[], None]) -> int | None:
+    """The most that is resident while the function runs."""
+    _trim()
+    try:
+        _CLEAR.write_text("5")  # sets the high-water mark to what is resident now
+    except OSError:
+        return None
+    function()
+    return _status("VmHWM")
+
+
+def _trim() -> None:
+    with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def _status(name: str) -> int | None:
+    try:
+        lines = _STATUS.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    return next((int(x.split()[1]) * 1024 for x in lines if x.startswith(f"{name}:")), None)

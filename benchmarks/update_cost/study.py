@@ -1,0 +1,167 @@
+"""Times contenders on one model, all of them in turns, round by round.
+
+In each round each contender takes one step, in an order that a fixed seed shuffles, so that
+whatever else the machine does hits all of them alike, and ratios are taken within a round.
+"""
+
+import contextlib
+import dataclasses
+import random
+from collections.abc import Callable, Iterable
+
+from benchmarks.update_cost import sizes
+from benchmarks.update_cost.contenders import FRAMEWORKS, Contender, installed
+from benchmarks.update_cost.process import Process, WorkerDied, WorkerError
+from benchmarks.update_cost.sizes import Shapes
+
+Say = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How thoroughly to measure.
+
+    Attributes:
+        rounds: Timed steps of each contender.
+        warmup_rounds: Steps between the first call and the rounds.
+        memory_bytes: Above this sum of weights and slots, only the main contenders are timed.
+        copy_bytes: Size of the array that tells how fast memory is.
+    """
+
+    rounds: int
+    warmup_rounds: int
+    memory_bytes: int
+    copy_bytes: int
+
+
+def missing(contender: Contender) -> str:
+    """The module that a contender lacks here, or nothing."""
+    needs = [FRAMEWORKS[contender.framework].backend, *filter(None, [contender.needs])]
+    return next((module for module in needs if not installed(module)), "")
+
+
+def check(contenders: Iterable[Contender], say: Say) -> tuple[dict, dict]:
+    """Whether each contender computes what it should, and the workers' versions and devices."""
+    contenders = list(contenders)
+    outcomes = {c.key: f"not installed: {missing(c)}" for c in contenders if missing(c)}
+    workers = {}
+    for framework, rows in _by_framework(c for c in contenders if not missing(c)).items():
+        with Process(framework) as process:
+            try:
+                needed = sorted({row.needs for row in rows if row.needs})
+                workers[framework] = process.ask("hello", distributions=needed)
+                for row in rows:
+                    outcomes[row.key] = _checked(process, row)
+            except WorkerDied as error:
+                outcomes.update({r.key: f"failed: {error}" for r in rows if r.key not in outcomes})
+    for contender in contenders:
+        if outcomes[contender.key] != "right":
+            say(f"{contender.key}: {outcomes[contender.key]}")
+    return outcomes, workers
+
+
+def _checked(process: Process, contender: Contender) -> str:
+    try:
+        checked = process.ask("check", contender=contender.key)
+    except WorkerDied:
+        raise
+    except WorkerError as error:
+        return f"failed: {error}"
+    return "right" if checked["right"] else f"wrong: off by {checked['error']:.1e} of a step"
+
+
+def measure(
+    model: str, shapes: Shapes, contenders: Iterable[Contender], outcomes: dict, plan: Plan
+) -> dict:
+    """The times of all contenders on one model, as a dictionary for JSON.
+
+    Workers are started anew, so that nothing is compiled yet.
+    """
+    contenders = list(contenders)
+    parameters = sizes.parameters(shapes)
+    status = {c.key: outcomes[c.key] for c in contenders}
+    if sum(c.state_bytes(parameters) for c in contenders) > plan.memory_bytes:
+        status.update({c.key: "left out: the model is large" for c in contenders if not c.main})
+    first_calls, times, speeds = {}, {c.key: [] for c in contenders}, {}
+
+    with contextlib.ExitStack() as stack:
+        processes = {}
+        for framework, rows in _by_framework(
+            c for c in contenders if status[c.key] == "right"
+        ).items():
+            process = stack.enter_context(Process(framework))
+            try:
+                for row in rows:  # starts what a framework starts once
+                    process.ask("check", contender=row.key)
+                speeds[framework] = process.ask("memory_speed", size_bytes=plan.copy_bytes)
+                process.ask("model", shapes=shapes)
+                processes[framework] = process
+            except WorkerError as error:
+                status.update({row.key: f"failed: {error}" for row in rows})
+
+        def ask(contender: Contender, do: str) -> float | None:
+            if status[contender.key] != "right":
+                return None
+            try:
+                return processes[contender.framework].ask(do, contender=contender.key)
+            except WorkerDied as error:
+                # With the worker, all that it holds is gone.
+                for other in contenders:
+                    if other.framework == contender.framework and status[other.key] == "right":
+                        status[other.key] = f"failed: {error}"
+            except WorkerError as error:
+                status[contender.key] = f"failed: {error}"
+            return None
+
+        for contender in contenders:
+            first_calls[contender.key] = ask(contender, "build")
+        order = random.Random(0)
+        for round_ in range(plan.warmup_rounds + plan.rounds):
+            for contender in order.sample(contenders, len(contenders)):
+                seconds = ask(contender, "step")
+                if seconds is not None and round_ >= plan.warmup_rounds:
+                    times[contender.key].append(round(seconds * 1e6))
+
+    return {
+        "model": model,
+        "parameters": parameters,
+        "variables": len(shapes),
+        "shapes": len(set(shapes.values())),
+        "memory_speed": speeds,
+        "results": [
+            {
+                "contender": c.name,
+                "framework": c.framework,
+                "role": c.role,
+                "ours": c.ours,
+                "compared_to": c.compared_to,
+                "bytes_per_parameter": c.bytes_per_parameter,
+                "status": "measured" if status[c.key] == "right" else status[c.key],
+                "first_call_seconds": first_calls[c.key],
+                "rounds_us": times[c.key],
+            }
+            for c in contenders
+        ],
+    }
+
+
+def measure_memory(shapes: Shapes, contenders: Iterable[Contender], outcomes: dict) -> list[dict]:
+    """The high-water mark of a step of each contender, each in a process of its own."""
+    rows = []
+    for contender in contenders:
+        result = {"status": outcomes[contender.key]}
+        if result["status"] == "right":
+            with Process(contender.framework) as process:
+                try:
+                    result = process.ask("memory", contender=contender.key, shapes=shapes)
+                except WorkerError as error:
+                    result = {"status": f"failed: {error}"}
+        rows.append({"contender": contender.name, "framework": contender.framework, **result})
+    return rows
+
+
+def _by_framework(contenders: Iterable[Contender]) -> dict[str, list[Contender]]:
+    rows: dict[str, list[Contender]] = {}
+    for contender in contenders:
+        rows.setdefault(contender.framework, []).append(contender)
+    return rows

@@ -1,0 +1,211 @@
+"""The process of one framework: does what its parent asks, one line of JSON at a time.
+
+`python -m benchmarks.update_cost.worker tensorflow` reads requests from standard input and answers
+each by a line. Between two requests it waits for input, so that another worker has the machine to
+itself. The parent's side is `process.py`.
+"""
+
+import gc
+import importlib
+import importlib.metadata
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from benchmarks import environment
+from benchmarks.update_cost import reference, resident, settings
+from benchmarks.update_cost.contenders import BY_KEY, FRAMEWORKS
+from benchmarks.update_cost.sizes import Shapes, parameters
+
+# Of no model: nothing that a check compiles must be there already when a first call is timed. The
+# sizes are below and above those at which sums may be computed in another way.
+CHECKED_SHAPES: Shapes = {
+    "convolution/kernel": (3, 3, 7, 11),
+    "convolution/bias": (11,),
+    "normalization/gamma": (13,),
+    "normalization/beta": (13,),
+    "dense/kernel": (211, 307),
+    "dense/bias": (307,),
+}
+CHECKED_STEPS = 3
+TOLERANCE = 1e-5
+_TINY = {"tiny/kernel": (5, 7), "tiny/bias": (7,)}
+_COPIES = 5
+_WHERE = ("File ", "Graph execution error", "Detected at node")
+
+
+class Worker:
+    """What can be asked of a framework; a method a request."""
+
+    def __init__(self, framework: str):
+        self._framework = importlib.import_module(
+            f"{__package__}.contenders.{FRAMEWORKS[framework].module}"
+        )
+        self._shapes: Shapes = {}
+        self._gradients: list = []
+        self._updates: dict[str, Any] = {}
+
+    def hello(self, distributions: list[str]) -> dict:
+        """Versions, of what is loaded by parts as well, and device."""
+        versions = environment.versions(*self._framework.MODULES)
+        for name in distributions:
+            versions[name] = importlib.metadata.version(name)
+        return {"versions": versions, "device": environment.device()}
+
+    def check(self, contender: str) -> dict:
+        """How far a contender is from what it should compute, and whether that is too far."""
+        rule = BY_KEY[contender].rule
+        if rule is None:
+            return {"error": 0.0, "right": True}
+        hyper = settings.CHECKED
+        gradients = self._framework.gradients(CHECKED_SHAPES, hyper)
+        update = self._build(contender, CHECKED_SHAPES, gradients, hyper)
+        for _ in range(CHECKED_STEPS):
+            update.prepare()
+            update.step()
+        variables = {
+            path: (settings.weight(i, shape), settings.gradient(i, shape, hyper))
+            for i, (path, shape) in enumerate(CHECKED_SHAPES.items())
+        }
+        error = reference.error(rule, variables, update.weights(), CHECKED_STEPS, hyper)
+        return {"error": error, "right": error <= TOLERANCE}
+
+    def model(self, shapes: dict[str, list[int]]) -> None:
+        """Forgets all contenders, and makes the gradients that the next ones share."""
+        self._updates.clear()
+        self._gradients = []
+        gc.collect()
+        self._shapes = {path: tuple(shape) for path, shape in shapes.items()}
+        self._gradients = self._framework.gradients(self._shapes, settings.TIMED)
+
+    def build(self, contender: str) -> float:
+        """Makes a contender; seconds of its first call, which traces, compiles and runs.
+
+        Without what a process does only once: for that there is a tiny model before.
+        """
+        self._step_tiny(contender)
+        update = self._build(contender, self._shapes, self._gradients, settings.TIMED)
+        self._updates[contender] = update
+        return _seconds_of(update)
+
+    def step(self, contender: str) -> float:
+        """Seconds of one update."""
+        return _seconds_of(self._updates[contender])
+
+    def memory_speed(self, size_bytes: int) -> dict:
+        """Gigabytes a second, read and written, of a copy by NumPy and of `x += 1` by this one."""
+        copy = _copier(size_bytes // 4)
+        speeds = {"numpy_copy": _speed(copy, size_bytes)}
+        del copy
+        speeds["framework_add"] = _speed(self._framework.adder(size_bytes // 4), size_bytes)
+        return speeds
+
+    def memory(self, contender: str, shapes: dict[str, list[int]]) -> dict:
+        """What one step holds at most, over what the process held before there were variables.
+
+        For a process of its own: ask nothing else of it.
+        """
+        self._step_tiny(contender)
+        baseline = self._settled()
+        self.model(shapes)
+        update = self._build(contender, self._shapes, self._gradients, settings.TIMED)
+        for _ in range(2):
+            update.prepare()
+            update.step()
+        settled = self._settled()
+        update.prepare()
+        high_water = self._high_water(update.step)
+        state = BY_KEY[contender].state_bytes(parameters(self._shapes)) + 4 * parameters(
+            self._shapes
+        )
+        if None in (baseline, settled, high_water):
+            return {"status": "not available: no /proc here"}
+        return {
+            "status": "measured",
+            "state_bytes": state,
+            "settled_bytes": settled - baseline,
+            "high_water_bytes": high_water - baseline,
+            "high_water_to_state": (high_water - baseline) / state,
+        }
+
+    def _step_tiny(self, contender: str) -> None:
+        gradients = self._framework.gradients(_TINY, settings.TIMED)
+        tiny = self._build(contender, _TINY, gradients, settings.TIMED)
+        tiny.prepare()
+        tiny.step()
+
+    def _build(self, key: str, shapes: Shapes, gradients: list, hyper: Any) -> Any:
+        contender = BY_KEY[key]
+        build = getattr(self._framework, contender.kind)
+        return build(shapes, gradients, hyper, **contender.arguments)
+
+    def _settled(self) -> int | None:
+        """Bytes in use while nothing runs: of the GPU if there is one, else of the process."""
+        gc.collect()
+        used = self._framework.used_bytes()
+        return resident.settled_bytes() if used is None else used
+
+    def _high_water(self, function: Callable[[], None]) -> int | None:
+        if self._framework.used_bytes() is None:
+            return resident.high_water_bytes(function)
+        self._framework.reset_peak()
+        function()
+        return self._framework.peak_bytes()
+
+
+def _seconds_of(update: Any) -> float:
+    update.prepare()
+    start = time.perf_counter()
+    update.step()
+    return time.perf_counter() - start
+
+
+def _copier(elements: int) -> Callable[[], None]:
+    source = np.ones(elements, np.float32)
+    target = np.ones_like(source)
+    return lambda: np.copyto(target, source)
+
+
+def _speed(function: Callable[[], None], size_bytes: int) -> float:
+    function()  # first call
+    seconds = []
+    for _ in range(_COPIES):
+        start = time.perf_counter()
+        function()
+        seconds.append(time.perf_counter() - start)
+    return 2 * size_bytes / float(np.median(seconds)) / 1e9
+
+
+def _message(error: Exception) -> str:
+    """An error in one line, without TensorFlow's tale of where the graph was made."""
+    told = [line.strip() for line in str(error).splitlines()]
+    told = [line for line in told if line and not line.startswith(_WHERE)]
+    return f"{type(error).__name__}: {' '.join(told)}"[:300]
+
+
+def main(framework: str) -> None:
+    # Answers go out by a copy of standard output: what libraries print is no answer.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    worker = None
+    gc.disable()  # or the collector would run in a step of whoever comes when it is due
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            if worker is None:
+                worker = Worker(framework)
+            answer = {"value": getattr(worker, request.pop("do"))(**request)}
+        except Exception as error:
+            answer = {"failed": _message(error)}
+        gc.collect(0)
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
