@@ -28,7 +28,7 @@ setup(
         "tensorflow": ["tensorflow>=2.18"],
         "benchmarks": ["absl-py", "matplotlib", "scikit-learn"],
         "tests": ["hypothesis", "pytest", "pytest-xdist", "ruff"],
-        "peers": ["optax", "pytorch_optimizer", "timm"],
+        "peers": ["open-lars", "optax", "pytorch_optimizer", "timm"],
     },
     classifiers=[
         "Intended Audience :: Science/Research",

@@ -23,6 +23,24 @@ def report(results: dict) -> str:
     return "\n\n".join(parts)
 
 
+def brief(model: dict) -> str:
+    """LARS as it comes, the other LARS, and SGD: who takes how long, and no more."""
+    rows = [
+        (row["summary"]["median_ms"], row["contender"], row["framework"])
+        for row in summarize(model)["results"]
+        if row["summary"] and (row["contender"] in _BRIEF or _is_rival(row))
+    ]
+    rows = [[name, backend, _number(milliseconds)] for milliseconds, name, backend in sorted(rows)]
+    return _table(["update", "backend", "ms"], rows)
+
+
+_BRIEF = ("keras_lars", "Keras SGD, XLA", "Keras SGD, jit", "Keras SGD", "torch SGD, fused")
+
+
+def _is_rival(row: dict) -> bool:
+    return row["role"] == "lars" and not row["ours"]
+
+
 def _head(results: dict) -> str:
     lines = [f"{results['date']}  {results['command']}"]
     for framework, worker in results["workers"].items():

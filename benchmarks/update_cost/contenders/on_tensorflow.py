@@ -19,12 +19,17 @@ class Update:
 
     def __init__(self, function: Callable, gradients: list, variables: list[tf.Variable]):
         self._function, self._gradients, self._variables = function, gradients, variables
+        self._traced = None
 
     def prepare(self) -> None:
         """Nothing: what is done here before a step would not be timed."""
 
     def step(self) -> None:
-        self._function(self._gradients)
+        if self._traced is None:
+            # Without the search for the right trace at each call, which in a training, where
+            # gradients are no arguments, has nothing to look at.
+            self._traced = self._function.get_concrete_function(self._gradients)
+        self._traced(self._gradients)
         synchronize()
 
     def weights(self) -> list[np.ndarray]:

@@ -1,0 +1,132 @@
+"""Images a second of a training with LARS and with SGD: `python -m benchmarks.step_cost`.
+
+The paper's ResNet-50 at full width, on images that are noise, with the cross entropy of a training.
+The optimizers take turns, a step each in every round, so that both have the same hours of the
+machine. It runs on every backend of Keras.
+"""
+
+import dataclasses
+import json
+import pathlib
+import sys
+import time
+
+import keras
+import numpy as np
+from absl import app, flags
+
+import keras_lars
+from benchmarks import environment
+from benchmarks.command_line import parse
+from benchmarks.models import MODELS
+from benchmarks.update_cost import summary
+
+CLASSES = 1000
+WARMUP_STEPS = 3
+OPTIMIZERS = {
+    "sgd": lambda: keras.optimizers.SGD(0.1, momentum=0.9, weight_decay=5e-4),
+    "lars": lambda: keras_lars.LARS(0.1, momentum=0.9, weight_decay=5e-4),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What is trained; a flag each."""
+
+    model: str = "resnet50"
+    image_size: int = 64
+    global_batch_size: int = 64
+    rounds: int = 30
+
+
+class Training:
+    """A model with its optimizer, and one batch."""
+
+    def __init__(self, settings: Settings, optimizer: str):
+        keras.utils.set_random_seed(0)
+        image_shape = (settings.image_size, settings.image_size, 3)
+        self.model = MODELS[settings.model](image_shape, CLASSES)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        self.model.compile(OPTIMIZERS[optimizer](), loss)
+        random = np.random.default_rng(0)
+        self.images = random.normal(size=(settings.global_batch_size, *image_shape))
+        self.images = keras.ops.convert_to_tensor(self.images.astype("float32"))
+        self.labels = random.integers(CLASSES, size=settings.global_batch_size)
+        self.labels = keras.ops.convert_to_tensor(self.labels)
+
+    def seconds(self) -> float:
+        """Takes a step. The loss that it returns is a number, and so the step is done."""
+        started = time.perf_counter()
+        self.model.train_on_batch(self.images, self.labels)
+        return time.perf_counter() - started
+
+
+def measure(settings: Settings) -> dict:
+    """Times of the steps of each optimizer, in turns."""
+    trainings = {name: Training(settings, name) for name in OPTIMIZERS}
+    first_calls = {name: training.seconds() for name, training in trainings.items()}
+    for training in trainings.values():
+        for _ in range(WARMUP_STEPS):
+            training.seconds()
+    rounds_us = {name: [] for name in trainings}
+    for i in range(settings.rounds):
+        # Each of them is first in every other round.
+        order = list(trainings)[:: 1 if i % 2 else -1]
+        for name in order:
+            rounds_us[name].append(round(1e6 * trainings[name].seconds()))
+    return {
+        "settings": dataclasses.asdict(settings),
+        "versions": environment.versions(keras.backend.backend()),
+        "device": environment.device(),
+        "parameters": trainings["lars"].model.count_params(),
+        "first_call_seconds": first_calls,
+        "rounds_us": rounds_us,
+    }
+
+
+def table(results: dict) -> str:
+    """A Markdown table of what was measured."""
+    images = results["settings"]["global_batch_size"]
+    lines = [
+        "| optimizer | images a second | step in ms, median (quartiles) | time relative to SGD |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for name, rounds_us in results["rounds_us"].items():
+        spread = summary.spread(rounds_us)
+        ratio = summary.ratio(rounds_us, results["rounds_us"]["sgd"])
+        lines.append(
+            f"| {name} | {1000 * images / spread['median_ms']:.1f} | {spread['median_ms']:.0f} "
+            f"({spread['lower_quartile_ms']:.0f} to {spread['upper_quartile_ms']:.0f}) "
+            f"| {ratio:.3f} |"
+        )
+    return "\n".join(lines)
+
+
+def define_flags() -> None:
+    flags.DEFINE_enum("model", Settings.model, MODELS, "Network.")
+    flags.DEFINE_integer("image_size", Settings.image_size, "Pixels each way.", 8)
+    flags.DEFINE_integer("global_batch_size", Settings.global_batch_size, "Images a step.", 1)
+    flags.DEFINE_integer("rounds", Settings.rounds, "Timed steps of each optimizer.", 2)
+    flags.DEFINE_string("output", None, "File for the results, as JSON.")
+    flags.DEFINE_string("show", None, "File of results to print, in place of measuring.")
+
+
+def main(argv: list[str]) -> None:
+    del argv
+    try:
+        if flags.FLAGS.show:
+            results = json.loads(pathlib.Path(flags.FLAGS.show).read_text(encoding="utf-8"))
+        else:
+            names = [field.name for field in dataclasses.fields(Settings)]
+            results = measure(Settings(**{name: flags.FLAGS[name].value for name in names}))
+        if flags.FLAGS.output:
+            text = json.dumps(results, indent=1) + "\n"
+            pathlib.Path(flags.FLAGS.output).write_text(text, encoding="utf-8")
+        print(table(results))
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    define_flags()
+    app.run(main, flags_parser=parse)
