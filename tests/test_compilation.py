@@ -11,6 +11,7 @@ from helpers import make_variables, run_python, to_numpy, to_tensors
 from tensorflow.python.framework.func_graph import FuncGraph
 
 import keras_lars
+from keras_lars import _tensorflow
 
 
 def assignments(function_graph):
@@ -227,3 +228,14 @@ def test_whole_step_compiled_and_eager_steps_agree_with_the_default(jit_compile,
     for start, default, other in zip(before, *ends, strict=True):
         assert np.abs(default - start).max() > 1e-5
         np.testing.assert_allclose(other, default, rtol=1e-4, atol=1e-5)
+
+
+def test_variables_of_one_shape_share_a_cluster():
+    """What is compiled grows with the distinct shapes, not with the variables."""
+    clusters = _tensorflow._compiled.cache_info
+    before = clusters().misses
+    shapes = [(3, 1013), (1013,)] * 10
+    variables = make_variables({f"w{i}/kernel": np.ones(shape) for i, shape in enumerate(shapes)})
+    optimizer = keras_lars.LARS()
+    optimizer.apply([tf.ones(shape) for shape in shapes], variables)
+    assert clusters().misses - before == 2

@@ -34,15 +34,16 @@ def draw(results: dict, path: pathlib.Path) -> None:
     if not panels:
         return
     figure = Figure(figsize=(16, 5 * math.ceil(panels / _COLUMNS)), layout="constrained")
-    axes = figure.subplots(math.ceil(panels / _COLUMNS), _COLUMNS, squeeze=False).flat
+    grid = figure.subplots(math.ceil(panels / _COLUMNS), _COLUMNS, squeeze=False)
+    axes = list(grid.flat)
     for model, axis in zip(bars, axes):
         _bars(model, axis)
-    for (models, size, quantity, x, y), axis in zip(lines, list(axes)[len(bars) :]):
+    for (models, size, quantity, x, y), axis in zip(lines, axes[len(bars) :]):
         _lines(models, size, quantity, axis)
         axis.set(xscale="log", yscale="log", xlabel=x, ylabel=y)
         axis.grid(alpha=0.3)
         axis.legend(fontsize="small")
-    for axis in list(axes)[panels:]:
+    for axis in axes[panels:]:
         axis.set_axis_off()
     figure.savefig(path, dpi=100)
 
