@@ -32,6 +32,10 @@ def test_weights_and_velocity_stay_where_they_are(shape, options):
     assert [address(variable), address(optimizer.momentums[0])] == places
 
 
+@pytest.mark.skipif(
+    tuple(map(int, tf.__version__.split(".")[:2])) < (2, 21),
+    reason="the XLA of TensorFlow 2.18 holds temporary arrays as large as the variable",
+)
 def test_no_hidden_copies():
     """At its highest a step holds weights, gradient and velocity, and less than a tenth more."""
     state, baseline, highest = map(int, run_python("-c", RESIDENT).split()[-3:])
