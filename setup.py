@@ -26,7 +26,14 @@ setup(
     install_requires=["keras>=3.10,<4", "numpy"],
     extras_require={
         "tensorflow": ["tensorflow>=2.18"],
-        "benchmarks": ["absl-py", "matplotlib", "scikit-learn"],
+        "benchmarks": [
+            "absl-py",
+            "importlib_resources",  # which TensorFlow Datasets needs, and does not say
+            "matplotlib",
+            "scikit-learn",
+            "tensorboard",
+            "tensorflow-datasets",
+        ],
         "tests": ["hypothesis", "pytest", "pytest-xdist", "ruff"],
         "peers": ["open-lars", "optax", "pytorch_optimizer", "timm"],
     },

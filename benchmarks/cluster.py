@@ -11,7 +11,9 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.recipes import RecipeError
+from benchmarks.data.data_set import Shard
+from benchmarks.plan import Plan
+from benchmarks.recipe import RecipeError
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -62,24 +64,39 @@ def start(strategy: str, replicas: int, seconds: float) -> "tf.distribute.Strate
         resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
     else:
         resolver = slurm_resolver()
-    cluster = resolver.cluster_spec()
-    own = cluster.task_address(resolver.task_type, resolver.task_id)
-    tasks = [address for kind in _KINDS for address in cluster.as_dict().get(kind, [])]
-    _meet(own, [address for address in tasks if address != own], seconds)
+    own = resolver.cluster_spec().task_address(resolver.task_type, resolver.task_id)
+    _meet(own, [address for address in _tasks(resolver) if address != own], seconds)
     try:
         return tf.distribute.MultiWorkerMirroredStrategy(resolver)
     except tf.errors.OpError as error:
         raise RecipeError(f"the cluster cannot be started: {error.message}") from error
 
 
-def check_batch(global_batch_size: int, strategy: "tf.distribute.Strategy") -> None:
+def check_batch(plan: Plan, strategy: "tf.distribute.Strategy") -> None:
     """Raise unless each replica gets the same number of images."""
     replicas = strategy.num_replicas_in_sync
-    if global_batch_size % replicas:
+    if plan.micro_batch_size % replicas:
+        flag = "micro" if plan.execution.micro_batch_size else "global"
         raise RecipeError(
-            f"--global_batch_size must be a multiple of the {replicas} replicas. "
-            f"Received: {global_batch_size}"
+            f"--{flag}_batch_size must be a multiple of the {replicas} replicas. "
+            f"Received: {plan.micro_batch_size}"
         )
+
+
+def shard(strategy: "tf.distribute.Strategy") -> Shard:
+    """Which of all workers this one is."""
+    resolver = strategy.cluster_resolver
+    if not resolver or not resolver.task_type:
+        return Shard(0, 1)
+    tasks = _tasks(resolver)
+    own = resolver.cluster_spec().task_address(resolver.task_type, resolver.task_id)
+    return Shard(tasks.index(own), len(tasks))
+
+
+def _tasks(resolver: "tf.distribute.cluster_resolver.ClusterResolver") -> list[str]:
+    """The addresses of all workers, the chief's first."""
+    jobs = resolver.cluster_spec().as_dict()
+    return [address for kind in _KINDS for address in jobs.get(kind, [])]
 
 
 def _parse(text: str) -> tuple[dict, str, int]:
@@ -195,11 +212,8 @@ def _port(address: str) -> int:
 
 def summary(strategy: "tf.distribute.Strategy") -> dict[str, Any]:
     """What it is, for the files of a run."""
-    resolver = strategy.cluster_resolver
-    jobs = resolver.cluster_spec().as_dict() if resolver else {}
-    workers = sum(len(tasks) for kind, tasks in jobs.items() if kind in _KINDS)
     return {
         "strategy": type(strategy).__name__.strip("_"),
         "replicas": strategy.num_replicas_in_sync,
-        "workers": max(workers, 1),
+        "workers": shard(strategy).count,
     }

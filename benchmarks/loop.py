@@ -1,155 +1,195 @@
-"""Trains a recipe: `train(recipe, output_dir)`. Reads no flags."""
+"""Trains a recipe: `train(recipe, execution)`. Reads no flags."""
 
-import math
-import os
+import contextlib
+import shutil
 import sys
 import time
+from collections.abc import Callable, Iterator
 
 import keras
 import tensorflow as tf
-from keras.optimizers.schedules import LearningRateSchedule, PolynomialDecay
 
 import keras_lars
-from benchmarks import data, report
-from benchmarks.models import MODELS
+from benchmarks import callbacks, cluster, losses, models, optimizers, report, run_folder
+from benchmarks.data.data_set import Shard
+from benchmarks.execution import Execution
 from benchmarks.plan import Plan, make_plan
-from benchmarks.recipes import Recipe, RecipeError
+from benchmarks.recipe import Recipe
 
 
-def train(recipe: Recipe, output_dir: str | os.PathLike) -> dict:
+def train(recipe: Recipe, execution: Execution) -> dict:
     """Trains a recipe and leaves a run folder.
 
     Args:
         recipe: What to train.
-        output_dir: The run folder: new, or empty. It will hold `config.json`, `history.csv`,
+        execution: How, and where to: its `output_dir` will hold `config.json`, `history.csv`,
             `history.json`, `plot.png`, `model.keras` and `result.json`.
 
     Returns:
         What `result.json` holds: the accuracy on the held-out images at the end and at half time
-        (None where there was none), epochs, seconds, and whether it diverged.
+        (None where there was none), epochs, updates, seconds, and at which update it diverged, if
+        it did. Of a run that is finished already, what it reached.
 
     Raises:
         RecipeError: If the recipe cannot be trained. The folder is untouched then.
+        Interrupted: If the process was told to end; the run can be resumed.
     """
     started = time.perf_counter()
-    return train_plan(make_plan(recipe, output_dir), started)
+    plan = make_plan(recipe, execution)
+    return run_folder.result(plan.folder) or train_plan(plan, started)
 
 
 def train_plan(plan: Plan, started: float, strategy: tf.distribute.Strategy | None = None) -> dict:
-    """As `train`, for a plan that is made already.
+    """As `train`, for a plan that is made already, and is not that of a finished run.
 
     Args:
-        plan: What to train. Without a folder it is trained, and nothing printed or written.
+        plan: What to train. A worker that is not the chief prints and writes nothing.
         started: The `time.perf_counter()` from which `seconds` are counted.
         strategy: Over which replicas to train; one device by default.
     """
-    recipe = plan.recipe
     strategy = strategy or tf.distribute.get_strategy()
-    # Weights are drawn, and sums are added up, the same way each time.
+    with _settings(plan.recipe):
+        model, schedule = _make_model(plan, strategy)
+        if plan.is_chief:
+            print(report.summary(plan, model, strategy), flush=True)
+            report.start_folder(plan, model, strategy)
+        return _train(plan, started, model, schedule)
+
+
+def describe(plan: Plan, strategy: tf.distribute.Strategy | None = None) -> None:
+    """Prints what `train_plan` would do."""
+    strategy = strategy or tf.distribute.get_strategy()
+    with _settings(plan.recipe):
+        model, _ = _make_model(plan, strategy)
+        if plan.is_chief:
+            print(report.summary(plan, model, strategy))
+
+
+@contextlib.contextmanager
+def _settings(recipe: Recipe) -> Iterator[None]:
+    """Weights are drawn, and sums are added up, the same way each time, at a recipe's precision."""
     keras.utils.set_random_seed(recipe.seed)
     tf.config.experimental.enable_op_determinism()
+    keras.config.set_dtype_policy(recipe.precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy("float32")
 
-    images = plan.images
-    image_shape = (recipe.image_size, recipe.image_size, images.train_images.shape[-1])
-    schedule = _schedule(plan)
+
+def _make_model(plan: Plan, strategy: tf.distribute.Strategy) -> tuple[keras.Model, Callable]:
+    recipe, data_set = plan.recipe, plan.data_set
+    schedule = optimizers.schedule(plan)
     with strategy.scope():
-        model = MODELS[recipe.model](image_shape, images.classes, recipe.width)
+        model = models.build(
+            recipe.model,
+            (recipe.image_size, recipe.image_size, data_set.channels),
+            data_set.classes,
+            width=recipe.width,
+            dropout=recipe.dropout,
+            virtual_batch_size=recipe.virtual_batch_size,
+            zero_gamma=recipe.zero_gamma,
+        )
         model = keras_lars.multi_worker.prepare(model)
-        try:
-            optimizer = OPTIMIZERS[recipe.optimizer](recipe, schedule)
-        except ValueError as error:
-            raise RecipeError(str(error)) from error
+        record = plan.execution.record_trust_ratios_every > 0
         model.compile(
-            optimizer,
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            optimizers.make(plan, schedule, record),
+            losses.cross_entropy(recipe.label_smoothing),
             metrics=["accuracy"],
         )
-    if plan.output_dir is None:
-        return _result(plan, _fit(plan, model, schedule))
-
-    print(report.summary(plan, model, strategy), flush=True)
-    report.start_folder(plan, model, strategy)
-    history = _fit(plan, model, schedule)
-    model.save(plan.output_dir / "model.keras")
-    result = _result(plan, history)
-    report.write_history(plan, history, schedule)
-    result["seconds"] = round(time.perf_counter() - started, 1)
-    report.write_json(plan.output_dir / "result.json", result)
-    print(report.conclusion(plan, result), flush=True)
-    return result
+    return model, schedule
 
 
-def _fit(plan: Plan, model: keras.Model, schedule: LearningRateSchedule) -> dict:
-    recipe = plan.recipe
-    callbacks = [
+def _train(plan: Plan, started: float, model: keras.Model, schedule: Callable) -> dict:
+    strategy = model.distribute_strategy
+    shard = cluster.shard(strategy)
+    backup = keras_lars.callbacks.BackupAndRestore(
+        plan.folder / run_folder.BACKUP,
+        save_freq=plan.execution.backup_every_updates * plan.micro_batches or "epoch",
+        delete_checkpoint=False,  # before the result is on the disk
+    )
+    resumed_at = backup.epoch * plan.updates_per_epoch + backup.batch // plan.micro_batches
+    divergence = callbacks.StopAtDivergence()
+    # Several workers cannot save at once, being told to stop at different updates.
+    stop = callbacks.Stop(backup if shard.count == 1 else None)
+    loggers = _loggers(plan, schedule)
+    writers = _writers(plan, schedule, backup.epoch, resumed_at) if plan.is_chief else []
+    with stop.listening():
+        model.fit(
+            plan.data_set.distributed(backup.epochs(_epoch_maker(plan, shard)), strategy),
+            epochs=plan.recipe.epochs,
+            steps_per_epoch=plan.updates_per_epoch * plan.micro_batches,
+            validation_data=plan.data_set.validation(plan.view, plan.micro_batch_size),
+            validation_freq=plan.validated_epochs,
+            shuffle=False,  # it is shuffled already
+            callbacks=[divergence, *loggers, *writers, backup, stop],
+            verbose=(1 if sys.stdout.isatty() else 2) if plan.is_chief else 0,
+        )
+    end = {
+        "diverged": divergence.update is not None,
+        "diverged_at_update": divergence.update,
+        "resumed_at_update": resumed_at or None,
+    }
+    return _finish(plan, model, schedule, end, started) if plan.is_chief else end
+
+
+def _loggers(plan: Plan, schedule: Callable) -> list[keras.callbacks.Callback]:
+    """The callbacks that add to the logs of an epoch."""
+    loggers = [
         # Those of each replica differ, and one is validated and saved.
         keras_lars.callbacks.AverageStatistics(),
-        _LearningRate(schedule),
-        keras.callbacks.TerminateOnNaN(),
+        callbacks.LearningRate(schedule),
     ]
-    if plan.output_dir is not None:
-        callbacks.append(keras.callbacks.CSVLogger(plan.output_dir / "history.csv"))
-    verbose = 1 if sys.stdout.isatty() else 2
-    return model.fit(
-        data.training_batches(
-            plan.images, recipe.image_size, recipe.global_batch_size, recipe.epochs, recipe.seed
-        ),
-        epochs=recipe.epochs,
-        steps_per_epoch=plan.updates_per_epoch,
-        validation_data=data.validation_batches(
-            plan.images, recipe.image_size, recipe.global_batch_size
-        ),
-        shuffle=False,  # it is shuffled already
-        callbacks=callbacks,
-        verbose=0 if plan.output_dir is None else verbose,
-    ).history
+    if images := plan.execution.evaluate_training_images:
+        batches = plan.data_set.training_as_held_out(plan.view, plan.micro_batch_size, images)
+        loggers.append(callbacks.EvaluateTraining(batches, plan.validated_epochs))
+    return loggers
 
 
-def _schedule(plan: Plan) -> LearningRateSchedule:
-    recipe = plan.recipe
-    decay = PolynomialDecay(
-        recipe.learning_rate,
-        decay_steps=plan.updates - plan.warmup_updates,
-        end_learning_rate=0.0,
-        power=recipe.decay_power,
-    )
-    return keras_lars.schedules.WarmUp(decay, plan.warmup_updates, recipe.start_learning_rate)
+def _writers(
+    plan: Plan, schedule: Callable, epoch: int, update: int
+) -> list[keras.callbacks.Callback]:
+    """The callbacks that write files, from where the run goes on."""
+    execution = plan.execution
+    columns = ["epoch", *callbacks.History.COLUMNS]
+    columns += callbacks.History.OF_TRAINING_IMAGES if execution.evaluate_training_images else ()
+    table = run_folder.Table(plan.folder / "history.csv", columns, epoch)
+    writers = [callbacks.History(table)]
+    if every := execution.record_trust_ratios_every:
+        columns = list(callbacks.TrustRatios.COLUMNS)
+        table = run_folder.Table(plan.folder / "trust_ratios.csv", columns, update + 1)
+        per_epoch = plan.updates_per_epoch
+        writers.append(callbacks.TrustRatios(table, every, per_epoch, update, schedule))
+    if execution.tensorboard:
+        writers.append(keras.callbacks.TensorBoard(plan.folder / "tensorboard", write_graph=False))
+    return writers
 
 
-def _lars(recipe: Recipe, schedule: LearningRateSchedule) -> keras.optimizers.Optimizer:
-    return keras_lars.LARS(schedule, recipe.momentum, recipe.weight_decay, recipe.trust_coefficient)
+def _epoch_maker(plan: Plan, shard: Shard) -> Callable:
+    def make_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+        batches = plan.updates_per_epoch * plan.micro_batches
+        return plan.data_set.training(epoch, plan.view, plan.micro_batch_size, batches, shard)
+
+    return make_epoch
 
 
-def _sgd(recipe: Recipe, schedule: LearningRateSchedule) -> keras.optimizers.Optimizer:
-    # Keras refuses an integer 0 here.
-    optimizer = keras.optimizers.SGD(
-        schedule, momentum=float(recipe.momentum), weight_decay=recipe.weight_decay
-    )
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer
-
-
-OPTIMIZERS = {"lars": _lars, "sgd": _sgd}
-
-
-class _LearningRate(keras.callbacks.Callback):
-    """Logs the learning rate of the last update of each epoch."""
-
-    def __init__(self, schedule: LearningRateSchedule):
-        super().__init__()
-        self.schedule = schedule
-
-    def on_epoch_end(self, epoch: int, logs: dict) -> None:
-        logs["learning_rate"] = float(self.schedule(self.model.optimizer.iterations - 1))
-
-
-def _result(plan: Plan, history: dict) -> dict:
+def _finish(plan: Plan, model: keras.Model, schedule: Callable, end: dict, started: float) -> dict:
+    """Writes the files of a run that is over, the result last: from then on it is finished."""
+    if plan.execution.save_model:
+        model.save(plan.folder / "model.keras")
+    history = report.write_history(plan, schedule)
     accuracy = history["val_accuracy"]
     half = plan.recipe.epochs // 2
     reached = 0 < half <= len(accuracy)  # not in a single epoch, nor where it diverged before
-    return {
+    result = {
         "validation_accuracy": accuracy[-1],
         "validation_accuracy_at_half_time": accuracy[half - 1] if reached else None,
         "epochs": len(accuracy),
-        "diverged": not math.isfinite(history["loss"][-1]),
+        "updates": int(model.optimizer.iterations),
+        **end,
+        "seconds": round(time.perf_counter() - started, 1),
     }
+    run_folder.write_json(plan.folder / "result.json", result)
+    shutil.rmtree(plan.folder / run_folder.BACKUP, ignore_errors=True)
+    print(report.conclusion(plan, result), flush=True)
+    return result

@@ -1,14 +1,15 @@
-"""A recipe with its data: how many updates it takes, and whether it can run at all.
+"""A recipe with its data and the way it is run: how many updates, and whether it can run at all.
 
 Needs neither Keras nor TensorFlow, which take seconds to start.
 """
 
 import dataclasses
-import os
 import pathlib
 
-from benchmarks.data import DATA_SETS, Images
-from benchmarks.recipes import Recipe, RecipeError
+from benchmarks import data, run_folder
+from benchmarks.data.data_set import DataSet, View
+from benchmarks.execution import Execution
+from benchmarks.recipe import Recipe, RecipeError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,12 +17,17 @@ class Plan:
     """A training that was found to be possible."""
 
     recipe: Recipe
-    images: Images
-    output_dir: pathlib.Path | None  # None for a worker that leaves files to the chief
+    data_set: DataSet
+    execution: Execution
+    is_chief: bool = True  # of all workers, the one that prints and writes files
+
+    @property
+    def folder(self) -> pathlib.Path:
+        return pathlib.Path(self.execution.output_dir)
 
     @property
     def updates_per_epoch(self) -> int:
-        return len(self.images.train_labels) // self.recipe.global_batch_size
+        return self.data_set.train_images // self.recipe.global_batch_size
 
     @property
     def updates(self) -> int:
@@ -31,38 +37,61 @@ class Plan:
     def warmup_updates(self) -> int:
         return round(self.updates_per_epoch * self.recipe.warmup_epochs)
 
+    @property
+    def micro_batch_size(self) -> int:
+        """Images that the replicas see at once, all of them together."""
+        return self.execution.micro_batch_size or self.recipe.global_batch_size
 
-def make_plan(recipe: Recipe, output_dir: str | os.PathLike | None) -> Plan:
+    @property
+    def micro_batches(self) -> int:
+        """Of an update."""
+        return self.recipe.global_batch_size // self.micro_batch_size
+
+    @property
+    def validated_epochs(self) -> list[int]:
+        """Counted from 1: every so many, and the last."""
+        every, epochs = self.execution.validate_every_epochs, self.recipe.epochs
+        return sorted({*range(every, epochs + 1, every), epochs})
+
+    @property
+    def view(self) -> View:
+        return View(
+            image_size=self.recipe.image_size,
+            pixel_scale=self.recipe.pixel_scale,
+            augmentation=self.recipe.augmentation,
+            seed=self.recipe.seed,
+        )
+
+
+def make_plan(recipe: Recipe, execution: Execution, is_chief: bool = True) -> Plan:
     """The plan of a recipe, having changed nothing on the disk.
 
     Args:
         recipe: What to train.
-        output_dir: The run folder: new, or empty. `None` for a worker that writes no files.
+        execution: How, and where to.
+        is_chief: Whether this worker writes files.
 
     Raises:
-        RecipeError: If the batch is larger than the data, the warm-up as long as the training, or
-            the folder holds something already or cannot be written.
+        RecipeError: If the data are not there, the batch is larger than they are or no multiple of
+            the micro-batch, the warm-up is as long as the training, or the folder cannot be written
+            or holds something else.
     """
-    folder = None if output_dir is None else pathlib.Path(output_dir)
-    plan = Plan(recipe, DATA_SETS[recipe.data](), folder)
+    if execution.output_dir is not None and is_chief:
+        run_folder.check(pathlib.Path(execution.output_dir), recipe, execution)
+    plan = Plan(recipe, data.load(recipe.data, execution.data_dir), execution, is_chief)
     if plan.updates_per_epoch == 0:
         raise RecipeError(
-            f"--global_batch_size must be at most the {len(plan.images.train_labels)} training "
+            f"--global_batch_size must be at most the {plan.data_set.train_images} training "
             f"images of {recipe.data}. Received: {recipe.global_batch_size}"
+        )
+    if plan.micro_batches * plan.micro_batch_size != recipe.global_batch_size:
+        raise RecipeError(
+            f"--micro_batch_size must divide --global_batch_size, which is "
+            f"{recipe.global_batch_size}. Received: {plan.micro_batch_size}"
         )
     if plan.warmup_updates >= plan.updates:
         raise RecipeError(
             f"--warmup_epochs must be less than --epochs, which is {recipe.epochs}. "
             f"Received: {recipe.warmup_epochs:g}"
         )
-    if plan.output_dir is not None:
-        _check_folder(plan.output_dir)
     return plan
-
-
-def _check_folder(folder: pathlib.Path) -> None:
-    nearest = next(path for path in [folder, *folder.absolute().parents] if path.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        raise RecipeError(f"--output_dir cannot be written. Received: {folder}")
-    if nearest == folder and any(folder.iterdir()):
-        raise RecipeError(f"--output_dir must be a new folder, or an empty one. Received: {folder}")

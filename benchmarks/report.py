@@ -1,63 +1,102 @@
 """What a training tells: the lines before and after it, and the files in its run folder."""
 
 import dataclasses
-import json
+import importlib.metadata
 import math
-import pathlib
 from collections.abc import Callable
 from typing import Any
 
 import keras
-import sklearn
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from benchmarks import cluster, environment
+from benchmarks import cluster, environment, estimate, run_folder
 from benchmarks.plan import Plan
-from benchmarks.recipes import RecipeError
+from benchmarks.recipe import RecipeError
 
 POINTS = 500  # of the learning rate in the plot
 
 
 def summary(plan: Plan, model: keras.Model, strategy: tf.distribute.Strategy) -> str:
     """What will be done, a line for each thing."""
-    recipe, images = plan.recipe, plan.images
+    recipe, data_set = plan.recipe, plan.data_set
     height, width, channels = model.input_shape[1:]
-    hyperparameters = ["momentum", "weight_decay"]
-    hyperparameters += ["trust_coefficient"] if recipe.optimizer == "lars" else []
+    replicas = strategy.num_replicas_in_sync
     rows = {
         "model": f"{recipe.model} of width {recipe.width:g}, {convolutions(model)} convolutions, "
-        f"{trainable_parameters(model):,} trainable parameters",
-        "data": f"{recipe.data}, {len(images.train_labels):,} training and "
-        f"{len(images.validation_labels):,} held-out images of {height}x{width}x{channels}, "
-        f"{images.classes} classes",
+        f"{trainable_parameters(model):,} trainable parameters, {recipe.precision}",
+        "data": f"{recipe.data}, {data_set.train_images:,} training and "
+        f"{data_set.validation_images:,} held-out images of {height}x{width}x{channels}, "
+        f"{data_set.classes} classes, augmentation {recipe.augmentation}",
         "batch": f"{recipe.global_batch_size} images, {plan.updates_per_epoch} updates an epoch, "
         f"{recipe.epochs} epochs, {plan.updates} updates",
-        "learning rate": f"{recipe.start_learning_rate:g} to {recipe.learning_rate:g} in "
-        f"{plan.warmup_updates} updates, then to 0 by polynomial decay of power "
-        f"{recipe.decay_power:g}",
-        "optimizer": ", ".join(
-            [recipe.optimizer, *(f"{name} {getattr(recipe, name):g}" for name in hyperparameters)]
-        ),
+        "learning rate": _learning_rate(plan),
+        "optimizer": _optimizer(plan),
         "seed": str(recipe.seed),
         "devices": "{replicas} replicas on {workers} workers, {strategy}".format(
             **cluster.summary(strategy)
         ),
-        "output": str(plan.output_dir),
+        "at once": f"{plan.micro_batch_size} images, {plan.micro_batches} times an update; "
+        + _normalization(plan, replicas),
+        "memory": f"about {estimate.memory_bytes(plan, model, replicas) / 1e9:.2g} GB a replica, "
+        "without the data",
+        "time": f"about {estimate.in_words(estimate.training_seconds(plan, model, replicas))}, "
+        "if it never waits for data",
+        "output": str(plan.folder),
     }
     return "\n".join(f"{name:<14}{text}" for name, text in rows.items())
+
+
+def _learning_rate(plan: Plan) -> str:
+    recipe = plan.recipe
+    ramp = (
+        f"{recipe.start_learning_rate:g} to {recipe.learning_rate:g} in {plan.warmup_updates} "
+        f"updates by power {recipe.warmup_power:g}, then "
+        if plan.warmup_updates
+        else f"{recipe.learning_rate:g}, "
+    )
+    if recipe.decay == "constant":
+        return ramp + "constant"
+    power = f" of power {recipe.decay_power:g}" if recipe.decay == "polynomial" else ""
+    start = "" if recipe.shift_decay else ", counted from update 0"
+    return f"{ramp}to {recipe.end_learning_rate:g} by {recipe.decay} decay{power}{start}"
+
+
+def _optimizer(plan: Plan) -> str:
+    recipe = plan.recipe
+    names = ["momentum", "weight_decay"]
+    names += ["trust_coefficient", "epsilon"] if recipe.optimizer == "lars" else []
+    text = ", ".join([recipe.optimizer, *(f"{name} {getattr(recipe, name):g}" for name in names)])
+    excluded = {
+        "decay": recipe.exclude_from_weight_decay,
+        "adaptation": recipe.exclude_from_layer_adaptation
+        if recipe.optimizer == "lars"
+        else "none",
+    }
+    text += "".join(
+        f", no {what} of {which}" for what, which in excluded.items() if which != "none"
+    )
+    text += ", nesterov" if recipe.nesterov else ""
+    return text + ("" if recipe.momentum_form == "classic" else f", {recipe.momentum_form}")
+
+
+def _normalization(plan: Plan, replicas: int) -> str:
+    seen = plan.micro_batch_size // replicas
+    samples = min(plan.recipe.virtual_batch_size or seen, seen)
+    return f"normalization layers, if any, see {samples}"
 
 
 def conclusion(plan: Plan, result: dict) -> str:
     """What was reached, in a line."""
     if result["diverged"]:
         return (
-            f"diverged: the loss was not finite in epoch {result['epochs']} of "
-            f"{plan.recipe.epochs}; see {plan.output_dir}"
+            f"diverged: the loss was not finite at update {result['diverged_at_update']} of "
+            f"{plan.updates}, in epoch {result['epochs']} of {plan.recipe.epochs}; "
+            f"see {plan.folder}"
         )
     return (
         f"{result['validation_accuracy']:.1%} of the held-out images right after "
-        f"{plan.updates} updates in {result['seconds']:.0f} s; see {plan.output_dir}"
+        f"{plan.updates} updates in {result['seconds']:.0f} s; see {plan.folder}"
     )
 
 
@@ -65,6 +104,7 @@ def start_folder(plan: Plan, model: keras.Model, strategy: tf.distribute.Strateg
     """Makes the run folder, with `config.json` in it."""
     config = {
         "recipe": dataclasses.asdict(plan.recipe),
+        "micro_batch_size": plan.execution.micro_batch_size,
         "updates_per_epoch": plan.updates_per_epoch,
         "updates": plan.updates,
         "warmup_updates": plan.warmup_updates,
@@ -72,55 +112,51 @@ def start_folder(plan: Plan, model: keras.Model, strategy: tf.distribute.Strateg
         "distribution": cluster.summary(strategy),
         "versions": {
             **environment.versions("tensorflow"),
-            "scikit-learn": sklearn.__version__,
+            "scikit-learn": importlib.metadata.version("scikit-learn"),
         },
         "device": environment.device(),
     }
     try:
-        plan.output_dir.mkdir(parents=True, exist_ok=True)
-        write_json(plan.output_dir / "config.json", config)
+        plan.folder.mkdir(parents=True, exist_ok=True)
+        run_folder.write_json(plan.folder / "config.json", config)
     except OSError as error:
         raise RecipeError(f"--output_dir cannot be written: {error}") from error
 
 
-def write_history(plan: Plan, history: dict, schedule: Callable[[int], Any]) -> None:
+def write_history(plan: Plan, schedule: Callable[[int], Any]) -> dict:
     """Writes `history.json`, a list for each quantity with a number for each epoch, and the plot.
 
     Args:
-        plan: What was trained.
-        history: Of `Model.fit`.
+        plan: What was trained, and has left `history.csv`.
         schedule: The learning rate at an update.
-    """
-    write_json(plan.output_dir / "history.json", history)
-    updates = range(0, plan.updates, math.ceil(plan.updates / POINTS))
-    epochs = range(1, len(history["loss"]) + 1)
 
+    Returns:
+        What it wrote, with None where there is no finite number.
+    """
+    rows = run_folder.read_table(plan.folder / "history.csv")
+    names = [name for name in rows[0] if name != "epoch"]
+    history = {name: [row[name] for row in rows] for name in names}
+    run_folder.write_json(plan.folder / "history.json", history)
+    _plot(plan, rows, schedule)
+    return history
+
+
+def _plot(plan: Plan, rows: list[dict], schedule: Callable[[int], Any]) -> None:
     figure = Figure(figsize=(12, 3.5), layout="constrained")
     loss, accuracy, learning_rate = figure.subplots(1, 3)
     for axes, quantity in ((loss, "loss"), (accuracy, "accuracy")):
-        axes.plot(epochs, history[quantity], label="training")
-        axes.plot(epochs, history[f"val_{quantity}"], label="held out")
+        for name, label in ((quantity, "training"), (f"val_{quantity}", "held out")):
+            points = [(row["epoch"] + 1, row[name]) for row in rows if row[name] is not None]
+            axes.plot(*zip(*points), label=label)
         axes.set(xlabel="epoch", ylabel=quantity)
         axes.legend()
     loss.set_yscale("log")
     accuracy.set_ylim(0, 1)
+    updates = range(0, plan.updates, math.ceil(plan.updates / POINTS))
     rates = [float(schedule(update)) for update in updates]
     learning_rate.plot([update / plan.updates_per_epoch for update in updates], rates)
     learning_rate.set(xlabel="epoch", ylabel="learning rate")
-    figure.savefig(plan.output_dir / "plot.png", dpi=120)
-
-
-def write_json(path: pathlib.Path, value: Any) -> None:
-    """Writes JSON, with null for numbers that are not finite: JSON has no other word for them."""
-    path.write_text(json.dumps(_finite(value), indent=1) + "\n", encoding="utf-8")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    figure.savefig(plan.folder / "plot.png", dpi=120)
 
 
 def trainable_parameters(model: keras.Model) -> int:

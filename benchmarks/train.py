@@ -1,62 +1,115 @@
 """Trains a network, and leaves a run folder: `python -m benchmarks.train`.
 
 Without flags: the paper's ResNet-50, a quarter as wide, with LARS on scikit-learn's digits, in a
-minute or two on two cores. `--optimizer=sgd` trains the rival in the same loop. Each flag overrides
-one field of the recipe in `recipes.py`.
+minute or two on two cores. `--recipe=NAME` trains a row of the tables that `--list_recipes` prints;
+with `--data=fashion_mnist` or `--data=digits` the same in small. Each other flag overrides one
+field of the recipe, or says how it is run.
 
 `--strategy` trains the same on several devices, or, started once for each, on several machines:
 
 python -m benchmarks.local_cluster --workers=2 -- python -m benchmarks.train --strategy=multi_worker
+
+Exit status: 0 if the training is finished, 1 if it cannot be (a wrong flag, missing data), 3 if it
+diverged, 75 if it was interrupted and goes on with the same command and `--resume`.
 """
 
 import dataclasses
 import sys
 import time
+from typing import Any
 
 from absl import app, flags, logging
 
-from benchmarks import STARTED, cluster
+from benchmarks import STARTED, cluster, recipes, run_folder
 from benchmarks.command_line import parse
-from benchmarks.plan import make_plan
-from benchmarks.recipes import Recipe, RecipeError, override
+from benchmarks.execution import Execution
+from benchmarks.plan import Plan, make_plan
+from benchmarks.recipe import Recipe, RecipeError
+
+DIVERGED, INTERRUPTED = 3, 75  # the latter is EX_TEMPFAIL of sysexits.h
 
 
 def define_flags() -> None:
-    """A flag for each field of a recipe. None is "as the recipe has it"."""
-    define = {int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
-    for field in dataclasses.fields(Recipe):
-        if choices := field.metadata["choices"]:
-            flags.DEFINE_enum(field.name, None, choices, field.metadata["help"])
-        else:
-            define[field.type](field.name, None, field.metadata["help"])
+    """A flag for each field of a recipe and of its execution. None is "as the recipe has it"."""
+    flags.DEFINE_string("recipe", None, "Name of a recipe; see --list_recipes.")
+    flags.DEFINE_boolean("list_recipes", False, "Print all recipes as a table, and exit.")
+    flags.DEFINE_boolean("dry_run", False, "Print what would be done, and exit.")
+    for field in (*dataclasses.fields(Recipe), *dataclasses.fields(Execution)):
+        _define(field.name, field.type, field.metadata)
     flags.DEFINE_enum("strategy", "none", cluster.STRATEGIES, "Devices: one, all, or a cluster's.")
     flags.DEFINE_integer(
         "replicas", 2, "Replicas of --strategy=mirrored without GPUs, as logical CPUs.", 1
     )
     flags.DEFINE_float("startup_seconds", 300, "How long to wait for the other workers.", 0)
-    flags.DEFINE_string("output_dir", None, "Run folder, new or empty. Default: one in runs/.")
+
+
+def _define(name: str, kind: Any, metadata: dict) -> None:
+    if metadata.get("choices"):
+        flags.DEFINE_enum(name, None, metadata["choices"], metadata["help"])
+        return
+    define = {
+        bool: flags.DEFINE_boolean,
+        int: flags.DEFINE_integer,
+        float: flags.DEFINE_float,
+    }.get(kind, flags.DEFINE_string)
+    define(name, None, metadata["help"])
+
+
+def _given(kind: type) -> dict[str, Any]:
+    values = {field.name: flags.FLAGS[field.name].value for field in dataclasses.fields(kind)}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def plan_of_flags() -> Plan:
+    """What the command line asks for. Needs no Keras, which takes seconds to start."""
+    recipe = recipes.override(flags.FLAGS.recipe, **_given(Recipe))
+    if flags.FLAGS.resume and flags.FLAGS.output_dir is None:
+        raise RecipeError("--resume needs the --output_dir of the run. Received: none")
+    name = f"{recipe.model}-{recipe.data}-{recipe.optimizer}-seed{recipe.seed}"
+    execution = Execution(
+        **{"output_dir": f"runs/{time.strftime('%Y%m%d-%H%M%S')}-{name}", **_given(Execution)}
+    )
+    return make_plan(recipe, execution, cluster.is_chief(flags.FLAGS.strategy))
 
 
 def main(argv: list[str]) -> None:
     del argv
     logging.set_verbosity(logging.WARNING)  # TensorFlow tells of each exchange between replicas
-    values = {field.name: flags.FLAGS[field.name].value for field in dataclasses.fields(Recipe)}
+    if flags.FLAGS.list_recipes:
+        print(recipes.table(recipes.ROWS.values()))
+        return
     try:
-        recipe = override(**{name: value for name, value in values.items() if value is not None})
-        name = f"{recipe.model}-{recipe.data}-{recipe.optimizer}-seed{recipe.seed}"
-        output_dir = flags.FLAGS.output_dir or f"runs/{time.strftime('%Y%m%d-%H%M%S')}-{name}"
-        # Before Keras starts, which takes seconds.
-        is_chief = cluster.is_chief(flags.FLAGS.strategy)
-        plan = make_plan(recipe, output_dir if is_chief else None)
-        strategy = cluster.start(
-            flags.FLAGS.strategy, flags.FLAGS.replicas, flags.FLAGS.startup_seconds
-        )
-        cluster.check_batch(recipe.global_batch_size, strategy)
-        from benchmarks import loop
-
-        loop.train_plan(plan, STARTED, strategy)
+        sys.exit(_run(plan_of_flags()))
     except RecipeError as error:
         sys.exit(f"error: {error}")
+
+
+def _run(plan: Plan) -> int:
+    """Trains, and returns the exit status."""
+    if (result := run_folder.result(plan.folder)) is not None:
+        if plan.is_chief:
+            print(f"finished already; see {plan.folder}")
+        return DIVERGED if result["diverged"] else 0
+    strategy = cluster.start(
+        flags.FLAGS.strategy, flags.FLAGS.replicas, flags.FLAGS.startup_seconds
+    )
+    cluster.check_batch(plan, strategy)
+    # Late, as Keras takes seconds to start.
+    from benchmarks import callbacks, loop
+    from keras_lars.multi_worker import WorkerLostError
+
+    if flags.FLAGS.dry_run:
+        loop.describe(plan, strategy)
+        return 0
+    try:
+        result = loop.train_plan(plan, STARTED, strategy)
+    except (callbacks.Interrupted, WorkerLostError) as interruption:
+        print(
+            f"{interruption}; go on by the same command with --resume --output_dir={plan.folder}",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
+    return DIVERGED if result["diverged"] else 0
 
 
 if __name__ == "__main__":

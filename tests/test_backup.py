@@ -186,6 +186,26 @@ def test_on_one_device(tmp_path, optimizer, save_freq):
     assert_as_if_not_interrupted(training, *training.begin(tmp_path, save_freq), first_epoch=1)
 
 
+def test_it_saves_when_it_is_told_to(tmp_path):
+    training = Training("accumulation")
+    backup = BackupAndRestore(tmp_path)
+
+    def save_and_stop():
+        backup.save()
+        raise InterruptionError
+
+    with pytest.raises(InterruptionError):
+        training.fit(training.model(), backup, After(9, save_and_stop))
+    assert position_in(tmp_path) == (1, 3)
+
+    # While batches are skipped there is nothing to be saved, and nothing is lost.
+    backup = BackupAndRestore(tmp_path)
+    with pytest.raises(InterruptionError):
+        training.fit(training.model(), backup, After(2, save_and_stop))
+    assert position_in(tmp_path) == (1, 3)
+    assert_as_if_not_interrupted(training, *training.begin(tmp_path, "epoch"), first_epoch=1)
+
+
 @pytest.mark.parametrize(
     ("settings", "save_freq"),
     [({"optimizer": "accumulation"}, 4), ({"optimizer": "average", "arrays": True}, "epoch")],

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import types
 
 import keras
 import pytest
@@ -10,9 +11,14 @@ pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
 if keras.backend.backend() != "tensorflow":
     pytest.skip("the benchmarks run on TensorFlow", allow_module_level=True)
 
-from benchmarks import cluster
+import tensorflow as tf
+
+from benchmarks import cluster, recipes
+from benchmarks.data.data_set import Shard
+from benchmarks.execution import Execution
 from benchmarks.local_cluster import free_addresses
-from benchmarks.recipes import RecipeError
+from benchmarks.plan import make_plan
+from benchmarks.recipe import RecipeError
 
 WORKERS = ["10.0.0.1:2222", "10.0.0.2:2222"]
 SLURM = {
@@ -135,7 +141,24 @@ def test_slurm_variables_that_make_no_sense(monkeypatch):
         cluster.start("multi_worker", replicas=2, seconds=0.3)
 
 
-def test_a_batch_that_the_replicas_do_not_divide(strategy):
-    cluster.check_batch(64, strategy)
-    with pytest.raises(RecipeError, match=r"must be a multiple of the 2 replicas\. Received: 65"):
-        cluster.check_batch(65, strategy)
+@pytest.mark.parametrize("micro", [0, 5], ids=["whole", "micro"])
+def test_a_batch_that_the_replicas_do_not_divide(strategy, micro):
+    cluster.check_batch(make_plan(recipes.override(), Execution()), strategy)
+    made = make_plan(recipes.override(global_batch_size=65), Execution(micro_batch_size=micro))
+    flag, size = ("micro", 5) if micro else ("global", 65)
+    with pytest.raises(
+        RecipeError, match=rf"--{flag}_batch_size must be .* 2 replicas\. Received: {size}$"
+    ):
+        cluster.check_batch(made, strategy)
+
+
+def test_shards_of_a_cluster(monkeypatch):
+    """The chief's comes first, and no two workers have the same one."""
+    jobs = {"chief": WORKERS[:1], "worker": WORKERS[1:]}
+    shards = []
+    for kind in jobs:
+        monkeypatch.setenv("TF_CONFIG", config(jobs, kind))
+        resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+        shards.append(cluster.shard(types.SimpleNamespace(cluster_resolver=resolver)))
+    assert shards == [Shard(0, 2), Shard(1, 2)]
+    assert cluster.shard(tf.distribute.get_strategy()) == Shard(0, 1)

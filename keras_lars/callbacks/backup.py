@@ -226,6 +226,16 @@ class BackupAndRestore(keras.callbacks.Callback):
             if self.backup_dir.is_dir() and not any(self.backup_dir.iterdir()):
                 self.backup_dir.rmdir()
 
+    def save(self) -> None:
+        """Save now, whatever `save_freq` says.
+
+        Use it in the `on_train_batch_end` of a callback that comes after this one, when a scheduler
+        is about to end the process. Under several workers all of them must call it after the same
+        batch.
+        """
+        if self._at_batch > self._skipping or not self._skipping:
+            self._save()
+
     def _check_steps(self) -> None:
         """Epochs of the data must be those of `fit`, or batches are skipped in the wrong ones."""
         steps, execution = self.params["steps"], self.model.steps_per_execution

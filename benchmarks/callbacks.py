@@ -1,0 +1,182 @@
+"""What a long run needs beyond the callbacks of Keras and of this package."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+import keras_lars
+from benchmarks.run_folder import Table
+
+
+class Interrupted(KeyboardInterrupt):
+    """A run that was told to stop, and did so after an update.
+
+    Attributes:
+        update: Integer, the updates that are done.
+        is_saved: Boolean, whether a backup holds all of them.
+        signal: Integer, the signal that said so.
+    """
+
+    def __init__(self, update: int, is_saved: bool, number: int):
+        saved = "saved" if is_saved else "back to the last backup"
+        super().__init__(
+            f"interrupted by {signal.Signals(number).name} after update {update}, {saved}"
+        )
+        self.update, self.is_saved, self.signal = update, is_saved, number
+
+
+class Stop(keras.callbacks.Callback):
+    """Stops after the update at hand once the process is told to end, and saves first.
+
+    A scheduler sends SIGTERM some time before it kills, a person sends SIGINT by Ctrl-C. The second
+    signal does what it does without this callback. Several workers cannot save, as they are told
+    at different updates, and go back to their last backup.
+
+    Args:
+        backup: Which saves; None if nothing can be saved.
+    """
+
+    def __init__(self, backup: keras_lars.callbacks.BackupAndRestore | None):
+        super().__init__()
+        self.backup = backup
+        self._received = None
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Receives signals. Only the main thread can, elsewhere nothing happens."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {}
+
+        def receive(number: int, frame: Any) -> None:
+            self._received = number
+            signal.signal(number, before[number])
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            before[number] = signal.signal(number, receive)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        if self._received is not None:
+            if self.backup is not None:
+                self.backup.save()
+            update = int(self.model.optimizer.iterations)
+            raise Interrupted(update, self.backup is not None, self._received)
+
+
+class StopAtDivergence(keras.callbacks.TerminateOnNaN):
+    """Ends a training whose loss is not finite any more, and says after which update.
+
+    Attributes:
+        update: Integer, the update whose loss was not finite, counted from 1; None if all were.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.update = None
+
+    def on_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        super().on_batch_end(batch, logs)
+        if self.model.stop_training and self.update is None:
+            self.update = int(self.model.optimizer.iterations)
+
+
+class LearningRate(keras.callbacks.Callback):
+    """Logs the learning rate of the last update of each epoch."""
+
+    def __init__(self, schedule: Any):
+        super().__init__()
+        self.schedule = schedule
+
+    def on_epoch_end(self, epoch: int, logs: dict) -> None:
+        logs["learning_rate"] = float(self.schedule(self.model.optimizer.iterations - 1))
+
+
+class EvaluateTraining(keras.callbacks.Callback):
+    """Logs loss and accuracy on training images as held-out ones are seen.
+
+    Args:
+        batches: The images.
+        epochs: After which of them, counted from 1.
+    """
+
+    def __init__(self, batches: Any, epochs: list[int]):
+        super().__init__()
+        self.batches, self.epochs = batches, epochs
+
+    def on_epoch_end(self, epoch: int, logs: dict) -> None:
+        if epoch + 1 in self.epochs:
+            found = self.model.evaluate(self.batches, verbose=0, return_dict=True)
+            logs.update(train_loss=found["loss"], train_accuracy=found["accuracy"])
+
+
+class History(keras.callbacks.Callback):
+    """Writes a row of numbers for each epoch, blank where it was not validated."""
+
+    COLUMNS = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
+    OF_TRAINING_IMAGES = ("train_loss", "train_accuracy")
+
+    def __init__(self, table: Table):
+        super().__init__()
+        self.table = table
+
+    def on_epoch_end(self, epoch: int, logs: dict) -> None:
+        names = [*self.COLUMNS, *self.OF_TRAINING_IMAGES]
+        self.table.add([{"epoch": epoch, **{name: logs[name] for name in names if name in logs}}])
+
+
+class TrustRatios(keras.callbacks.Callback):
+    """Writes norms and ratio of each variable, of every so many updates, the first one included.
+
+    Args:
+        table: To which rows are added.
+        every: Updates from one record to the next.
+        updates_per_epoch: Of them.
+        start: Updates that are done before the training goes on.
+        schedule: The learning rate by update.
+    """
+
+    COLUMNS = (
+        "update",
+        "epoch",
+        "variable",
+        "weight_norm",
+        "gradient_norm",
+        "trust_ratio",
+        "learning_rate",
+    )
+
+    def __init__(self, table: Table, every: int, updates_per_epoch: int, start: int, schedule: Any):
+        super().__init__()
+        self.table, self.every, self.schedule = table, every, schedule
+        self.updates_per_epoch = updates_per_epoch
+        self._last = start
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        optimizer = self.model.optimizer
+        update = int(optimizer.iterations)
+        # With accumulation most batches are no update, and those that are skipped are none either.
+        if update == self._last or (update - 1) % self.every:
+            return
+        self._last = update
+        now = {
+            "update": update,
+            "epoch": update / self.updates_per_epoch,
+            "learning_rate": float(self.schedule(update - 1)),
+        }
+        lars = getattr(optimizer, "inner_optimizer", optimizer)
+        self.table.add(
+            [
+                {**now, "variable": path, **ratio._asdict()}
+                for path, ratio in lars.trust_ratios.items()
+            ]
+        )

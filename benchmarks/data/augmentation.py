@@ -1,0 +1,73 @@
+"""Which part of an image a network is shown: crops, mirroring, and their random numbers.
+
+All numbers come from stateless generators, so that each image of each epoch has its own.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+# Of "extended", as Szegedy et al. trained (arXiv 1409.4842, section 6).
+AREAS = (0.08, 1.0)
+ASPECTS = (3 / 4, 4 / 3)
+
+
+def scaled_size(image_size: int) -> int:
+    """Height and width to which an image is scaled before `image_size` of it is cut out.
+
+    The authors cut 227 pixels (AlexNet) and 224 (ResNet-50) out of 256; other sizes keep the ratio
+    of the latter. Source: NVIDIA caffe, fork borisgin/nvcaffe-0.16, models/.
+    """
+    return 256 if image_size in (224, 227) else round(image_size * 256 / 224)
+
+
+def corner(image_size: int, draws: "tf.Tensor") -> "tf.Tensor":
+    """Where a random crop of the scaled image begins.
+
+    Args:
+        image_size: Height and width of the crop.
+        draws: Numbers from [0, 1), of any shape.
+
+    Returns:
+        Whole pixels of the same shape, from 0 to the last place where the crop fits.
+    """
+    import tensorflow as tf
+
+    places = scaled_size(image_size) - image_size + 1
+    return tf.minimum(tf.cast(draws * places, tf.int32), places - 1)
+
+
+def central_corner(image_size: int) -> int:
+    """Where the central crop of the scaled image begins, on both axes."""
+    return (scaled_size(image_size) - image_size) // 2
+
+
+def distorted_window(height_and_width: "tf.Tensor", seed: "tf.Tensor") -> "tf.Tensor":
+    """A random part of an image: y, x, height and width in whole pixels.
+
+    Args:
+        height_and_width: Of the image, of shape (2,).
+        seed: Two integers.
+    """
+    import tensorflow as tf
+
+    begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
+        tf.concat([height_and_width, [1]], axis=0),
+        tf.zeros([1, 0, 4]),
+        seed,
+        # Of the box, which is the whole image: with the default of 0.1 no area is below that.
+        min_object_covered=0.0,
+        aspect_ratio_range=ASPECTS,
+        area_range=AREAS,
+        use_image_if_no_bounding_boxes=True,
+    )
+    return tf.concat([begin[:2], size[:2]], axis=0)
+
+
+def mirrored(images: "tf.Tensor", chosen: "tf.Tensor") -> "tf.Tensor":
+    """Images of shape (..., height, width, channels), mirrored where `chosen`, of shape (...)."""
+    import tensorflow as tf
+
+    chosen = chosen[..., tf.newaxis, tf.newaxis, tf.newaxis]
+    return tf.where(chosen, tf.reverse(images, axis=[-2]), images)

@@ -1,0 +1,116 @@
+"""`DataSet`: what a training asks of its data. Needs no TensorFlow until batches are asked for."""
+
+import abc
+import dataclasses
+from typing import TYPE_CHECKING
+
+from benchmarks.recipe import RecipeError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class View:
+    """How images are shown to the network; the values are those of a recipe."""
+
+    image_size: int
+    pixel_scale: float
+    augmentation: str  # of training images: "none", "paper" or "extended"
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """Which worker of how many."""
+
+    index: int
+    count: int
+
+
+WHOLE = Shard(0, 1)
+
+
+class DataSet(abc.ABC):
+    """Labelled images, a training part and a held-out part.
+
+    An element of each `tf.data.Dataset` is a batch: float32 images of shape `[batch, image_size,
+    image_size, channels]`, and int32 labels of shape `[batch]`. Pixels are 0 to 255, less the mean
+    of the data set, times the `pixel_scale` of the view.
+    """
+
+    name: str
+    classes: int
+    channels: int
+    train_images: int  # how many
+    validation_images: int
+
+    @abc.abstractmethod
+    def training(
+        self, epoch: "tf.Tensor", view: View, batch_size: int, batches: int, shard: Shard = WHOLE
+    ) -> "tf.data.Dataset":
+        """The batches of one epoch, their order and augmentation a function of seed and epoch.
+
+        No image is there twice; those for which there is no room sit the epoch out. It can be
+        called in the function of `Dataset.flat_map`. What comes of it, over as many epochs as it
+        may be, goes to `distributed`.
+
+        Args:
+            epoch: Which one, an int64 tensor of shape ().
+            view: How to show the images.
+            batch_size: Images in a batch, on all workers together.
+            batches: How many batches the epoch has.
+            shard: The worker that asks. Data sets with `shares_files` give it its share of each
+                batch, which is of `batch_size / shard.count` images; others give it all.
+        """
+
+    @abc.abstractmethod
+    def validation(self, view: View, batch_size: int) -> "tf.data.Dataset":
+        """Every held-out image once, in a fixed order; the last batch may be short."""
+
+    @abc.abstractmethod
+    def training_as_held_out(self, view: View, batch_size: int, images: int) -> "tf.data.Dataset":
+        """So many training images, always the same ones, shown as held-out images are."""
+
+    @property
+    def shares_files(self) -> bool:
+        """Whether each worker reads its own part of the data set, as told by `shard`."""
+        return False
+
+    def distributed(
+        self, epochs: "tf.data.Dataset", strategy: "tf.distribute.Strategy"
+    ) -> "tf.data.Dataset | tf.distribute.DistributedDataset":
+        """Training batches as `fit` takes them under a strategy.
+
+        Args:
+            epochs: What `training` returned, or a `flat_map` over it, which forgets the options of
+                the data sets inside: TensorFlow would then look for files to give to workers, and
+                would deal out the epochs in their place.
+            strategy: The strategy that is trained under.
+        """
+        if not self.shares_files:
+            return by_image(epochs)
+        replicas = strategy.num_replicas_in_sync
+
+        def share_of_a_worker(context):
+            images, _ = epochs.element_spec
+            return epochs.rebatch(images.shape[0] * context.num_input_pipelines // replicas)
+
+        return strategy.distribute_datasets_from_function(share_of_a_worker)
+
+    def check(self, batch_size: int, batches: int) -> None:
+        """Raise unless an epoch has so many batches."""
+        if batch_size * batches > self.train_images:
+            raise RecipeError(
+                f"an epoch of {self.name} must have at most its {self.train_images} training "
+                f"images. Received: {batches} batches of {batch_size}"
+            )
+
+
+def by_image(dataset: "tf.data.Dataset") -> "tf.data.Dataset":
+    """The same, for workers that all read all of it and each keep their part of every batch."""
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return dataset.with_options(options)

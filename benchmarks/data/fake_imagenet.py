@@ -1,0 +1,150 @@
+"""Small stand-in for ImageNet, to try the input out: `python -m benchmarks.data.fake_imagenet`.
+
+A folder in the format of TensorFlow Datasets' `imagenet2012`, with its features, of JPEGs that are
+cut out of the two photographs that scikit-learn ships. Labels are random: nothing can be learned.
+"""
+
+import pathlib
+import sys
+
+import numpy as np
+import sklearn.datasets
+from absl import app, flags
+
+from benchmarks.command_line import parse
+from benchmarks.data.imagenet import ImageNet
+from benchmarks.data.prepared import tensorflow_datasets
+from benchmarks.recipe import RecipeError
+
+VERSION = "5.1.0"
+README = """This is not ImageNet.
+
+It was made by `python -m benchmarks.data.fake_imagenet`: parts of the two photographs that
+scikit-learn ships, with random labels, in the format of TensorFlow Datasets' `imagenet2012`. It is
+good for measuring how fast images are read. What is trained on it means nothing.
+"""
+
+
+def write(folder: pathlib.Path, images: int, height: int, width: int, files: int = 8) -> None:
+    """Writes the folder, with a fifth more images to validate on.
+
+    Args:
+        folder: The future `--data_dir`.
+        images: How many to train on.
+        height: Of each image, in pixels.
+        width: Of each image, in pixels.
+        files: Number of files of the training images, and of the held-out ones.
+
+    Raises:
+        RecipeError: If the folder has an ImageNet already, or an image cannot be that large.
+    """
+    photographs = sklearn.datasets.load_sample_images().images
+    limits = np.min([photograph.shape[:2] for photograph in photographs], axis=0)
+    if height > limits[0] or width > limits[1]:
+        raise RecipeError(
+            f"--image_height and --image_width must be at most {limits[0]} and {limits[1]}. "
+            f"Received: {height} and {width}"
+        )
+    generator = np.random.default_rng(0)
+    splits = {
+        name: list(_examples(photographs, count, height, width, generator))
+        for name, count in (("train", images), ("validation", max(1, images // 5)))
+    }
+    write_examples(folder, splits, files)
+
+
+def write_examples(folder: pathlib.Path, splits: dict[str, list[dict]], files: int) -> None:
+    """Writes examples of the features of ImageNet, with a README that says that they are not.
+
+    Args:
+        folder: The future `--data_dir`.
+        splits: The examples of each split, as TensorFlow Datasets encodes them.
+        files: Number of files of each split.
+
+    Raises:
+        RecipeError: If the folder has an ImageNet already.
+    """
+    tfds = tensorflow_datasets()
+    target = folder / ImageNet.name
+    if target.exists():
+        raise RecipeError(f"--data_dir must hold no {ImageNet.name} yet. Received: {folder}")
+    path = target / VERSION
+    path.mkdir(parents=True)
+    (target / "README").write_text(README, encoding="utf-8")
+    features = tfds.features.FeaturesDict(
+        {
+            "image": tfds.features.Image(encoding_format="jpeg"),
+            "label": tfds.features.ClassLabel(num_classes=ImageNet.classes),
+            "file_name": tfds.features.Text(),
+        }
+    )
+    template = tfds.core.ShardedFileTemplate(path, dataset_name=ImageNet.name)
+    tfds.folder_dataset.write_metadata(
+        data_dir=path,
+        features=features,
+        split_infos=[
+            _write_split(
+                template.replace(split=name, filetype_suffix="tfrecord"), features, examples, files
+            )
+            for name, examples in splits.items()
+        ],
+        filename_template=template,
+        description=README,
+        check_data=False,
+    )
+
+
+def _write_split(template, features, examples, files):
+    import tensorflow as tf
+
+    parts = [examples[number::files] for number in range(min(files, len(examples)))]
+    written = 0
+    for number, part in enumerate(parts):
+        path = template.sharded_filepath(shard_index=number, num_shards=len(parts))
+        with tf.io.TFRecordWriter(str(path)) as writer:
+            for example in part:
+                record = features.serialize_example(features.encode_example(example))
+                writer.write(record)
+                written += len(record)
+    return tensorflow_datasets().core.SplitInfo(
+        name=template.split,
+        shard_lengths=[len(part) for part in parts],
+        num_bytes=written,
+        filename_template=template,
+    )
+
+
+def _examples(photographs, count, height, width, generator):
+    for number in range(count):
+        photograph = photographs[number % len(photographs)]
+        y = generator.integers(photograph.shape[0] - height + 1)
+        x = generator.integers(photograph.shape[1] - width + 1)
+        yield {
+            "image": photograph[y : y + height, x : x + width],
+            "label": int(generator.integers(ImageNet.classes)),
+            "file_name": f"fake_{number:06}.JPEG",
+        }
+
+
+def define_flags() -> None:
+    flags.DEFINE_string("data_dir", None, "Folder to write to; it becomes the --data_dir.")
+    flags.DEFINE_integer("images", 300, "Images to train on; a fifth more are held out.", 8)
+    flags.DEFINE_integer("image_height", 375, "Pixels.", 1)
+    flags.DEFINE_integer("image_width", 500, "Pixels.", 1)
+    flags.mark_flag_as_required("data_dir")
+
+
+def main(argv: list[str]) -> None:
+    del argv
+    given = flags.FLAGS
+    try:
+        folder = pathlib.Path(given.data_dir)
+        write(folder, given.images, given.image_height, given.image_width)
+        print(f"{folder / ImageNet.name / VERSION} holds fake images: see its README")
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    define_flags()
+    app.run(main, flags_parser=parse)

@@ -1,0 +1,81 @@
+"""Fashion-MNIST, from files that are there: TensorFlow Datasets', or the four of its authors."""
+
+import gzip
+import hashlib
+import os
+import pathlib
+
+import numpy as np
+
+from benchmarks.data import prepared
+from benchmarks.data.in_memory import Images, InMemory
+from benchmarks.recipe import RecipeError
+
+# Where Debian's package `dataset-fashion-mnist` puts them.
+DEBIAN = pathlib.Path("/usr/share/datasets/fashion-mnist")
+# Of the contents: Debian compressed them anew, so that the checksums of the .gz files are others.
+SHA256 = {
+    "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+}
+TFDS_VERSION = "fashion_mnist/3.0.1"
+
+
+def load(data_dir: str | os.PathLike | None = None) -> InMemory:
+    """The 60,000 images of 28x28 pixels to train on, and the 10,000 that are held out.
+
+    Args:
+        data_dir: Folder with `fashion_mnist/3.0.1` as TensorFlow Datasets prepares it, or with the
+            four IDX files, compressed by gzip or not. By default Debian's.
+
+    Raises:
+        RecipeError: If they are not there, or are not those of the authors.
+    """
+    folder = pathlib.Path(data_dir or DEBIAN)
+    if (folder / TFDS_VERSION / "dataset_info.json").exists():
+        parts = [_prepared(folder, split) for split in ("train", "test")]
+    else:
+        parts = [_idx_files(folder, split) for split in ("train", "t10k")]
+    return InMemory("fashion_mnist", 10, *parts)
+
+
+def _prepared(folder: pathlib.Path, split: str) -> Images:
+    tensors = prepared.read(folder / TFDS_VERSION).as_dataset(split=split, batch_size=-1)
+    data = prepared.tensorflow_datasets().as_numpy(tensors)
+    return Images(data["image"], data["label"].astype("int32"))
+
+
+def _idx_files(folder: pathlib.Path, part: str) -> Images:
+    pixels = parse_idx(_content(folder, f"{part}-images-idx3-ubyte"))
+    labels = parse_idx(_content(folder, f"{part}-labels-idx1-ubyte"))
+    return Images(pixels[..., np.newaxis], labels.astype("int32"))
+
+
+def _content(folder: pathlib.Path, name: str) -> bytes:
+    plain, compressed = folder / name, folder / f"{name}.gz"
+    try:
+        content = plain.read_bytes() if plain.exists() else gzip.decompress(compressed.read_bytes())
+    except FileNotFoundError as error:
+        raise RecipeError(
+            "Fashion-MNIST must be installed (on Debian and Ubuntu, apt install "
+            f"dataset-fashion-mnist), or --data_dir must hold {TFDS_VERSION}, prepared by "
+            f"TensorFlow Datasets, or its four IDX files. Received: no {compressed}"
+        ) from error
+    except (OSError, EOFError) as error:
+        raise RecipeError(f"{compressed} must be readable. Received: {error}") from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != SHA256[name]:
+        raise RecipeError(
+            f"{name} in {folder} must have the SHA-256 {SHA256[name]}, uncompressed. "
+            f"Received: {found}"
+        )
+    return content
+
+
+def parse_idx(content: bytes) -> np.ndarray:
+    """The array in an IDX file of bytes: two zeros, 8 for bytes, the rank, and the sizes."""
+    rank = content[3]
+    sizes = np.frombuffer(content, ">i4", count=rank, offset=4)
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(sizes)

@@ -1,0 +1,151 @@
+"""Data sets that fit into memory, kept there in the type of their files."""
+
+import dataclasses
+import functools
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmarks.data import augmentation
+from benchmarks.data.data_set import WHOLE, DataSet, Shard, View, by_image
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """Images with their labels."""
+
+    pixels: np.ndarray  # shape=(images, height, width, channels), numbers from 0 to 255
+    labels: np.ndarray  # shape=(images,), int32
+
+
+class InMemory(DataSet):
+    """Images in memory. Under several workers each makes every batch, and uses its part.
+
+    Without augmentation the whole image is shown, at the size that is asked for. With it, training
+    is on random parts, and held-out images are shown as the authors do: the central part.
+
+    Args:
+        name: Name of the data set.
+        classes: How many there are.
+        training: Images to train on; the mean is over them.
+        held_out: Images to validate on.
+    """
+
+    def __init__(self, name: str, classes: int, training: Images, held_out: Images):
+        self.name, self.classes = name, classes
+        self.channels = training.pixels.shape[-1]
+        self.train_images, self.validation_images = len(training.labels), len(held_out.labels)
+        # float32 has room for the sum of all pixels of 65,000 images, to the last bit.
+        self._mean = training.pixels.mean(axis=0, dtype=np.float32)
+        self._parts = {"training": training, "held_out": held_out}
+
+    def training(
+        self, epoch: "tf.Tensor", view: View, batch_size: int, batches: int, shard: Shard = WHOLE
+    ) -> "tf.data.Dataset":
+        import tensorflow as tf
+
+        self.check(batch_size, batches)
+        # Not `Dataset.shuffle`, whose order depends on how often it was iterated before.
+        seed = tf.stack([tf.constant(view.seed, tf.int64), epoch])
+        order = tf.random.experimental.stateless_shuffle(tf.range(self.train_images), seed)
+        positions = tf.reshape(order[: batches * batch_size], [batches, batch_size])
+        positions = tf.data.Dataset.from_tensor_slices(positions)
+        if view.augmentation == "none":
+            return self._shown("training", positions, view, _whole)
+        # Another seed than that of the order, or those who come first would be cut alike.
+        seed = tf.random.experimental.stateless_fold_in(seed, tf.constant(1, tf.int64))
+        shape = [self.train_images, 3]
+        if view.augmentation == "paper":
+            draws, show = tf.random.stateless_uniform(shape, seed), _cropped
+        else:
+            draws = tf.random.stateless_uniform(shape, seed, None, None, tf.int32)
+            show = _distorted
+        return self._shown(
+            "training",
+            positions,
+            view,
+            lambda images, view, chosen: show(images, view, tf.gather(draws, chosen)),
+        )
+
+    def validation(self, view: View, batch_size: int) -> "tf.data.Dataset":
+        return self._held_out("held_out", self.validation_images, view, batch_size)
+
+    def training_as_held_out(self, view: View, batch_size: int, images: int) -> "tf.data.Dataset":
+        return self._held_out("training", min(images, self.train_images), view, batch_size)
+
+    def _held_out(self, part, images, view, batch_size) -> "tf.data.Dataset":
+        import tensorflow as tf
+
+        positions = tf.data.Dataset.range(images).batch(batch_size)
+        show = _whole if view.augmentation == "none" else _central
+        return by_image(self._shown(part, positions, view, show))
+
+    def _shown(self, part, positions, view, show) -> "tf.data.Dataset":
+        import tensorflow as tf
+
+        pixels, labels, mean = self._tensors[part]
+
+        def batch(chosen):
+            images = (tf.cast(tf.gather(pixels, chosen), tf.float32) - mean) * view.pixel_scale
+            return show(images, view, chosen), tf.gather(labels, chosen)
+
+        return positions.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+    @functools.cached_property
+    def _tensors(self) -> dict:
+        import tensorflow as tf
+
+        # Outside of the function of a `flat_map`, which would hold a copy of its own, and not on a
+        # GPU, where tf.data does not work.
+        with tf.init_scope(), tf.device("CPU:0"):
+            mean = tf.constant(self._mean)
+            return {
+                name: (tf.constant(images.pixels), tf.constant(images.labels), mean)
+                for name, images in self._parts.items()
+            }
+
+
+def _resized(images, size):
+    import tensorflow as tf
+
+    return images if images.shape[1:3] == (size, size) else tf.image.resize(images, (size, size))
+
+
+def _whole(images, view, _):
+    return _resized(images, view.image_size)
+
+
+def _central(images, view, _):
+    begin = augmentation.central_corner(view.image_size)
+    end = begin + view.image_size
+    return _resized(images, augmentation.scaled_size(view.image_size))[:, begin:end, begin:end]
+
+
+def _cropped(images, view, draws):
+    import tensorflow as tf
+
+    images = _resized(images, augmentation.scaled_size(view.image_size))
+    for axis in (1, 2):
+        begin = augmentation.corner(view.image_size, draws[:, axis - 1])
+        pixels = begin[:, tf.newaxis] + tf.range(view.image_size)
+        images = tf.gather(images, pixels, axis=axis, batch_dims=1)
+    return augmentation.mirrored(images, draws[:, 2] < 0.5)
+
+
+def _distorted(images, view, draws):
+    import tensorflow as tf
+
+    height_and_width = tf.shape(images)[1:3]
+
+    def one(image_and_seed):
+        image, seed = image_and_seed
+        y, x, height, width = tf.unstack(augmentation.distorted_window(height_and_width, seed))
+        part = image[y : y + height, x : x + width]
+        return tf.image.resize(part, (view.image_size, view.image_size))
+
+    spec = tf.TensorSpec([view.image_size, view.image_size, images.shape[-1]], tf.float32)
+    parts = tf.map_fn(one, (images, draws[:, :2]), fn_output_signature=spec)
+    return augmentation.mirrored(parts, draws[:, 2] < 0)

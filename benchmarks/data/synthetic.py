@@ -1,0 +1,62 @@
+"""Noise of any size, to see how fast a training is without a data set."""
+
+import os
+from typing import TYPE_CHECKING
+
+from benchmarks.data.data_set import WHOLE, DataSet, Shard, View, by_image
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+class Synthetic(DataSet):
+    """One batch of random pixels and labels, over and over: making it costs next to nothing.
+
+    It has as many images and classes as ILSVRC 2012, so that a recipe for that means as many
+    updates. Nothing can be learned, and neither epoch nor augmentation changes anything.
+    """
+
+    name = "synthetic"
+    classes = 1000
+    channels = 3
+    train_images = 1_281_167
+    validation_images = 50_000
+
+    def training(
+        self, epoch: "tf.Tensor", view: View, batch_size: int, batches: int, shard: Shard = WHOLE
+    ) -> "tf.data.Dataset":
+        import tensorflow as tf
+
+        self.check(batch_size, batches)
+        return tf.data.Dataset.from_tensors(self._batch(view, batch_size)).repeat(batches)
+
+    def validation(self, view: View, batch_size: int) -> "tf.data.Dataset":
+        return self._images(view, batch_size, self.validation_images)
+
+    def training_as_held_out(self, view: View, batch_size: int, images: int) -> "tf.data.Dataset":
+        return self._images(view, batch_size, min(images, self.train_images))
+
+    def _images(self, view, batch_size, images) -> "tf.data.Dataset":
+        import tensorflow as tf
+
+        pixels, labels = self._batch(view, batch_size)
+        # A count of images in each batch, so that the last one is as short as it would be.
+        counts = tf.data.Dataset.range(0, images, batch_size).map(
+            lambda start: tf.minimum(images - start, batch_size)
+        )
+        return by_image(counts.map(lambda count: (pixels[:count], labels[:count])))
+
+    def _batch(self, view, batch_size):
+        import tensorflow as tf
+
+        with tf.init_scope(), tf.device("CPU:0"):
+            shape, seed = (batch_size, view.image_size, view.image_size, 3), [view.seed, 0]
+            pixels = tf.random.stateless_uniform(shape, seed, -127.5, 127.5) * view.pixel_scale
+            labels = tf.random.stateless_uniform([batch_size], seed, 0, self.classes, tf.int32)
+            return pixels, labels
+
+
+def load(data_dir: str | os.PathLike | None = None) -> Synthetic:
+    """The noise."""
+    del data_dir  # it needs none
+    return Synthetic()

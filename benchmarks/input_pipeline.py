@@ -1,0 +1,203 @@
+"""Whether images come as fast as they are trained on: `python -m benchmarks.input_pipeline`.
+
+Images a second of decoding alone, of the whole input alone, of the training step alone, on one
+batch over and over, and of both together, each for `--seconds` after a warm-up. Where there is no
+ImageNet, `python -m benchmarks.data.fake_imagenet` writes JPEGs of that size.
+"""
+
+import dataclasses
+import json
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from absl import app, flags
+
+from benchmarks.command_line import parse
+from benchmarks.data.data_set import DataSet, View
+from benchmarks.recipe import Recipe, RecipeError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+WARMUP_BATCHES = 2
+SCALE = 1 / 256
+# JPEGs that are held in memory, to decode them without a file.
+DECODED = 256
+NAMES = {
+    "decode": "decoding and cropping alone",
+    "input": "whole input alone",
+    "step": "training step alone",
+    "both": "both together",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What is measured; a flag each."""
+
+    data: str = "imagenet2012"
+    data_dir: str | None = None
+    model: str = "resnet50"
+    width: float = 1.0
+    image_size: int = 224
+    augmentation: str = "paper"
+    batch_size: int = 64
+    precision: str = "float32"
+    seconds: float = 20.0
+
+
+def measure(settings: Settings) -> dict:
+    """Images and seconds of each part, with what they were measured on.
+
+    Raises:
+        RecipeError: If the data are not there, or are less than a batch.
+    """
+    from benchmarks import data
+
+    data_set = data.load(settings.data, settings.data_dir)
+    if settings.batch_size > data_set.train_images:
+        raise RecipeError(
+            f"--batch_size must be at most the {data_set.train_images} training images of "
+            f"{settings.data}. Received: {settings.batch_size}"
+        )
+
+    # From here on it takes seconds.
+    import keras
+    import tensorflow as tf
+
+    from benchmarks import environment
+
+    keras.utils.set_random_seed(0)
+    tf.config.experimental.enable_op_determinism()  # as a training has it
+    keras.config.set_dtype_policy(settings.precision)
+    view = View(
+        image_size=settings.image_size,
+        pixel_scale=SCALE,
+        augmentation=settings.augmentation,
+        seed=0,
+    )
+    rates = {}
+    if settings.data == "imagenet2012":
+        decoded = _decoded(data_set, view, settings.batch_size)
+        rates["decode"] = _rate(settings, lambda: next(decoded))
+    batches = _batches(data_set, view, settings.batch_size)
+    rates["input"] = _rate(settings, lambda: next(batches))
+    model, batch = _model(settings, data_set), next(batches)
+    rates["step"] = _rate(settings, lambda: model.train_on_batch(*batch))
+    rates["both"] = _rate(settings, lambda: model.train_on_batch(*next(batches)))
+    keras.config.set_dtype_policy("float32")
+    return {
+        "settings": dataclasses.asdict(settings),
+        "versions": environment.versions("tensorflow"),
+        "device": environment.device(),
+        "measured": rates,
+    }
+
+
+def _rate(settings: Settings, take_batch: Callable) -> dict:
+    for _ in range(WARMUP_BATCHES):
+        take_batch()
+    batches, started = 0, time.perf_counter()
+    while (seconds := time.perf_counter() - started) < settings.seconds:
+        take_batch()
+        batches += 1
+    return {"images": batches * settings.batch_size, "seconds": round(seconds, 3)}
+
+
+def _batches(data_set: DataSet, view: View, batch_size: int) -> Iterator:
+    """Those of one epoch after the other."""
+    import tensorflow as tf
+
+    of_epoch = data_set.train_images // batch_size
+    epochs = tf.data.Dataset.range(tf.int64.max)
+    return iter(epochs.flat_map(lambda epoch: data_set.training(epoch, view, batch_size, of_epoch)))
+
+
+def _decoded(data_set: DataSet, view: View, batch_size: int) -> Iterator:
+    """Batches of images that are decoded from memory, and nothing else done to them."""
+    import tensorflow as tf
+
+    from benchmarks.data import jpeg
+
+    strings = [string for string, _ in data_set.jpegs("train").take(DECODED)]
+
+    def decode(number: "tf.Tensor", string: "tf.Tensor") -> "tf.Tensor":
+        height_and_width = tf.image.extract_jpeg_shape(string)[:2]
+        seed = tf.stack([tf.constant(0, tf.int64), number])
+        window, _ = jpeg.training_window(height_and_width, view, seed)
+        return jpeg.decode(string, window, view.image_size)
+
+    dataset = tf.data.Dataset.from_tensor_slices(tf.stack(strings)).repeat().enumerate()
+    return iter(dataset.map(decode, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size))
+
+
+def _model(settings: Settings, data_set: DataSet):
+    import keras
+
+    import keras_lars
+    from benchmarks import models
+
+    model = models.build(
+        settings.model,
+        (settings.image_size, settings.image_size, data_set.channels),
+        data_set.classes,
+        width=settings.width,
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras_lars.LARS(0.1, momentum=0.9, weight_decay=5e-4), loss)
+    return model
+
+
+def table(results: dict) -> str:
+    """A Markdown table of what was measured, and which part the other waits for."""
+    rates = {
+        name: measured["images"] / measured["seconds"]
+        for name, measured in results["measured"].items()
+    }
+    lines = ["| part | images a second |", "| --- | ---: |"]
+    lines += [f"| {NAMES[name]} | {rate:.1f} |" for name, rate in rates.items()]
+    slower, faster = sorted(("input", "step"), key=rates.get)
+    lines += [
+        "",
+        f"The {NAMES[slower].removesuffix(' alone')} is the bottleneck: the other could do "
+        f"{rates[faster] / rates[slower]:.2f} times as many images.",
+    ]
+    return "\n".join(lines)
+
+
+def define_flags() -> None:
+    of_recipe = {field.name: field.metadata for field in dataclasses.fields(Recipe)}
+    for name in ("data", "model", "augmentation", "precision"):
+        field = of_recipe[name]
+        flags.DEFINE_enum(name, getattr(Settings, name), field["choices"], field["help"])
+    flags.DEFINE_string("data_dir", Settings.data_dir, "Where the data set is.")
+    flags.DEFINE_float("width", Settings.width, of_recipe["width"]["help"], 1 / 64)
+    flags.DEFINE_integer("image_size", Settings.image_size, "Pixels each way.", 8)
+    flags.DEFINE_integer("batch_size", Settings.batch_size, "Images in a batch.", 1)
+    flags.DEFINE_float("seconds", Settings.seconds, "How long to measure each part.", 0.001)
+    flags.DEFINE_string("output", None, "File for the results, as JSON.")
+    flags.DEFINE_string("show", None, "File of results to print, in place of measuring.")
+
+
+def main(argv: list[str]) -> None:
+    del argv
+    try:
+        if flags.FLAGS.show:
+            results = json.loads(pathlib.Path(flags.FLAGS.show).read_text(encoding="utf-8"))
+        else:
+            names = [field.name for field in dataclasses.fields(Settings)]
+            results = measure(Settings(**{name: flags.FLAGS[name].value for name in names}))
+        if flags.FLAGS.output:
+            text = json.dumps(results, indent=1) + "\n"
+            pathlib.Path(flags.FLAGS.output).write_text(text, encoding="utf-8")
+        print(table(results))
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    define_flags()
+    app.run(main, flags_parser=parse)

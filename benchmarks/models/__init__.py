@@ -1,0 +1,44 @@
+"""The paper's networks, and tiny ones of the same kinds for tests."""
+
+import functools
+
+import keras
+
+from benchmarks.models.alexnet import alexnet
+from benchmarks.models.resnet import V1_5, resnet
+
+# Each takes (image_shape, classes, width, dropout, virtual_batch_size, zero_gamma).
+MODELS = {
+    "resnet50": functools.partial(resnet, blocks=(3, 4, 6, 3), name="resnet50"),
+    "resnet50_v1_5": functools.partial(
+        resnet, blocks=(3, 4, 6, 3), version=V1_5, name="resnet50_v1_5"
+    ),
+    "alexnet": functools.partial(alexnet, name="alexnet"),
+    "alexnet_bn": functools.partial(alexnet, batch_normalization=True, name="alexnet_bn"),
+    "resnet_tiny": functools.partial(resnet, blocks=(1, 1), name="resnet_tiny"),
+    "alexnet_tiny": functools.partial(
+        alexnet,
+        batch_normalization=True,
+        filters=(8, 16, 16, 16, 16),
+        units=32,
+        name="alexnet_tiny",
+    ),
+}
+
+
+def build(
+    name: str,
+    image_shape: tuple[int, int, int],
+    classes: int,
+    *,
+    width: float = 1.0,
+    dropout: float = 0.0,
+    virtual_batch_size: int = 0,
+    zero_gamma: bool = False,
+) -> keras.Model:
+    """A network by its name; see `resnet` and `alexnet` for the arguments.
+
+    Raises:
+        RecipeError: If the network has no use for an option.
+    """
+    return MODELS[name](image_shape, classes, width, dropout, virtual_batch_size, zero_gamma)

@@ -1,0 +1,127 @@
+"""AlexNet as BVLC and NVIDIA's Caffe have it, and AlexNet-BN as the paper's table 2 proves it."""
+
+import math
+
+import keras
+from keras import layers
+
+from benchmarks.models.lrn import LocalResponseNormalization
+from benchmarks.models.normalization import SMALL_IMAGE, normalization
+from benchmarks.recipe import RecipeError
+
+GROUPS = 2  # of the second, fourth and fifth convolution, once for two GPUs
+FILTERS = (96, 256, 384, 384, 256)
+UNITS = 4096
+
+
+def alexnet(
+    image_shape: tuple[int, int, int],
+    classes: int,
+    width: float = 1.0,
+    dropout: float = 0.0,
+    virtual_batch_size: int = 0,
+    zero_gamma: bool = False,
+    *,
+    batch_normalization: bool = False,
+    filters: tuple[int, ...] = FILTERS,
+    units: int = UNITS,
+    name: str,
+) -> keras.Model:
+    """AlexNet, with local response normalization or with batch normalization.
+
+    Args:
+        image_shape: Height, width and channels: 227 pixels each way as the authors have it. Images
+            of up to 64 pixels get a 3x3 convolution of stride 1 in place of 11x11 of stride 4.
+        classes: Number of outputs, which are logits.
+        width: Multiplies filters and units.
+        dropout: Share that is dropped after each of the two hidden dense layers; 0.5 in the paper.
+        virtual_batch_size: Samples that batch normalization sees; 0 is the batch.
+        zero_gamma: Must be False, as there are no residual blocks.
+        batch_normalization: AlexNet-BN. The four normalizations have neither scale nor shift, and
+            stand behind the pooling where there is one; all layers keep their bias.
+        filters: Of the five convolutions.
+        units: Of each of the two hidden dense layers.
+        name: Name of the model.
+
+    Reference: github.com/borisgin/nvcaffe-0.16, models bvlc_alexnet/train_val and
+        alexnet_bn/train_val2. Of the latter all sixteen norms at the first iteration are those in
+        table 2 of [You et al., 2017](https://arxiv.org/abs/1708.03888).
+    """
+    if zero_gamma:
+        raise RecipeError(f"--zero_gamma must be false: {name} has no residual blocks")
+    if virtual_batch_size and not batch_normalization:
+        raise RecipeError(
+            f"--virtual_batch_size must be 0: {name} has no batch normalization. "
+            f"Received: {virtual_batch_size}"
+        )
+    is_small = min(image_shape[:2]) <= SMALL_IMAGE
+    biases = (0.01,) * 5 if batch_normalization else (0.0, 0.1, 0.0, 0.1, 0.1)
+    filters = [_scaled(count, width) for count in filters]
+    kernels = (3 if is_small else 11, 5, 3, 3, 3)
+
+    images = keras.Input(image_shape, name="images")
+    x = images
+    for i in range(5):
+        layer = f"conv{i + 1}"
+        x = layers.Conv2D(
+            filters[i],
+            kernels[i],
+            strides=4 if i == 0 and not is_small else 1,
+            padding="valid" if i == 0 and not is_small else "same",
+            groups=GROUPS if i in (1, 3, 4) else 1,
+            kernel_initializer=_gaussian(0.01),
+            bias_initializer=keras.initializers.Constant(biases[i]),
+            name=layer,
+        )(x)
+        x = layers.ReLU(name=f"{layer}_relu")(x)
+        if i < 2 and not batch_normalization:
+            x = LocalResponseNormalization(name=f"{layer}_lrn")(x)
+        if i in (0, 1, 4):
+            x = _pool(x, f"{layer}_pool")
+        if i < 4 and batch_normalization:
+            x = normalization(
+                virtual_batch_size, f"{layer}_bn", epsilon=1e-4, scale=False, center=False
+            )(x)
+    x = layers.Flatten(name="flatten")(x)
+    for layer in ("fc6", "fc7"):
+        x = layers.Dense(
+            _scaled(units, width),
+            kernel_initializer=_gaussian(0.005),
+            bias_initializer=keras.initializers.Constant(0.1),
+            name=layer,
+        )(x)
+        x = layers.ReLU(name=f"{layer}_relu")(x)
+        x = layers.Dropout(dropout, name=f"{layer}_dropout")(x)
+    logits = layers.Dense(
+        classes,
+        kernel_initializer=_gaussian(0.01),
+        bias_initializer=keras.initializers.Constant(0.01 if batch_normalization else 0.0),
+        dtype="float32",  # also in mixed precision: the loss is of these
+        name="logits",
+    )(x)
+    return keras.Model(images, logits, name=name)
+
+
+def _pool(x, name: str):
+    """The maximum of 3x3, by strides of 2, as Caffe has it: a window may reach over the edge.
+
+    Caffe counts ceil((size - 3) / 2) + 1 windows, of which the last one may lack a row. What is too
+    small for that keeps its size.
+    """
+    height, width = x.shape[1:3]
+    if min(height, width) < 2:
+        return x
+    missing = [(math.ceil((size - 3) / 2) * 2 + 3) - size for size in (height, width)]
+    if any(missing):
+        # Behind a ReLU no value is below 0.
+        x = layers.ZeroPadding2D(((0, missing[0]), (0, missing[1])), name=f"{name}_padding")(x)
+    return layers.MaxPooling2D(3, strides=2, name=name)(x)
+
+
+def _scaled(count: int, width: float) -> int:
+    return max(GROUPS, GROUPS * round(count * width / GROUPS))
+
+
+def _gaussian(deviation: float) -> keras.initializers.Initializer:
+    # A new one for each layer: an initializer used twice may draw the same numbers twice.
+    return keras.initializers.RandomNormal(stddev=deviation)

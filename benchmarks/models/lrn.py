@@ -1,0 +1,44 @@
+"""Local response normalization, with Caffe's meaning of alpha."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_lars_benchmarks")
+class LocalResponseNormalization(keras.layers.Layer):
+    """Divides each value by a power of the squares of its neighbours in other channels.
+
+    ```python
+    y[c] = x[c] / (1 + alpha / size * sum(x[c - size // 2 : c + size // 2 + 1] ** 2)) ** beta
+    ```
+
+    Args:
+        size: Odd integer, the channels of a window; it is cut off at the first and last channel.
+        alpha: Number. Divided by `size`, as in Caffe; the paper of AlexNet and TensorFlow do not.
+        beta: Number.
+        **kwargs: Those of `keras.layers.Layer`.
+
+    Reference: Caffe's layer `LRN`, with ACROSS_CHANNELS and k = 1.
+    """
+
+    def __init__(self, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, **kwargs: Any):
+        super().__init__(**kwargs)
+        if size < 1 or size % 2 == 0:
+            raise ValueError(f"`size` must be an odd number of channels. Received: size={size}")
+        self.size, self.alpha, self.beta = size, alpha, beta
+
+    def call(self, inputs: Any) -> Any:
+        x = ops.cast(inputs, "float32")  # squares of pixels that are not scaled overflow float16
+        channels, half = inputs.shape[-1], self.size // 2
+        squares = ops.pad(ops.square(x), [(0, 0)] * (len(inputs.shape) - 1) + [(half, half)])
+        total = sum(squares[..., i : i + channels] for i in range(self.size))
+        return ops.cast(x * (1 + self.alpha / self.size * total) ** -self.beta, inputs.dtype)
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return input_shape
+
+    def get_config(self) -> dict:
+        config = {"size": self.size, "alpha": self.alpha, "beta": self.beta}
+        return {**super().get_config(), **config}

@@ -1,0 +1,137 @@
+"""ResNets with bottlenecks: v1 as the paper's authors ran it, and v1.5 as MLPerf does."""
+
+import dataclasses
+
+import keras
+from keras import layers
+
+from benchmarks.models.normalization import SMALL_IMAGE, normalization
+
+
+@dataclasses.dataclass(frozen=True)
+class Version:
+    """In what the two versions differ."""
+
+    strides_in_3x3: bool  # else in the first 1x1 of a stage
+    epsilon: float  # of the normalizations
+    logits_deviation: float | None  # of the last layer's weights; None is that of convolutions
+
+
+# github.com/borisgin/nvcaffe-0.16, models/resnet50/train_val: convolutions without bias, Caffe's
+# "msra" filler everywhere, no gamma that starts at 0.
+V1 = Version(strides_in_3x3=False, epsilon=1e-4, logits_deviation=None)
+# github.com/mlcommons/training_results_v0.7, resnet-research-JAX-tpu-v3-8192/models.py.
+V1_5 = Version(strides_in_3x3=True, epsilon=1e-5, logits_deviation=0.01)
+
+
+def resnet(
+    image_shape: tuple[int, int, int],
+    classes: int,
+    width: float = 1.0,
+    dropout: float = 0.0,
+    virtual_batch_size: int = 0,
+    zero_gamma: bool = False,
+    *,
+    blocks: tuple[int, ...],
+    version: Version = V1,
+    small_stem: bool | None = None,
+    name: str,
+) -> keras.Model:
+    """A ResNet with bottlenecks.
+
+    Args:
+        image_shape: Height, width and channels.
+        classes: Number of outputs, which are logits.
+        width: Multiplies the number of filters of every convolution.
+        dropout: Share that is dropped before the last layer; 0 in all recipes.
+        virtual_batch_size: Samples that batch normalization sees; 0 is the batch.
+        zero_gamma: Whether the last normalization of each block starts with a scale of 0.
+        blocks: Number of bottleneck blocks of each stage; (3, 4, 6, 3) is ResNet-50.
+        version: `V1` or `V1_5`.
+        small_stem: Whether to begin with a 3x3 convolution that keeps the size, and no pooling. By
+            default for images of up to 64 pixels.
+        name: Name of the model.
+
+    Reference: [He et al., 2015](https://arxiv.org/abs/1512.03385), table 1.
+    """
+    network = _Network(version, virtual_batch_size, zero_gamma)
+    filters = max(1, round(64 * width))
+    images = keras.Input(image_shape, name="images")
+    if small_stem or (small_stem is None and min(image_shape[:2]) <= SMALL_IMAGE):
+        x = network.convolution(images, filters, 3, name="stem")
+    else:
+        x = layers.ZeroPadding2D(3, name="stem_padding")(images)
+        x = network.convolution(x, filters, 7, strides=2, padding="valid", name="stem")
+        # Caffe's pooling has no padding but may reach over the lower edge: "same", for even sizes.
+        x = layers.MaxPooling2D(3, strides=2, padding="same", name="stem_pooling")(x)
+    for stage, blocks_of_stage in enumerate(blocks):
+        for block in range(blocks_of_stage):
+            strides = 2 if stage > 0 and block == 0 else 1
+            prefix = f"stage{stage + 1}_block{block + 1}"
+            x = network.bottleneck(x, filters * 2**stage, strides, block == 0, prefix)
+    x = layers.GlobalAveragePooling2D(name="pooling")(x)
+    if dropout:
+        x = layers.Dropout(dropout, name="dropout")(x)
+    deviation = version.logits_deviation
+    filler = _filler() if deviation is None else keras.initializers.RandomNormal(stddev=deviation)
+    # float32 also in mixed precision: the loss is of these.
+    logits = layers.Dense(classes, kernel_initializer=filler, dtype="float32", name="logits")(x)
+    return keras.Model(images, logits, name=name)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Network:
+    """Makes the parts, which share these settings."""
+
+    version: Version
+    virtual_batch_size: int
+    zero_gamma: bool
+
+    def bottleneck(self, x, filters: int, strides: int, project: bool, prefix: str):
+        shortcut = x
+        if project:
+            shortcut = self.convolution(
+                x, 4 * filters, 1, strides, relu=False, name=f"{prefix}_projection"
+            )
+        first, second = (1, strides) if self.version.strides_in_3x3 else (strides, 1)
+        x = self.convolution(x, filters, 1, first, name=f"{prefix}_conv1")
+        x = self.convolution(x, filters, 3, second, name=f"{prefix}_conv2")
+        gamma = "zeros" if self.zero_gamma else "ones"
+        x = self.convolution(x, 4 * filters, 1, relu=False, gamma=gamma, name=f"{prefix}_conv3")
+        x = layers.Add(name=f"{prefix}_add")([x, shortcut])
+        return layers.ReLU(name=f"{prefix}_relu")(x)
+
+    def convolution(
+        self,
+        x,
+        filters: int,
+        size: int,
+        strides: int = 1,
+        padding: str = "same",
+        *,
+        relu: bool = True,
+        gamma: str = "ones",
+        name: str,
+    ):
+        x = layers.Conv2D(
+            filters,
+            size,
+            strides,
+            padding,
+            use_bias=False,
+            kernel_initializer=_filler(),
+            name=name,
+        )(x)
+        x = normalization(
+            self.virtual_batch_size,
+            f"{name}_bn",
+            epsilon=self.version.epsilon,
+            gamma_initializer=gamma,
+        )(x)
+        return layers.ReLU(name=f"{name}_relu")(x) if relu else x
+
+
+def _filler() -> keras.initializers.Initializer:
+    # Caffe's "msra", which cuts no tails off as `HeNormal` does. A new one for each layer: an
+    # initializer used twice may draw the same numbers twice.
+    return keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal")

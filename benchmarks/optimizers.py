@@ -1,0 +1,81 @@
+"""The optimizer of a recipe, and its learning rate."""
+
+import keras
+from keras.optimizers.schedules import CosineDecay, LearningRateSchedule, PolynomialDecay
+
+import keras_lars
+from benchmarks.plan import Plan
+from benchmarks.recipe import Recipe, RecipeError
+
+EXCLUSIONS = {
+    "none": list,
+    "bias_or_normalization": keras_lars.bias_or_normalization,
+    "rank_1": lambda: keras_lars.rank_at_most(1),
+}
+
+
+def schedule(plan: Plan) -> LearningRateSchedule:
+    """The learning rate by update: a ramp, and then a decay."""
+    recipe = plan.recipe
+    updates = plan.updates - (plan.warmup_updates if recipe.shift_decay else 0)
+    return keras_lars.schedules.WarmUp(
+        _decay(recipe, updates),
+        plan.warmup_updates,
+        recipe.start_learning_rate,
+        recipe.warmup_power,
+        recipe.shift_decay,
+    )
+
+
+def _decay(recipe: Recipe, updates: int) -> float | LearningRateSchedule:
+    if recipe.decay == "constant" or recipe.learning_rate == 0:
+        return recipe.learning_rate
+    if recipe.decay == "cosine":
+        end = recipe.end_learning_rate / recipe.learning_rate
+        return CosineDecay(recipe.learning_rate, updates, alpha=end)
+    return PolynomialDecay(
+        recipe.learning_rate, updates, recipe.end_learning_rate, power=recipe.decay_power
+    )
+
+
+def make(
+    plan: Plan, learning_rate: LearningRateSchedule, record_trust_ratios: bool = False
+) -> keras.optimizers.Optimizer:
+    """The optimizer of a plan.
+
+    "sgd" is LARS with no variable adapted: momentum SGD with the decay in the gradient, as in Caffe
+    and in the paper. Keras's takes the decay out of the momentum, which makes it ten times weaker
+    at a momentum of 0.9. Both optimizers then differ in the trust ratio, and in nothing else.
+
+    Raises:
+        RecipeError: If the optimizer refuses a field.
+    """
+    recipe = plan.recipe
+    adapted = {
+        "lars": EXCLUSIONS[recipe.exclude_from_layer_adaptation](),
+        "sgd": ".*",
+    }
+    accumulated = plan.micro_batches if plan.micro_batches > 1 else None
+    try:
+        optimizer = keras_lars.LARS(
+            learning_rate,
+            recipe.momentum,
+            recipe.weight_decay,
+            recipe.trust_coefficient,
+            nesterov=recipe.nesterov,
+            momentum_form=recipe.momentum_form,
+            epsilon=recipe.epsilon,
+            exclude_from_layer_adaptation=adapted[recipe.optimizer],
+            exclude_from_weight_decay=EXCLUSIONS[recipe.exclude_from_weight_decay](),
+            unadapted_learning_rate_multiplier=(
+                recipe.unadapted_learning_rate_multiplier if recipe.optimizer == "lars" else 1.0
+            ),
+            record_trust_ratios=record_trust_ratios,
+            gradient_accumulation_steps=accumulated,
+            name=recipe.optimizer,
+        )
+    except ValueError as error:
+        raise RecipeError(str(error)) from error
+    if recipe.precision == "mixed_float16":
+        return keras_lars.LossScaleOptimizer(optimizer)
+    return optimizer

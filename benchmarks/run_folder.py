@@ -1,0 +1,128 @@
+"""The folder of a run: what may be there before, and what goes on in it after an interruption."""
+
+import csv
+import dataclasses
+import json
+import math
+import os
+import pathlib
+from typing import Any
+
+from benchmarks.execution import Execution
+from benchmarks.recipe import Recipe, RecipeError
+
+BACKUP = "backup"  # a folder in the run folder
+
+
+def check(folder: pathlib.Path, recipe: Recipe, execution: Execution) -> None:
+    """Raise unless a run can begin in the folder, or go on. Changes nothing."""
+    nearest = next(path for path in [folder, *folder.absolute().parents] if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise RecipeError(f"--output_dir cannot be written. Received: {folder}")
+    if nearest != folder or not any(folder.iterdir()):
+        return
+    if not (folder / "config.json").is_file():
+        raise RecipeError(f"--output_dir must be a new folder, or an empty one. Received: {folder}")
+    if not execution.resume:
+        raise RecipeError(
+            "--output_dir must be a new folder, or an empty one, unless --resume is given. "
+            f"Received: {folder}, which holds a run"
+        )
+    there, asked = _identity_of(folder), _identity(recipe, execution)
+    differing = [name for name in asked if there.get(name) != asked[name]]
+    if differing:
+        differences = ", ".join(
+            f"--{name}={there.get(name)} there, {asked[name]} now" for name in differing
+        )
+        raise RecipeError(
+            f"--resume must be of the run in --output_dir, {folder}. Received: {differences}"
+        )
+
+
+def _identity(recipe: Recipe, execution: Execution) -> dict[str, Any]:
+    """What may not change when a run goes on. As JSON gives it back."""
+    how = {"micro_batch_size": execution.micro_batch_size}
+    return json.loads(json.dumps({**dataclasses.asdict(recipe), **how}))
+
+
+def _identity_of(folder: pathlib.Path) -> dict[str, Any]:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return {**config["recipe"], "micro_batch_size": config["micro_batch_size"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RecipeError(
+            f"--output_dir holds a config.json of something else: {folder}"
+        ) from error
+
+
+def result(folder: pathlib.Path) -> dict | None:
+    """What a finished run reached; None if it is not finished."""
+    path = folder / "result.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+class Table:
+    """A CSV file to which rows are added, each of them on the disk at once.
+
+    Args:
+        path: The file. Rows that it has already are kept as long as their first column is below
+            `start`: what comes after was written later than the backup, and will come again.
+        columns: Names; the first one counts up.
+        start: The count with which the run goes on.
+    """
+
+    def __init__(self, path: pathlib.Path, columns: list[str], start: int = 0):
+        self._path, self._columns = path, columns
+        kept = [row for row in read_table(path) if row[columns[0]] < start] if start else []
+        with _temporary(path).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(kept)
+        os.replace(_temporary(path), path)
+
+    def add(self, rows: list[dict]) -> None:
+        with self._path.open("a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, self._columns).writerows(rows)
+
+
+def read_table(path: pathlib.Path) -> list[dict]:
+    """The rows of a `Table`, with numbers as numbers and None where there is nothing."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [
+            {name: _value(text) for name, text in row.items()}
+            for row in csv.DictReader(file)
+            if None not in row.values()  # a line that was cut off
+        ]
+
+
+def _value(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text or None
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Writes JSON, with null for numbers that are not finite: JSON has no other word for them.
+
+    The file is whole, or is not there.
+    """
+    text = json.dumps(_finite(value), indent=1) + "\n"
+    _temporary(path).write_text(text, encoding="utf-8")
+    os.replace(_temporary(path), path)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _temporary(path: pathlib.Path) -> pathlib.Path:
+    return path.with_name(path.name + ".temporary")

@@ -1,0 +1,99 @@
+"""The folder of a run: tables that go on, JSON that is whole, and runs that may go on or not."""
+
+import dataclasses
+import json
+
+import pytest
+
+from benchmarks import recipes, run_folder
+from benchmarks.execution import Execution
+from benchmarks.recipe import RecipeError
+
+RECIPE = recipes.override()
+
+
+def folder_of(path, recipe=RECIPE, micro_batch_size=0):
+    path.mkdir()
+    config = {"recipe": dataclasses.asdict(recipe), "micro_batch_size": micro_batch_size}
+    run_folder.write_json(path / "config.json", config)
+    return path
+
+
+def test_a_table_keeps_what_the_backup_knows(tmp_path):
+    path = tmp_path / "table.csv"
+    table = run_folder.Table(path, ["epoch", "loss", "name"])
+    table.add([{"epoch": 0, "loss": 0.1 + 0.2, "name": "a,b"}, {"epoch": 1, "name": "c"}])
+    table.add([{"epoch": 2, "loss": float("nan"), "name": "d"}])
+    rows = run_folder.read_table(path)
+    assert rows[0] == {"epoch": 0, "loss": 0.1 + 0.2, "name": "a,b"}
+    assert rows[1] == {"epoch": 1, "loss": None, "name": "c"}
+    assert rows[2]["loss"] != rows[2]["loss"]
+
+    table = run_folder.Table(path, ["epoch", "loss", "name"], start=1)
+    table.add([{"epoch": 1, "loss": 2, "name": "e"}])
+    assert [(row["epoch"], row["name"]) for row in run_folder.read_table(path)] == [
+        (0, "a,b"),
+        (1, "e"),
+    ]
+    run_folder.Table(path, ["epoch", "loss", "name"])
+    assert run_folder.read_table(path) == []
+
+
+def test_a_row_that_was_cut_off_is_dropped(tmp_path):
+    path = tmp_path / "table.csv"
+    run_folder.Table(path, ["epoch", "loss"]).add([{"epoch": 0, "loss": 1.0}])
+    with path.open("a") as file:
+        file.write("1")
+    assert run_folder.read_table(path) == [{"epoch": 0, "loss": 1.0}]
+    assert run_folder.read_table(tmp_path / "none.csv") == []
+
+
+def test_json_has_null_for_what_is_not_finite(tmp_path):
+    values = {"a": [1.5, float("nan")], "b": {"c": float("inf")}, "d": True}
+    run_folder.write_json(tmp_path / "file.json", values)
+    assert json.loads((tmp_path / "file.json").read_text()) == {
+        "a": [1.5, None],
+        "b": {"c": None},
+        "d": True,
+    }
+    assert [path.name for path in tmp_path.iterdir()] == ["file.json"]
+
+
+def test_a_run_goes_on_only_if_asked_and_only_as_it_was(tmp_path):
+    folder = folder_of(tmp_path / "run")
+    with pytest.raises(RecipeError, match="unless --resume is given"):
+        run_folder.check(folder, RECIPE, Execution())
+    run_folder.check(folder, RECIPE, Execution(resume=True))
+    run_folder.check(folder, RECIPE, Execution(resume=True, validate_every_epochs=5))
+    other = dataclasses.replace(RECIPE, learning_rate=5.0)
+    with pytest.raises(RecipeError, match=r"Received: --learning_rate=4.0 there, 5.0 now"):
+        run_folder.check(folder, other, Execution(resume=True))
+    with pytest.raises(RecipeError, match=r"--micro_batch_size=0 there, 32 now"):
+        run_folder.check(folder, RECIPE, Execution(resume=True, micro_batch_size=32))
+
+
+def test_a_new_folder_may_be_resumed_too(tmp_path):
+    run_folder.check(tmp_path / "new" / "run", RECIPE, Execution(resume=True))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"recipe": 1}'])
+def test_a_config_of_something_else(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(RecipeError, match=r"config\.json of something else"):
+        run_folder.check(tmp_path, RECIPE, Execution(resume=True))
+
+
+def test_the_result_of_a_finished_run(tmp_path):
+    assert run_folder.result(tmp_path) is None
+    run_folder.write_json(tmp_path / "result.json", {"epochs": 2})
+    assert run_folder.result(tmp_path) == {"epochs": 2}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("micro_batch_size", -1), ("validate_every_epochs", 0), ("backup_every_updates", -5)],
+)
+def test_what_an_execution_refuses(field, value):
+    with pytest.raises(RecipeError, match=rf"^--{field} must be at least \d\. Received: {value}$"):
+        Execution(**{field: value})

@@ -1,0 +1,332 @@
+"""The loop of the benchmarks: interrupted, resumed, accumulated, diverged, in mixed precision."""
+
+import dataclasses
+import json
+import os
+import signal
+import threading
+
+import keras
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("the benchmarks run on TensorFlow", allow_module_level=True)
+
+from benchmarks import callbacks, estimate, loop, losses, optimizers, plan, recipes, run_folder
+from benchmarks.execution import Execution
+from benchmarks.recipe import RecipeError
+
+# 22 updates an epoch, of a network that holds all that a backup has to: normalization and dropout.
+RECIPE = recipes.override(
+    model="alexnet_tiny", width=1.0, image_size=8, dropout=0.5, epochs=3, warmup_epochs=1.0
+)
+AUGMENTED = dataclasses.replace(RECIPE, augmentation="paper", label_smoothing=0.1)
+
+
+def files(folder, *names):
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+def weights(folder):
+    model = keras.saving.load_model(folder / "model.keras")
+    return [np.array(v) for v in (*model.weights, *model.optimizer.variables)]
+
+
+def interrupt_at(monkeypatch, update, number=signal.SIGTERM):
+    """Have the process told to end while an update is computed, once."""
+    original, done = callbacks.StopAtDivergence.on_batch_end, []
+
+    def on_batch_end(self, batch, logs=None):
+        original(self, batch, logs)
+        if not done and int(self.model.optimizer.iterations) >= update:
+            done.append(update)
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(callbacks.StopAtDivergence, "on_batch_end", on_batch_end)
+
+
+@pytest.mark.parametrize(
+    ("fields", "execution", "update"),
+    [
+        ({}, {}, 30),
+        ({"model": "resnet_tiny", "width": 0.125, "dropout": 0.0}, {"record": 5}, 44),
+        ({"virtual_batch_size": 16, "model": "resnet_tiny", "width": 0.125}, {"micro": 32}, 5),
+        ({"precision": "mixed_float16", "optimizer": "sgd", "learning_rate": 0.02}, {}, 22),
+    ],
+    ids=["dropout-augmentation", "trust-ratios", "accumulation", "loss-scaling"],
+)
+def test_an_interrupted_run_ends_as_one_that_was_not(
+    fields, execution, update, monkeypatch, tmp_path
+):
+    recipe = dataclasses.replace(AUGMENTED, **fields)
+    how = {
+        "micro_batch_size": execution.get("micro", 0),
+        "record_trust_ratios_every": execution.get("record", 0),
+        "evaluate_training_images": 100,
+    }
+    whole = loop.train(recipe, Execution(output_dir=str(tmp_path / "whole"), **how))
+    assert whole["resumed_at_update"] is None
+
+    again = Execution(output_dir=str(tmp_path / "again"), resume=True, **how)
+    interrupt_at(monkeypatch, update)
+    with pytest.raises(callbacks.Interrupted) as interruption:
+        loop.train(recipe, again)
+    done = interruption.value.update
+    assert interruption.value.is_saved
+    assert update <= done <= update + 1
+    assert run_folder.result(tmp_path / "again") is None
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+    result = loop.train(recipe, again)
+    assert result["resumed_at_update"] == done
+    names = ["history.csv", *(["trust_ratios.csv"] if "record" in execution else [])]
+    assert files(tmp_path / "again", *names) == files(tmp_path / "whole", *names)
+    for found, expected in zip(weights(tmp_path / "again"), weights(tmp_path / "whole")):
+        np.testing.assert_array_equal(found, expected)
+    assert not (tmp_path / "again" / run_folder.BACKUP).exists()
+    # A finished run is not trained again.
+    before = files(tmp_path / "again", "result.json", "model.keras")
+    assert loop.train(recipe, again) == result
+    assert files(tmp_path / "again", "result.json", "model.keras") == before
+
+
+def test_killed_at_once_it_goes_back_to_the_last_backup(monkeypatch, tmp_path):
+    """As by SIGKILL: nothing is saved, and rows of after the backup are there."""
+    whole = Execution(output_dir=str(tmp_path / "whole"))
+    loop.train(RECIPE, whole)
+    again = Execution(output_dir=str(tmp_path / "again"), resume=True, backup_every_updates=15)
+
+    class KilledError(Exception):
+        pass
+
+    def kill(self, batch, logs=None):
+        if int(self.model.optimizer.iterations) == 50:
+            raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.Stop, "on_train_batch_end", kill)
+        with pytest.raises(KilledError):
+            loop.train(RECIPE, again)
+    assert loop.train(RECIPE, again)["resumed_at_update"] == 45
+    assert files(tmp_path / "again", "history.csv") == files(tmp_path / "whole", "history.csv")
+
+
+def test_killed_between_the_last_epoch_and_the_result(monkeypatch, tmp_path):
+    execution = Execution(output_dir=str(tmp_path / "run"), resume=True)
+    with monkeypatch.context() as patch:
+
+        def kill(plan, schedule):
+            raise KeyError("killed")
+
+        patch.setattr(loop.report, "write_history", kill)
+        with pytest.raises(KeyError, match="killed"):
+            loop.train(RECIPE, execution)
+    result = loop.train(RECIPE, execution)
+    assert result["epochs"] == 3
+    assert result["updates"] == result["resumed_at_update"] == 66
+
+
+def test_ctrl_c_is_heard_too(monkeypatch, tmp_path):
+    interrupt_at(monkeypatch, 3, signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt, match=r"interrupted by SIGINT after update \d, saved"):
+        loop.train(RECIPE, Execution(output_dir=str(tmp_path / "run")))
+
+
+def test_signals_are_left_alone_outside_of_the_main_thread():
+    before = signal.getsignal(signal.SIGTERM)
+    inside = []
+
+    def listen():
+        with callbacks.Stop(None).listening():
+            inside.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=listen)
+    thread.start()
+    thread.join()
+    assert inside == [before]
+
+
+def test_divergence_names_the_update(tmp_path):
+    recipe = dataclasses.replace(
+        RECIPE, optimizer="sgd", learning_rate=1e25, start_learning_rate=1e25
+    )
+    result = loop.train(recipe, Execution(output_dir=str(tmp_path / "run")))
+    assert result["diverged"]
+    # The first update throws the weights away, the second one is the first to see it.
+    assert result["diverged_at_update"] == 2
+    assert result["updates"] == 2
+    assert result["epochs"] == 1
+    assert "NaN" not in (tmp_path / "run" / "history.json").read_text()
+
+
+def test_validation_by_interval(tmp_path):
+    execution = Execution(
+        output_dir=str(tmp_path), validate_every_epochs=2, evaluate_training_images=64
+    )
+    result = loop.train(RECIPE, execution)
+    history = json.loads((tmp_path / "history.json").read_text())
+    for name in ("val_loss", "val_accuracy", "train_loss", "train_accuracy"):
+        assert [value is None for value in history[name]] == [True, False, False]
+    assert result["validation_accuracy"] == history["val_accuracy"][-1]
+    assert None not in history["loss"]
+
+
+def test_training_images_are_evaluated_without_dropout(tmp_path):
+    execution = Execution(output_dir=str(tmp_path), evaluate_training_images=1437)
+    loop.train(dataclasses.replace(RECIPE, epochs=2), execution)
+    history = json.loads((tmp_path / "history.json").read_text())
+    made = plan.make_plan(RECIPE, Execution())
+    model = keras.saving.load_model(tmp_path / "model.keras")
+    batches = made.data_set.training_as_held_out(made.view, 64, 1437)
+    found = model.evaluate(batches, verbose=0, return_dict=True)
+    assert found["loss"] == pytest.approx(history["train_loss"][-1], rel=1e-5)
+    assert found["accuracy"] == pytest.approx(history["train_accuracy"][-1])
+
+
+def test_micro_batches_equal_the_whole(tmp_path):
+    """Without normalization and dropout, which depend on what is seen at once."""
+    recipe = dataclasses.replace(
+        RECIPE, model="alexnet", width=1 / 16, dropout=0.0, epochs=2, weight_decay=0.01
+    )
+    for optimizer in ("lars", "sgd"):
+        asked = dataclasses.replace(recipe, optimizer=optimizer)
+        if optimizer == "sgd":
+            asked = dataclasses.replace(asked, learning_rate=0.02)
+        ends = []
+        for micro in (0, 16):
+            folder = tmp_path / f"{optimizer}{micro}"
+            execution = Execution(output_dir=str(folder), micro_batch_size=micro)
+            assert loop.train(asked, execution)["updates"] == 44
+            model = keras.saving.load_model(folder / "model.keras")
+            ends.append([np.array(v) for v in model.trainable_variables])
+        for whole, parts in zip(*ends):
+            np.testing.assert_allclose(parts, whole, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision(precision, tmp_path):
+    recipe = dataclasses.replace(RECIPE, precision=precision, epochs=2)
+    result = loop.train(recipe, Execution(output_dir=str(tmp_path)))
+    model = keras.saving.load_model(tmp_path / "model.keras")
+    assert {v.dtype for v in model.trainable_variables} == {"float32"}
+    assert model.layers[-2].compute_dtype == precision.removeprefix("mixed_")
+    name = type(model.optimizer).__name__
+    assert name == ("LossScaleOptimizer" if precision == "mixed_float16" else "LARS")
+    assert not result["diverged"]
+    assert keras.config.dtype_policy().name == "float32"  # for whatever comes next
+
+
+def test_tensorboard(tmp_path):
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed")
+    loop.train(
+        dataclasses.replace(RECIPE, epochs=2),
+        Execution(output_dir=str(tmp_path), tensorboard=True),
+    )
+    assert list((tmp_path / "tensorboard").rglob("events.out.tfevents.*"))
+
+
+def test_trust_ratios_of_a_run(tmp_path):
+    execution = Execution(output_dir=str(tmp_path), record_trust_ratios_every=10)
+    loop.train(RECIPE, execution)
+    rows = run_folder.read_table(tmp_path / "trust_ratios.csv")
+    assert sorted({row["update"] for row in rows}) == [1, 11, 21, 31, 41, 51, 61]
+    model = keras.saving.load_model(tmp_path / "model.keras")
+    assert [row["variable"] for row in rows if row["update"] == 11] == [
+        v.path for v in model.trainable_variables
+    ]
+    for row in rows:
+        decay = RECIPE.weight_decay if row["variable"].endswith("kernel") else 0
+        if row["weight_norm"] and row["gradient_norm"]:
+            expected = 1e-3 * row["weight_norm"]
+            expected /= row["gradient_norm"] + decay * row["weight_norm"]
+            assert row["trust_ratio"] == pytest.approx(expected, rel=1e-5)
+        assert row["epoch"] == row["update"] / 22
+    assert rows[0]["learning_rate"] == 0  # the first update of the ramp
+
+
+def test_sgd_is_momentum_with_the_decay_in_the_gradient():
+    recipe = dataclasses.replace(
+        recipes.override(optimizer="sgd"), learning_rate=0.1, decay="constant", warmup_epochs=0.0
+    )
+    made = plan.make_plan(recipe, Execution())
+    ours = optimizers.make(made, optimizers.schedule(made))
+    kernel, bias = keras.Variable(np.ones((1, 3))), keras.Variable(np.ones(3))
+    w, v = np.ones(3), np.zeros(3)
+    for step in range(3):
+        gradient = np.array([1.0, -2.0, step], "float32")
+        ours.apply([keras.ops.array([gradient]), keras.ops.array(gradient)], [kernel, bias])
+        v = recipe.momentum * v + 0.1 * (gradient + recipe.weight_decay * w)
+        w = w - v
+    np.testing.assert_allclose(kernel.numpy()[0], w, rtol=1e-6)
+    theirs = keras.optimizers.SGD(0.1, momentum=recipe.momentum)
+    free = keras.Variable(np.ones(3))
+    for step in range(3):
+        theirs.apply([keras.ops.array([1.0, -2.0, step])], [free])
+    np.testing.assert_allclose(bias.numpy(), free.numpy(), rtol=1e-6)
+
+
+def test_schedules_of_recipes():
+    made = plan.make_plan(
+        dataclasses.replace(
+            RECIPE,
+            learning_rate=8.0,
+            start_learning_rate=1.0,
+            shift_decay=False,
+            end_learning_rate=0.5,
+        ),
+        Execution(),
+    )
+    assert (made.warmup_updates, made.updates) == (22, 66)
+    schedule = optimizers.schedule(made)
+    rates = [float(schedule(update)) for update in (0, 11, 22, 66)]
+    assert rates == pytest.approx([1.0, 4.5, 0.5 + 7.5 * (2 / 3) ** 2, 0.5], rel=1e-6)
+    cosine = dataclasses.replace(
+        RECIPE, learning_rate=8.0, decay="cosine", warmup_power=2.0, end_learning_rate=2.0
+    )
+    schedule = optimizers.schedule(plan.make_plan(cosine, Execution()))
+    rates = [float(schedule(update)) for update in (0, 11, 22, 44, 66)]
+    assert rates == pytest.approx([0.0, 2.0, 8.0, 5.0, 2.0], rel=1e-6)
+
+
+def test_label_smoothing_is_that_of_keras():
+    random = np.random.default_rng(0)
+    logits = random.normal(size=(5, 7)).astype("float32")
+    labels = np.array([0, 6, 3, 3, 1])
+    theirs = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
+    expected = float(theirs(np.eye(7)[labels], logits))
+    ours = losses.cross_entropy(0.1)
+    assert float(ours(labels, logits)) == pytest.approx(expected, rel=1e-6)
+    copy = losses.SmoothedCrossEntropy.from_config(ours.get_config())
+    assert float(copy(labels, logits)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_estimates():
+    made = plan.make_plan(RECIPE, Execution(micro_batch_size=32))
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(name="flat")])
+    model.add(keras.layers.Dense(10, use_bias=False))
+    # Weight, gradient, velocity and accumulator; the input, the same flat, and ten outputs.
+    assert estimate.memory_bytes(made, model, replicas=2) == 4 * 4 * 640 + 4 * 16 * (64 + 10)
+    one = estimate.training_seconds(made, model, replicas=1)
+    assert 0 < one < 60
+    assert [estimate.in_words(s) for s in (119, 120, 7199, 7200, 4e5)] == [
+        "119 seconds",
+        "2 minutes",
+        "120 minutes",
+        "2 hours",
+        "5 days",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "execution", "message"),
+    [
+        ({}, {"micro_batch_size": 48}, "--micro_batch_size must divide --global_batch_size, which"),
+        ({"global_batch_size": 2000}, {}, "--global_batch_size must be at most the 1437"),
+        ({"warmup_epochs": 3.0}, {}, "--warmup_epochs must be less than --epochs"),
+    ],
+)
+def test_what_cannot_be_planned(fields, execution, message):
+    with pytest.raises(RecipeError, match=message):
+        plan.make_plan(dataclasses.replace(RECIPE, **fields), Execution(**execution))
