@@ -12,7 +12,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.data.data_set import Shard
-from benchmarks.plan import Plan
 from benchmarks.recipe import RecipeError
 
 if TYPE_CHECKING:
@@ -70,17 +69,6 @@ def start(strategy: str, replicas: int, seconds: float) -> "tf.distribute.Strate
         return tf.distribute.MultiWorkerMirroredStrategy(resolver)
     except tf.errors.OpError as error:
         raise RecipeError(f"the cluster cannot be started: {error.message}") from error
-
-
-def check_batch(plan: Plan, strategy: "tf.distribute.Strategy") -> None:
-    """Raise unless each replica gets the same number of images."""
-    replicas = strategy.num_replicas_in_sync
-    if plan.micro_batch_size % replicas:
-        flag = "micro" if plan.execution.micro_batch_size else "global"
-        raise RecipeError(
-            f"--{flag}_batch_size must be a multiple of the {replicas} replicas. "
-            f"Received: {plan.micro_batch_size}"
-        )
 
 
 def shard(strategy: "tf.distribute.Strategy") -> Shard:

@@ -1,6 +1,7 @@
 """Trains a recipe: `train(recipe, execution)`. Reads no flags."""
 
 import contextlib
+import dataclasses
 import shutil
 import sys
 import time
@@ -13,7 +14,7 @@ import keras_lars
 from benchmarks import callbacks, cluster, losses, models, optimizers, report, run_folder
 from benchmarks.data.data_set import Shard
 from benchmarks.execution import Execution
-from benchmarks.plan import Plan, make_plan
+from benchmarks.plan import Plan, check_replicas, make_plan
 from benchmarks.recipe import Recipe
 
 
@@ -65,6 +66,19 @@ def describe(plan: Plan, strategy: tf.distribute.Strategy | None = None) -> None
             print(report.summary(plan, model, strategy))
 
 
+def first_update(recipe: Recipe, execution: Execution) -> dict[str, dict[str, float]]:
+    """Norms and ratio of each variable at the first update of a recipe of LARS."""
+    plan = make_plan(recipe, dataclasses.replace(execution, record_trust_ratios_every=1))
+    with _settings(recipe):
+        model, _ = _make_model(plan, tf.distribute.get_strategy())
+        batches = plan.data_set.training(
+            tf.constant(0, tf.int64), plan.view, plan.micro_batch_size, plan.micro_batches
+        )
+        model.fit(batches, verbose=0, shuffle=False)
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    return {path: ratio._asdict() for path, ratio in optimizer.trust_ratios.items()}
+
+
 @contextlib.contextmanager
 def _settings(recipe: Recipe) -> Iterator[None]:
     """Weights are drawn, and sums are added up, the same way each time, at a recipe's precision."""
@@ -78,6 +92,7 @@ def _settings(recipe: Recipe) -> Iterator[None]:
 
 
 def _make_model(plan: Plan, strategy: tf.distribute.Strategy) -> tuple[keras.Model, Callable]:
+    check_replicas(plan, strategy.num_replicas_in_sync)
     recipe, data_set = plan.recipe, plan.data_set
     schedule = optimizers.schedule(plan)
     with strategy.scope():

@@ -95,3 +95,19 @@ def make_plan(recipe: Recipe, execution: Execution, is_chief: bool = True) -> Pl
             f"Received: {recipe.warmup_epochs:g}"
         )
     return plan
+
+
+def check_replicas(plan: Plan, replicas: int) -> None:
+    """Raise unless each replica gets the same number of images, and whole virtual batches."""
+    if plan.micro_batch_size % replicas:
+        flag = "micro" if plan.execution.micro_batch_size else "global"
+        raise RecipeError(
+            f"--{flag}_batch_size must be a multiple of the {replicas} replicas. "
+            f"Received: {plan.micro_batch_size}"
+        )
+    seen, virtual = plan.micro_batch_size // replicas, plan.recipe.virtual_batch_size
+    if virtual and seen > virtual and seen % virtual:
+        raise RecipeError(
+            f"--virtual_batch_size must divide the {seen} images that a replica sees at once. "
+            f"Received: {virtual}"
+        )

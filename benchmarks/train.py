@@ -93,7 +93,6 @@ def _run(plan: Plan) -> int:
     strategy = cluster.start(
         flags.FLAGS.strategy, flags.FLAGS.replicas, flags.FLAGS.startup_seconds
     )
-    cluster.check_batch(plan, strategy)
     # Late, as Keras takes seconds to start.
     from benchmarks import callbacks, loop
     from keras_lars.multi_worker import WorkerLostError

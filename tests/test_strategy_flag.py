@@ -13,11 +13,9 @@ if keras.backend.backend() != "tensorflow":
 
 import tensorflow as tf
 
-from benchmarks import cluster, recipes
+from benchmarks import cluster
 from benchmarks.data.data_set import Shard
-from benchmarks.execution import Execution
 from benchmarks.local_cluster import free_addresses
-from benchmarks.plan import make_plan
 from benchmarks.recipe import RecipeError
 
 WORKERS = ["10.0.0.1:2222", "10.0.0.2:2222"]
@@ -139,17 +137,6 @@ def test_slurm_variables_that_make_no_sense(monkeypatch):
         monkeypatch.setenv(name, value)
     with pytest.raises(RecipeError, match="Slurm's variables cannot be read: "):
         cluster.start("multi_worker", replicas=2, seconds=0.3)
-
-
-@pytest.mark.parametrize("micro", [0, 5], ids=["whole", "micro"])
-def test_a_batch_that_the_replicas_do_not_divide(strategy, micro):
-    cluster.check_batch(make_plan(recipes.override(), Execution()), strategy)
-    made = make_plan(recipes.override(global_batch_size=65), Execution(micro_batch_size=micro))
-    flag, size = ("micro", 5) if micro else ("global", 65)
-    with pytest.raises(
-        RecipeError, match=rf"--{flag}_batch_size must be .* 2 replicas\. Received: {size}$"
-    ):
-        cluster.check_batch(made, strategy)
 
 
 def test_shards_of_a_cluster(monkeypatch):

@@ -330,3 +330,24 @@ def test_estimates():
 def test_what_cannot_be_planned(fields, execution, message):
     with pytest.raises(RecipeError, match=message):
         plan.make_plan(dataclasses.replace(RECIPE, **fields), Execution(**execution))
+
+
+@pytest.mark.parametrize(
+    ("fields", "micro_batch_size", "message"),
+    [
+        ({"global_batch_size": 65}, 0, "--global_batch_size must be .* 2 replicas. Received: 65"),
+        ({"global_batch_size": 65}, 5, "--micro_batch_size must be .* 2 replicas. Received: 5"),
+        ({"virtual_batch_size": 24}, 0, "--virtual_batch_size must divide the 32 .* Received: 24"),
+    ],
+    ids=["global", "micro", "virtual"],
+)
+def test_what_two_replicas_cannot_share(fields, micro_batch_size, message):
+    plan.check_replicas(plan.make_plan(RECIPE, Execution()), 2)
+    # A virtual batch that is larger than what there is does no harm.
+    larger = dataclasses.replace(RECIPE, virtual_batch_size=48)
+    plan.check_replicas(plan.make_plan(larger, Execution()), 2)
+    made = plan.make_plan(
+        dataclasses.replace(RECIPE, **fields), Execution(micro_batch_size=micro_batch_size)
+    )
+    with pytest.raises(RecipeError, match=message):
+        plan.check_replicas(made, 2)

@@ -43,12 +43,18 @@ def alexnet(
         units: Of each of the two hidden dense layers.
         name: Name of the model.
 
+    Raises:
+        RecipeError: If `zero_gamma` is true, or if `virtual_batch_size` is not 0 without batch
+            normalization.
+
     Reference: github.com/borisgin/nvcaffe-0.16, models bvlc_alexnet/train_val and
         alexnet_bn/train_val2. Of the latter all sixteen norms at the first iteration are those in
         table 2 of [You et al., 2017](https://arxiv.org/abs/1708.03888).
     """
     if zero_gamma:
-        raise RecipeError(f"--zero_gamma must be false: {name} has no residual blocks")
+        raise RecipeError(
+            f"--zero_gamma must be false: {name} has no residual blocks. Received: {zero_gamma}"
+        )
     if virtual_batch_size and not batch_normalization:
         raise RecipeError(
             f"--virtual_batch_size must be 0: {name} has no batch normalization. "

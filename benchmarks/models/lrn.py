@@ -30,7 +30,8 @@ class LocalResponseNormalization(keras.layers.Layer):
         self.size, self.alpha, self.beta = size, alpha, beta
 
     def call(self, inputs: Any) -> Any:
-        x = ops.cast(inputs, "float32")  # squares of pixels that are not scaled overflow float16
+        # Squares of pixels that are not scaled overflow float16.
+        x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
         channels, half = inputs.shape[-1], self.size // 2
         squares = ops.pad(ops.square(x), [(0, 0)] * (len(inputs.shape) - 1) + [(half, half)])
         total = sum(squares[..., i : i + channels] for i in range(self.size))

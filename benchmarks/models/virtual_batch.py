@@ -19,19 +19,22 @@ class VirtualBatchNormalization(keras.layers.BatchNormalization):
 
     Args:
         virtual_batch_size: Integer, 1 or more. A smaller batch is normalized as a whole.
-        **kwargs: Those of `keras.layers.BatchNormalization`, of which `synchronized` and
-            `virtual_batch_size` exclude each other.
+        **kwargs: Those of `keras.layers.BatchNormalization`. `synchronized` and `renorm` must be
+            false, and `axis` the last one.
 
     Raises:
-        ValueError: If a batch of known size is larger, and no multiple. One of unknown size fails
-            when it comes.
+        ValueError: If an argument breaks its rule, or if a batch of known size is larger, and no
+            multiple. One of unknown size fails when it comes, with the backend's error.
 
     Reference: [Hoffer et al., 2017](https://arxiv.org/abs/1705.08741), "ghost" batch normalization.
     """
 
     def __init__(self, virtual_batch_size: int, **kwargs: Any):
-        if kwargs.get("synchronized"):
-            raise ValueError("`synchronized` must not be given with `virtual_batch_size`.")
+        for name, value in (("synchronized", False), ("renorm", False), ("axis", -1)):
+            if kwargs.get(name, value) != value:
+                raise ValueError(
+                    f"`{name}` must be {value} with `virtual_batch_size`. Received: {kwargs[name]}"
+                )
         if virtual_batch_size < 1:
             raise ValueError(
                 f"`virtual_batch_size` must be at least 1. Received: {virtual_batch_size}"
@@ -44,10 +47,13 @@ class VirtualBatchNormalization(keras.layers.BatchNormalization):
             return super().call(inputs, training=False)
         if mask is not None:
             raise ValueError("`mask` is not supported here.")
-        samples = ops.shape(inputs)[0]
-        groups = self._groups(samples)
-        x = ops.cast(inputs, "float32")  # as Keras does: squares overflow float16
-        grouped = ops.reshape(x, (groups, -1, *inputs.shape[1:]))
+        samples, *shape = ops.shape(inputs)
+        # As Keras does: squares overflow float16.
+        x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
+        size = self._samples_of_a_group(samples)
+        # Where the number of samples was not known the error is the backend's, and has this name.
+        with keras.name_scope(f"batch_must_be_a_multiple_of_{self.virtual_batch_size}_samples"):
+            grouped = ops.reshape(x, (-1, size, *shape))
         axes = [axis for axis in range(1, len(grouped.shape)) if axis != len(grouped.shape) - 1]
         mean, variance = ops.moments(grouped, axes, keepdims=True)
         self._update(mean, variance)
@@ -59,7 +65,7 @@ class VirtualBatchNormalization(keras.layers.BatchNormalization):
             shift = shift + ops.cast(self.beta, shift.dtype)
         return ops.cast(ops.reshape(grouped * scale + shift, ops.shape(inputs)), inputs.dtype)
 
-    def _groups(self, samples: Any) -> Any:
+    def _samples_of_a_group(self, samples: Any) -> Any:
         size = self.virtual_batch_size
         if isinstance(samples, int):
             if samples > size and samples % size:
@@ -67,9 +73,9 @@ class VirtualBatchNormalization(keras.layers.BatchNormalization):
                     f"A batch must be a multiple of `virtual_batch_size`, which is {size}, or "
                     f"smaller. Received: {samples} samples"
                 )
-            return max(samples // size, 1)
-        # No multiple of the groups cannot be reshaped, and fails.
-        return ops.maximum((samples + size - 1) // size, 1)
+            return min(samples, size)
+        # What is no multiple of this cannot be reshaped, and fails.
+        return ops.minimum(samples, size)
 
     def _update(self, mean: Any, variance: Any) -> None:
         for moving, groups in ((self.moving_mean, mean), (self.moving_variance, variance)):

@@ -32,10 +32,9 @@ def find(name: str) -> Row:
         RecipeError: If there is none.
     """
     if name not in ROWS:
-        near = difflib.get_close_matches(name, ROWS, n=3, cutoff=0.3)
+        near = ", ".join(difflib.get_close_matches(name, ROWS, n=3)) or "none"
         raise RecipeError(
-            f"--recipe must be a name that --list_recipes prints, like {', '.join(near or ROWS)}. "
-            f"Received: {name}"
+            f"--recipe must be a name that --list_recipes prints. Received: {name}; near: {near}"
         )
     return ROWS[name]
 
@@ -45,25 +44,19 @@ def override(name: str | None = None, **fields: Any) -> Recipe:
 
     Args:
         name: Of the row; by default the main job, or its rival if `optimizer` is "sgd".
-        **fields: Of `Recipe`. With another `data` the recipe is first put in small.
+        **fields: Of `Recipe`. Where `data` is another than the row's, the recipe is first put
+            `in_small`.
 
     Raises:
-        RecipeError: If there is no such row, it has no recipe, or a field is not what it can be.
+        RecipeError: If there is no such row, it has no recipe or none for those data, or a field is
+            not what it can be.
     """
     if name is None:
         name = "digits_sgd" if fields.get("optimizer") == "sgd" else DEFAULT
-        return dataclasses.replace(_recipe(name), **fields)
-    recipe = _recipe(name)
-    if fields.get("data", recipe.data) != recipe.data:
-        recipe = in_small(recipe, fields["data"])
-    return dataclasses.replace(recipe, **fields)
-
-
-def _recipe(name: str) -> Recipe:
     row = find(name)
     if row.recipe is None:
         raise RecipeError(
-            f"--recipe must be one that can be trained, and {name} is not: {row.note}. "
-            f"Received: {name}"
+            f"--recipe must be one that can be trained. Received: {name}, which is {row.note}"
         )
-    return row.recipe
+    recipe = in_small(row.recipe, fields.get("data", row.recipe.data))
+    return dataclasses.replace(recipe, **fields)

@@ -42,7 +42,7 @@ LARS = Recipe(
 SGD = dataclasses.replace(LARS, optimizer="sgd", learning_rate=0.02)
 
 _SOURCE = "this project"
-_NOTE = "few trials, on the held-out images"
+_NOTE = "the rate is the best of few, on the held-out images"
 ROWS = [
     Row(name="digits_lars", recipe=LARS, source=_SOURCE, note=_NOTE),
     Row(name="digits_sgd", recipe=SGD, source=_SOURCE, note=_NOTE),

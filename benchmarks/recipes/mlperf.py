@@ -8,11 +8,11 @@ learning rate are fixed by the rules (github.com/mlcommons/training_policies).
 import dataclasses
 
 from benchmarks.recipe import Recipe
-from benchmarks.recipes.row import Row
+from benchmarks.recipes.row import Row, joined
 
 TARGET = 75.9
 
-_RESNET = Recipe(
+RESNET = Recipe(
     model="resnet50_v1_5",
     width=1.0,
     dropout=0.0,
@@ -46,50 +46,64 @@ _RESNET = Recipe(
     precision="float32",
     seed=1,
 )
-# `trust_coefficient` is the optimizers' default; the samples of a normalization are logged with
-# each run, from 64 to 424.
-_UNVERIFIED = ("virtual_batch_size", "trust_coefficient")
+# What the files do not say.
+_UNVERIFIED = ("zero_gamma", "augmentation")
+_GOOGLE, _NVIDIA = "Google", "NVIDIA"
+# Google's is the reference; NVIDIA's in MXNet corrects the momentum for a rate that changes, which
+# comes to the rate outside the buffer.
+_FORM = {_GOOGLE: "classic", _NVIDIA: "learning_rate_outside"}
 
-# (batch, learning rate, warm-up in epochs, decay, momentum, epochs of the schedule, epochs to 75.9)
+# (batch, whose, samples of a normalization, learning rate, warm-up in epochs, weight decay,
+# momentum, epochs of the schedule, epochs to the target in the mean)
 _POINTS = [
-    (1632, 7.4, 2, 5e-5, 0.9, 35, 35.0),
-    (2048, 8.5, 5, 2e-4, 0.9, 41, 38.4),
-    (3264, 10.5, 2, 5e-5, 0.9, 37, 35.2),
-    (4096, 10.0, 5, 2e-4, 0.9, 42, 40.0),
-    (8192, 17.0, 5, 2e-4, 0.9, 44, 42.0),
-    (13056, 12.8, 9, 2.5e-5, 0.9, 48, 45.4),
-    (32768, 21.2, 16, 2.5e-5, 0.94, 58, 56.0),
-    (49152, 19.405, 24, 1e-4, 0.951807, 71, 68.0),
-    (58880, 23.246, 29, 1e-4, 0.951807, 82, 79.9),
-    (65536, 24.699, 31, 1e-4, 0.951807, 89, 84.5),
-    (67840, 24.699, 31, 1e-4, 0.951807, 86, 85.9),
+    (1632, _NVIDIA, 204, 7.4, 2, 5e-5, 0.9, 35, 35.0),
+    (2048, _GOOGLE, 64, 8.5, 5, 2e-4, 0.9, 41, 38.4),
+    (3264, _NVIDIA, 204, 10.5, 2, 5e-5, 0.9, 37, 35.2),
+    (4096, _GOOGLE, 64, 10.0, 5, 2e-4, 0.9, 42, 40.0),
+    (8192, _GOOGLE, 64, 17.0, 5, 2e-4, 0.9, 44, 42.0),
+    (13056, _NVIDIA, 204, 12.8, 9, 2.5e-5, 0.9, 48, 45.4),
+    (32768, _GOOGLE, 128, 21.2, 16, 2.5e-5, 0.94, 58, 56.0),
+    (49152, _NVIDIA, 256, 19.405, 24, 1e-4, 0.951807, 71, 68.0),
+    (58880, _NVIDIA, 230, 23.246, 29, 1e-4, 0.951807, 82, 79.9),
+    (65536, _GOOGLE, 128, 24.699, 31, 1e-4, 0.951807, 89, 84.5),
+    (67840, _NVIDIA, 424, 24.699, 31, 1e-4, 0.951807, 86, 85.9),
 ]
 _NOTES = {
-    2048: "the file says a decay of 0.002, the runs' logs 2e-4",
-    13056: "the file of 1.0 has a momentum of 0.94",
-    67840: "the length of the schedule is that of the runs",
+    2048: "file: weight decay 0.002, logs: 0.0002",
+    13056: "momentum 0.94 in the file of 1.0",
 }
 
 
-def _row(batch, rate, warmup_epochs, decay, momentum, epochs, to_target) -> Row:
-    note = f"the target, reached in {to_target:g} epochs in the mean"
+def _row(
+    batch: int,
+    by: str,
+    normalized: int,
+    rate: float,
+    warmup_epochs: int,
+    weight_decay: float,
+    momentum: float,
+    epochs: int,
+    to_target: float,
+) -> Row:
+    more = ("epochs",) if batch == 67840 else ()  # whose schedule was not seen
     return Row(
         name=f"mlperf_{batch}",
         recipe=dataclasses.replace(
-            _RESNET,
+            RESNET,
             global_batch_size=batch,
+            virtual_batch_size=normalized,
             learning_rate=rate,
             warmup_epochs=float(warmup_epochs),
-            weight_decay=decay,
+            weight_decay=weight_decay,
             momentum=momentum,
+            momentum_form=_FORM[by],
             epochs=epochs,
         ),
         source="github mlcommons/logging, rcps_resnet.json",
         published=TARGET,
-        unverified=(*_UNVERIFIED, *(("epochs",) if batch == 67840 else ())),
-        note="; ".join(filter(None, (note, _NOTES.get(batch)))),
+        unverified=(*_UNVERIFIED, *(("momentum_form",) if by == _NVIDIA else ()), *more),
+        note=joined(f"a target; {by} took {to_target:g} epochs", _NOTES.get(batch, "")),
     )
 
 
 ROWS = [_row(*point) for point in _POINTS]
-RESNET = _RESNET

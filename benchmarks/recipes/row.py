@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from benchmarks.recipe import Recipe
@@ -13,12 +14,13 @@ class Row:
 
     Attributes:
         name: What `--recipe` is given.
-        recipe: What it trains; None where only the published number is here.
+        recipe: What it trains; None where only what was published is here.
         source: Where it was read.
         published: Top-1 accuracy on ImageNet's validation images, in percent, or None.
-        unverified: Names of fields of the recipe that the source does not say.
+        unverified: Names of fields, or "published", that were not seen in the source. What they
+            are here is the likeliest: what the same authors did elsewhere, or the usual.
         note: What else one should know.
-        settings: Of a row without a recipe, what was published of it.
+        settings: Of a row without a recipe, what was published, by the names of a recipe's fields.
     """
 
     name: str
@@ -27,4 +29,9 @@ class Row:
     published: float | None = None
     unverified: tuple[str, ...] = ()
     note: str = ""
-    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=lambda: MappingProxyType({}))
+
+
+def joined(*notes: str) -> str:
+    """The notes that there are, as one."""
+    return "; ".join(filter(None, notes))

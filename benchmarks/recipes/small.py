@@ -1,4 +1,4 @@
-"""The paper's recipes in small: on a data set and at a size that a laptop can train on."""
+"""The published recipes in small: on data, and at a size, that a laptop can train on."""
 
 import dataclasses
 import math
@@ -12,47 +12,61 @@ class Small:
 
     image_size: int
     width: float
-    epochs_divisor: int  # of the warm-up as well
+    epochs_divisor: int
     batch_divisor: int
 
 
 SMALL = {
-    "fashion_mnist": Small(image_size=14, width=0.25, epochs_divisor=10, batch_divisor=4),
+    "fashion_mnist": Small(image_size=14, width=0.125, epochs_divisor=10, batch_divisor=4),
     "digits": Small(image_size=8, width=0.25, epochs_divisor=5, batch_divisor=64),
 }
 
 
 def in_small(recipe: Recipe, data: str) -> Recipe:
-    """A recipe of ImageNet on another data set.
+    """The same recipe on another data set, in small where that is small.
 
-    Epochs and warm-up, and batch and virtual batch, are divided by the same number, so that the
-    warm-up keeps its share of the training. Learning rates stay: they were tuned for other data,
-    and for no small ones. `synthetic` stands for ImageNet, and changes nothing else.
+    Epochs are divided and rounded up, and the warm-up keeps its share of them. The batch is divided
+    and rounded down; so is the virtual batch, up to what divides the batch. Learning rates stay as
+    they are: nobody tuned them for small data. Neither does dropout change, nor the decay.
+    "synthetic" stands for ImageNet, and "imagenet2012" is not small: they change nothing else.
+
+    Args:
+        recipe: One of ImageNet, unless `data` is "synthetic".
+        data: Name of the data set.
 
     Raises:
-        RecipeError: If the recipe is not one of ImageNet.
+        RecipeError: If there are no such data, or the recipe is for small data itself.
     """
+    if data == recipe.data:
+        return recipe
+    moved = dataclasses.replace(recipe, data=data)
     if data == "synthetic":
-        return dataclasses.replace(recipe, data=data)
-    if recipe.data not in ("imagenet2012", "synthetic"):
+        return moved
+    if recipe.data in SMALL:
         raise RecipeError(
-            f"--data must be that of the recipe, {recipe.data}, unless the recipe is one of "
-            f"imagenet2012. Received: {data}"
+            f"--data={data} needs the --recipe of a larger data set, such as imagenet2012. "
+            f"Received: a recipe of {recipe.data}"
         )
     if data not in SMALL:
-        return dataclasses.replace(recipe, data=data)
+        return moved
     small = SMALL[data]
+    epochs = math.ceil(recipe.epochs / small.epochs_divisor)
     batch = max(1, recipe.global_batch_size // small.batch_divisor)
-    virtual = recipe.virtual_batch_size and max(2, recipe.virtual_batch_size // small.batch_divisor)
     return dataclasses.replace(
-        recipe,
-        data=data,
+        moved,
         image_size=small.image_size,
         width=small.width,
         pixel_scale=1 / 256,
         augmentation="none",
-        epochs=math.ceil(recipe.epochs / small.epochs_divisor),
-        warmup_epochs=recipe.warmup_epochs / small.epochs_divisor,
+        epochs=epochs,
+        warmup_epochs=recipe.warmup_epochs * epochs / recipe.epochs,
         global_batch_size=batch,
-        virtual_batch_size=virtual,
+        virtual_batch_size=_virtual(recipe.virtual_batch_size, batch, small.batch_divisor),
     )
+
+
+def _virtual(virtual_batch_size: int, batch: int, divisor: int) -> int:
+    if virtual_batch_size == 0:
+        return 0
+    least = max(2, virtual_batch_size // divisor)  # one sample has no variance
+    return next((size for size in range(least, batch) if batch % size == 0), batch)
