@@ -12,6 +12,11 @@ import keras_lars
 from benchmarks.run_folder import Table
 
 
+def updates_of(model: keras.Model) -> int:
+    """The updates that are done."""
+    return int(keras.ops.convert_to_numpy(model.optimizer.iterations))
+
+
 class Interrupted(KeyboardInterrupt):
     """A run that was told to stop, and did so after an update.
 
@@ -69,7 +74,7 @@ class Stop(keras.callbacks.Callback):
         if self._received is not None:
             if self.backup is not None:
                 self.backup.save()
-            update = int(self.model.optimizer.iterations)
+            update = updates_of(self.model)
             raise Interrupted(update, self.backup is not None, self._received)
 
 
@@ -87,7 +92,7 @@ class StopAtDivergence(keras.callbacks.TerminateOnNaN):
     def on_batch_end(self, batch: int, logs: dict | None = None) -> None:
         super().on_batch_end(batch, logs)
         if self.model.stop_training and self.update is None:
-            self.update = int(self.model.optimizer.iterations)
+            self.update = updates_of(self.model)
 
 
 class LearningRate(keras.callbacks.Callback):
@@ -163,7 +168,7 @@ class TrustRatios(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         optimizer = self.model.optimizer
-        update = int(optimizer.iterations)
+        update = updates_of(self.model)
         # With accumulation most batches are no update, and those that are skipped are none either.
         if update == self._last or (update - 1) % self.every:
             return

@@ -200,7 +200,7 @@ def _finish(plan: Plan, model: keras.Model, schedule: Callable, end: dict, start
         "validation_accuracy": accuracy[-1],
         "validation_accuracy_at_half_time": accuracy[half - 1] if reached else None,
         "epochs": len(accuracy),
-        "updates": int(model.optimizer.iterations),
+        "updates": callbacks.updates_of(model),
         **end,
         "seconds": round(time.perf_counter() - started, 1),
     }

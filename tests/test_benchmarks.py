@@ -5,8 +5,10 @@ import dataclasses
 import json
 import pathlib
 import re
+import signal
 import subprocess
 import sys
+import time
 
 import keras
 import pytest
@@ -207,6 +209,81 @@ def test_train_says_what_it_does_and_what_it_reached(tmp_path):
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == FILES
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["validation_accuracy_at_half_time"] is None  # there is no half of one epoch
+
+
+TINY = ("--model=alexnet_tiny", "--width=1", "--warmup_epochs=0")
+
+
+def test_exit_status_of_a_divergence(tmp_path):
+    flags = ("--optimizer=sgd", "--learning_rate=1e25", "--epochs=1")
+    done = command("train", *TINY, *flags, f"--output_dir={tmp_path / 'run'}")
+    assert done.returncode == 3, done.stderr[-4000:]
+    last = done.stdout.strip().split("\n")[-1]
+    assert last.startswith("diverged: the loss was not finite at update 2 of 22, in epoch 1 of 1;")
+
+
+def test_exit_status_of_an_interruption(tmp_path):
+    """A scheduler says SIGTERM, and later gives the same command again."""
+    folder = tmp_path / "run"
+    flags = (*TINY, "--epochs=1000", "--backup_every_updates=1", f"--output_dir={folder}")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.train", *flags, "--resume"],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while not (folder / "backup" / "backup.npz").exists() and process.poll() is None:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        errors = process.communicate()[1]
+    finally:
+        process.kill()
+    assert process.returncode == 75, errors[-4000:]
+    told = re.search(r"interrupted by SIGTERM after update (\d+), saved; go on by .*", errors)
+    assert told[0].endswith(f"--resume --output_dir={folder}")
+    assert not (folder / "result.json").exists()
+    refused = command("train", *flags)
+    assert refused.returncode == 1
+    assert "unless --resume is given" in refused.stderr
+
+
+def test_exit_status_of_a_finished_run(tmp_path):
+    flags = (*TINY, "--epochs=1", f"--output_dir={tmp_path / 'run'}", "--resume")
+    assert command("train", *flags).returncode == 0
+    again = command("train", *flags)
+    assert again.returncode == 0
+    assert again.stdout == f"finished already; see {tmp_path / 'run'}\n"
+
+
+def test_resuming_needs_a_folder():
+    done = command("train", "--resume")
+    assert done.returncode == 1
+    assert (
+        done.stderr.strip() == "error: --resume needs the --output_dir of the run. Received: none"
+    )
+
+
+def test_list_recipes():
+    done = command("train", "--list_recipes")
+    assert done.returncode == 0
+    for name, row in recipes.ROWS.items():
+        assert f"| {name} " in done.stdout
+        assert row.source in done.stdout
+
+
+def test_a_dry_run_leaves_nothing(tmp_path):
+    flags = ("--recipe=alexnet_bn_lars_8192", "--data=digits", "--micro_batch_size=32")
+    done = command("train", *flags, "--dry_run", f"--output_dir={tmp_path / 'run'}")
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "batch         128 images, 11 updates an epoch, 20 epochs, 220 updates" in done.stdout
+    assert "at once       32 images, 4 times an update; normalization layers, if any, see 16" in (
+        done.stdout
+    )
+    assert re.search(r"^memory        about .* GB a replica", done.stdout, re.MULTILINE)
+    assert re.search(r"^time          about \d+ \w+", done.stdout, re.MULTILINE)
+    assert not (tmp_path / "run").exists()
 
 
 def test_collect(run, tmp_path):
