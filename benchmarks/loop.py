@@ -1,7 +1,6 @@
 """Trains a recipe: `train(recipe, execution)`. Reads no flags."""
 
 import contextlib
-import dataclasses
 import shutil
 import sys
 import time
@@ -49,8 +48,8 @@ def train_plan(plan: Plan, started: float, strategy: tf.distribute.Strategy | No
         strategy: Over which replicas to train; one device by default.
     """
     strategy = strategy or tf.distribute.get_strategy()
-    with _settings(plan.recipe):
-        model, schedule = _make_model(plan, strategy)
+    with settings(plan.recipe):
+        model, schedule = make_model(plan, strategy)
         if plan.is_chief:
             print(report.summary(plan, model, strategy), flush=True)
             report.start_folder(plan, model, strategy)
@@ -60,27 +59,14 @@ def train_plan(plan: Plan, started: float, strategy: tf.distribute.Strategy | No
 def describe(plan: Plan, strategy: tf.distribute.Strategy | None = None) -> None:
     """Prints what `train_plan` would do."""
     strategy = strategy or tf.distribute.get_strategy()
-    with _settings(plan.recipe):
-        model, _ = _make_model(plan, strategy)
+    with settings(plan.recipe):
+        model, _ = make_model(plan, strategy)
         if plan.is_chief:
             print(report.summary(plan, model, strategy))
 
 
-def first_update(recipe: Recipe, execution: Execution) -> dict[str, dict[str, float]]:
-    """Norms and ratio of each variable at the first update of a recipe of LARS."""
-    plan = make_plan(recipe, dataclasses.replace(execution, record_trust_ratios_every=1))
-    with _settings(recipe):
-        model, _ = _make_model(plan, tf.distribute.get_strategy())
-        batches = plan.data_set.training(
-            tf.constant(0, tf.int64), plan.view, plan.micro_batch_size, plan.micro_batches
-        )
-        model.fit(batches, verbose=0, shuffle=False)
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    return {path: ratio._asdict() for path, ratio in optimizer.trust_ratios.items()}
-
-
 @contextlib.contextmanager
-def _settings(recipe: Recipe) -> Iterator[None]:
+def settings(recipe: Recipe) -> Iterator[None]:
     """Weights are drawn, and sums are added up, the same way each time, at a recipe's precision."""
     keras.utils.set_random_seed(recipe.seed)
     tf.config.experimental.enable_op_determinism()
@@ -91,7 +77,8 @@ def _settings(recipe: Recipe) -> Iterator[None]:
         keras.config.set_dtype_policy("float32")
 
 
-def _make_model(plan: Plan, strategy: tf.distribute.Strategy) -> tuple[keras.Model, Callable]:
+def make_model(plan: Plan, strategy: tf.distribute.Strategy) -> tuple[keras.Model, Callable]:
+    """The compiled model of a plan, and its learning rate by update."""
     check_replicas(plan, strategy.num_replicas_in_sync)
     recipe, data_set = plan.recipe, plan.data_set
     schedule = optimizers.schedule(plan)

@@ -11,7 +11,10 @@ from helpers import environment
 
 pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
 
-README = (pathlib.Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+from benchmarks import recipes
+
+ROOT = pathlib.Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 SECTION = README.split("## Several GPUs, several machines\n")[1].split("\n## ")[0]
 (SCRIPT,) = re.findall(
     r"<!-- a training on several machines -->\n```python\n(.+?)```", SECTION, re.S
@@ -42,3 +45,17 @@ def test_the_commands_of_several_machines_run(command, tmp_path):
         epochs = {line for line in output.splitlines() if re.search(r"Epoch \d", line)}
         assert epochs == {f"[worker {i}] Epoch {n}/4" for i in range(2) for n in range(1, 5)}
         assert not (tmp_path / "backup").exists()  # all is done
+
+
+@pytest.mark.parametrize("name", ["README.md", "benchmarks/README.md"])
+def test_commands_name_what_is_there(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    commands = re.findall(r"python -m (benchmarks[\w.]*)(?<!\.)((?: --[^ `\n]+)*)", text)
+    assert commands
+    for module, flags in commands:
+        if not module.endswith(".NAME"):
+            path = ROOT / module.replace(".", "/")
+            assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), module
+        for recipe in re.findall(r"--recipe=(\w+)", flags):
+            if recipe != "NAME":
+                assert recipes.find(recipe).recipe is not None
