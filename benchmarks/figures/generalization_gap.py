@@ -62,6 +62,8 @@ def draw(found: dict, path: pathlib.Path) -> None:
             drawing.curves(axis, group, quantity, label, color=drawing.color(index))
         axis.set(title=name, xlabel="epoch", ylabel="cross-entropy, nats")
         drawing.legend(axis, found["points"])
+    for axis in axes[:2]:
+        axis.set_yscale("log")
     _same_limits(*axes[:2])
     drawing.save(figure, path)
 

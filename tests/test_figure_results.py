@@ -1,0 +1,50 @@
+"""What `benchmarks/README.md` shows of the figures is what the committed results hold."""
+
+import importlib
+import json
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+README = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+FOLDERS = sorted((ROOT / "benchmarks" / "results" / "figures").iterdir())
+NAMES = (
+    "norm_ratios",
+    "local_learning_rate",
+    "accuracy_by_epoch",
+    "accuracy_by_learning_rate",
+    "accuracy_by_batch_size",
+    "generalization_gap",
+    "ablations",
+)
+
+
+def read(folder):
+    return json.loads((folder / "results.json").read_text(encoding="utf-8"))
+
+
+def test_every_figure_has_results():
+    assert {read(folder)["figure"] for folder in FOLDERS} == set(NAMES)
+    studies = {read(folder)["settings"]["study"] for folder in FOLDERS} - {None, ""}
+    assert studies == {"longer", "warmup", "exclusions", "momentum_form"}
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_tables_in_the_readme_are_the_results(folder):
+    found = read(folder)
+    figure = importlib.import_module(f"benchmarks.figures.{found['figure']}").FIGURE
+    assert figure.table(found) in README
+    assert f"results/figures/{folder.name}/figure.png" in README
+    assert f"results/figures/{folder.name}/results.json" in README
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_results_are_whole_and_say_where_they_come_from(folder):
+    found = read(folder)
+    assert len(found["points"]) == found["planned"] > 0
+    for environment in found["environments"]:
+        assert {"python", "keras", "tensorflow", "keras_lars"} <= environment["versions"].keys()
+        assert environment["device"]["processor"]
+    assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "results.csv").read_text(encoding="utf-8").count("\n") > len(found["points"])
