@@ -23,7 +23,15 @@ from keras_lars._apply_functional import (
     xla_error,
 )
 from keras_lars._norms_torch import norm, norm_of_pieces
-from keras_lars._update_rule import Record, Rule, Treatment, factors, trust_ratio, unadapted_ratio
+from keras_lars._update_rule import (
+    Record,
+    Rule,
+    Treatment,
+    factors,
+    momentum_step,
+    trust_ratio,
+    unadapted_ratio,
+)
 
 # What an engine consists of: most of it is that of JAX.
 __all__ = [
@@ -122,7 +130,9 @@ def _weight_norm(tensors: _Tensors) -> torch.Tensor:
 
 
 def _gradient_norm(tensors: _Tensors, treatment: Treatment, rule: Rule) -> torch.Tensor:
-    _, w, g, _ = tensors
+    _, w, g, v = tensors
+    if rule.momentum_form == "ratio_of_update" and v is not None:
+        return norm_of_pieces(_step(*piece, treatment, rule) for piece in _pieces(w, g, v))
     if not (rule.decay_in_norm and treatment.weight_decay):
         return norm(g)
     return norm_of_pieces(_decayed(*piece, treatment) for piece in _pieces(w, g))
@@ -136,6 +146,13 @@ def _pieces(*tensors: torch.Tensor | None) -> Iterable[tuple]:
     split = [x.view(-1).split(_PIECE) for x in given]
     split += [[None] * len(split[0])] * (len(tensors) - len(given))
     return zip(*split, strict=True)
+
+
+def _step(
+    w: torch.Tensor, g: torch.Tensor, v: torch.Tensor, treatment: Treatment, rule: Rule
+) -> torch.Tensor:
+    _, step = momentum_step(v.to(g.dtype), _decayed(w, g, treatment), rule)
+    return step
 
 
 def _decayed(w: torch.Tensor, g: torch.Tensor, treatment: Treatment) -> torch.Tensor:

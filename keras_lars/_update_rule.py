@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-MOMENTUM_FORMS = ("classic", "learning_rate_outside", "ratio_outside")
+MOMENTUM_FORMS = ("classic", "learning_rate_outside", "ratio_outside", "ratio_of_update")
 
 Tensor = Any
 Norms = Callable[..., list]  # the Euclidean norm of each of its arguments, all of one shape
@@ -79,7 +79,8 @@ def trust_ratio(
 ) -> Tensor:
     """The ratio of an adapted variable, from its norms.
 
-    `gradient_norm` is |g|, or |g + weight_decay * w| where `rule.decay_in_norm`.
+    `gradient_norm` is |g|, or |g + weight_decay * w| where `rule.decay_in_norm`, or that of the
+    step where the ratio is that of the update.
     """
     numerator = rule.trust_coefficient * weight_norm
     denominator = gradient_norm + rule.epsilon if rule.epsilon else gradient_norm
@@ -133,14 +134,20 @@ def factors(
     """The factors of the gradient inside the velocity, and of the velocity outside (or `None`)."""
     local_rate = learning_rate * ratio
     if not rule.momentum:
-        return local_rate, None  # the three forms are one
+        return local_rate, None  # the forms are one
     match rule.momentum_form:
         case "classic":
             return local_rate, None
         case "learning_rate_outside":
             return ratio, learning_rate
-        case "ratio_outside":
+        case "ratio_outside" | "ratio_of_update":
             return nan_unless_finite(ops.ones_like(ratio), magnitude), local_rate
+
+
+def momentum_step(v: Tensor, gradient_step: Tensor, rule: Rule) -> tuple[Tensor, Tensor]:
+    """The new velocity, and the step that it makes."""
+    v = rule.momentum * v + gradient_step
+    return v, rule.momentum * v + gradient_step if rule.nesterov else v
 
 
 def lars_update(
@@ -164,6 +171,8 @@ def lars_update(
 
     decayed = g + treatment.weight_decay * w if treatment.weight_decay else g
     in_denominator = decayed if rule.decay_in_norm else g
+    if rule.momentum_form == "ratio_of_update" and v is not None:
+        _, in_denominator = momentum_step(v, decayed, rule)
 
     if treatment.adapted or rule.record_trust_ratios:
         weight_norm, gradient_norm = norms(w, in_denominator)
@@ -179,9 +188,7 @@ def lars_update(
     if v is None:
         step = inside * decayed
     else:
-        gradient_step = inside * decayed
-        v = rule.momentum * v + gradient_step
-        step = rule.momentum * v + gradient_step if rule.nesterov else v
+        v, step = momentum_step(v, inside * decayed, rule)
         if outside is not None:
             step = outside * step
 

@@ -89,13 +89,16 @@ class LARS(KerasOptimizer):
             learning rate of 1. Defaults to `1e-3`.
         nesterov: Boolean. Step by `momentum * v + ...` with the new `v` in place of `v`.
             Defaults to `False`.
-        momentum_form: Where the rates stand. They agree only while both rates are constant.
+        momentum_form: Where the rates stand. The first three agree while both rates are constant.
 
             - `"classic"`: as above; the paper, `keras.optimizers.SGD`, optax, MLPerf.
             - `"learning_rate_outside"`: `v = momentum * v + trust_ratio * (g + weight_decay * w)`
               and `w = w - learning_rate * v`; PyTorch's implementations.
             - `"ratio_outside"`: `v = momentum * v + g + weight_decay * w` and
               `w = w - learning_rate * trust_ratio * v`; the old `tf.contrib`.
+            - `"ratio_of_update"`: the same, and the denominator is `norm(v) + epsilon`, or that of
+              the step of `nesterov`; SimCLR's `classic_momentum=False`. `v` holds the decay, so it
+              needs `decay_in_norm=True`.
         decay_in_norm: Boolean. With `True` the denominator is
             `norm(g + weight_decay * w) + epsilon`, as in optax and SimCLR. Defaults to `False`.
         epsilon: Number >= 0, added to the denominator. Defaults to `0.0`.
@@ -181,6 +184,7 @@ class LARS(KerasOptimizer):
         self.assigned_learning_rate = learning_rate
         for argument in _OWN_ARGUMENTS:
             setattr(self, argument, given[argument])
+        self._check_form()
         self._adaptation_rules = _exclusions.parse(
             "exclude_from_layer_adaptation",
             [] if exclude_from_layer_adaptation is None else exclude_from_layer_adaptation,
@@ -192,6 +196,13 @@ class LARS(KerasOptimizer):
             else exclude_from_weight_decay,
         )
         self.momentums = []
+
+    def _check_form(self) -> None:
+        if self.momentum_form == "ratio_of_update" and not self.decay_in_norm:
+            raise ValueError(
+                "`decay_in_norm` must be True for momentum_form='ratio_of_update': the update whose "
+                "norm is taken holds the decay. Received: decay_in_norm=False"
+            )
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in ("exclude_from_layer_adaptation", "exclude_from_weight_decay"):
@@ -260,6 +271,7 @@ class LARS(KerasOptimizer):
         """Decide how each variable is treated, and make its slot."""
         if self.built:
             return
+        self._check_form()  # again, since arguments may be assigned until now
         self.check_strategy()
         variables = list(variables)
         table = _selection.variable_table(

@@ -15,6 +15,7 @@ from helpers import make_variables, one_step, report_checks, run_steps, to_numpy
 from reference import ReferenceLARS
 
 import keras_lars
+from keras_lars._update_rule import MOMENTUM_FORMS
 
 RATES = [0.125, 0.25, 0.5, 2.0, 0.0, 1.0, 0.75, 0.0625, 1.5, 0.5]
 ARRAYS = {"a": (3, 2), "b": (3, 2), "c": (4,)}
@@ -48,8 +49,10 @@ def same(left, right, **tolerance):
 
 def check_ten_steps():
     weights, rows = make_data()
-    for form in ("classic", "learning_rate_outside", "ratio_outside"):
-        for variant in ({}, {"nesterov": True, "decay_in_norm": True}, {"trust_clip": True}):
+    for form in MOMENTUM_FORMS:
+        in_norm = {"decay_in_norm": form == "ratio_of_update"}
+        variants = (in_norm, {"nesterov": True, "decay_in_norm": True})
+        for variant in (*variants, {"trust_clip": True, **in_norm}):
             variables = make_variables(weights)
             optimizer = keras_lars.LARS(
                 weight_decay=0.07,
@@ -189,13 +192,15 @@ def check_update_in_place():
     weights = {path: random.normal(size=shape) for path, shape in shapes.items()}
     weights["zero_weight"][:] = 0
     switches = itertools.product(
-        ("classic", "learning_rate_outside", "ratio_outside"),
+        MOMENTUM_FORMS,
         (0.0, 0.9),
         *[(False, True)] * 4,
         ("float32", "float64", "bfloat16"),
     )
     piece, _apply_torch._PIECE = _apply_torch._PIECE, 64
     for form, momentum, nesterov, decay_in_norm, trust_clip, record, dtype in switches:
+        if form == "ratio_of_update" and not decay_in_norm:
+            continue
         variables = make_variables(weights, dtype)
         optimizer = keras_lars.LARS(
             0.3,

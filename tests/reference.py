@@ -38,7 +38,12 @@ class ReferenceLARS:
         if not self.adapted:
             return self.multiplier
         norm_w = np.sqrt(np.sum(self.w**2))
-        if self.decay_in_norm:
+        if self.form == "ratio_of_update" and self.m:
+            decayed = g + self.β * self.w
+            v = self.m * self.v + decayed
+            norm_g = np.sqrt(np.sum((self.m * v + decayed if self.nesterov else v) ** 2))
+            denominator = norm_g + self.ε
+        elif self.decay_in_norm:
             norm_g = np.sqrt(np.sum((g + self.β * self.w) ** 2))
             denominator = norm_g + self.ε
         else:
@@ -63,6 +68,7 @@ class ReferenceLARS:
             "classic": (γ * q * decayed, 1.0),
             "learning_rate_outside": (q * decayed, γ),
             "ratio_outside": (decayed, γ * q),
+            "ratio_of_update": (decayed, γ * q),
         }[self.form]
         self.v = m * self.v + inside
         self.w = self.w - outside * (m * self.v + inside if self.nesterov else self.v)

@@ -41,6 +41,11 @@ COMBINATIONS = [
         [False, True],  # trust_clip
     )
 ]
+COMBINATIONS += [
+    pytest.param("ratio_of_update", nesterov, True, clip, id=f"ratio_of_update-{nesterov}-{clip}")
+    for nesterov in (False, True)
+    for clip in (False, True)
+]
 
 
 def make_data():

@@ -9,6 +9,7 @@ import pytest
 from helpers import make_variables, one_step, to_tensors
 
 import keras_lars
+from keras_lars._update_rule import MOMENTUM_FORMS
 
 NUMBERS = [
     "learning_rate",
@@ -87,8 +88,17 @@ def test_momentum_of_one_or_more(value):
 @pytest.mark.parametrize("value", ["Classic", "pytorch", "", None, 0, True])
 def test_unknown_momentum_form(value):
     message = refused("momentum_form", value)
-    for form in ("classic", "learning_rate_outside", "ratio_outside"):
+    for form in MOMENTUM_FORMS:
         assert form in message
+
+
+def test_the_ratio_of_the_update_has_the_decay_in_it():
+    with pytest.raises(ValueError, match="`decay_in_norm` must be True.*Received:"):
+        keras_lars.LARS(momentum_form="ratio_of_update")
+    optimizer = keras_lars.LARS(momentum_form="ratio_of_update", decay_in_norm=True)
+    optimizer.decay_in_norm = False
+    with pytest.raises(ValueError, match="`decay_in_norm` must be True.*Received:"):
+        optimizer.build([keras.Variable([1.0])])
 
 
 @pytest.mark.parametrize("value", ["yes", "Auto", "", None, 2.0])

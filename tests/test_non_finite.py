@@ -11,10 +11,10 @@ import tensorflow as tf
 from helpers import make_variables, to_numpy, to_tensors
 
 import keras_lars
+from keras_lars._update_rule import MOMENTUM_FORMS
 
 BAD = ["poisoned", "poisoned_unadapted", "poisoned_zero", "poisoned_scalar"]
 GOOD = ["healthy", "healthy_unadapted", "healthy_zero", "healthy_scalar"]
-FORMS = ["classic", "learning_rate_outside", "ratio_outside"]
 
 
 def make_data(bad):
@@ -49,10 +49,11 @@ def check_one_step(bad, dtype="float32", learning_rate=1.0, function=False, **op
 
 
 @pytest.mark.parametrize("jit_compile", ["auto", False])
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", MOMENTUM_FORMS)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_every_form(bad, form, jit_compile):
-    check_one_step(bad, momentum_form=form, jit_compile=jit_compile)
+    in_norm = form == "ratio_of_update"
+    check_one_step(bad, momentum_form=form, decay_in_norm=in_norm, jit_compile=jit_compile)
 
 
 OPTIONS = [

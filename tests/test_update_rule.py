@@ -10,6 +10,7 @@ import pytest
 from helpers import make_variables, one_step, run_steps, to_numpy
 
 import keras_lars
+from keras_lars._update_rule import MOMENTUM_FORMS
 
 RULE = {"trust_coefficient": 0.1, "weight_decay": 0.25}
 
@@ -49,6 +50,9 @@ def close(actual, expected, dtype):
             (1.62, 1.62 - 2 * (0.162 / 0.905) * (0.9 * 1.805 + 0.905)),
             (1.0, 1.805),
         ),
+        # Of one number the step is a tenth of the weight at a rate of 1, whatever the update.
+        ("ratio_of_update", False, (1.8, 1.44), (1.0, 1.85)),
+        ("ratio_of_update", True, (1.8, 1.44), (1.0, 1.85)),
     ],
 )
 def test_two_steps_of_each_form(
@@ -57,6 +61,7 @@ def test_two_steps_of_each_form(
     variables = make_variables({"w": 2.0}, dtype)
     optimizer = keras_lars.LARS(
         momentum_form=form,
+        decay_in_norm=form == "ratio_of_update",
         nesterov=nesterov,
         exclude_from_weight_decay=[],
         jit_compile=jit_compile,
@@ -230,7 +235,7 @@ def test_excluded_from_decay(dtype, jit_compile):
     close(w, 1.8, dtype)
 
 
-@pytest.mark.parametrize("form", ["classic", "learning_rate_outside", "ratio_outside"])
+@pytest.mark.parametrize("form", MOMENTUM_FORMS)
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_without_momentum_there_is_no_slot(form, nesterov, dtype, jit_compile):
     # All forms are then w - rate * q * G = 2 - 0.5 * 0.2 * 1, and Nesterov changes nothing.
@@ -242,6 +247,7 @@ def test_without_momentum_there_is_no_slot(form, nesterov, dtype, jit_compile):
         jit_compile=jit_compile,
         momentum=0,
         momentum_form=form,
+        decay_in_norm=form == "ratio_of_update",
         nesterov=nesterov,
         **RULE,
     )
