@@ -200,8 +200,8 @@ class LARS(KerasOptimizer):
     def _check_form(self) -> None:
         if self.momentum_form == "ratio_of_update" and not self.decay_in_norm:
             raise ValueError(
-                "`decay_in_norm` must be True for momentum_form='ratio_of_update': the update whose "
-                "norm is taken holds the decay. Received: decay_in_norm=False"
+                "`decay_in_norm` must be True for momentum_form='ratio_of_update': the step, whose "
+                "norm is taken, holds the decay. Received: decay_in_norm=False"
             )
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -93,11 +93,11 @@ def test_unknown_momentum_form(value):
 
 
 def test_the_ratio_of_the_update_has_the_decay_in_it():
-    with pytest.raises(ValueError, match="`decay_in_norm` must be True.*Received:"):
+    with pytest.raises(ValueError, match=r"`decay_in_norm` must be True.*Received:"):
         keras_lars.LARS(momentum_form="ratio_of_update")
     optimizer = keras_lars.LARS(momentum_form="ratio_of_update", decay_in_norm=True)
     optimizer.decay_in_norm = False
-    with pytest.raises(ValueError, match="`decay_in_norm` must be True.*Received:"):
+    with pytest.raises(ValueError, match=r"`decay_in_norm` must be True.*Received:"):
         optimizer.build([keras.Variable([1.0])])
 
 
