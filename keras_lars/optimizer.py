@@ -1,5 +1,6 @@
 """`LARS`, the optimizer: arguments, selection and state. The maths is in `_update_rule`."""
 
+import collections
 import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -367,16 +368,25 @@ class LARS(KerasOptimizer):
                 "Received: record_trust_ratios=False"
             )
         self._require_built("trust_ratios")
-        rows = keras.ops.convert_to_numpy(self.plan.record)
-        paths = [row.path for row in self.plan.table]
-        ratios = {
-            path if paths.count(path) == 1 else position: TrustRatio(*(float(x) for x in row))
-            for position, (path, row) in enumerate(zip(paths, rows))
-            if row[0] != NEVER_UPDATED
-        }
+        ratios = self.recorded_ratios()
         if not ratios:
             raise ValueError("`trust_ratios` needs an update first. Received: no update yet")
         return ratios
+
+    def recorded_ratios(self) -> dict:
+        """As `trust_ratios`; empty before the first update."""
+        rows = keras.ops.convert_to_numpy(self.plan.record)
+        return {
+            key: TrustRatio(*(float(x) for x in row))
+            for key, row in zip(self.trust_ratio_keys(), rows)
+            if row[0] != NEVER_UPDATED
+        }
+
+    def trust_ratio_keys(self) -> list:
+        """What `trust_ratios` calls each variable: its path, or its position where paths repeat."""
+        paths = [row.path for row in self.plan.table]
+        counts = collections.Counter(paths)
+        return [path if counts[path] == 1 else i for i, path in enumerate(paths)]
 
     def _require_built(self, what: str) -> None:
         if not self.built:

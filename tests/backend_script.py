@@ -6,6 +6,7 @@
 
 import itertools
 import os
+import pathlib
 import sys
 import tempfile
 
@@ -257,6 +258,22 @@ def check_trust_ratios_after_fit():
         np.testing.assert_allclose(float(record.weight_norm), norm, rtol=1e-5)
         expected = 1e-3 * norm / float(record.gradient_norm)
         np.testing.assert_allclose(float(record.trust_ratio), expected, rtol=1e-5)
+
+
+def check_monitor():
+    """On JAX the model itself knows nothing of the training until it is asked."""
+    lars = keras_lars.LARS(record_trust_ratios=True, gradient_accumulation_steps=2)
+    model = make_model(lars)
+    with tempfile.TemporaryDirectory() as folder:
+        monitor = keras_lars.callbacks.TrustRatioMonitor(folder, 2, verbose=False)
+        model.fit(*batch(), batch_size=2, epochs=2, verbose=0, callbacks=[monitor])
+        lines = pathlib.Path(folder, "trust_ratios.csv").read_text().splitlines()[1:]
+    rows = [line.split(",") for line in lines]
+    assert [row[0] for row in rows] == [str(update) for update in (1, 3, 5) for _ in range(4)]
+    last = [[float(x) for x in row[3:6]] for row in rows[-4:]]
+    assert int(lars.iterations) == 6  # so that these are not the last ones
+    assert len({tuple(row[3:]) for row in rows}) == 12
+    assert np.isfinite(last).all()
 
 
 def check_non_finite():

@@ -170,21 +170,25 @@ def unknown_size(strategy, folder):
 
 
 def with_callbacks(strategy, folder):
-    """Callbacks that read logs, change the rate, stop and save."""
+    """Callbacks that read logs, change the rate, stop, save and record."""
     callbacks = [
         keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=0, min_delta=1e9),
         keras.callbacks.EarlyStopping("loss", patience=2, min_delta=1e9),
         keras.callbacks.CSVLogger(folder / "history.csv"),
         keras.callbacks.ModelCheckpoint(folder / "model.keras"),
+        keras_lars.callbacks.TrustRatioMonitor(folder / "monitor", 3),
     ]
     _, seen = trained(
         strategy,
         functional,
-        lambda: make_lars(learning_rate=0.5),
+        lambda: make_lars(learning_rate=0.5, record_trust_ratios=True),
         fit_options={"epochs": 5, "callbacks": callbacks},
     )
     loaded = keras.saving.load_model(folder / "model.keras")
-    return {**seen, "loaded": numbers(loaded.trainable_variables)}
+    record = folder / "monitor" / "trust_ratios.csv"  # only the chief's is there
+    lines = record.read_text().splitlines()[1:] if record.exists() else []
+    rows = [[float(x) for i, x in enumerate(line.split(",")) if i != 2] for line in lines]
+    return {**seen, "loaded": numbers(loaded.trainable_variables), "records": rows}
 
 
 STEPS = 4

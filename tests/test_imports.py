@@ -55,6 +55,7 @@ TENSORFLOW_MODULES = {
     "_apply_tensorflow.py",
     "_replicas.py",
     "_keras/trainer.py",
+    "callbacks/_tensorboard.py",
 }
 
 

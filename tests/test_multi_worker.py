@@ -90,7 +90,7 @@ def assert_workers_agree(results):
     for other in results[1:]:
         assert other.keys() == first.keys()
         for key in first:
-            if key in ("statistics", "all", "batches_of_each"):
+            if key in ("statistics", "all", "batches_of_each", "records"):
                 continue  # each worker's own, unless a test says otherwise
             assert_equal(other[key], first[key])
 
@@ -106,6 +106,13 @@ def test_a_cluster_equals_one_process(clusters, tmp_path, workers, name):
     for key, values in alone.items():
         for actual, expected in zip(cluster[key], values, strict=True):
             np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5, err_msg=key)
+
+
+def test_only_the_chief_records(clusters):
+    chief, *others = [worker["records"] for worker in clusters(2)["with_callbacks"]]
+    # Ten updates an epoch, until a loss that does not fall by 1e9 ends it after the third.
+    assert [row[0] for row in chief[::6]] == [1, 4, 7, 10, 13, 16, 19, 22, 25, 28]
+    assert others == [[]]
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])

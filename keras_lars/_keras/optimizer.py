@@ -169,6 +169,17 @@ class KerasOptimizer(keras.optimizers.Optimizer):
             for variable in var_list:
                 variable.assign(ops.copy(variable.value))
 
+    @property
+    def schedule(self) -> Any:
+        """The schedule or callable that was given as learning rate, or None."""
+        return None if hasattr(self._learning_rate, "assign") else self._learning_rate
+
+    def last_learning_rate(self) -> float:
+        """The learning rate of the last update; of a callable or number, what it is now."""
+        if isinstance(self._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
+            return float(ops.convert_to_numpy(self._learning_rate(self.iterations - 1)))
+        return float(ops.convert_to_numpy(self.learning_rate))
+
     # State.
 
     def named_variables(self) -> dict:

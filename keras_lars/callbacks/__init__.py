@@ -1,6 +1,7 @@
-"""Callbacks for distributed training."""
+"""Callbacks for large and distributed trainings."""
 
 from keras_lars.callbacks.backup import BackupAndRestore
+from keras_lars.callbacks.monitor import TrustRatioMonitor
 from keras_lars.callbacks.statistics import AverageStatistics
 
-__all__ = ["AverageStatistics", "BackupAndRestore"]
+__all__ = ["AverageStatistics", "BackupAndRestore", "TrustRatioMonitor"]

@@ -1,0 +1,79 @@
+"""What a person should know of a record: pure functions, which warn of nothing twice."""
+
+import math
+from typing import Any, NamedTuple
+
+# How many variables are named in one warning.
+_NAMED = 5
+
+_MESSAGES = {
+    "not finite": "The norm of a weight or gradient is not finite: {}. The weight is ruined, or "
+    "soon will be; stop at once with `keras.callbacks.TerminateOnNaN`.",
+    "zero weight": "All weights are 0, so that the trust ratio is `zero_weight_ratio` and not the "
+    "formula's: {}. Such a variable moves at that multiple of the learning rate.",
+    "zero gradient": "The gradient is 0, so that the trust ratio is `zero_gradient_ratio` and not "
+    "the formula's: {}. A layer that stays so is not trained.",
+    "large update": "The gradient moves a variable by more than its own norm: {}. Lower the "
+    "learning rate, warm up longer, or adapt the variable if it is excluded.",
+    "no gradient": "Adapted, but without a gradient in the first epoch: {}. The loss does not "
+    "depend on it, or it was left out when gradients were applied.",
+}
+
+
+class Finding(NamedTuple):
+    kind: str  # one of the messages above
+    variable: Any  # as in `LARS.trust_ratios`
+
+
+def in_record(optimizer: Any, ratios: dict, learning_rate: float) -> list[Finding]:
+    """What one record shows."""
+    found = []
+    for row, variable in _rows(optimizer):
+        if variable in ratios:
+            kinds = _kinds(row, ratios[variable], learning_rate)
+            found += [Finding(kind, variable) for kind in kinds]
+    return found
+
+
+def _kinds(row: Any, ratio: Any, learning_rate: float) -> list[str]:
+    weight_norm, gradient_norm, trust_ratio = ratio
+    if not math.isfinite(weight_norm) or not math.isfinite(gradient_norm):
+        return ["not finite"]
+    is_adapted_kernel = row.adapted and len(row.shape) >= 2
+    if weight_norm == 0:
+        return ["zero weight"] if is_adapted_kernel else []
+    if gradient_norm == 0:
+        return ["zero gradient"] if is_adapted_kernel else []
+    return ["large update"] if learning_rate * trust_ratio * gradient_norm > weight_norm else []
+
+
+def without_gradient(optimizer: Any, ratios: dict) -> list[Finding]:
+    """The adapted variables that were never updated, of those that the optimizer updates."""
+    variables = optimizer.slots.variables
+    return [
+        Finding("no gradient", variable)
+        for row, variable in _rows(optimizer)
+        if row.adapted
+        and variable not in ratios
+        and not getattr(variables[row.position], "overwrite_with_gradient", False)
+    ]
+
+
+def _rows(optimizer: Any) -> list[tuple]:
+    """The rows of the table of variables, each with its key in `LARS.trust_ratios`."""
+    return list(zip(optimizer.variable_table(), optimizer.trust_ratio_keys()))
+
+
+def messages(findings: list[Finding]) -> list[str]:
+    """One for each kind."""
+    return [
+        message.format(_names([found.variable for found in findings if found.kind == kind]))
+        for kind, message in _MESSAGES.items()
+        if any(found.kind == kind for found in findings)
+    ]
+
+
+def _names(variables: list) -> str:
+    named = ", ".join(f"`{variable}`" for variable in variables[:_NAMED])
+    more = len(variables) - _NAMED
+    return f"{named} and {more} more" if more > 0 else named
