@@ -115,7 +115,7 @@ def _train(plan: Plan, started: float, model: keras.Model, schedule: Callable) -
     # Several workers cannot save at once, being told to stop at different updates.
     stop = callbacks.Stop(backup if shard.count == 1 else None)
     loggers = _loggers(plan, schedule)
-    writers = _writers(plan, schedule, backup.epoch, resumed_at) if plan.is_chief else []
+    writers = _writers(plan, backup.epoch) if plan.is_chief else []
     with stop.listening():
         model.fit(
             plan.data_set.distributed(backup.epochs(_epoch_maker(plan, shard)), strategy),
@@ -148,20 +148,15 @@ def _loggers(plan: Plan, schedule: Callable) -> list[keras.callbacks.Callback]:
     return loggers
 
 
-def _writers(
-    plan: Plan, schedule: Callable, epoch: int, update: int
-) -> list[keras.callbacks.Callback]:
-    """The callbacks that write files, from where the run goes on."""
+def _writers(plan: Plan, epoch: int) -> list[keras.callbacks.Callback]:
+    """The callbacks that write files, from the epoch in which the run goes on."""
     execution = plan.execution
     columns = ["epoch", *callbacks.History.COLUMNS]
     columns += callbacks.History.OF_TRAINING_IMAGES if execution.evaluate_training_images else ()
     table = run_folder.Table(plan.folder / "history.csv", columns, epoch)
     writers = [callbacks.History(table)]
     if every := execution.record_trust_ratios_every:
-        columns = list(callbacks.TrustRatios.COLUMNS)
-        table = run_folder.Table(plan.folder / "trust_ratios.csv", columns, update + 1)
-        per_epoch = plan.updates_per_epoch
-        writers.append(callbacks.TrustRatios(table, every, per_epoch, update, schedule))
+        writers.append(keras_lars.callbacks.TrustRatioMonitor(plan.folder, every, verbose=False))
     if execution.tensorboard:
         writers.append(keras.callbacks.TensorBoard(plan.folder / "tensorboard", write_graph=False))
     return writers

@@ -30,19 +30,18 @@ def first_update(recipe: Recipe, execution: Execution) -> dict:
     import keras
     import tensorflow as tf
 
-    from benchmarks import callbacks, loop, report
+    import keras_lars
+    from benchmarks import loop, report
 
     strategy = tf.distribute.get_strategy()
     keras.backend.clear_session()
     with loop.settings(recipe):
-        model, schedule = loop.make_model(plan, strategy)
+        model, _ = loop.make_model(plan, strategy)
         report.start_folder(plan, model, strategy)
-        columns = list(callbacks.TrustRatios.COLUMNS)
-        table = run_folder.Table(plan.folder / "trust_ratios.csv", columns)
         epoch = tf.constant(0, tf.int64)
         loss = model.fit(
             plan.data_set.training(epoch, plan.view, plan.micro_batch_size, plan.micro_batches),
-            callbacks=[callbacks.TrustRatios(table, 1, plan.updates_per_epoch, 0, schedule)],
+            callbacks=[keras_lars.callbacks.TrustRatioMonitor(plan.folder, 1, verbose=False)],
             shuffle=False,  # it is shuffled already
             verbose=2,
         ).history["loss"]

@@ -167,8 +167,10 @@ class TrustRatioMonitor(keras.callbacks.Callback):
         # An execution of several steps may go past the update that is due: it records its last.
         if self._due_until(self._seen) > self._due_until(seen):
             steps = (self.params or {}).get("steps")
-            done = (self._batch + 1) / steps if steps else 0.0
-            self._record(optimizer, self._seen, self._epoch + done)
+            epoch = float(self._epoch)
+            if steps:
+                epoch = (self._epoch * steps + self._batch + 1) / steps
+            self._record(optimizer, self._seen, epoch)
         due = self._due_until(self._seen) * self.update_freq + 1
         micro_batches = int(keras.ops.convert_to_numpy(optimizer.micro_batches))
         self._wait = due * (optimizer.gradient_accumulation_steps or 1) - micro_batches
