@@ -8,6 +8,8 @@ import keras
 
 from keras_lars.loss_scale_optimizer import LossScaleOptimizer
 
+__all__ = ["WorkerLostError", "prepare"]
+
 
 class WorkerLostError(RuntimeError):
     """Another worker of the cluster is gone, and with it the training of them all."""

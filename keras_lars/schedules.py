@@ -13,6 +13,8 @@ from keras.optimizers.schedules import CosineDecay, LearningRateSchedule, Polyno
 
 from keras_lars import _arguments
 
+__all__ = ["WarmUp", "linear_scaling", "sqrt_scaling"]
+
 
 @keras.saving.register_keras_serializable(package="keras_lars")
 class WarmUp(LearningRateSchedule):

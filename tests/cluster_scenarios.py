@@ -508,11 +508,9 @@ OF_A_CLUSTER = {
 OF_THREE = [
     "fit_functional",
     "accumulated",
-    "short_last_batch",
     "unequal_shares",
     "averaged_statistics",
     "infinite_share",
-    "recovered",
 ]
 
 SCENARIOS = {**LIKE_ONE_PROCESS, **OF_A_CLUSTER}

@@ -90,9 +90,16 @@ def test_reference_knows_nothing_but_numpy():
 
 
 def test_package_imports_no_test_and_no_benchmark():
-    outside = {"tests", "helpers", "reference", "benchmarks", "absl", "sklearn", "matplotlib"}
+    outside = {"tests", "helpers", "reference", "benchmarks", "absl", "sklearn"}
     for path in modules():
         assert not {name.split(".")[0] for name in imports(path)} & outside, path
+
+
+def test_the_report_alone_draws():
+    assert {name.split("/")[0] for name in users("matplotlib")} == {"report"}
+    # And imports what it draws with once it is asked to draw.
+    assert not any("matplotlib" in n for path in modules() for n in imports(path, lazy=False))
+    assert not any("report" in name for name in imports(PACKAGE / "__init__.py"))
 
 
 # Notes, machines and tools around the project: put together here so that this file is clean.

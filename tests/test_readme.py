@@ -1,26 +1,30 @@
 """What README tells people to run is run, on a small network where that is all that matters."""
 
+import ast
 import pathlib
 import re
 import shlex
 import subprocess
 import sys
 
+import keras
+import numpy as np
+import pages
 import pytest
-from helpers import environment
+from helpers import environment, make_variables, run_steps
 
-pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
+import keras_lars
 
-from benchmarks import recipes
-
-ROOT = pathlib.Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README = pages.read("README.md")
 SECTION = README.split("## Several GPUs, several machines\n")[1].split("\n## ")[0]
 (SCRIPT,) = re.findall(
     r"<!-- a training on several machines -->\n```python\n(.+?)```", SECTION, re.S
 )
 (COMMANDS,) = re.findall(r"```bash\n(.+?)```", SECTION, re.S)
 TINY = ["--model=resnet_tiny", "--width=0.125", "--epochs=2", "--warmup_epochs=1"]
+
+
+# --- several machines -----------------------------------------------------------------------------
 
 
 def run(command, folder):
@@ -36,6 +40,7 @@ def run(command, folder):
 
 @pytest.mark.parametrize("command", COMMANDS.splitlines())
 def test_the_commands_of_several_machines_run(command, tmp_path):
+    pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
     (tmp_path / "training.py").write_text(SCRIPT, encoding="utf-8")
     output = run(command, tmp_path)
     if "benchmarks.train" in command:
@@ -47,15 +52,114 @@ def test_the_commands_of_several_machines_run(command, tmp_path):
         assert not (tmp_path / "backup").exists()  # all is done
 
 
-@pytest.mark.parametrize("name", ["README.md", "benchmarks/README.md"])
-def test_commands_name_what_is_there(name):
-    text = (ROOT / name).read_text(encoding="utf-8")
-    commands = re.findall(r"python -m (benchmarks[\w.]*)(?<!\.)((?: --[^ `\n]+)*)", text)
-    assert commands
-    for module, flags in commands:
-        if not module.endswith(".NAME"):
-            path = ROOT / module.replace(".", "/")
-            assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), module
-        for recipe in re.findall(r"--recipe=(\w+)", flags):
-            if recipe != "NAME":
-                assert recipes.find(recipe).recipe is not None
+# --- the other blocks -----------------------------------------------------------------------------
+
+# The blocks of a section share their names and run in order. Those of a section that is not in the
+# table `SECTIONS` begin with nothing but the modules that README imports at its top.
+
+
+def classifier():
+    layers = [keras.Input((8, 8)), keras.layers.Flatten(), keras.layers.Dense(10, "softmax")]
+    return {"model": keras.Sequential(layers)}
+
+
+def trains(names, block):
+    """After a block that compiles the model."""
+    expected = "LARS" if "keras_lars" in block.text else "SGD"
+    assert type(names["optimizer"]).__name__ == expected
+    x, y = np.ones((8, 8, 8), "float32"), np.arange(8)
+    history = names["model"].fit(x, y, epochs=1, batch_size=4, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+
+
+def classifier_and_data():
+    return {**classifier(), "images": np.ones((8, 8, 8), "float32"), "labels": np.arange(8)}
+
+
+def leaves_a_record(names, block):
+    assert set(names["optimizer"].trust_ratios) == {v.path for v in names["model"].weights}
+    assert pathlib.Path("run", "trust_ratios.csv").is_file()
+    assert pathlib.Path("run", "tensorboard").is_dir()
+
+
+NUMBERS = {"momentum": 0.9, "weight_decay": 0.1, "trust_coefficient": 0.02, "epsilon": 0.3}
+GRADIENTS = [np.array([0.5, -1.0]), np.array([2.0, 1.0])]
+
+
+def a_weight():
+    names = {"norm": np.linalg.norm, "learning_rate": 2.0, **NUMBERS}
+    return {**names, "w": np.array([3.0, 4.0]), "g": GRADIENTS[0], "v": 0.0}
+
+
+def is_what_lars_does(names, block):
+    """The rule as it is printed, twice, is two updates."""
+    weights = [names["w"]]
+    exec(block.text, names := {**names, "g": GRADIENTS[1]})
+    weights.append(names["w"])
+    optimizer = keras_lars.LARS(2.0, exclude_from_weight_decay=[], **NUMBERS)
+    variables = make_variables({"w": a_weight()["w"]})
+    steps = run_steps(optimizer, variables, [[gradient] for gradient in GRADIENTS])
+    for expected, ((actual,), _) in zip(weights, steps, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-6)
+
+
+def model_with_embedding():
+    layers = [keras.layers.Dense(2, name=name) for name in ("first", "embedding")]
+    return {"model": keras.Sequential([keras.Input((3,)), *layers])}
+
+
+def excludes(names, block):
+    names["_"].build(names["model"].trainable_variables)
+    table = {row.path: row for row in names["_"].variable_table()}
+    rules = {path.split("/", 1)[1]: row.decay_rule for path, row in table.items()}
+    assert rules["first/kernel"].startswith("variable ")
+    assert rules["embedding/kernel"] == "'embedding'"
+    assert [row.adapted for row in table.values()] == [True, False, True, False]
+
+
+def lengths():
+    return {"decay_steps": 8, "warmup_steps": 2}
+
+
+def ramps(names, block):
+    rates = [float(names["schedule"](step)) for step in (0, 2, 10)]
+    np.testing.assert_allclose(rates, [0, 29, 1e-4], rtol=1e-5)
+
+
+# By the heading: the names that its blocks have at first, and what is checked after each.
+SECTIONS = {
+    ("README.md", "keras_lars"): (classifier, trains),
+    ("README.md", "Look inside"): (classifier_and_data, leaves_a_record),
+    ("README.md", "The rule"): (a_weight, is_what_lars_does),
+    ("README.md", "Exclusions"): (model_with_embedding, excludes),
+    ("README.md", "Schedules"): (lengths, ramps),
+}
+
+BLOCKS = [block for block in pages.blocks("python") if block.text + "\n" != SCRIPT]
+
+
+def execute(block, names):
+    """Run it; the value of an expression at its end becomes the name `_`."""
+    tree = ast.parse(block.text)
+    if isinstance(tree.body[-1], ast.Expr):
+        tree.body[-1] = ast.Assign([ast.Name("_", ast.Store())], tree.body[-1].value)
+    exec(compile(ast.fix_missing_locations(tree), block.section, "exec"), names)
+
+
+@pytest.mark.parametrize(
+    "section", dict.fromkeys(block[:2] for block in BLOCKS), ids=lambda section: section[1]
+)
+def test_blocks_run(section, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # for what they write
+    make_names, check = SECTIONS.get(section, (dict, None))
+    names = {"keras": keras, "keras_lars": keras_lars, **make_names()}
+    for block in BLOCKS:
+        if block[:2] == section:
+            execute(block, names)
+            if check:
+                check(names, block)
+
+
+def test_no_section_is_listed_in_vain():
+    assert SECTIONS.keys() <= {block[:2] for block in BLOCKS}
+    assert len(BLOCKS) == len(pages.blocks("python")) - 1

@@ -1,6 +1,5 @@
 """Warm-up values by formula at every boundary, saving, errors, and the two scaling rules."""
 
-import doctest
 import importlib.util
 import json
 
@@ -16,7 +15,6 @@ from keras.optimizers.schedules import (
     PolynomialDecay,
 )
 
-from keras_lars import schedules
 from keras_lars.schedules import WarmUp, linear_scaling, sqrt_scaling
 
 PEAK, END, DECAY_STEPS = 8.0, 0.5, 40
@@ -290,10 +288,6 @@ def test_bad_arguments_of_scaling_rules(rule, argument, value):
     arguments = {"base_learning_rate": 0.1, "global_batch_size": 512, argument: value}
     with pytest.raises(ValueError, match=f"`{argument}` must be .* Received: {argument}={value!r}"):
         rule(**arguments)
-
-
-def test_examples():
-    assert doctest.testmod(schedules, extraglobs={"keras": keras}).failed == 0
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])

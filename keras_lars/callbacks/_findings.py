@@ -1,7 +1,10 @@
 """What a person should know of a record: pure functions, which warn of nothing twice."""
 
-import math
 from typing import Any, NamedTuple
+
+import numpy as np
+
+from keras_lars import _signs
 
 # How many variables are named in one warning.
 _NAMED = 5
@@ -21,30 +24,23 @@ _MESSAGES = {
 
 
 class Finding(NamedTuple):
+    """One kind of sign in one variable."""
+
     kind: str  # one of the messages above
     variable: Any  # as in `LARS.trust_ratios`
 
 
 def in_record(optimizer: Any, ratios: dict, learning_rate: float) -> list[Finding]:
     """What one record shows."""
-    found = []
-    for row, variable in _rows(optimizer):
-        if variable in ratios:
-            kinds = _kinds(row, ratios[variable], learning_rate)
-            found += [Finding(kind, variable) for kind in kinds]
-    return found
-
-
-def _kinds(row: Any, ratio: Any, learning_rate: float) -> list[str]:
-    weight_norm, gradient_norm, trust_ratio = ratio
-    if not math.isfinite(weight_norm) or not math.isfinite(gradient_norm):
-        return ["not finite"]
-    is_adapted_kernel = row.adapted and len(row.shape) >= 2
-    if weight_norm == 0:
-        return ["zero weight"] if is_adapted_kernel else []
-    if gradient_norm == 0:
-        return ["zero gradient"] if is_adapted_kernel else []
-    return ["large update"] if learning_rate * trust_ratio * gradient_norm > weight_norm else []
+    rows = [(row, variable) for row, variable in _rows(optimizer) if variable in ratios]
+    columns = np.array([ratios[variable] for _, variable in rows]).T
+    is_kernel = np.array([row.adapted and len(row.shape) >= 2 for row, _ in rows])
+    return [
+        Finding(kind, variable)
+        for kind, places in _signs.find(*columns, learning_rate, is_kernel).items()
+        for (_, variable), is_so in zip(rows, places)
+        if is_so
+    ]
 
 
 def without_gradient(optimizer: Any, ratios: dict) -> list[Finding]:

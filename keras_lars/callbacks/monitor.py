@@ -67,7 +67,8 @@ class TrustRatioMonitor(keras.callbacks.Callback):
 
     Example:
 
-    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="head")])
+    >>> layers = [keras.Input((2,)), keras.layers.Dense(1, name="head")]
+    >>> model = keras.Sequential(layers, name="model")
     >>> model.compile(keras_lars.LARS(record_trust_ratios=True), "mse")
     >>> monitor = keras_lars.callbacks.TrustRatioMonitor(folder, verbose=False)
     >>> x, y = np.ones((4, 2)), np.ones((4, 1))
@@ -76,10 +77,10 @@ class TrustRatioMonitor(keras.callbacks.Callback):
     ...     for line in file:
     ...         print(line.split(",")[:3])
     ['update', 'epoch', 'variable']
-    ['1', '1.0', 'head/kernel']
-    ['1', '1.0', 'head/bias']
-    ['2', '2.0', 'head/kernel']
-    ['2', '2.0', 'head/bias']
+    ['1', '1.0', 'model/head/kernel']
+    ['1', '1.0', 'model/head/bias']
+    ['2', '2.0', 'model/head/kernel']
+    ['2', '2.0', 'model/head/bias']
 
     Reference:
         - [You, Gitman and Ginsburg, 2017](https://arxiv.org/abs/1708.03888), table 2, whose norms

@@ -1,0 +1,81 @@
+"""Pictures and a page of what `keras_lars.callbacks.TrustRatioMonitor` recorded."""
+
+import os
+import pathlib
+
+__all__ = ["draw"]
+
+
+def draw(run: str | os.PathLike, output: str | os.PathLike | None = None) -> pathlib.Path:
+    """Draws what `TrustRatioMonitor` recorded, and makes a page of it.
+
+    Use it after a training, or during one, to see at a glance what LARS does to each layer. The
+    command `python -m keras_lars.report RUN --output=FOLDER` does the same, and prints where the
+    page is. Needs matplotlib (`pip install "keras-lars[report]"`), and no backend of Keras.
+
+    ```python
+    local_learning_rate = learning_rate * trust_ratio  # by variable and update: what is drawn
+    ```
+
+    The folder gets these files, in place of those of a report that is there:
+
+    - `index.html`: all of it on one page that needs no other file and no network.
+    - `local_learning_rate.png`: the local learning rate of the adapted variables by update.
+    - `trust_ratios.png`: the trust ratios, a row for each adapted variable, a column an update.
+    - `norms.png`: the norms of all weights and gradients by update.
+
+    Variables stand in the order of the model. Where `variables.json` is missing, in the order in
+    which they were recorded first, and all of them count as adapted. Where a variable has several
+    rows of one update, the last of them counts. A last line without its line end is left out: that
+    is what an interrupted run leaves behind.
+
+    Args:
+        run: String or path of the folder that the monitor wrote to, or of its `trust_ratios.csv` or
+            `trust_ratios.jsonl`. Of a folder with both, the CSV file is read.
+        output: String or path of the folder for the report; made if it is not there. `None` for the
+            folder `report` beside the record. Defaults to `None`.
+
+    Returns:
+        The path of `index.html`.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+        ValueError: If there is no such record, if the file is something else or has no row, or if
+            `output` is a file.
+
+    Example:
+
+    >>> file = pathlib.Path(folder) / "trust_ratios.csv"
+    >>> columns = "update,epoch,variable,weight_norm,gradient_norm,trust_ratio,learning_rate"
+    >>> _ = file.write_text(columns + "\\n1,0.5,kernel,5.0,0.5,0.01,2.0\\n", encoding="utf-8")
+    >>> page = keras_lars.report.draw(folder)
+    >>> sorted(path.name for path in page.parent.iterdir())
+    ['index.html', 'local_learning_rate.png', 'norms.png', 'trust_ratios.png']
+
+    Reference:
+        - [You, Gitman and Ginsburg, 2017](https://arxiv.org/abs/1708.03888), figure 2, the local
+          learning rates of some layers, and table 2, norms and ratios after the first update.
+    """
+    from keras_lars.report import _figures, _heat_map, _lines, _page, _record
+
+    _figures.require_matplotlib()
+    path = _record.locate(run)
+    folder = path.parent / "report" if output is None else pathlib.Path(output)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"`output` must name a folder. Received a file: {folder}")
+    record = _record.read(path)
+    with _figures.own_style():
+        pictures = {
+            "local_learning_rate.png": _lines.local_learning_rates(record),
+            "trust_ratios.png": _heat_map.trust_ratios(record),
+            "norms.png": _lines.norms(record),
+        }
+        images = {name: _figures.png(figure) for name, figure in pictures.items()}
+    page = _page.html(record, images)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, image in images.items():
+        (folder / name).write_bytes(image)
+    index = folder / "index.html"
+    index.write_text(page, encoding="utf-8")
+    return index

@@ -1,0 +1,44 @@
+"""The code blocks of the pages that people read."""
+
+import pathlib
+import re
+import textwrap
+from typing import NamedTuple
+
+ROOT = pathlib.Path(__file__).parents[1]
+PAGES = ["README.md", "benchmarks/README.md"]
+LANGUAGES = {"python", "bash", "bibtex"}
+
+
+class Block(NamedTuple):
+    page: str
+    section: str  # the heading above it
+    language: str
+    text: str
+
+
+def read(page):
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def blocks(*languages):
+    """All code blocks in these languages; a block in no known one could escape the tests."""
+    found = []
+    for page in PAGES:
+        section, language, lines = "", None, []
+        for line in read(page).splitlines():
+            fence = re.match(r"\s*(?:```+|~~~+)\s*(.*)", line)
+            if fence and language is None:
+                language, lines = fence[1], []
+                if language not in LANGUAGES:
+                    raise ValueError(f"{page}: a code block in {language!r} after {section!r}")
+            elif fence:
+                found.append(Block(page, section, language, textwrap.dedent("\n".join(lines))))
+                language = None
+            elif language is not None:
+                lines.append(line)
+            elif heading := re.match(r"#+ (.+)", line):
+                section = heading[1]
+        if language is not None:
+            raise ValueError(f"{page}: a code block without an end in {section!r}")
+    return [block for block in found if block.language in languages]
