@@ -1,0 +1,140 @@
+"""What implementations do that were read and not run: a few lines of NumPy for each.
+
+Written from their code's description, tensor by tensor, and not from ours: functions of weight,
+gradient, velocity, rate, the rate before it, and the name of the variable, to weight and velocity.
+"""
+
+import numpy as np
+
+MOMENTUM, DECAY = 0.9, 0.05
+ETA = 1e-3
+
+
+def norm(x):
+    return np.sqrt(np.sum(x * x))
+
+
+def is_excluded(name):
+    return name.endswith(("bias", "gamma", "beta"))
+
+
+def paper(w, g, v, rate, before, name):
+    denominator = norm(g) + DECAY * norm(w)
+    q = ETA * norm(w) / denominator if denominator else 0.0
+    v = MOMENTUM * v + rate * q * (g + DECAY * w)
+    return w - v, v
+
+
+def apex(w, g, v, rate, before, name, *, clip=True, eta=0.02):
+    """No scaling and no decay where a norm is 0, and no clip there."""
+    if norm(w) != 0 and norm(g) != 0:
+        q = eta * norm(w) / (norm(g) + DECAY * norm(w) + 1e-8)
+        g = (g + DECAY * w) * (min(q / rate, 1.0) if clip else q)
+    v = MOMENTUM * v + g
+    return w - rate * v, v
+
+
+def apex_without_clip(*arguments):
+    return apex(*arguments, clip=False)
+
+
+def torchlars(w, g, v, rate, before, name):
+    both = norm(w) > 0 and norm(g) > 0
+    q = ETA * norm(w) / (norm(g) + DECAY * norm(w) + 1e-8) if both else 1.0
+    v = MOMENTUM * v + q * (g + DECAY * w)
+    return w - rate * v, v
+
+
+def flax(w, g, v, rate, before, name, *, epsilon=0.0):
+    both = norm(w) > 0 and norm(g) > 0
+    q = ETA * norm(w) / (norm(g) + DECAY * norm(w) + epsilon) if both else 1.0
+    v = MOMENTUM * v + rate * q * (g + DECAY * w)
+    return w - v, v
+
+
+def mlperf(w, g, v, rate, before, name, *, epsilon=0.0):
+    """What is on the list of exclusions is plain momentum, without decay."""
+    if is_excluded(name):
+        v = MOMENTUM * v + rate * g
+        return w - v, v
+    return flax(w, g, v, rate, before, name, epsilon=epsilon)
+
+
+def mlperf_tensorflow_2(*arguments):
+    return mlperf(*arguments, epsilon=1e-7)
+
+
+def mxnet(w, g, v, rate, before, name):
+    """The rate inside of the velocity, whose momentum is corrected when the rate changes."""
+    q, decay = 1.0, 0.0
+    if not is_excluded(name):
+        decay = DECAY
+        if norm(w) > 0 and norm(g) > 0:
+            q = ETA * norm(w) / (norm(g) + decay * norm(w))
+    v = MOMENTUM * rate / before * v + rate * q * (g + decay * w)
+    return w - v, v
+
+
+def barlow_twins(w, g, v, rate, before, name, *, bias_rate=0.0048 / 0.2, nesterov=False):
+    """Two groups of parameters: those of rank 1 are neither decayed nor adapted."""
+    if w.ndim == 1:
+        rate = bias_rate * rate
+    else:
+        g = g + DECAY * w
+        if norm(w) > 0 and norm(g) > 0:
+            g = ETA * norm(w) / norm(g) * g
+    v = MOMENTUM * v + g
+    return w - rate * (g + MOMENTUM * v if nesterov else v), v
+
+
+def vicreg(*arguments):
+    return barlow_twins(*arguments, bias_rate=1.0)
+
+
+def moco_v3_with_nesterov(*arguments):
+    return barlow_twins(*arguments, bias_rate=1.0, nesterov=True)
+
+
+def simclr(w, g, v, rate, before, name):
+    q = 1.0
+    if not is_excluded(name):
+        g = g + DECAY * w
+        if norm(w) > 0 and norm(g) > 0:
+            q = ETA * norm(w) / norm(g)
+    v = MOMENTUM * v + rate * q * g
+    return w - v, v
+
+
+def simclr_popular(w, g, v, rate, before, name):
+    q = 1.0
+    g = g if is_excluded(name) else g + DECAY * w
+    v = MOMENTUM * v + g
+    if not is_excluded(name) and norm(w) > 0 and norm(v) > 0:
+        q = ETA * norm(w) / norm(v)
+    return w - rate * q * v, v
+
+
+def tf_contrib(w, g, v, rate, before, name):
+    """Without decay: see README for the rest."""
+    q = ETA * norm(w) / norm(g) if norm(w) > 0 and norm(g) > 0 else 1.0
+    v = MOMENTUM * v + g
+    return w - rate * q * v, v
+
+
+# Of each row of README's table that is read only: the formula, and what the comparison changes.
+FORMULAS = {
+    "the paper": (paper, {}),
+    "apex LARC around SGD": (apex, {}),
+    "apex LARC, clip=False": (apex_without_clip, {}),
+    "torchlars around SGD": (torchlars, {}),
+    "MLPerf, TensorFlow 1": (mlperf, {}),
+    "MLPerf, TensorFlow 2": (mlperf_tensorflow_2, {}),
+    "SimCLR": (simclr, {}),
+    "SimCLR, classic_momentum=False": (simclr_popular, {}),
+    "Barlow Twins": (barlow_twins, {}),
+    "VICReg, BYOL": (vicreg, {}),
+    "MoCo v3": (moco_v3_with_nesterov, {"nesterov": True}),
+    "flax.optim.LARS": (flax, {}),
+    "MXNet LARS": (mxnet, {}),
+    "tf.contrib, before 2020": (tf_contrib, {"weight_decay": 0.0}),
+}

@@ -1,0 +1,248 @@
+"""Every other LARS, as arguments of ours: README's table, of which this is the source.
+
+`PYTHONPATH=. python tests/peers.py` prints it.
+"""
+
+import dataclasses
+from typing import Any
+
+import keras_lars
+
+
+@dataclasses.dataclass(frozen=True)
+class Peer:
+    """One implementation, at its own defaults.
+
+    Attributes:
+        name: What it is called in README.
+        arguments: Of `keras_lars.LARS`, as one writes them, beside the learning rate.
+        differs: What is not the same, and what else there is to know.
+        file: In which its recordings are, in `trajectories`; empty if its code was read only.
+    """
+
+    name: str
+    arguments: str
+    differs: str = ""
+    file: str = ""
+
+    def options(self, **changed: Any) -> dict:
+        """The arguments, some of them changed."""
+        return {**eval(f"dict({self.arguments})", vars(keras_lars)), **changed}
+
+
+NOTHING = "exclude_from_weight_decay=[]"
+RANK_1 = "exclude_from_layer_adaptation=rank_at_most(1), exclude_from_weight_decay=rank_at_most(1)"
+BIAS_AND_NORM = (
+    "exclude_from_layer_adaptation=bias_or_normalization(), "
+    "exclude_from_weight_decay=bias_or_normalization()"
+)
+OUTSIDE = 'momentum_form="learning_rate_outside"'
+IN_NORM = "decay_in_norm=True"
+FORMULA_AT_0 = "zero_weight_ratio=None, zero_gradient_ratio=None"
+# Without a gradient these neither scale nor decay: the velocity takes in 0.
+UNTOUCHED = "zero_gradient_ratio=0.0"
+UNDECAYED = "Where its `weight_decay` is 0, it does not adapt: `exclude_from_layer_adaptation`."
+
+PEERS = [
+    Peer("the paper", f"weight_decay=5e-4, {FORMULA_AT_0}, {NOTHING}"),
+    Peer(
+        "optax.lars",
+        f"weight_decay=0.0, {IN_NORM}, {NOTHING}",
+        "Its `eps` is our `epsilon`; masks are our exclusions, the other way round.",
+        "optax",
+    ),
+    Peer(
+        "timm lars",
+        f'{OUTSIDE}, weight_decay=0.0, epsilon=1e-8, exclude_from_layer_adaptation=".*"',
+        "As timm has it, without decay nothing is adapted: the next row is with decay. Its class "
+        "has a `momentum` of 0, its factory 0.9. No `dampening`.",
+        "timm",
+    ),
+    Peer(
+        "timm lars, with decay",
+        f"{OUTSIDE}, weight_decay=1e-4, epsilon=1e-8, {RANK_1}",
+        "By timm's factory, which does not decay variables of rank 1. Of `always_adapt=True` and "
+        "of parameters without groups it is only the exclusions that go.",
+        "timm",
+    ),
+    Peer(
+        "timm nlars",
+        f"{OUTSIDE}, nesterov=True, weight_decay=1e-4, epsilon=1e-8, {RANK_1}",
+        "",
+        "timm",
+    ),
+    Peer(
+        "timm larc",
+        f"{OUTSIDE}, trust_clip=True, weight_decay=1e-4, epsilon=1e-8, {RANK_1}",
+        "",
+        "timm",
+    ),
+    Peer(
+        "timm nlarc",
+        f"{OUTSIDE}, trust_clip=True, nesterov=True, weight_decay=1e-4, epsilon=1e-8, {RANK_1}",
+        "",
+        "timm",
+    ),
+    Peer(
+        "apex LARC around SGD",
+        f"{OUTSIDE}, trust_coefficient=0.02, trust_clip=True, weight_decay=1e-4, "
+        f"epsilon=1e-8, zero_weight_ratio=1e9, {UNTOUCHED}, {NOTHING}",
+        "The large `zero_weight_ratio`, clipped, is the 1 that it leaves weights of 0. Not the "
+        "same: a gradient of 0 at a learning rate of 0.",
+    ),
+    Peer(
+        "apex LARC, clip=False",
+        f"{OUTSIDE}, trust_coefficient=0.02, weight_decay=1e-4, epsilon=1e-8, "
+        f"{UNTOUCHED}, {NOTHING}",
+    ),
+    Peer(
+        "pytorch_optimizer LARS",
+        f"{OUTSIDE}, weight_decay=0.0, zero_gradient_ratio=None, {RANK_1}",
+        "No `dampening`.",
+        "pytorch_optimizer",
+    ),
+    Peer(
+        "open_lars",
+        f"weight_decay=0.0, epsilon=1e-8, exclude_from_layer_adaptation=rank_at_most(1), {NOTHING}",
+        "",
+        "open_lars",
+    ),
+    Peer(
+        "torchlars around SGD",
+        f"{OUTSIDE}, weight_decay=1e-4, epsilon=1e-8, {NOTHING}",
+    ),
+    Peer(
+        "MLPerf, TensorFlow 1",
+        f"weight_decay=1e-4, {BIAS_AND_NORM}",
+        "Its `skip_list` is both exclusions at once, and searched in names. Sparse gradients are "
+        "adapted here, and are plain momentum there.",
+    ),
+    Peer(
+        "MLPerf, TensorFlow 2",
+        f"weight_decay=1e-4, epsilon=1e-7, {BIAS_AND_NORM}",
+        "Its `epsilon` of 0 is 1e-7, whatever its log says.",
+    ),
+    Peer(
+        "tf-models-official",
+        f"weight_decay=0.0, {IN_NORM}, {NOTHING}",
+        "Its `weight_decay_rate` is our `weight_decay`. What it excludes from decay, by default it "
+        "excludes from adaptation too.",
+        "tf_models",
+    ),
+    Peer(
+        "tf-models-official, classic_momentum=False",
+        f'momentum_form="ratio_of_update", weight_decay=0.0, {IN_NORM}, {NOTHING}',
+        "",
+        "tf_models",
+    ),
+    Peer(
+        "SimCLR",
+        f"weight_decay=1e-6, {IN_NORM}, {BIAS_AND_NORM}",
+        "It excludes its supervised head from both too: add its path.",
+    ),
+    Peer(
+        "SimCLR, classic_momentum=False",
+        f'momentum_form="ratio_of_update", weight_decay=1e-6, {IN_NORM}, {BIAS_AND_NORM}',
+        "The same.",
+    ),
+    Peer(
+        "Barlow Twins",
+        f"{OUTSIDE}, weight_decay=1e-6, {IN_NORM}, {RANK_1}, "
+        "unadapted_learning_rate_multiplier=0.0048 / 0.2",
+        "With weights at 0.2 times batch / 256; biases and normalization move at 0.0048 times it.",
+    ),
+    Peer(
+        "VICReg, BYOL",
+        f"{OUTSIDE}, weight_decay=1e-6, {IN_NORM}, {RANK_1}",
+    ),
+    Peer(
+        "MoCo v3",
+        f"{OUTSIDE}, weight_decay=1e-6, {IN_NORM}, {RANK_1}",
+        "Of the kin of Barlow Twins the only one with `nesterov`.",
+    ),
+    Peer(
+        "lightning-bolts, lightly",
+        f"{OUTSIDE}, weight_decay=1e-4, epsilon=1e-8, {UNTOUCHED}, {NOTHING}",
+        UNDECAYED + " No `dampening`.",
+        "lightning_bolts",
+    ),
+    Peer(
+        "flax.optim.LARS",
+        f"weight_decay=0.0, {NOTHING}",
+    ),
+    Peer(
+        "MXNet LARS",
+        f"{OUTSIDE}, weight_decay=1e-4, {BIAS_AND_NORM}",
+        "Its correction of the momentum is this form; with `momentum_correction=False` it is the "
+        "classic one. Its own `momentum` is 0.",
+    ),
+    Peer(
+        "tf.contrib, before 2020",
+        'momentum_form="ratio_outside", weight_decay=0.0',
+        "Its decay is in the loss, where it stays. Its denominator has `weight_decay * norm(w)` "
+        "besides, which is not reproduced.",
+    ),
+]
+BY_NAME = {peer.name: peer for peer in PEERS}
+
+
+def table() -> str:
+    """The table in README."""
+    lines = ["| coming from | write | | |", "|---|---|---|---|"]
+    for peer in PEERS:
+        known = "recorded" if peer.file else "read"
+        lines.append(f"| {peer.name} | `{peer.arguments}` | {peer.differs} | {known} |")
+    return "\n".join(lines)
+
+
+# Of each file of recordings and label: the peer, and what that recording changes.
+COMMON = {"momentum": 0.9, "weight_decay": 0.05}
+ADAPT_ALL = {"exclude_from_layer_adaptation": [], "exclude_from_weight_decay": []}
+LISTS = {
+    "exclude_from_layer_adaptation": ["twin"],
+    "exclude_from_weight_decay": ["vector"],
+}
+NO_DECAY = {"weight_decay": 0.0, "exclude_from_layer_adaptation": ".*"}
+RECORDED = {
+    ("optax", "plain"): ("optax.lars", COMMON),
+    ("optax", "nesterov"): ("optax.lars", {**COMMON, "nesterov": True}),
+    ("optax", "no decay"): ("optax.lars", {}),
+    ("optax", "no momentum"): ("optax.lars", {**COMMON, "momentum": 0.0, "epsilon": 0.01}),
+    ("timm", "lars"): ("timm lars, with decay", {**COMMON, **ADAPT_ALL}),
+    ("timm", "nlars"): ("timm nlars", {**COMMON, **ADAPT_ALL}),
+    ("timm", "larc"): ("timm larc", {**COMMON, **ADAPT_ALL, "trust_coefficient": 0.02}),
+    ("timm", "nlarc"): ("timm nlarc", {**COMMON, **ADAPT_ALL, "trust_coefficient": 0.02}),
+    ("timm", "no decay"): ("timm lars", {}),
+    ("timm", "always adapted"): ("timm lars, with decay", {**ADAPT_ALL, "weight_decay": 0.0}),
+    ("pytorch_optimizer", "plain"): ("pytorch_optimizer LARS", COMMON),
+    ("pytorch_optimizer", "nesterov"): ("pytorch_optimizer LARS", {**COMMON, "nesterov": True}),
+    ("pytorch_optimizer", "no decay"): ("pytorch_optimizer LARS", {}),
+    ("open_lars", "plain"): ("open_lars", COMMON),
+    ("open_lars", "no decay"): ("open_lars", {}),
+    ("tf_models", "classic"): ("tf-models-official", {**COMMON, **LISTS}),
+    ("tf_models", "classic, nesterov"): (
+        "tf-models-official",
+        {**COMMON, **LISTS, "nesterov": True},
+    ),
+    ("tf_models", "popular"): (
+        "tf-models-official, classic_momentum=False",
+        {**COMMON, **LISTS},
+    ),
+    ("tf_models", "popular, nesterov"): (
+        "tf-models-official, classic_momentum=False",
+        {**COMMON, **LISTS, "nesterov": True},
+    ),
+    **{
+        (file, label): ("lightning-bolts, lightly", changed)
+        for file in ("lightning_bolts", "lightly")
+        for label, changed in {
+            "plain": COMMON,
+            "nesterov": {**COMMON, "nesterov": True},
+            "no decay": NO_DECAY,
+        }.items()
+    },
+}
+
+
+if __name__ == "__main__":
+    print(table())
