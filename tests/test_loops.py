@@ -184,3 +184,19 @@ def test_variables_of_tensorflow_itself(jit_compile):
     np.testing.assert_allclose(variables[0].numpy(), [3.0, 3.95], rtol=1e-6)
     np.testing.assert_allclose(variables[1].numpy(), [[0.99]], rtol=1e-6)
     assert [row.path for row in optimizer.variable_table()] == ["w:0", "x:0"]
+
+
+def test_autograph_has_nothing_to_warn_of():
+    """In a process of its own, since it warns once."""
+    code = """
+import logging, sys
+import keras, tensorflow as tf
+import keras_lars
+
+tf.get_logger().addHandler(logging.StreamHandler(sys.stdout))
+w = keras.Variable([3.0, 4.0])
+optimizer = keras_lars.LARS()
+tf.function(lambda g: optimizer.apply([g], [w]))(tf.ones(2))
+tf.get_logger().warning("heard")
+"""
+    assert run_python("-c", code) == "heard\n"

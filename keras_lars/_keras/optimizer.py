@@ -86,13 +86,13 @@ class KerasOptimizer(keras.optimizers.Optimizer):
         return gradient
 
     def _engine(self) -> Any:
-        match keras.backend.backend():
-            case "tensorflow":
-                from keras_lars import _apply_tensorflow as engine
-            case "torch":
-                from keras_lars import _apply_torch as engine
-            case _:
-                from keras_lars import _apply_functional as engine
+        # No `match`: AutoGraph reads this in a custom loop, and warns of what it cannot read.
+        if keras.backend.backend() == "tensorflow":
+            from keras_lars import _apply_tensorflow as engine
+        elif keras.backend.backend() == "torch":
+            from keras_lars import _apply_torch as engine
+        else:
+            from keras_lars import _apply_functional as engine
         return engine
 
     def clipped(self, gradients: list) -> list:
