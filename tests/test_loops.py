@@ -20,6 +20,7 @@ from behaviour import (
     norm,
     tensors,
 )
+from helpers import run_python
 from models import (
     FEATURES,
     assert_close,
