@@ -102,7 +102,8 @@ def trust_ratio(
     for condition, constant in constants:
         numerator = ops.where(condition, constant, numerator)
         denominator = ops.where(condition, 1.0, denominator)
-    ratio = nan_unless_finite(numerator, gradient_norm) / denominator
+    numerator = nan_unless_finite(nan_unless_finite(numerator, gradient_norm), weight_norm)
+    ratio = numerator / denominator
 
     if rule.trust_clip:  # LARC: the local rate, learning_rate * ratio, never exceeds the global one
         per_rate = ratio / ops.where(learning_rate == 0, 1.0, learning_rate)
@@ -111,15 +112,15 @@ def trust_ratio(
     return ratio
 
 
-def nan_unless_finite(value: Tensor, gradient_norm: Tensor) -> Tensor:
-    """The value, or NaN where the gradient is not finite.
+def nan_unless_finite(value: Tensor, norm: Tensor) -> Tensor:
+    """The value, or NaN where a norm is not finite.
 
     A scalar that the gradient is multiplied by is made so, since x / inf = 0 would pass as a small
     ratio: the whole variable and its velocity become NaN. (`where`, and no product, also keeps
     TensorFlow's graph optimizer from reordering products, which it does differently on each
     replica; and XLA takes longer to compile `isfinite` than a comparison.)
     """
-    return ops.where(gradient_norm < float("inf"), value, float("nan"))
+    return ops.where(norm < float("inf"), value, float("nan"))
 
 
 def unadapted_ratio(magnitude: Tensor, learning_rate: Tensor, rule: Rule) -> Tensor:
