@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -64,17 +65,34 @@ def load(optimizer: Any, store: Any) -> None:
     if _MARKER not in names:
         _refuse(optimizer, f"what was saved ({len(names)} values without a marker)")
         return
-    marker = json.loads(np.asarray(store[_MARKER]).tobytes().decode())
+    marker = _read(optimizer, store, _MARKER, lambda x: json.loads(x.tobytes().decode()))
     if marker != _marker(optimizer):
-        _refuse(optimizer, f"what was saved ({marker})")
+        by = " by a later version of keras_lars" if _is_later(marker) else ""
+        _refuse(optimizer, f"what was saved{by} ({marker})")
         return
-    state = {name: np.array(store[name]) for name in names - {_MARKER}}
+    # All of it is read before any of it is set.
+    state = {name: _read(optimizer, store, name, np.array) for name in names - {_MARKER}}
     if not state:
         return  # saved before it was built, and nothing waited
     if optimizer.built:
         _assign(optimizer, state)
     else:
         optimizer.keep_waiting(state)
+
+
+def _read(optimizer: Any, store: Any, name: str, convert: Callable) -> Any:
+    try:
+        return convert(np.asarray(store[name]))
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"The state of optimizer '{optimizer.name}' cannot be loaded, since the file is "
+            f"damaged in `{name}`. Its variables stay as they are. Received: {error}"
+        ) from error
+
+
+def _is_later(marker: Any) -> bool:
+    version = marker.get("state_version") if isinstance(marker, dict) else None
+    return isinstance(version, int) and version > _VERSION
 
 
 def restore_waiting(optimizer: Any) -> None:
@@ -98,17 +116,26 @@ def _assign(optimizer: Any, state: dict) -> None:
         )
         return
     for name, variable in variables.items():
-        if name in state and tuple(variable.shape) != state[name].shape:
+        if name in state and _spec(variable) != _spec(state[name]):
+            kind, shape = _spec(state[name])
+            expected_kind, expected_shape = _spec(variable)
             _refuse(
                 optimizer,
-                f"what was saved, with `{name}` of shape {state[name].shape} and not "
-                f"{tuple(variable.shape)},",
+                f"what was saved, with `{name}` of {kind} and shape {shape}, not {expected_kind} "
+                f"and {expected_shape},",
             )
             return
     # In the order of the variables, the same on all workers: some are exchanged as they are set.
     for name, variable in variables.items():
         if name in state:
             variable.assign(state[name])
+
+
+def _spec(array: Any) -> tuple:
+    """What a value must have in common with its variable; a float may be of any width."""
+    name = str(array.dtype)
+    kind = next((kind for kind in ("float", "int") if kind in name), name)
+    return kind, tuple(array.shape)
 
 
 def forget_waiting(optimizer: Any, name: str) -> None:
