@@ -162,6 +162,37 @@ def check_norms_span_more_than_float32_squares():
         np.testing.assert_allclose(float(record.gradient_norm), norm, rtol=1e-6)
 
 
+def check_magnitudes():
+    """Norms and updates are exact from 1e-18 to 1e18, and on torch's CPUs from 1e-30 to 1e37."""
+    wide = keras.backend.backend() == "torch"
+    magnitudes = (1e-30, 1e-18, 1.0, 1e18, 1e37) if wide else (1e-18, 1e-9, 1.0, 1e9, 1e18)
+    random = np.random.default_rng(0)
+    for form, size, magnitude in itertools.product(MOMENTUM_FORMS, (7, 5003), magnitudes):
+        if magnitude * size**0.5 > 1e38 or (magnitude * size**0.5 > 1e19 and not wide):
+            continue  # the norm is infinite
+        signs = random.choice([-1, 1], size=(2, size))
+        w, g = (signs * random.uniform(0.5, 2, size=(2, size)) * magnitude).astype("float32")
+        in_norm = form == "ratio_of_update"
+        optimizer, new = one_step(
+            w,
+            g,
+            0.5,
+            trust_coefficient=0.25,
+            momentum_form=form,
+            decay_in_norm=in_norm,
+            record_trust_ratios=True,
+        )
+        reference = ReferenceLARS(w, η=0.25, β=5e-4, form=form, decay_in_norm=in_norm)
+        w, g = w.astype("float64"), g.astype("float64")
+        norms = [np.linalg.norm(w), np.linalg.norm(g + 5e-4 * w if in_norm else g)]
+        reference.step(g, 0.5)
+        told = f"{form}, {size} numbers about {magnitude}"
+        recorded = optimizer.trust_ratios["w"]
+        np.testing.assert_allclose(recorded[:2], norms, rtol=1e-6, err_msg=told)
+        tolerance = {"rtol": 1e-5, "atol": 1e-6 * magnitude}
+        np.testing.assert_allclose(new, reference.w, **tolerance, err_msg=told)
+
+
 def updates(optimizer, variables, gradients):
     """The weights and state after one update without state, and after the same one with it."""
     state = [v.value for v in optimizer.variables], [v.value for v in variables]
