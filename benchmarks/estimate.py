@@ -49,11 +49,3 @@ def training_seconds(plan: Plan, model: keras.Model, replicas: int) -> float:
         plan.data_set.validation_images + plan.execution.evaluate_training_images
     )
     return seconds * (PASSES * trained + validated) / replicas
-
-
-def in_words(seconds: float) -> str:
-    """A duration as one says it."""
-    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} seconds"

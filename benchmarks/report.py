@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from benchmarks import cluster, environment, estimate, run_folder
+from benchmarks import cluster, durations, environment, estimate, run_folder
 from benchmarks.plan import Plan
 from benchmarks.recipe import RecipeError
 
@@ -40,7 +40,7 @@ def summary(plan: Plan, model: keras.Model, strategy: tf.distribute.Strategy) ->
         + _normalization(plan, replicas),
         "memory": f"about {estimate.memory_bytes(plan, model, replicas) / 1e9:.2g} GB a replica, "
         "without the data",
-        "time": f"about {estimate.in_words(estimate.training_seconds(plan, model, replicas))}, "
+        "time": f"about {durations.in_words(estimate.training_seconds(plan, model, replicas))}, "
         "if it never waits for data",
         "output": str(plan.folder),
     }

@@ -14,7 +14,17 @@ pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
 if keras.backend.backend() != "tensorflow":
     pytest.skip("the benchmarks run on TensorFlow", allow_module_level=True)
 
-from benchmarks import callbacks, estimate, loop, losses, optimizers, plan, recipes, run_folder
+from benchmarks import (
+    callbacks,
+    durations,
+    estimate,
+    loop,
+    losses,
+    optimizers,
+    plan,
+    recipes,
+    run_folder,
+)
 from benchmarks.execution import Execution
 from benchmarks.recipe import RecipeError
 
@@ -311,7 +321,7 @@ def test_estimates():
     assert estimate.memory_bytes(made, model, replicas=2) == 4 * 4 * 640 + 4 * 16 * (64 + 10)
     one = estimate.training_seconds(made, model, replicas=1)
     assert 0 < one < 60
-    assert [estimate.in_words(s) for s in (119, 120, 7199, 7200, 4e5)] == [
+    assert [durations.in_words(s) for s in (119, 120, 7199, 7200, 4e5)] == [
         "119 seconds",
         "2 minutes",
         "120 minutes",

@@ -42,6 +42,10 @@ class InMemory(DataSet):
         self._mean = training.pixels.mean(axis=0, dtype=np.float32)
         self._parts = {"training": training, "held_out": held_out}
 
+    def images(self, part: str) -> Images:
+        """All of "training" or "held_out", as arrays."""
+        return self._parts[part]
+
     def training(
         self, epoch: "tf.Tensor", view: View, batch_size: int, batches: int, shard: Shard = WHOLE
     ) -> "tf.data.Dataset":

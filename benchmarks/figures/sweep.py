@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from benchmarks import run_folder
+from benchmarks.durations import in_words
 from benchmarks.execution import Execution
 from benchmarks.figures.point import Point
 from benchmarks.plan import make_plan
@@ -98,8 +99,7 @@ def estimate(waiting: list[Run], finished: list[Run]) -> str:
     if not waiting or not images:
         return ""
     left = seconds / images * sum(run.image_epochs for run in waiting)
-    text = f"{left:.0f} seconds" if left < 120 else f"{left / 60:.0f} minutes"
-    return f"; about {text} left"
+    return f"; about {in_words(left)} left"
 
 
 def told(result: dict) -> str:

@@ -1,0 +1,92 @@
+"""Who is compared, and what is searched for each: written down before anything was trained."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """What a setting is searched in, by its logarithm or by itself."""
+
+    low: float
+    high: float
+    logarithmic: bool = True
+
+    def at(self, share: float) -> float:
+        """The setting at a share of the range, from 0 to 1."""
+        if self.logarithmic:
+            return self.low * (self.high / self.low) ** share
+        return self.low + (self.high - self.low) * share
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """One way to train.
+
+    Attributes:
+        name: As in results.
+        words: As in tables and pictures.
+        optimizer: "momentum", "nesterov", "lars" or "lamb".
+        space: What is tuned, at each batch size by itself; empty if nothing is.
+        scaled_from: The arm whose setting for the smallest batch is taken, where nothing is tuned.
+        power: Of the ratio of batch sizes, by which the learning rate is then multiplied.
+        momentum: Where it is not tuned.
+        warmup_share: Of the training, where it is not tuned.
+    """
+
+    name: str
+    words: str
+    optimizer: str
+    space: dict[str, Range] = dataclasses.field(default_factory=dict)
+    scaled_from: str = ""
+    power: float = 0.0
+    momentum: float = 0.9
+    warmup_share: float = 0.2
+
+
+_SGD_RATES = Range(0.01, 1.0)
+
+ARMS = (
+    Arm("momentum", "momentum, tuned", "momentum", {"learning_rate": _SGD_RATES}),
+    Arm(
+        "momentum_scaled",
+        "momentum, linear scaling",
+        "momentum",
+        scaled_from="momentum",
+        power=1.0,
+    ),
+    Arm(
+        "nesterov",
+        "Nesterov, all tuned",
+        "nesterov",
+        {
+            "learning_rate": _SGD_RATES,
+            "distance_of_momentum_to_1": Range(0.02, 0.2),
+            "warmup_share": Range(0.05, 0.5, logarithmic=False),
+        },
+    ),
+    Arm("lars", "LARS, tuned", "lars", {"learning_rate": Range(1.0, 50.0)}),
+    Arm("lars_scaled", "LARS, square-root scaling", "lars", scaled_from="lars", power=0.5),
+    Arm("lamb", "Lamb of Keras, tuned", "lamb", {"learning_rate": Range(1e-3, 0.1)}),
+)
+BY_NAME = {arm.name: arm for arm in ARMS}
+
+
+def trials(arm: Arm, count: int) -> list[dict[str, float]]:
+    """The settings that are tried: points of a Sobol sequence, the same at each batch size."""
+    if not arm.space:
+        return []
+    from scipy.stats import qmc
+
+    points = qmc.Sobol(len(arm.space), scramble=False).random(count)
+    # From the lower edge of each cell to its middle.
+    points = points + 0.5 / count
+    return [
+        {name: of.at(share) for (name, of), share in zip(arm.space.items(), point)}
+        for point in points.tolist()
+    ]
+
+
+def scaled(arm: Arm, setting: dict[str, float], times_the_batch: float) -> dict[str, float]:
+    """The setting of a smaller batch, for one so many times as large."""
+    rate = setting["learning_rate"] * times_the_batch**arm.power
+    return {**setting, "learning_rate": rate}

@@ -1,0 +1,79 @@
+"""The results of a study as one small file: every training a row."""
+
+import dataclasses
+
+from benchmarks.studies.batch_size.forms import Form
+from benchmarks.studies.batch_size.runs import Run, Study
+
+_OF_RUN = tuple(field.name for field in dataclasses.fields(Run))
+_OF_TRAINING = ("learning_rate", "momentum", "warmup_share")
+_REACHED = (
+    "diverged",
+    "choosing_accuracy",
+    "test_accuracy",
+    "test_loss",
+    "measured_accuracy",
+    "measured_loss",
+    "images_per_second",
+    "seconds",
+)
+
+
+def gather(name: str, study: Study) -> dict:
+    """What is done so far."""
+    environments: list[dict] = []
+    rows = []
+    for run in study.runs():
+        if run not in study.results:
+            continue
+        found = study.results[run]
+        environment = {key: found[key] for key in ("versions", "device")}
+        if environment not in environments:
+            environments.append(environment)
+        rows.append(
+            {
+                **found["run"],
+                **{key: round(found["training"][key], 6) for key in _OF_TRAINING},
+                **{key: found[key] for key in _REACHED},
+                "environment": environments.index(environment),
+            }
+        )
+    return {
+        "form": name,
+        **_form(study.form),
+        "planned": len(list(study.runs())),
+        "environments": environments,
+        "rows": rows,
+    }
+
+
+def of_earlier_sitting(found: dict, name: str, form: Form) -> dict[Run, dict]:
+    """What a file of results holds, as a study keeps it.
+
+    Raises:
+        ValueError: If the file is of another form.
+    """
+    if found["form"] != name or any(found[key] != value for key, value in _form(form).items()):
+        raise ValueError(f"--output must be new, or hold results of this form. Received: {name}")
+    return {
+        Run(**{key: row[key] for key in _OF_RUN}): {
+            "run": {key: row[key] for key in _OF_RUN},
+            "training": {key: row[key] for key in _OF_TRAINING},
+            **{key: row[key] for key in _REACHED},
+            **found["environments"][row["environment"]],
+        }
+        for row in found["rows"]
+    }
+
+
+def _form(form: Form) -> dict:
+    """As JSON gives it back."""
+    return {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in dataclasses.asdict(form).items()
+    }
+
+
+def select(results: dict, **wanted) -> list[dict]:
+    """The rows that have these values."""
+    return [row for row in results["rows"] if all(row[k] == v for k, v in wanted.items())]

@@ -1,0 +1,133 @@
+"""One training of the study, on any backend of Keras."""
+
+import dataclasses
+import itertools
+import math
+import os
+import time
+from typing import Any
+
+WEIGHT_DECAY = 5e-4
+LAMB_WEIGHT_DECAY = 0.01
+DECAY_POWER = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """What is trained.
+
+    Attributes:
+        network: A name in `networks.NETWORKS`.
+        optimizer: "momentum", "nesterov", "lars" or "lamb".
+        batch: Images of an update; those that are left over are an update of their own.
+        epochs: How many.
+        image_size: Pixels each way.
+        seed: Of weights and order.
+        learning_rate: At the end of the ramp.
+        momentum: Of all but Lamb.
+        warmup_share: Of the updates, in which the rate rises from 0.
+    """
+
+    network: str
+    optimizer: str
+    batch: int
+    epochs: int
+    image_size: int
+    seed: int
+    learning_rate: float
+    momentum: float
+    warmup_share: float
+
+
+def use_one_core() -> None:
+    """Before a framework is imported: as many trainings run beside each other as there are."""
+    os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
+    flags = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def optimizer(training: Training, learning_rate: Any) -> Any:
+    """The optimizer; momentum is `LARS` that adapts nothing, so that all decay alike."""
+    import keras
+
+    import keras_lars
+
+    if training.optimizer == "lamb":
+        return keras.optimizers.Lamb(learning_rate, weight_decay=LAMB_WEIGHT_DECAY)
+    is_lars = training.optimizer == "lars"
+    return keras_lars.LARS(
+        learning_rate,
+        momentum=training.momentum,
+        weight_decay=WEIGHT_DECAY,
+        nesterov=training.optimizer == "nesterov",
+        exclude_from_layer_adaptation=[] if is_lars else ".*",
+    )
+
+
+def train(training: Training, data_dir: str | None) -> dict:
+    """Trains; what it reached, how long it took, and on what.
+
+    Returns:
+        Accuracies and losses, of which those of a training that diverged are None; the images a
+        second of the epochs after the first; seconds of it all; versions and device.
+    """
+    import keras
+
+    import keras_lars
+    from benchmarks import environment
+    from benchmarks.studies.batch_size import images
+    from benchmarks.studies.batch_size.networks import NETWORKS
+
+    started = time.perf_counter()
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(training.seed)
+    data = images.load(data_dir, training.image_size)
+    part = data["training"]
+    updates = training.epochs * math.ceil(len(part.labels) / training.batch)
+    warmup = max(1, round(training.warmup_share * updates))
+    decay = keras.optimizers.schedules.PolynomialDecay(
+        training.learning_rate, max(1, updates - warmup), 0.0, power=DECAY_POWER
+    )
+    model = NETWORKS[training.network](part.images.shape[1:], images.CLASSES)
+    model.compile(
+        optimizer(training, keras_lars.schedules.WarmUp(decay, warmup, shift_decay=True)),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    times = []
+    model.fit(
+        part.images,
+        part.labels,
+        training.batch,
+        training.epochs,
+        verbose=0,
+        callbacks=[
+            keras.callbacks.TerminateOnNaN(),
+            keras.callbacks.LambdaCallback(
+                on_epoch_end=lambda epoch, logs: times.append(time.perf_counter())
+            ),
+        ],
+    )
+    found = {
+        name: model.evaluate(
+            data[name].images, data[name].labels, 1000, verbose=0, return_dict=True
+        )
+        for name in ("measured", "choosing", "test")
+    }
+    diverged = not all(math.isfinite(each["loss"]) for each in found.values())
+    seconds = [later - earlier for earlier, later in itertools.pairwise(times)]
+    fastest = min(seconds) if seconds and not diverged else None
+    return {
+        "diverged": diverged,
+        **{
+            f"{name}_{kind}": None if diverged else round(each[kind], 6)
+            for name, each in found.items()
+            for kind in ("accuracy", "loss")
+        },
+        "updates": int(keras.ops.convert_to_numpy(model.optimizer.iterations)),
+        "images_per_second": fastest and round(len(part.labels) / fastest),
+        "seconds": round(time.perf_counter() - started, 1),
+        "versions": environment.versions(keras.backend.backend()),
+        "device": environment.device(),
+    }
