@@ -151,6 +151,18 @@ def test_a_file_of_results_is_gone_on_with(tmp_path):
         results.of_earlier_sitting(found, "small", dataclasses.replace(FORM, epochs=3))
 
 
+def test_a_point_can_be_repeated_exactly_as_it_was(tmp_path):
+    study = Study(FORM, tmp_path)
+    finish(study)
+    found = json.loads(json.dumps(results.gather("small", study)))
+    for run in study.runs():
+        asked, row = results.training_of(found, run.name)
+        assert dataclasses.asdict(asked) == study.results[run]["training"]
+        assert row["test_accuracy"] == study.results[run]["test_accuracy"]
+    with pytest.raises(ValueError, match="Received: plain-sgd"):
+        results.training_of(found, "plain-sgd")
+
+
 # What is told.
 
 
@@ -168,10 +180,32 @@ def test_tables(tmp_path):
     assert tables.accuracy(found, "plain", "lars", 128) == "85.0, 1 of 2 diverged"
     assert tables.training_loss(found, "plain", "momentum", 128) == "0.150 (0.071)"
     assert tables.works(found, "plain", "lars", 128) == "2 of 4"
+    assert tables.works(found, "plain", "momentum", 128) == "2 of 4, 2 diverged"
     assert tables.accuracy(found, "plain", "lamb", 128) == ""
     text = tables.report(found)
     assert "| momentum, tuned | 85.0 (7.1) |  |" in text
     assert f"12 of {found['planned']} trainings are done." in text
+
+
+def test_guessing_is_failing():
+    assert results.failed({"diverged": True, "measured_loss": None})
+    assert results.failed({"diverged": False, "measured_loss": 2.3026})
+    assert not results.failed({"diverged": False, "measured_loss": 2.2})
+
+
+def test_one_setting_for_all_batch_sizes(tmp_path):
+    study = Study(FORM, tmp_path)
+    reached = {128: [0.8, 0.7, 0.9, 0.1], 512: [0.3, 0.6, 0.9, 0.1]}
+    for batch, accuracies in reached.items():
+        for arm in TUNED:
+            for number, accuracy in enumerate(accuracies):
+                diverged = arm.name == "momentum" and (batch, number) == (512, 2)
+                done(study, trial(number, arm.name, batch), accuracy, diverged)
+    table = tables.one_setting(results.gather("small", study), "plain")
+    first = arms.trials(arms.BY_NAME["momentum"], 4)[1]["learning_rate"]
+    # The third setting is the best one, unless it diverges; then 0.9 + 0.1 is less than 0.7 + 0.6.
+    assert f"| momentum, tuned | {first:.3g} | 70.0 | 60.0 |" in table
+    assert " | 90.0 | 90.0 |" in table.splitlines()[3]
 
 
 # A real training.

@@ -4,7 +4,8 @@ python -m benchmarks.studies.batch_size [--form=quick|small|resnet50]
 
 prints how long it will take, and trains what is not done yet: it may be stopped at any time and
 started again, and also goes on from the file of results that `--output` names. `--show=FILE` prints
-the tables of such a file, and draws them with `--plot`.
+the tables of such a file, and draws them with `--plot` and `--plot_rates`; with `--again=NAME` it
+trains one of its points again, as plain-lars-2048-seed1.
 """
 
 import json
@@ -17,7 +18,7 @@ from absl import app, flags
 from benchmarks.command_line import parse
 from benchmarks.durations import in_words
 from benchmarks.recipe import RecipeError
-from benchmarks.studies.batch_size import pool, results, tables
+from benchmarks.studies.batch_size import pool, results, tables, training
 from benchmarks.studies.batch_size.forms import FORMS
 from benchmarks.studies.batch_size.runs import Study
 
@@ -29,8 +30,10 @@ def define_flags() -> None:
     flags.DEFINE_integer("processes", os.cpu_count(), "Trainings at once, one on a GPU.", 1)
     flags.DEFINE_float("minutes", float("inf"), "Begin nothing more after so many.", 0.0)
     flags.DEFINE_string("output", None, "File for the results so far, as JSON.")
-    flags.DEFINE_string("plot", None, "File for the picture, as PNG.")
+    flags.DEFINE_string("plot", None, "File for the picture by batch size, as PNG.")
+    flags.DEFINE_string("plot_rates", None, "File for the picture by learning rate, as PNG.")
     flags.DEFINE_string("show", None, "File of results to show, in place of training.")
+    flags.DEFINE_string("again", None, "Training in the file of --show to repeat.")
 
 
 def run() -> dict:
@@ -50,9 +53,35 @@ def run() -> dict:
     return results.gather(asked.form, study)
 
 
+def again(found: dict, name: str) -> str:
+    """A training once more, beside what it reached before."""
+    asked, before = results.training_of(found, name)
+    print(asked, flush=True)
+    if flags.FLAGS.processes > 1:
+        training.use_one_core()  # as it was
+    now = training.train(asked, flags.FLAGS.data_dir)
+    lines = [f"{'':17} {'recorded':>8} {'now':>8}"]
+    for key in ("test_accuracy", "test_loss", "measured_accuracy", "measured_loss"):
+        cells = ["-" if row[key] is None else f"{row[key]:.4f}" for row in (before, now)]
+        lines.append(f"{key:17} {cells[0]:>8} {cells[1]:>8}")
+    return "\n".join(lines)
+
+
+def draw(found: dict) -> None:
+    asked = flags.FLAGS
+    if asked.plot or asked.plot_rates:
+        from benchmarks.studies.batch_size import drawing
+
+        for path, picture in ((asked.plot, drawing.draw), (asked.plot_rates, drawing.draw_rates)):
+            if path:
+                picture(found, pathlib.Path(path))
+
+
 def main(argv: list[str]) -> None:
     del argv
     try:
+        if flags.FLAGS.again and not flags.FLAGS.show:
+            raise ValueError("--again needs --show with a file of results. Received: no --show")
         if flags.FLAGS.show:
             found = json.loads(pathlib.Path(flags.FLAGS.show).read_text(encoding="utf-8"))
         else:
@@ -62,11 +91,8 @@ def main(argv: list[str]) -> None:
             head = json.dumps({**found, "rows": []}, indent=1).removesuffix("[]\n}")
             text = f"{head}[\n{rows}\n]\n}}\n"
             pathlib.Path(flags.FLAGS.output).write_text(text, encoding="utf-8")
-        if flags.FLAGS.plot:
-            from benchmarks.studies.batch_size import drawing
-
-            drawing.draw(found, pathlib.Path(flags.FLAGS.plot))
-        print(tables.report(found))
+        draw(found)
+        print(again(found, flags.FLAGS.again) if flags.FLAGS.again else tables.report(found))
     except (OSError, ValueError, RecipeError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

@@ -1,12 +1,15 @@
-"""The study as a picture: accuracy and loss by batch size, and trials by learning rate."""
+"""The study as pictures: accuracy and loss by batch size, and accuracy by learning rate."""
 
+import itertools
 import pathlib
 import statistics
 
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from benchmarks.studies.batch_size.arms import ARMS
-from benchmarks.studies.batch_size.results import select
+from benchmarks.studies.batch_size.images import CLASSES
+from benchmarks.studies.batch_size.results import failed, select
 
 COLORS = {
     "momentum": "#888888",
@@ -15,25 +18,49 @@ COLORS = {
     "lamb": "#3c8d5a",
 }
 QUANTITIES = (("test_accuracy", "accuracy on test images"), ("measured_loss", "training loss"))
+# Those whose learning rate alone is searched, or follows from a search.
+BY_RATE = ("momentum", "lars", "lamb")
 
 
 def draw(results: dict, path: pathlib.Path) -> None:
-    """Writes the picture."""
-    networks = [name for name in results["networks"] if select(results, network=name)]
-    figure = Figure(figsize=(12, 4.2 * len(networks)), layout="constrained")
-    axes = figure.subplots(len(networks), 3, squeeze=False)
-    for network, (accuracy, loss, trials) in zip(networks, axes):
-        for axis, (key, words) in zip((accuracy, loss), QUANTITIES):
+    """Accuracy and training loss by batch size, a line for each arm."""
+    networks = _networks(results)
+    figure = Figure(figsize=(11, 4.2 * len(networks)), layout="constrained")
+    axes = figure.subplots(len(networks), 2, squeeze=False)
+    for network, row in zip(networks, axes):
+        for axis, (key, words) in zip(row, QUANTITIES):
             _by_batch(results, network, axis, key)
             axis.set(title=f"{network}: {words}", xlabel="batch size")
-        loss.set_yscale("log")
-        _trials(results, network, trials)
+        row[1].set_yscale("log")
     axes[0][0].legend(fontsize=8, loc="lower left")
-    figure.suptitle(
-        f"Fashion-MNIST at {results['image_size']}x{results['image_size']}, {results['epochs']} "
-        f"epochs: mean and range of {results['seeds']} seeds"
-    )
+    figure.suptitle(f"{_told(results)}: mean and range of {results['seeds']} seeds")
     figure.savefig(path, dpi=110)
+
+
+def draw_rates(results: dict, path: pathlib.Path) -> None:
+    """Accuracy by learning rate, a line for each batch size: how wide the range is that works."""
+    networks = _networks(results)
+    figure = Figure(figsize=(11, 3.6 * len(networks)), layout="constrained")
+    axes = figure.subplots(len(networks), len(BY_RATE), squeeze=False, sharey="row", sharex="col")
+    for network, row in zip(networks, axes):
+        for optimizer, axis in zip(BY_RATE, row):
+            _by_rate(results, network, optimizer, axis)
+            axis.set_title(f"{network}: {optimizer}")
+        row[0].set_ylabel("accuracy on test images")
+    for axis in axes[-1]:
+        axis.set_xlabel("learning rate")
+    axes[0][0].legend(title="batch size", fontsize=8)
+    figure.suptitle(f"{_told(results)}: one that diverged counts as a guess")
+    figure.savefig(path, dpi=110)
+
+
+def _networks(results: dict) -> list[str]:
+    return [name for name in results["networks"] if select(results, network=name)]
+
+
+def _told(results: dict) -> str:
+    size = results["image_size"]
+    return f"Fashion-MNIST at {size}x{size}, {results['epochs']} epochs"
 
 
 def _by_batch(results: dict, network: str, axis, key: str) -> None:
@@ -41,7 +68,7 @@ def _by_batch(results: dict, network: str, axis, key: str) -> None:
         points = []
         for batch in results["batches"]:
             rows = select(results, network=network, arm=arm.name, batch=batch, kind="seed")
-            values = [row[key] for row in rows if not row["diverged"]]
+            values = [row[key] for row in rows if not failed(row)]
             if values:
                 points.append((batch, statistics.mean(values), min(values), max(values)))
         if points:
@@ -54,27 +81,20 @@ def _by_batch(results: dict, network: str, axis, key: str) -> None:
     axis.grid(alpha=0.3)
 
 
-def _trials(results: dict, network: str, axis) -> None:
-    """The trials at the largest batch that has any, by learning rate over the best one's."""
-    batches = [r["batch"] for r in select(results, network=network, kind="trial")]
-    if not batches:
-        return
-    for arm in ARMS:
-        rows = select(results, network=network, arm=arm.name, batch=max(batches), kind="trial")
-        rows = sorted(rows, key=lambda row: row["learning_rate"])
-        if rows:
-            best = max(rows, key=lambda row: row["choosing_accuracy"] or 0.0)["learning_rate"]
-            axis.plot(
-                [row["learning_rate"] / best for row in rows],
-                [row["choosing_accuracy"] or float("nan") for row in rows],
-                marker="o",
-                markersize=3,
-                color=COLORS[arm.optimizer],
-                linestyle="-" if len(arm.space) == 1 else "none",
-            )
+def _by_rate(results: dict, network: str, optimizer: str, axis) -> None:
+    names = [arm.name for arm in ARMS if arm.optimizer == optimizer]
+    colors = colormaps["viridis"].resampled(len(results["batches"]) + 1)
+    for number, batch in enumerate(results["batches"]):
+        found = (select(results, network=network, arm=name, batch=batch) for name in names)
+        by_rate: dict[float, list[float]] = {}
+        for row in itertools.chain(*found):
+            reached = 1 / CLASSES if failed(row) else row["test_accuracy"]
+            by_rate.setdefault(row["learning_rate"], []).append(reached)
+        rates = sorted(by_rate)
+        means = [statistics.mean(by_rate[rate]) for rate in rates]
+        axis.plot(rates, means, "o-", markersize=3, color=colors(number), label=f"{batch:,}")
+    tried = {row["learning_rate"] for row in select(results, arm=names[0], kind="trial")}
     axis.set_xscale("log")
+    axis.set_xticks(sorted(tried), [f"{rate:.2g}" for rate in sorted(tried)])
+    axis.minorticks_off()
     axis.grid(alpha=0.3)
-    axis.set(
-        title=f"{network}: trials at {max(batches):,}",
-        xlabel="learning rate, relative to the best trial's",
-    )

@@ -1,9 +1,16 @@
 """The results of a study as one small file: every training a row."""
 
 import dataclasses
+import math
 
+from benchmarks.studies.batch_size.arms import BY_NAME
 from benchmarks.studies.batch_size.forms import Form
+from benchmarks.studies.batch_size.images import CLASSES
 from benchmarks.studies.batch_size.runs import Run, Study
+from benchmarks.studies.batch_size.training import Training
+
+# The loss of a guess that is the same for every image, nearly.
+_OF_GUESSING = 0.99 * math.log(CLASSES)
 
 _OF_RUN = tuple(field.name for field in dataclasses.fields(Run))
 _OF_TRAINING = ("learning_rate", "momentum", "warmup_share")
@@ -33,7 +40,7 @@ def gather(name: str, study: Study) -> dict:
         rows.append(
             {
                 **found["run"],
-                **{key: round(found["training"][key], 6) for key in _OF_TRAINING},
+                **{key: found["training"][key] for key in _OF_TRAINING},
                 **{key: found[key] for key in _REACHED},
                 "environment": environments.index(environment),
             }
@@ -45,6 +52,28 @@ def gather(name: str, study: Study) -> dict:
         "environments": environments,
         "rows": rows,
     }
+
+
+def training_of(results: dict, name: str) -> tuple[Training, dict]:
+    """What was trained under a name, to be trained again, and its row.
+
+    Raises:
+        ValueError: If it is not among the results.
+    """
+    for row in results["rows"]:
+        run = Run(**{key: row[key] for key in _OF_RUN})
+        if run.name == name:
+            asked = Training(
+                network=run.network,
+                optimizer=BY_NAME[run.arm].optimizer,
+                batch=run.batch,
+                epochs=results["epochs"],
+                image_size=results["image_size"],
+                seed=run.seed,
+                **{key: row[key] for key in _OF_TRAINING},
+            )
+            return asked, row
+    raise ValueError(f"--again must name a training that is done, as {run.name}. Received: {name}")
 
 
 def of_earlier_sitting(found: dict, name: str, form: Form) -> dict[Run, dict]:
@@ -77,3 +106,8 @@ def _form(form: Form) -> dict:
 def select(results: dict, **wanted) -> list[dict]:
     """The rows that have these values."""
     return [row for row in results["rows"] if all(row[k] == v for k, v in wanted.items())]
+
+
+def failed(row: dict) -> bool:
+    """Whether a training diverged, be it to infinity or to a guess that it never leaves."""
+    return row["diverged"] or row["measured_loss"] >= _OF_GUESSING

@@ -28,6 +28,10 @@ class Run:
     def name(self) -> str:
         return f"{self.network}-{self.arm}-{self.batch}-{self.kind}{self.number}"
 
+    @property
+    def seed(self) -> int:
+        return TRIAL_SEED if self.kind == "trial" else self.number
+
 
 class Study:
     """The trainings of a form, and the files of those that are done.
@@ -64,9 +68,9 @@ class Study:
         """What is to be trained; None where it is not known yet."""
         arm = arms.BY_NAME[run.arm]
         if run.kind == "trial":
-            setting, seed = arms.trials(arm, self.form.trials)[run.number], TRIAL_SEED
+            setting = arms.trials(arm, self.form.trials)[run.number]
         else:
-            setting, seed = self.chosen(run.network, arm, run.batch), run.number
+            setting = self.chosen(run.network, arm, run.batch)
         if setting is None:
             return None
         return Training(
@@ -75,7 +79,7 @@ class Study:
             batch=run.batch,
             epochs=self.form.epochs,
             image_size=self.form.image_size,
-            seed=seed,
+            seed=run.seed,
             learning_rate=setting["learning_rate"],
             momentum=1 - setting.get("distance_of_momentum_to_1", 1 - arm.momentum),
             warmup_share=setting.get("warmup_share", arm.warmup_share),

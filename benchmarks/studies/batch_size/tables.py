@@ -3,32 +3,64 @@
 import statistics
 from collections.abc import Callable
 
-from benchmarks.studies.batch_size.arms import ARMS
-from benchmarks.studies.batch_size.results import select
+from benchmarks.studies.batch_size.arms import ARMS, Range
+from benchmarks.studies.batch_size.images import CLASSES
+from benchmarks.studies.batch_size.results import failed, select
 
-# How far below the best of its trials a learning rate still counts as one that works.
+# How far below the best trial of all a setting still counts as one that works.
 WORKS_WITHIN = 0.02
 
 
 def report(results: dict) -> str:
     """All tables."""
-    parts = []
-    for network in results["networks"]:
-        if not select(results, network=network):
-            continue
-        parts += [
-            f"Network `{network}`, test accuracy in %, mean (and standard deviation) of seeds:",
-            table(results, network, lambda *at: accuracy(results, *at)),
-            "Loss on training images at the end:",
-            table(results, network, lambda *at: training_loss(results, *at)),
-            f"Trials within {100 * WORKS_WITHIN:g} points of the best of all at that batch:",
-            table(results, network, lambda *at: works(results, *at), tuned_only=True),
-            "Chosen learning rate:",
-            table(results, network, lambda *at: chosen_rate(results, *at)),
-        ]
+    parts = [part for network in results["networks"] for part in of_network(results, network)]
     done, planned = len(results["rows"]), results["planned"]
-    parts.append(f"{done} of {planned} trainings are done.")
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, f"{done} of {planned} trainings are done."])
+
+
+def of_network(results: dict, network: str) -> list[str]:
+    """Its tables, each behind its heading."""
+    if not select(results, network=network):
+        return []
+    return [
+        f"Network `{network}`, test accuracy in %, mean (and standard deviation) of the seeds:",
+        table(results, network, lambda *at: accuracy(results, *at)),
+        "Loss on training images at the end:",
+        table(results, network, lambda *at: training_loss(results, *at)),
+        f"Trials within {100 * WORKS_WITHIN:g} points of the best one at that batch size:",
+        table(results, network, lambda *at: works(results, *at), tuned_only=True),
+        "One setting for all batch sizes: of the trials the one with the best mean over batch "
+        "sizes, test accuracy in % of that one seed:",
+        one_setting(results, network),
+        "Chosen learning rate:",
+        table(results, network, lambda *at: chosen_rate(results, *at)),
+        "Images a second in the fastest epoch, median of all trainings:",
+        table(results, network, lambda *at: throughput(results, *at)),
+    ]
+
+
+def search_spaces() -> str:
+    """What is searched for each tuned arm, and what the others take."""
+    lines = ["| | learning rate | momentum | warm-up, share of the updates |", "|---|---|---|---|"]
+    for arm in ARMS:
+        momentum, warmup = f"{arm.momentum:g}", f"{arm.warmup_share:g}"
+        if arm.space:
+            rate = _range(arm.space["learning_rate"])
+        else:
+            rule = {0.5: "square root of the batch", 1.0: "batch"}[arm.power]
+            rate = f"that of 128, by the {rule}"
+        if away := arm.space.get("distance_of_momentum_to_1"):
+            momentum = f"1 - ({_range(away)})"
+        if share := arm.space.get("warmup_share"):
+            warmup = _range(share)
+        if arm.optimizer == "lamb":
+            momentum = "Keras's"
+        lines.append(f"| {arm.words} | {rate} | {momentum} | {warmup} |")
+    return "\n".join(lines)
+
+
+def _range(of: Range) -> str:
+    return f"{of.low:g} to {of.high:g}" + (", logarithmic" if of.logarithmic else "")
 
 
 def table(
@@ -61,9 +93,9 @@ def _of_seeds(
     results: dict, network: str, arm: str, batch: int, key: str, form: Callable[[float], str]
 ) -> str:
     rows = select(results, network=network, arm=arm, batch=batch, kind="seed")
-    values = [row[key] for row in rows if not row["diverged"]]
-    diverged = len(rows) - len(values)
-    words = f"{diverged} of {len(rows)} diverged" if diverged else ""
+    values = [row[key] for row in rows if not failed(row)]
+    count = len(rows) - len(values)
+    words = f"{count} of {len(rows)} diverged" if count else ""
     if not values:
         return words
     spread = f" ({form(statistics.stdev(values))})" if len(values) > 1 else ""
@@ -71,20 +103,69 @@ def _of_seeds(
 
 
 def works(results: dict, network: str, arm: str, batch: int) -> str:
-    """How many of the trials come close to the best trial of any arm at this batch size."""
+    """How many of the trials come close to the best trial of any arm, and how many diverged."""
     rows = select(results, network=network, batch=batch, kind="trial")
     ours = [row for row in rows if row["arm"] == arm]
     if not ours:
         return ""
-    best = max((row["choosing_accuracy"] for row in rows if not row["diverged"]), default=0.0)
-    close = [
-        row
-        for row in ours
-        if not row["diverged"] and row["choosing_accuracy"] >= best - WORKS_WITHIN
+    best = max(map(_chosen_by, rows))
+    close = sum(_chosen_by(row) >= best - WORKS_WITHIN for row in ours)
+    count = sum(map(failed, ours))
+    return f"{close} of {len(ours)}" + (f", {count} diverged" if count else "")
+
+
+def _chosen_by(row: dict) -> float:
+    return 1 / CLASSES if failed(row) else row["choosing_accuracy"]
+
+
+def one_setting(results: dict, network: str) -> str:
+    """What the setting that is best on average reaches at each batch size.
+
+    All arms try the same settings at every batch size, so that each of them is one that might be
+    used throughout. A training that diverged counts as a guess.
+    """
+    batches = [
+        batch
+        for batch in results["batches"]
+        if all(
+            len(select(results, network=network, arm=arm.name, batch=batch, kind="trial"))
+            == results["trials"]
+            for arm in ARMS
+            if arm.space
+        )
     ]
-    return f"{len(close)} of {len(ours)}"
+    header = ["", "learning rate", *(f"{batch:,}" for batch in batches)]
+    lines = ["| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 1)]
+    for arm in ARMS if batches else ():
+        if not arm.space:
+            continue
+        settings = [
+            [
+                select(
+                    results,
+                    network=network,
+                    arm=arm.name,
+                    batch=batch,
+                    kind="trial",
+                    number=number,
+                )[0]
+                for batch in batches
+            ]
+            for number in range(results["trials"])
+        ]
+        best = max(settings, key=lambda rows: sum(map(_chosen_by, rows)))
+        cells = ["diverged" if failed(r) else f"{100 * r['test_accuracy']:.1f}" for r in best]
+        rate = f"{best[0]['learning_rate']:.3g}"
+        lines.append("| " + " | ".join([arm.words, rate, *cells]) + " |")
+    return "\n".join(lines)
 
 
 def chosen_rate(results: dict, network: str, arm: str, batch: int) -> str:
     rows = select(results, network=network, arm=arm, batch=batch, kind="seed")
     return f"{rows[0]['learning_rate']:.3g}" if rows else ""
+
+
+def throughput(results: dict, network: str, arm: str, batch: int) -> str:
+    rows = select(results, network=network, arm=arm, batch=batch)
+    found = [row["images_per_second"] for row in rows if row["images_per_second"]]
+    return f"{statistics.median(found):,.0f}" if found else ""
