@@ -242,6 +242,18 @@ def test_a_training(optimizer, small_data):
     assert found["versions"]["keras"] == keras.__version__
 
 
+@pytest.mark.parametrize("optimizer", ["lars", "lamb"])
+def test_micro_batches(optimizer, small_data):
+    rate = {"lars": 10.0, "lamb": 0.03}[optimizer]
+    asked = dataclasses.replace(ASKED, optimizer=optimizer, learning_rate=rate, micro_batch=32)
+    found = training.train(asked, None)
+    # 300 images are ten micro-batches, of which two are an update.
+    assert found["updates"] == 8 * 5
+    assert found["test_accuracy"] > 0.2
+    whole = dataclasses.replace(asked, micro_batch=100)
+    assert whole.accumulated == 1
+
+
 def test_a_training_that_diverges(small_data):
     asked = dataclasses.replace(ASKED, optimizer="momentum", learning_rate=1e30)
     found = training.train(asked, None)

@@ -14,6 +14,8 @@ class Form:
         trials: Settings that are tried for each tuned arm, at each batch size.
         seeds: Fresh ones that the chosen setting is trained with.
         image_size: Pixels each way.
+        micro_batch: Larger batches are accumulated from micro-batches of this size, which memory
+            holds; an update may then reach into the next epoch. None for whole batches.
     """
 
     networks: tuple[str, ...]
@@ -22,6 +24,7 @@ class Form:
     trials: int
     seeds: int
     image_size: int = 14
+    micro_batch: int | None = None
 
 
 FORMS = {
@@ -29,6 +32,14 @@ FORMS = {
     "small": Form(
         ("plain", "residual"), (128, 512, 2048, 8192, 32768), epochs=10, trials=4, seeds=3
     ),
-    # For a GPU.
-    "resnet50": Form(("resnet50",), (256, 1024, 4096, 32768), 30, trials=8, seeds=3, image_size=28),
+    # For a GPU of 80 GB.
+    "resnet50": Form(
+        ("resnet50",),
+        (256, 1024, 4096, 32768),
+        epochs=30,
+        trials=8,
+        seeds=3,
+        image_size=28,
+        micro_batch=1024,
+    ),
 }

@@ -69,6 +69,7 @@ def training_of(results: dict, name: str) -> tuple[Training, dict]:
                 batch=run.batch,
                 epochs=results["epochs"],
                 image_size=results["image_size"],
+                micro_batch=results["micro_batch"],
                 seed=run.seed,
                 **{key: row[key] for key in _OF_TRAINING},
             )

@@ -83,6 +83,7 @@ class Study:
             learning_rate=setting["learning_rate"],
             momentum=1 - setting.get("distance_of_momentum_to_1", 1 - arm.momentum),
             warmup_share=setting.get("warmup_share", arm.warmup_share),
+            micro_batch=self.form.micro_batch,
         )
 
     def chosen(self, network: str, arm: Arm, batch: int) -> dict[str, float] | None:

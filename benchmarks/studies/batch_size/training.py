@@ -26,6 +26,7 @@ class Training:
         learning_rate: At the end of the ramp.
         momentum: Of all but Lamb.
         warmup_share: Of the updates, in which the rate rises from 0.
+        micro_batch: Images that a batch is accumulated from, if it is larger than that.
     """
 
     network: str
@@ -37,6 +38,12 @@ class Training:
     learning_rate: float
     momentum: float
     warmup_share: float
+    micro_batch: int | None = None
+
+    @property
+    def accumulated(self) -> int:
+        """Micro-batches of an update."""
+        return max(1, self.batch // (self.micro_batch or self.batch))
 
 
 def use_one_core() -> None:
@@ -53,8 +60,11 @@ def optimizer(training: Training, learning_rate: Any) -> Any:
 
     import keras_lars
 
+    steps = training.accumulated if training.accumulated > 1 else None
     if training.optimizer == "lamb":
-        return keras.optimizers.Lamb(learning_rate, weight_decay=LAMB_WEIGHT_DECAY)
+        return keras.optimizers.Lamb(
+            learning_rate, weight_decay=LAMB_WEIGHT_DECAY, gradient_accumulation_steps=steps
+        )
     is_lars = training.optimizer == "lars"
     return keras_lars.LARS(
         learning_rate,
@@ -62,6 +72,7 @@ def optimizer(training: Training, learning_rate: Any) -> Any:
         weight_decay=WEIGHT_DECAY,
         nesterov=training.optimizer == "nesterov",
         exclude_from_layer_adaptation=[] if is_lars else ".*",
+        gradient_accumulation_steps=steps,
     )
 
 
@@ -84,10 +95,14 @@ def train(training: Training, data_dir: str | None) -> dict:
     keras.utils.set_random_seed(training.seed)
     data = images.load(data_dir, training.image_size)
     part = data["training"]
-    updates = training.epochs * math.ceil(len(part.labels) / training.batch)
-    warmup = max(1, round(training.warmup_share * updates))
+    at_once = training.batch // training.accumulated
+    micro_batches = training.epochs * math.ceil(len(part.labels) / at_once)
+    # Schedules of Keras's own optimizers count micro-batches, and of ours updates.
+    of_a_step = 1 if training.optimizer == "lamb" else training.accumulated
+    steps = micro_batches // of_a_step
+    warmup = max(1, round(training.warmup_share * steps))
     decay = keras.optimizers.schedules.PolynomialDecay(
-        training.learning_rate, max(1, updates - warmup), 0.0, power=DECAY_POWER
+        training.learning_rate, max(1, steps - warmup), 0.0, power=DECAY_POWER
     )
     model = NETWORKS[training.network](part.images.shape[1:], images.CLASSES)
     model.compile(
@@ -99,7 +114,7 @@ def train(training: Training, data_dir: str | None) -> dict:
     model.fit(
         part.images,
         part.labels,
-        training.batch,
+        at_once,
         training.epochs,
         verbose=0,
         callbacks=[
