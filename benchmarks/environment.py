@@ -25,6 +25,12 @@ def device() -> dict:
     return {"backend": backend, "accelerators": _ACCELERATORS[backend](), **machine()}
 
 
+def in_words(versions: dict, device: dict) -> str:
+    """What `versions` and `device` found, in a line."""
+    place = ", ".join(device["accelerators"]) or f"{device['cores']} x {device['processor']}"
+    return f"{place}; " + ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
 def machine() -> dict:
     """The machine, of which no framework is asked."""
     return {"processor": _processor(), "cores": os.cpu_count()}

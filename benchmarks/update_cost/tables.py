@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from benchmarks.environment import in_words
 from benchmarks.update_cost.summary import summarize
 
 
@@ -44,10 +45,7 @@ def _is_rival(row: dict) -> bool:
 def _head(results: dict) -> str:
     lines = [f"{results['date']}  {results['command']}"]
     for framework, worker in results["workers"].items():
-        device = worker["device"]
-        place = ", ".join(device["accelerators"]) or f"{device['cores']} x {device['processor']}"
-        versions = ", ".join(f"{name} {text}" for name, text in worker["versions"].items())
-        lines.append(f"{framework}: {place}; {versions}")
+        lines.append(f"{framework}: {in_words(worker['versions'], worker['device'])}")
     return "\n".join(lines)
 
 

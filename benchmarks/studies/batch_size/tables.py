@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Callable
 
+from benchmarks.environment import in_words
 from benchmarks.studies.batch_size.arms import ARMS, Range
 from benchmarks.studies.batch_size.images import CLASSES
 from benchmarks.studies.batch_size.results import failed, select
@@ -15,14 +16,15 @@ def report(results: dict) -> str:
     """All tables."""
     parts = [part for network in results["networks"] for part in of_network(results, network)]
     done, planned = len(results["rows"]), results["planned"]
+    parts += [in_words(each["versions"], each["device"]) for each in results["environments"]]
     return "\n\n".join([*parts, f"{done} of {planned} trainings are done."])
 
 
 def of_network(results: dict, network: str) -> list[str]:
-    """Its tables, each behind its heading."""
+    """Its tables, each after what it is."""
     if not select(results, network=network):
         return []
-    return [
+    parts = [
         f"Network `{network}`, test accuracy in %, mean (and standard deviation) of the seeds:",
         table(results, network, lambda *at: accuracy(results, *at)),
         "Loss on training images at the end:",
@@ -34,9 +36,14 @@ def of_network(results: dict, network: str) -> list[str]:
         one_setting(results, network),
         "Chosen learning rate:",
         table(results, network, lambda *at: chosen_rate(results, *at)),
-        "Images a second in the fastest epoch, median of all trainings:",
-        table(results, network, lambda *at: throughput(results, *at)),
     ]
+    # Several trainings at once, on the cores of one processor, tell nothing of speed.
+    if any(each["device"]["accelerators"] for each in results["environments"]):
+        parts += [
+            "Images a second in the fastest epoch, median of all trainings:",
+            table(results, network, lambda *at: throughput(results, *at)),
+        ]
+    return parts
 
 
 def search_spaces() -> str:
@@ -154,10 +161,38 @@ def one_setting(results: dict, network: str) -> str:
             for number in range(results["trials"])
         ]
         best = max(settings, key=lambda rows: sum(map(_chosen_by, rows)))
-        cells = ["diverged" if failed(r) else f"{100 * r['test_accuracy']:.1f}" for r in best]
+        cells = [_of_trial(row) for row in best]
         rate = f"{best[0]['learning_rate']:.3g}"
         lines.append("| " + " | ".join([arm.words, rate, *cells]) + " |")
     return "\n".join(lines)
+
+
+def by_rate(results: dict, arm: str) -> str:
+    """A row for each learning rate that was tried, and a column for each network and batch size."""
+    columns = [
+        (network, batch)
+        for network in results["networks"]
+        for batch in results["batches"]
+        if select(results, network=network, arm=arm, batch=batch, kind="trial")
+    ]
+    header = ["learning rate", *(f"{network}, {batch:,}" for network, batch in columns)]
+    lines = ["| " + " | ".join(header) + " |", "|" + "---:|" * len(header)]
+    rows = select(results, arm=arm, kind="trial")
+    for rate in sorted({row["learning_rate"] for row in rows}):
+        cells = [f"{rate:.3g}"]
+        for network, batch in columns:
+            found = [
+                row
+                for row in rows
+                if (row["network"], row["batch"], row["learning_rate"]) == (network, batch, rate)
+            ]
+            cells.append(_of_trial(found[0]) if found else "")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _of_trial(row: dict) -> str:
+    return "diverged" if failed(row) else f"{100 * row['test_accuracy']:.1f}"
 
 
 def chosen_rate(results: dict, network: str, arm: str, batch: int) -> str:
