@@ -31,6 +31,7 @@ setup(
             "importlib_resources",  # which TensorFlow Datasets needs, and does not say
             "matplotlib",
             "scikit-learn",
+            "scipy",
             "tensorboard",
             "tensorflow-datasets",
         ],

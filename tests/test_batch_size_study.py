@@ -270,6 +270,18 @@ def test_networks_have_the_parameters_that_they_say():
     assert "BatchNormalization" not in normalized
 
 
+def test_statistics_of_normalization_are_those_of_the_images():
+    model = NETWORKS["residual"]((14, 14, 1), 10)
+    data = np.random.default_rng(0).normal(3, 2, size=(3000, 14, 14, 1)).astype("float32")
+    training.average_statistics(model, data)
+    first = model.get_layer("stem_conv")(data)
+    layer = model.get_layer("stem_bn")
+    means, variances = np.mean(first, axis=(0, 1, 2)), np.var(first, axis=(0, 1, 2))
+    np.testing.assert_allclose(layer.moving_mean, means, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(layer.moving_variance, variances, rtol=1e-2)
+    training.average_statistics(NETWORKS["plain"]((14, 14, 1), 10), data)
+
+
 def test_images_are_averaged():
     pixels = np.arange(16, dtype=np.uint8).reshape(1, 4, 4, 1)
     np.testing.assert_allclose(

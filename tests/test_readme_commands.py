@@ -32,6 +32,7 @@ RUN = {
     ),
     "python -m benchmarks.collect *": "test_benchmarks::test_collect",
 }
+STUDY = "trains for hours; in tiny: test_batch_size_study::test_a_training"
 MINUTES = "takes minutes: its points are listed here, and tests/test_figures.py trains some in tiny"
 # Why a line is run nowhere. It is parsed at least.
 NOT_RUN = {
@@ -49,6 +50,7 @@ NOT_RUN = {
         "needs the network; on a record, test_report::test_the_command_prints_the_path_of_the_page"
     ),
     "python -m benchmarks.figures.*": MINUTES,
+    "python -m benchmarks.studies.batch_size *": STUDY,
 }
 
 # What stands for something else, in commands that are shown rather than to be copied.

@@ -76,6 +76,21 @@ def optimizer(training: Training, learning_rate: Any) -> Any:
     )
 
 
+def average_statistics(model: Any, images: Any) -> None:
+    """Gives batch normalization the statistics of these images, under the final weights.
+
+    After the few updates of a large batch the moving averages are far behind, and an evaluation
+    would tell of that and not of the weights.
+    """
+    import keras
+
+    layers = [each for each in model.layers if isinstance(each, keras.layers.BatchNormalization)]
+    for number, first in enumerate(range(0, len(images), 1000) if layers else (), 1):
+        for layer in layers:
+            layer.momentum = 1 - 1 / number
+        model(images[first : first + 1000], training=True)
+
+
 def train(training: Training, data_dir: str | None) -> dict:
     """Trains; what it reached, how long it took, and on what.
 
@@ -124,6 +139,7 @@ def train(training: Training, data_dir: str | None) -> dict:
             ),
         ],
     )
+    average_statistics(model, data["measured"].images)
     found = {
         name: model.evaluate(
             data[name].images, data[name].labels, 1000, verbose=0, return_dict=True
