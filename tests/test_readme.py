@@ -126,12 +126,19 @@ def ramps(names, block):
     np.testing.assert_allclose(rates, [0, 29, 1e-4], rtol=1e-5)
 
 
+def rises_and_falls(names, block):
+    schedule, steps, warmup_steps = names["schedule"], names["steps"], names["warmup_steps"]
+    rates = [float(schedule(step)) for step in (0, warmup_steps, steps)]
+    np.testing.assert_allclose(rates, [0, 4 * 2**2.5, 0], rtol=1e-5, atol=1e-6)
+
+
 # By the heading: the names that its blocks have at first, and what is checked after each.
 SECTIONS = {
     ("README.md", "keras_lars"): (classifier, trains),
     ("README.md", "Look inside"): (classifier_and_data, leaves_a_record),
     ("README.md", "The rule"): (a_weight, is_what_lars_does),
     ("README.md", "Exclusions"): (model_with_embedding, excludes),
+    ("README.md", "Choosing the learning rate"): (dict, rises_and_falls),
     ("README.md", "Schedules"): (lengths, ramps),
 }
 

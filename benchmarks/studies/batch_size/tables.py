@@ -15,6 +15,7 @@ WORKS_WITHIN = 0.02
 def report(results: dict) -> str:
     """All tables."""
     parts = [part for network in results["networks"] for part in of_network(results, network)]
+    parts += ["Trainings that diverged, of all trials and seeds:", divergences(results)]
     done, planned = len(results["rows"]), results["planned"]
     parts += [in_words(each["versions"], each["device"]) for each in results["environments"]]
     return "\n\n".join([*parts, f"{done} of {planned} trainings are done."])
@@ -123,6 +124,17 @@ def works(results: dict, network: str, arm: str, batch: int) -> str:
 
 def _chosen_by(row: dict) -> float:
     return 1 / CLASSES if failed(row) else row["choosing_accuracy"]
+
+
+def divergences(results: dict) -> str:
+    """A row for each arm, and a column for each network."""
+    networks = results["networks"]
+    lines = ["| | " + " | ".join(networks) + " |", "|---|" + "---:|" * len(networks)]
+    for arm in ARMS:
+        found = [select(results, network=network, arm=arm.name) for network in networks]
+        cells = [f"{sum(map(failed, rows))} of {len(rows)}" for rows in found]
+        lines.append(f"| {arm.words} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def one_setting(results: dict, network: str) -> str:
