@@ -65,8 +65,9 @@ class LARS(KerasOptimizer):
     Use it to train with large batches: the size of a step is tied to the size of the weight that
     it moves, so one setting survives a wide range of batch sizes and no layer is blown up while
     the learning rate is large. Give it a learning rate of 4 to 40, larger for larger batches
-    (`keras_lars.schedules.sqrt_scaling`) and warmed up (`WarmUp`). At a small batch, or if you tune the learning rate, momentum
-    and warm-up of Nesterov momentum for your one batch size, plain momentum does as well.
+    (`keras_lars.schedules.sqrt_scaling`) and warmed up (`keras_lars.schedules.WarmUp`). At a small
+    batch, or if you tune the learning rate, momentum and warm-up of Nesterov momentum for your one
+    batch size, that does as well, at least with normalization.
 
     The update of a variable `w` with gradient `g`, as in the paper:
 
