@@ -4,9 +4,12 @@ import itertools
 import json
 import re
 import statistics
+import subprocess
+import sys
 
 import pages
 import pytest
+from helpers import environment, run_python
 
 pytest.importorskip("scipy", reason="the extra `benchmarks` is not installed")
 
@@ -38,6 +41,30 @@ def test_the_pictures_are_there():
     for name, text in (("batch_size", PAGE), ("batch_size_rates", README)):
         assert f"results/studies/{name}.png)" in text
         assert (FOLDER / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+STUDY = ("-m", "benchmarks.studies.batch_size")
+
+
+def test_one_command_prints_and_draws_them_again(tmp_path):
+    pictures = [tmp_path / "batch_size.png", tmp_path / "rates.png"]
+    flags = [f"--show={FOLDER / 'batch_size.json'}", f"--plot={pictures[0]}"]
+    printed = run_python(*STUDY, *flags, f"--plot_rates={pictures[1]}")
+    assert printed.strip() == tables.report(FOUND)
+    for picture in pictures:
+        assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_to_repeat_a_point_needs_a_file():
+    done = subprocess.run(
+        [sys.executable, *STUDY, "--again=plain-lars-128-seed1"],
+        cwd=pages.ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "error: --again needs --show" in done.stderr
 
 
 def test_the_results_are_whole():
