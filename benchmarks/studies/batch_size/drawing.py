@@ -23,17 +23,23 @@ BY_RATE = ("momentum", "lars", "lamb")
 
 
 def draw(results: dict, path: pathlib.Path) -> None:
-    """Accuracy and training loss by batch size, a line for each arm."""
+    """Accuracy and training loss by batch size, a line for each arm.
+
+    A cross, at the accuracy of a guess, is a batch size at which at least one seed diverged.
+    """
     networks = _networks(results)
     figure = Figure(figsize=(11, 4.2 * len(networks)), layout="constrained")
     axes = figure.subplots(len(networks), 2, squeeze=False)
     for network, row in zip(networks, axes):
         for axis, (key, words) in zip(row, QUANTITIES):
             _by_batch(results, network, axis, key)
+            if key == "test_accuracy":
+                _crosses(results, network, axis)
             axis.set(title=f"{network}: {words}", xlabel="batch size")
         row[1].set_yscale("log")
-    axes[0][0].legend(fontsize=8, loc="lower left")
-    figure.suptitle(f"{_told(results)}: mean and range of {results['seeds']} seeds")
+    axes[0][0].legend(fontsize=8, loc="center left")
+    of_seeds = f"mean and range of {results['seeds']} seeds; x: some diverged"
+    figure.suptitle(f"{_told(results)}: {of_seeds}")
     figure.savefig(path, dpi=110)
 
 
@@ -79,6 +85,13 @@ def _by_batch(results: dict, network: str, axis, key: str) -> None:
     axis.set_xscale("log", base=2)
     axis.set_xticks(results["batches"], [f"{batch:,}" for batch in results["batches"]])
     axis.grid(alpha=0.3)
+
+
+def _crosses(results: dict, network: str, axis) -> None:
+    for arm in ARMS:
+        rows = filter(failed, select(results, network=network, arm=arm.name, kind="seed"))
+        batches = sorted({row["batch"] for row in rows})
+        axis.plot(batches, [1 / CLASSES] * len(batches), "x", color=COLORS[arm.optimizer])
 
 
 def _by_rate(results: dict, network: str, optimizer: str, axis) -> None:
