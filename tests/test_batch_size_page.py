@@ -29,7 +29,7 @@ def between(text, marker):
 
 def test_the_page_has_the_tables_of_the_results():
     assert between(PAGE, "batch sizes") == tables.report(FOUND)
-    assert between(PAGE, "batch sizes, searched") == tables.search_spaces()
+    assert between(PAGE, "batch sizes, searched") == tables.search_spaces(FOUND)
     assert between(PAGE, "batch sizes, published") == published.table()
 
 

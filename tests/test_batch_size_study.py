@@ -12,7 +12,7 @@ from helpers import run_python
 
 pytest.importorskip("scipy", reason="the extra `benchmarks` is not installed")
 
-from benchmarks.studies.batch_size import arms, images, pool, results, tables, training
+from benchmarks.studies.batch_size import arms, drawing, images, pool, results, tables, training
 from benchmarks.studies.batch_size.arms import ARMS
 from benchmarks.studies.batch_size.forms import FORMS, Form
 from benchmarks.studies.batch_size.networks import NETWORKS
@@ -65,7 +65,7 @@ def done(study, run, accuracy=0.5, diverged=False, **more):
         "images_per_second": 1000,
         "seconds": 2.0,
         "versions": {"keras": "x"},
-        "device": {"cores": 2},
+        "device": {"accelerators": [], "processor": "some", "cores": 2},
         **more,
     }
     study.keep(run, study.training(run), found)
@@ -185,6 +185,52 @@ def test_tables(tmp_path):
     text = tables.report(found)
     assert "| momentum, tuned | 85.0 (7.1) |  |" in text
     assert f"12 of {found['planned']} trainings are done." in text
+    assert "2 x some; keras x" in text
+    assert "Images a second" not in text
+
+
+def test_speed_is_told_of_accelerators(tmp_path):
+    study = Study(FORM, tmp_path)
+    for number, speed in enumerate([1000, 3000, 4000]):
+        device = {"accelerators": ["some"], "processor": "other", "cores": 2}
+        done(study, trial(number, "lars", 512), images_per_second=speed, device=device)
+    text = tables.report(results.gather("resnet50", study))
+    (after,) = text.split("Images a second in the fastest epoch, median of all trainings:")[1:]
+    assert "| LARS, tuned |  | 3,000 |" in after
+
+
+RATES = dataclasses.replace(FORMS["rates"], networks=("plain",), batches=(128, 512))
+
+
+def test_learning_rates_are_tried_alone(tmp_path):
+    study = Study(RATES, tmp_path)
+    assert not [run for run in study.runs() if run.kind == "seed"]
+    for arm in arms.RATES:
+        rates = sorted(setting["learning_rate"] for setting in arms.trials(arm, RATES.trials))
+        np.testing.assert_allclose(np.divide(rates[1:], rates[:-1]), 2)
+    reached = [0.9, 0.885, 0.87, 0.1, 0.1, 0.1, 0.1, 0.1]
+    for batch in RATES.batches:
+        for number, accuracy in enumerate(reached):
+            done(study, trial(number, "lars_rates", batch), accuracy, diverged=number == 7)
+    found = json.loads(json.dumps(results.gather("rates", study)))
+    settings = arms.trials(arms.BY_NAME["lars_rates"], RATES.trials)
+    low, high = sorted(setting["learning_rate"] for setting in settings[:2])
+    assert tables.width(found, "plain", "lars_rates", 128) == f"2: {low:.3g} to {high:.3g}"
+    text = tables.report(found)
+    assert "of the same optimizer, of 8 that were tried:" in text
+    assert f"| LARS | 2: {low:.3g} to {high:.3g} | 2: {low:.3g} to {high:.3g} |" in text
+    assert "Test accuracy in % by learning rate, LARS:" in text
+    rate = settings[7]["learning_rate"]
+    assert f"| {rate:.3g} | diverged | diverged |" in text
+    assert "Chosen learning rate" not in text
+
+
+def test_a_picture_of_seeds_needs_seeds(tmp_path):
+    study = Study(RATES, tmp_path)
+    done(study, trial(0, "lars_rates"))
+    with pytest.raises(ValueError, match="--plot needs results of seeds"):
+        drawing.draw(results.gather("rates", study), tmp_path / "picture.png")
+    assert not list(tmp_path.glob("*.png"))
 
 
 def test_guessing_is_failing():

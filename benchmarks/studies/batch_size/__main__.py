@@ -1,6 +1,6 @@
 """Accuracy by batch size, at a fixed number of epochs, with equal tuning for every optimizer.
 
-python -m benchmarks.studies.batch_size [--form=quick|small|resnet50]
+python -m benchmarks.studies.batch_size [--form=quick|small|rates|resnet50]
 
 prints how long it will take, and trains what is not done yet: it may be stopped at any time and
 started again, and also goes on from the file of results that `--output` names. `--show=FILE` prints

@@ -68,7 +68,13 @@ ARMS = (
     Arm("lars_scaled", "LARS, square-root scaling", "lars", scaled_from="lars", power=0.5),
     Arm("lamb", "Lamb of Keras, tuned", "lamb", {"learning_rate": Range(1e-3, 0.1)}),
 )
-BY_NAME = {arm.name: arm for arm in ARMS}
+# How wide a range of learning rates works: each rate twice the one before, in as many cells.
+RATES = (
+    Arm("momentum_rates", "momentum", "momentum", {"learning_rate": Range(0.02, 5.12)}),
+    Arm("lars_rates", "LARS", "lars", {"learning_rate": Range(1.0, 256.0)}),
+    Arm("lamb_rates", "Lamb of Keras", "lamb", {"learning_rate": Range(0.001, 0.256)}),
+)
+BY_NAME = {arm.name: arm for arm in (*ARMS, *RATES)}
 
 
 def trials(arm: Arm, count: int) -> list[dict[str, float]]:

@@ -7,9 +7,8 @@ import statistics
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from benchmarks.studies.batch_size.arms import ARMS
 from benchmarks.studies.batch_size.images import CLASSES
-from benchmarks.studies.batch_size.results import failed, select
+from benchmarks.studies.batch_size.results import accuracy_of, arms_of, failed, select
 
 COLORS = {
     "momentum": "#888888",
@@ -26,7 +25,14 @@ def draw(results: dict, path: pathlib.Path) -> None:
     """Accuracy and training loss by batch size, a line for each arm.
 
     A cross, at the accuracy of a guess, is a batch size at which at least one seed diverged.
+
+    Raises:
+        ValueError: If the results have no seeds, but trials alone.
     """
+    if not results["seeds"]:
+        raise ValueError(
+            "--plot needs results of seeds, --plot_rates does not. Received: results of trials"
+        )
     networks = _networks(results)
     figure = Figure(figsize=(11, 4.2 * len(networks)), layout="constrained")
     axes = figure.subplots(len(networks), 2, squeeze=False)
@@ -70,7 +76,7 @@ def _told(results: dict) -> str:
 
 
 def _by_batch(results: dict, network: str, axis, key: str) -> None:
-    for arm in ARMS:
+    for arm in arms_of(results):
         points = []
         for batch in results["batches"]:
             rows = select(results, network=network, arm=arm.name, batch=batch, kind="seed")
@@ -88,26 +94,25 @@ def _by_batch(results: dict, network: str, axis, key: str) -> None:
 
 
 def _crosses(results: dict, network: str, axis) -> None:
-    for arm in ARMS:
+    for arm in arms_of(results):
         rows = filter(failed, select(results, network=network, arm=arm.name, kind="seed"))
         batches = sorted({row["batch"] for row in rows})
         axis.plot(batches, [1 / CLASSES] * len(batches), "x", color=COLORS[arm.optimizer])
 
 
 def _by_rate(results: dict, network: str, optimizer: str, axis) -> None:
-    names = [arm.name for arm in ARMS if arm.optimizer == optimizer]
+    names = [arm.name for arm in arms_of(results) if arm.optimizer == optimizer]
     colors = colormaps["viridis"].resampled(len(results["batches"]) + 1)
     for number, batch in enumerate(results["batches"]):
         found = (select(results, network=network, arm=name, batch=batch) for name in names)
         by_rate: dict[float, list[float]] = {}
         for row in itertools.chain(*found):
-            reached = 1 / CLASSES if failed(row) else row["test_accuracy"]
-            by_rate.setdefault(row["learning_rate"], []).append(reached)
+            by_rate.setdefault(row["learning_rate"], []).append(accuracy_of(row))
         rates = sorted(by_rate)
         means = [statistics.mean(by_rate[rate]) for rate in rates]
         axis.plot(rates, means, "o-", markersize=3, color=colors(number), label=f"{batch:,}")
     tried = {row["learning_rate"] for row in select(results, arm=names[0], kind="trial")}
     axis.set_xscale("log")
-    axis.set_xticks(sorted(tried), [f"{rate:.2g}" for rate in sorted(tried)])
+    axis.set_xticks(sorted(tried), [f"{rate:.2g}" for rate in sorted(tried)], fontsize=8)
     axis.minorticks_off()
     axis.grid(alpha=0.3)

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from benchmarks.studies.batch_size.arms import BY_NAME
+from benchmarks.studies.batch_size.arms import BY_NAME, Arm
 from benchmarks.studies.batch_size.forms import Form
 from benchmarks.studies.batch_size.images import CLASSES
 from benchmarks.studies.batch_size.runs import Run, Study
@@ -83,7 +83,7 @@ def of_earlier_sitting(found: dict, name: str, form: Form) -> dict[Run, dict]:
     Raises:
         ValueError: If the file is of another form.
     """
-    if found["form"] != name or any(found[key] != value for key, value in _form(form).items()):
+    if found["form"] != name or any(found.get(key) != value for key, value in _form(form).items()):
         raise ValueError(f"--output must be new, or hold results of this form. Received: {name}")
     return {
         Run(**{key: row[key] for key in _OF_RUN}): {
@@ -104,6 +104,11 @@ def _form(form: Form) -> dict:
     }
 
 
+def arms_of(results: dict) -> list[Arm]:
+    """Those that are compared."""
+    return [BY_NAME[name] for name in results["arms"]]
+
+
 def select(results: dict, **wanted) -> list[dict]:
     """The rows that have these values."""
     return [row for row in results["rows"] if all(row[k] == v for k, v in wanted.items())]
@@ -112,3 +117,8 @@ def select(results: dict, **wanted) -> list[dict]:
 def failed(row: dict) -> bool:
     """Whether a training diverged, be it to infinity or to a guess that it never leaves."""
     return row["diverged"] or row["measured_loss"] >= _OF_GUESSING
+
+
+def accuracy_of(row: dict) -> float:
+    """On test images; a training that diverged counts as a guess."""
+    return 1 / CLASSES if failed(row) else row["test_accuracy"]

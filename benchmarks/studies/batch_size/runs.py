@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Iterator
 
 from benchmarks.studies.batch_size import arms
-from benchmarks.studies.batch_size.arms import ARMS, Arm
+from benchmarks.studies.batch_size.arms import Arm
 from benchmarks.studies.batch_size.forms import Form
 from benchmarks.studies.batch_size.training import Training
 
@@ -54,13 +54,14 @@ class Study:
 
     def runs(self) -> Iterator[Run]:
         """In the order in which they are best done: of each network the small batches first."""
+        of_form = [arms.BY_NAME[name] for name in self.form.arms]
         for network in self.form.networks:
             for batch in self.form.batches:
-                for arm in ARMS:
+                for arm in of_form:
                     trials = self.form.trials if arm.space else 0
                     for number in range(trials):
                         yield Run(network, arm.name, batch, "trial", number)
-                for arm in ARMS:
+                for arm in of_form:
                     for number in range(1, self.form.seeds + 1):
                         yield Run(network, arm.name, batch, "seed", number)
 

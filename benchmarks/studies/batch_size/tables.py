@@ -4,27 +4,38 @@ import statistics
 from collections.abc import Callable
 
 from benchmarks.environment import in_words
-from benchmarks.studies.batch_size.arms import ARMS, Range
+from benchmarks.studies.batch_size.arms import Range
 from benchmarks.studies.batch_size.images import CLASSES
-from benchmarks.studies.batch_size.results import failed, select
+from benchmarks.studies.batch_size.results import accuracy_of, arms_of, failed, select
 
 # How far below the best trial of all a setting still counts as one that works.
 WORKS_WITHIN = 0.02
 
+_ONE_SETTING = (
+    "One setting for all batch sizes: of the trials the one with the best mean over batch sizes, "
+    "test accuracy in % of that one seed:"
+)
+
 
 def report(results: dict) -> str:
     """All tables."""
-    parts = [part for network in results["networks"] for part in of_network(results, network)]
+    of_network = of_seeds if results["seeds"] else of_rates
+    parts = [
+        part
+        for network in results["networks"]
+        if select(results, network=network)
+        for part in of_network(results, network)
+    ]
+    for arm in () if results["seeds"] else arms_of(results):
+        parts += [f"Test accuracy in % by learning rate, {arm.words}:", by_rate(results, arm.name)]
     parts += ["Trainings that diverged, of all trials and seeds:", divergences(results)]
     done, planned = len(results["rows"]), results["planned"]
     parts += [in_words(each["versions"], each["device"]) for each in results["environments"]]
     return "\n\n".join([*parts, f"{done} of {planned} trainings are done."])
 
 
-def of_network(results: dict, network: str) -> list[str]:
-    """Its tables, each after what it is."""
-    if not select(results, network=network):
-        return []
+def of_seeds(results: dict, network: str) -> list[str]:
+    """The tables of a network, each after what it is."""
     parts = [
         f"Network `{network}`, test accuracy in %, mean (and standard deviation) of the seeds:",
         table(results, network, lambda *at: accuracy(results, *at)),
@@ -32,8 +43,7 @@ def of_network(results: dict, network: str) -> list[str]:
         table(results, network, lambda *at: training_loss(results, *at)),
         f"Trials within {100 * WORKS_WITHIN:g} points of the best one at that batch size:",
         table(results, network, lambda *at: works(results, *at), tuned_only=True),
-        "One setting for all batch sizes: of the trials the one with the best mean over batch "
-        "sizes, test accuracy in % of that one seed:",
+        _ONE_SETTING,
         one_setting(results, network),
         "Chosen learning rate:",
         table(results, network, lambda *at: chosen_rate(results, *at)),
@@ -47,10 +57,21 @@ def of_network(results: dict, network: str) -> list[str]:
     return parts
 
 
-def search_spaces() -> str:
+def of_rates(results: dict, network: str) -> list[str]:
+    """The same where learning rates were tried, and none chosen."""
+    return [
+        f"Network `{network}`, learning rates within {100 * WORKS_WITHIN:g} points of the best one "
+        f"of the same optimizer, of {results['trials']} that were tried:",
+        table(results, network, lambda *at: width(results, *at)),
+        _ONE_SETTING,
+        one_setting(results, network),
+    ]
+
+
+def search_spaces(results: dict) -> str:
     """What is searched for each tuned arm, and what the others take."""
     lines = ["| | learning rate | momentum | warm-up, share of the updates |", "|---|---|---|---|"]
-    for arm in ARMS:
+    for arm in arms_of(results):
         momentum, warmup = f"{arm.momentum:g}", f"{arm.warmup_share:g}"
         if arm.space:
             rate = _range(arm.space["learning_rate"])
@@ -80,7 +101,7 @@ def table(
         "| | " + " | ".join(f"{batch:,}" for batch in batches) + " |",
         "|---|" + "---:|" * len(batches),
     ]
-    for arm in ARMS:
+    for arm in arms_of(results):
         if arm.space or not tuned_only:
             cells = [cell(network, arm.name, batch) for batch in batches]
             lines.append(f"| {arm.words} | " + " | ".join(cells) + " |")
@@ -122,6 +143,14 @@ def works(results: dict, network: str, arm: str, batch: int) -> str:
     return f"{close} of {len(ours)}" + (f", {count} diverged" if count else "")
 
 
+def width(results: dict, network: str, arm: str, batch: int) -> str:
+    """How many learning rates come close to the best one, and from where to where they are."""
+    rows = select(results, network=network, arm=arm, batch=batch, kind="trial")
+    reached = {row["learning_rate"]: accuracy_of(row) for row in rows}
+    close = [rate for rate in reached if reached[rate] >= max(reached.values()) - WORKS_WITHIN]
+    return f"{len(close)}: {min(close):.3g} to {max(close):.3g}" if close else ""
+
+
 def _chosen_by(row: dict) -> float:
     return 1 / CLASSES if failed(row) else row["choosing_accuracy"]
 
@@ -130,7 +159,7 @@ def divergences(results: dict) -> str:
     """A row for each arm, and a column for each network."""
     networks = results["networks"]
     lines = ["| | " + " | ".join(networks) + " |", "|---|" + "---:|" * len(networks)]
-    for arm in ARMS:
+    for arm in arms_of(results):
         found = [select(results, network=network, arm=arm.name) for network in networks]
         cells = [f"{sum(map(failed, rows))} of {len(rows)}" for rows in found]
         lines.append(f"| {arm.words} | " + " | ".join(cells) + " |")
@@ -149,13 +178,13 @@ def one_setting(results: dict, network: str) -> str:
         if all(
             len(select(results, network=network, arm=arm.name, batch=batch, kind="trial"))
             == results["trials"]
-            for arm in ARMS
+            for arm in arms_of(results)
             if arm.space
         )
     ]
     header = ["", "learning rate", *(f"{batch:,}" for batch in batches)]
     lines = ["| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 1)]
-    for arm in ARMS if batches else ():
+    for arm in arms_of(results) if batches else ():
         if not arm.space:
             continue
         settings = [
