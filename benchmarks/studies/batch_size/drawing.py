@@ -113,6 +113,6 @@ def _by_rate(results: dict, network: str, optimizer: str, axis) -> None:
         axis.plot(rates, means, "o-", markersize=3, color=colors(number), label=f"{batch:,}")
     tried = {row["learning_rate"] for row in select(results, arm=names[0], kind="trial")}
     axis.set_xscale("log")
-    axis.set_xticks(sorted(tried), [f"{rate:.2g}" for rate in sorted(tried)], fontsize=8)
+    axis.set_xticks(sorted(tried), [f"{float(f'{x:.2g}'):g}" for x in sorted(tried)], fontsize=8)
     axis.minorticks_off()
     axis.grid(alpha=0.3)

@@ -147,8 +147,11 @@ def width(results: dict, network: str, arm: str, batch: int) -> str:
     """How many learning rates come close to the best one, and from where to where they are."""
     rows = select(results, network=network, arm=arm, batch=batch, kind="trial")
     reached = {row["learning_rate"]: accuracy_of(row) for row in rows}
+    if not reached:
+        return ""
     close = [rate for rate in reached if reached[rate] >= max(reached.values()) - WORKS_WITHIN]
-    return f"{len(close)}: {min(close):.3g} to {max(close):.3g}" if close else ""
+    ends = f"{min(close):.3g} to {max(close):.3g}" if len(close) > 1 else f"{close[0]:.3g}"
+    return f"{len(close)}: {ends}"
 
 
 def _chosen_by(row: dict) -> float:
