@@ -1,6 +1,8 @@
 """Who is compared, and what is searched for each: written down before anything was trained."""
 
 import dataclasses
+import functools
+from collections.abc import Callable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +33,9 @@ class Arm:
         power: Of the ratio of batch sizes, by which the learning rate is then multiplied.
         momentum: Where it is not tuned.
         warmup_share: Of the training, where it is not tuned.
+        rate: The learning rate by batch size, where it is given and nothing is tuned.
+        constant_rate: Whether that rate neither rises nor decays.
+        zero_weight_ratio: Of LARS.
     """
 
     name: str
@@ -41,6 +46,19 @@ class Arm:
     power: float = 0.0
     momentum: float = 0.9
     warmup_share: float = 0.2
+    rate: Callable[[int], float] | None = None
+    constant_rate: bool = False
+    zero_weight_ratio: float = 1.0
+
+
+def square_root_rule(batch: int) -> float:
+    """The learning rate that the documentation begins with, without tuning."""
+    return min(4.0 * (batch / 128) ** 0.5, 30.0)
+
+
+def _constant(rate: float, batch: int) -> float:
+    del batch
+    return rate
 
 
 _SGD_RATES = Range(0.01, 1.0)
@@ -74,7 +92,30 @@ RATES = (
     Arm("lars_rates", "LARS", "lars", {"learning_rate": Range(1.0, 256.0)}),
     Arm("lamb_rates", "Lamb of Keras", "lamb", {"learning_rate": Range(0.001, 0.256)}),
 )
-BY_NAME = {arm.name: arm for arm in (*ARMS, *RATES)}
+# What is done where the norm of a weight is 0, as that of most biases is at first.
+ZERO_WEIGHTS = tuple(
+    Arm(
+        f"lars_zero_{ratio:g}",
+        f"`zero_weight_ratio={ratio:g}`",
+        "lars",
+        rate=square_root_rule,
+        zero_weight_ratio=ratio,
+    )
+    for ratio in (1.0, 1e-2, 1e-3)
+)
+# What somebody gets who writes `LARS(rate)` and no schedule.
+CONSTANT_RATES = tuple(
+    Arm(
+        f"lars_constant_{rate:g}",
+        f"`LARS({rate:g})`",
+        "lars",
+        rate=functools.partial(_constant, rate),
+        constant_rate=True,
+        zero_weight_ratio=1e-3,
+    )
+    for rate in (1.0, 4.0, 10.0, 20.0)
+)
+BY_NAME = {arm.name: arm for arm in (*ARMS, *RATES, *ZERO_WEIGHTS, *CONSTANT_RATES)}
 
 
 def trials(arm: Arm, count: int) -> list[dict[str, float]]:

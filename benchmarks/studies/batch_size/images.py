@@ -1,15 +1,15 @@
-"""Fashion-MNIST as arrays: no framework is needed for it."""
+"""Fashion-MNIST or the digits as arrays: no framework is needed for them."""
 
 import dataclasses
 import functools
 
 import numpy as np
 
-from benchmarks.data import fashion_mnist
+from benchmarks.data import digits, fashion_mnist
 
 CLASSES = 10
-TRAINING = 60_000
-# The first of the held-out images choose settings, the others tell what came of it.
+TRAINING = 60_000  # of Fashion-MNIST
+# The first of Fashion-MNIST's held-out images choose settings, the others tell what came of it.
 CHOOSING = 5000
 # Of the training images, on which the loss is taken at the end, as it is on held-out ones.
 MEASURED = 10000
@@ -24,16 +24,19 @@ class Part:
 
 
 @functools.cache
-def load(data_dir: str | None, image_size: int) -> dict[str, Part]:
+def load(data_dir: str | None, image_size: int, data_set: str = "fashion_mnist") -> dict[str, Part]:
     """The parts "training", "measured", "choosing" and "test".
+
+    The digits are few: all that are held out are in both of the last two parts.
 
     Raises:
         RecipeError: If Fashion-MNIST is not there.
-        ValueError: If the size is not 28, or 28 divided by a whole number.
+        ValueError: If the size is not that of the images, or that divided by a whole number.
     """
-    if 28 % image_size:
-        raise ValueError(f"`image_size` must divide 28. Received: image_size={image_size}")
-    data = fashion_mnist.load(data_dir)
+    data = digits.load() if data_set == "digits" else fashion_mnist.load(data_dir)
+    size = data.images("training").pixels.shape[1]
+    if size % image_size:
+        raise ValueError(f"`image_size` must divide {size}. Received: image_size={image_size}")
     training, held_out = (
         Part(_averaged(part.pixels, image_size), part.labels)
         for part in (data.images("training"), data.images("held_out"))
@@ -42,11 +45,13 @@ def load(data_dir: str | None, image_size: int) -> dict[str, Part]:
     training, held_out = (
         Part((part.images - mean) / deviation, part.labels) for part in (training, held_out)
     )
+    choosing = slice(None) if data_set == "digits" else slice(CHOOSING)
+    test = slice(None) if data_set == "digits" else slice(CHOOSING, None)
     return {
         "training": training,
         "measured": Part(training.images[:MEASURED], training.labels[:MEASURED]),
-        "choosing": Part(held_out.images[:CHOOSING], held_out.labels[:CHOOSING]),
-        "test": Part(held_out.images[CHOOSING:], held_out.labels[CHOOSING:]),
+        "choosing": Part(held_out.images[choosing], held_out.labels[choosing]),
+        "test": Part(held_out.images[test], held_out.labels[test]),
     }
 
 

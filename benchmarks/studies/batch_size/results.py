@@ -14,6 +14,8 @@ _OF_GUESSING = 0.99 * math.log(CLASSES)
 
 _OF_RUN = tuple(field.name for field in dataclasses.fields(Run))
 _OF_TRAINING = ("learning_rate", "momentum", "warmup_share")
+# Which older files lack, where it is what was done.
+_DEFAULTS = {"zero_weight_ratio": 1.0, "constant_rate": False}
 _REACHED = (
     "diverged",
     "choosing_accuracy",
@@ -41,6 +43,7 @@ def gather(name: str, study: Study) -> dict:
             {
                 **found["run"],
                 **{key: found["training"][key] for key in _OF_TRAINING},
+                **_unusual(found["training"]),
                 **{key: found[key] for key in _REACHED},
                 "environment": environments.index(environment),
             }
@@ -71,7 +74,9 @@ def training_of(results: dict, name: str) -> tuple[Training, dict]:
                 image_size=results["image_size"],
                 micro_batch=results["micro_batch"],
                 seed=run.seed,
+                data=results.get("data", "fashion_mnist"),
                 **{key: row[key] for key in _OF_TRAINING},
+                **_unusual(row),
             )
             return asked, row
     raise ValueError(f"--again must name a training that is done, as {run.name}. Received: {name}")
@@ -83,16 +88,26 @@ def of_earlier_sitting(found: dict, name: str, form: Form) -> dict[Run, dict]:
     Raises:
         ValueError: If the file is of another form.
     """
+    found = {"data": "fashion_mnist", **found}
     if found["form"] != name or any(found.get(key) != value for key, value in _form(form).items()):
         raise ValueError(f"--output must be new, or hold results of this form. Received: {name}")
     return {
         Run(**{key: row[key] for key in _OF_RUN}): {
             "run": {key: row[key] for key in _OF_RUN},
-            "training": {key: row[key] for key in _OF_TRAINING},
+            "training": {key: row[key] for key in _OF_TRAINING} | _unusual(row),
             **{key: row[key] for key in _REACHED},
             **found["environments"][row["environment"]],
         }
         for row in found["rows"]
+    }
+
+
+def _unusual(training: dict) -> dict:
+    """What is not as it always was, so that files of earlier results stay as they are."""
+    return {
+        key: training[key]
+        for key, default in _DEFAULTS.items()
+        if training.get(key, default) != default
     }
 
 

@@ -68,7 +68,9 @@ class Study:
     def training(self, run: Run) -> Training | None:
         """What is to be trained; None where it is not known yet."""
         arm = arms.BY_NAME[run.arm]
-        if run.kind == "trial":
+        if arm.rate is not None:
+            setting = {"learning_rate": arm.rate(run.batch)}
+        elif run.kind == "trial":
             setting = arms.trials(arm, self.form.trials)[run.number]
         else:
             setting = self.chosen(run.network, arm, run.batch)
@@ -85,6 +87,9 @@ class Study:
             momentum=1 - setting.get("distance_of_momentum_to_1", 1 - arm.momentum),
             warmup_share=setting.get("warmup_share", arm.warmup_share),
             micro_batch=self.form.micro_batch,
+            constant_rate=arm.constant_rate,
+            zero_weight_ratio=arm.zero_weight_ratio,
+            data=self.form.data,
         )
 
     def chosen(self, network: str, arm: Arm, batch: int) -> dict[str, float] | None:

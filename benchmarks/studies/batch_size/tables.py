@@ -19,7 +19,7 @@ _ONE_SETTING = (
 
 def report(results: dict) -> str:
     """All tables."""
-    of_network = of_seeds if results["seeds"] else of_rates
+    of_network = of_rates if not results["seeds"] else of_seeds if results["trials"] else of_given
     parts = [
         part
         for network in results["networks"]
@@ -55,6 +55,16 @@ def of_seeds(results: dict, network: str) -> list[str]:
             table(results, network, lambda *at: throughput(results, *at)),
         ]
     return parts
+
+
+def of_given(results: dict, network: str) -> list[str]:
+    """The same where nothing is searched."""
+    return [
+        f"Network `{network}`, test accuracy in %, mean (and standard deviation) of the seeds:",
+        table(results, network, lambda *at: accuracy(results, *at)),
+        "Loss on training images at the end:",
+        table(results, network, lambda *at: training_loss(results, *at)),
+    ]
 
 
 def of_rates(results: dict, network: str) -> list[str]:

@@ -27,6 +27,9 @@ class Training:
         momentum: Of all but Lamb.
         warmup_share: Of the updates, in which the rate rises from 0.
         micro_batch: Images that a batch is accumulated from, if it is larger than that.
+        constant_rate: Whether the rate neither rises nor decays.
+        zero_weight_ratio: Of LARS.
+        data: "fashion_mnist" or "digits".
     """
 
     network: str
@@ -39,6 +42,9 @@ class Training:
     momentum: float
     warmup_share: float
     micro_batch: int | None = None
+    constant_rate: bool = False
+    zero_weight_ratio: float = 1.0
+    data: str = "fashion_mnist"
 
     @property
     def accumulated(self) -> int:
@@ -71,9 +77,25 @@ def optimizer(training: Training, learning_rate: Any) -> Any:
         momentum=training.momentum,
         weight_decay=WEIGHT_DECAY,
         nesterov=training.optimizer == "nesterov",
+        zero_weight_ratio=training.zero_weight_ratio,
         exclude_from_layer_adaptation=[] if is_lars else ".*",
         gradient_accumulation_steps=steps,
     )
+
+
+def learning_rate(training: Training, steps: int) -> Any:
+    """A ramp and a decay over so many steps, or a number."""
+    import keras
+
+    import keras_lars
+
+    if training.constant_rate:
+        return training.learning_rate
+    warmup = max(1, round(training.warmup_share * steps))
+    decay = keras.optimizers.schedules.PolynomialDecay(
+        training.learning_rate, max(1, steps - warmup), 0.0, power=DECAY_POWER
+    )
+    return keras_lars.schedules.WarmUp(decay, warmup, shift_decay=True)
 
 
 def average_statistics(model: Any, images: Any) -> None:
@@ -100,7 +122,6 @@ def train(training: Training, data_dir: str | None) -> dict:
     """
     import keras
 
-    import keras_lars
     from benchmarks import environment
     from benchmarks.studies.batch_size import images
     from benchmarks.studies.batch_size.networks import NETWORKS
@@ -108,22 +129,20 @@ def train(training: Training, data_dir: str | None) -> dict:
     started = time.perf_counter()
     keras.backend.clear_session()
     keras.utils.set_random_seed(training.seed)
-    data = images.load(data_dir, training.image_size)
+    data = images.load(data_dir, training.image_size, training.data)
     part = data["training"]
     at_once = training.batch // training.accumulated
     micro_batches = training.epochs * math.ceil(len(part.labels) / at_once)
     # Schedules of Keras's own optimizers count micro-batches, and of ours updates.
     of_a_step = 1 if training.optimizer == "lamb" else training.accumulated
     steps = micro_batches // of_a_step
-    warmup = max(1, round(training.warmup_share * steps))
-    decay = keras.optimizers.schedules.PolynomialDecay(
-        training.learning_rate, max(1, steps - warmup), 0.0, power=DECAY_POWER
-    )
     model = NETWORKS[training.network](part.images.shape[1:], images.CLASSES)
     model.compile(
-        optimizer(training, keras_lars.schedules.WarmUp(decay, warmup, shift_decay=True)),
+        optimizer(training, learning_rate(training, steps)),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
+        # Its many small operations are half as fast again when they are compiled.
+        jit_compile=True if training.network == "vit" else "auto",
     )
     times = []
     model.fit(
