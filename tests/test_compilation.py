@@ -153,7 +153,8 @@ def test_second_step_does_not_retrace_in_fit():
         optimizer.learning_rate = rate
         model.fit(*batch(), batch_size=4, verbose=0)
         counts.append(train_function(model).experimental_get_tracing_count())
-    assert counts == [1, 1, 1]
+    # Keras 3.16 traces the step again if its first trace has made variables, as with any optimizer.
+    assert counts == [2 if keras_at_least("3.16") else 1] * 3
 
 
 @pytest.mark.parametrize("in_function", [False, True], ids=["eager", "function"])
