@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import traceback
@@ -11,6 +12,15 @@ import keras
 import numpy as np
 
 import keras_lars
+
+
+def keras_at_least(version):
+    """Whether Keras is `version`, as "3.16", or later; a nightly of 3.16 counts as 3.16."""
+    has, wanted = (
+        [int(number) for number in re.match(r"\d+(?:\.\d+)*", text)[0].split(".")]
+        for text in (keras.__version__, version)
+    )
+    return has >= wanted
 
 
 def make_variables(arrays, dtype="float32"):

@@ -50,6 +50,7 @@ from behaviour import (
     make_variables,
     tensors,
 )
+from helpers import keras_at_least
 from models import (
     assert_close,
     assert_equal,
@@ -74,9 +75,8 @@ def test_two_ways_of_clipping_are_refused(pair):
 
 
 def test_it_is_found_by_its_registered_name():
-    for identifier in ("keras_lars>LARS", {"class_name": "keras_lars>LARS", "config": {}}):
-        found = keras.optimizers.get(identifier)
-        assert found.get_config() == keras_lars.LARS().get_config()
+    found = keras.optimizers.get({"class_name": "keras_lars>LARS", "config": {}})
+    assert found.get_config() == keras_lars.LARS().get_config()
     optimizer = keras_lars.LARS()
     assert keras.optimizers.get(optimizer) is optimizer
     # A serialized one keeps its arguments and its name.
@@ -86,6 +86,12 @@ def test_it_is_found_by_its_registered_name():
 
 
 def test_compile_by_name():
+    if keras_at_least("3.16"):  # where a name as a string stands for Keras's own classes alone
+        with pytest.raises(ValueError, match="Could not interpret optimizer"):
+            compiled(sequential, "keras_lars>LARS")
+        return
+    found = keras.optimizers.get("keras_lars>LARS")
+    assert found.get_config() == keras_lars.LARS().get_config()
     model = compiled(sequential, "keras_lars>LARS")
     train(model, 0, 1)
     assert isinstance(model.optimizer, keras_lars.LARS)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import make_variables, run_python, to_numpy, to_tensors
+from helpers import keras_at_least, make_variables, run_python, to_numpy, to_tensors
 from tensorflow.python.framework.func_graph import FuncGraph
 
 import keras_lars
@@ -47,8 +47,13 @@ def handles(variables):
 
 
 def train_function(model):
-    """The tf.function that `Model.fit` runs: newer Keras wraps it in a Python function."""
+    """The tf.function that `Model.fit` runs, on an iterator or, from Keras 3.16 on, on a batch.
+
+    Newer Keras wraps it in Python functions.
+    """
     function = model.train_function
+    if keras_at_least("3.16"):
+        return inspect.getclosurevars(function).nonlocals["one_step_on_data"].__wrapped__
     if not hasattr(function, "get_concrete_function"):
         function = inspect.getclosurevars(function).nonlocals["multi_step_on_iterator"]
     return function
@@ -58,7 +63,8 @@ def graph_of_fit(optimizer):
     model = small_model(optimizer, jit_compile=False)
     model.fit(*batch(), verbose=0)
     iterator = iter(tf.data.Dataset.from_tensors(batch()).repeat())
-    return model, train_function(model).get_concrete_function(iterator).graph
+    data = next(iterator) if keras_at_least("3.16") else iterator
+    return model, train_function(model).get_concrete_function(data).graph
 
 
 def small_model(optimizer, **compile_arguments):
@@ -147,7 +153,8 @@ def test_second_step_does_not_retrace_in_fit():
         optimizer.learning_rate = rate
         model.fit(*batch(), batch_size=4, verbose=0)
         counts.append(train_function(model).experimental_get_tracing_count())
-    assert counts == [1, 1, 1]
+    # Keras 3.16 traces the step again if its first trace has made variables, as with any optimizer.
+    assert counts == [2 if keras_at_least("3.16") else 1] * 3
 
 
 @pytest.mark.parametrize("in_function", [False, True], ids=["eager", "function"])

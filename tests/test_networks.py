@@ -11,6 +11,7 @@ if keras.backend.backend() != "tensorflow":
     pytest.skip("the benchmarks run on TensorFlow", allow_module_level=True)
 
 import tensorflow as tf
+from helpers import keras_at_least
 
 import keras_lars
 from benchmarks import models
@@ -641,7 +642,9 @@ def test_a_batch_of_unknown_size_that_is_no_multiple_fails_in_fit(samples, jit_c
     model = keras.Sequential([keras.Input((3, 2, 4)), virtual(4), keras.layers.Flatten()])
     model.compile("sgd", "mse", jit_compile=jit_compile)
     data = tf.data.Dataset.from_tensor_slices((images(samples), np.zeros((samples, 24), "float32")))
-    rule = "batch_must_be_a_multiple_of_4_samples"
+    # From 3.16 on Keras traces a step for the size of the first batch, which then is known.
+    known = keras_at_least("3.16")
+    rule = f"Received: {samples} samples" if known else "batch_must_be_a_multiple_of_4_samples"
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match=rule):
         model.fit(data.batch(samples), shuffle=False, verbose=0)
 

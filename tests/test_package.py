@@ -1,6 +1,9 @@
-"""What is installed: the package, and nothing else."""
+"""What is distributed: an sdist of the whole repository, and a wheel of the package alone."""
 
+import email
 import pathlib
+import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -10,35 +13,129 @@ import pytest
 import keras_lars
 
 ROOT = pathlib.Path(__file__).parents[1]
+BUILD = "import sys; from setuptools import build_meta; print(build_meta.{}(sys.argv[1]))"
+
+
+def git(*arguments):
+    done = subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True)
+    return done.stdout.split()
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """A wheel built from a clean clone, so that nothing uncommitted or built before gets in."""
-    folder = tmp_path_factory.mktemp("wheel")
+def built(tmp_path_factory):
+    """A folder: `sdist`, unpacked, `wheel.whl`, and what building them wrote to `log`.
+
+    Built from what git has, so that nothing else gets in; the wheel from the sdist, as pip does.
+    """
     if not (ROOT / ".git").exists():
         pytest.skip("not a git checkout")
-    clone = ["git", "clone", "--quiet", "--no-local", str(ROOT), str(folder / "clone")]
-    subprocess.run(clone, check=True)
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir"]
-    subprocess.run([*build, str(folder), str(folder / "clone")], check=True)
-    (path,) = folder.glob("*.whl")
-    return path
+    folder = tmp_path_factory.mktemp("built")
+    git("checkout-index", "--all", f"--prefix={folder}/source/")
+    requires = re.search(r'^requires = \["(.+)"\]', (ROOT / "pyproject.toml").read_text(), re.M)[1]
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--target", folder / "tools"]
+    subprocess.run([*install, requires], check=True)
+
+    def build(hook, source):
+        command = [sys.executable, "-W", "default", "-c", BUILD.format(hook), str(folder)]
+        done = subprocess.run(
+            command,
+            cwd=source,
+            env={"PATH": "", "PYTHONPATH": str(folder / "tools")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout
+        with open(folder / "log", "a") as log:
+            log.write(done.stdout)
+        return folder / done.stdout.split()[-1]
+
+    archive = build("build_sdist", folder / "source")
+    shutil.unpack_archive(archive, folder / "unpacked")
+    (folder / "unpacked" / archive.name.removesuffix(".tar.gz")).rename(folder / "sdist")
+    build("build_wheel", folder / "sdist").rename(folder / "wheel.whl")
+    return folder
 
 
-def test_the_wheel_holds_the_package_and_nothing_else(wheel):
-    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    sources = subprocess.run(
-        ["git", "ls-files", "keras_lars"], cwd=ROOT, check=True, capture_output=True, text=True
-    )
-    assert names == set(sources.stdout.split())
+@pytest.fixture(scope="module")
+def metadata(built):
+    archive = zipfile.ZipFile(built / "wheel.whl")
+    (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+    return email.message_from_bytes(archive.read(name))
+
+
+def test_the_sdist_holds_all_that_git_has(built):
+    """All of the tests with all that they need; for a new folder MANIFEST.in needs a line."""
+    made = {"PKG-INFO", "setup.cfg"}
+    names = {
+        path.relative_to(built / "sdist").as_posix()
+        for path in (built / "sdist").rglob("*")
+        if path.is_file()
+    }
+    kept = {name for name in names - made if not re.match(r"keras_lars\.egg-info/|build/", name)}
+    assert kept == set(git("ls-files"))
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(built):
+    names = zipfile.ZipFile(built / "wheel.whl").namelist()
+    names = {name for name in names if ".dist-info/" not in name}
+    assert names == set(git("ls-files", "keras_lars"))
     assert "keras_lars/py.typed" in names
 
 
-def test_the_wheel_has_the_version_and_needs_no_backend(wheel):
-    archive = zipfile.ZipFile(wheel)
-    (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
-    lines = archive.read(metadata).decode().splitlines()
-    assert f"Version: {keras_lars.__version__}" in lines
-    required = [line for line in lines if line.startswith("Requires-Dist:") and "extra" not in line]
-    assert {line.split()[1].split("<")[0].split(">")[0] for line in required} == {"keras", "numpy"}
+def test_nothing_that_setup_uses_is_deprecated(built):
+    log = (built / "log").read_text()
+    assert "writing" in log
+    assert "deprecat" not in log.lower()
+
+
+def test_the_wheel_has_the_version_and_needs_no_backend(metadata):
+    assert metadata["Version"] == keras_lars.__version__
+    assert metadata["License-Expression"] == "Apache-2.0"
+    required = [value for value in metadata.get_all("Requires-Dist") if "extra" not in value]
+    assert {re.match(r"[\w-]+", value)[0] for value in required} == {"keras", "numpy"}
+    assert {"tensorflow", "jax", "torch"} <= set(metadata.get_all("Provides-Extra"))
+
+
+def test_project_urls(metadata):
+    urls = dict(value.split(", ") for value in metadata.get_all("Project-URL"))
+    assert urls.keys() == {"Documentation", "Source", "Changelog", "Issues"}
+    assert all(url.startswith(urls["Source"]) for url in urls.values())
+
+
+def targets(markdown):
+    """Where links and images lead: Markdown's, by reference too, and those of HTML."""
+    text = re.sub(r"```.*?```", "", markdown, flags=re.DOTALL)
+    text = re.sub(r"`[^`]*`", "", text)
+    forms = r"""\]\(([^)\s]+)[^)]*\)|^ *\[[^\]]+\]: *(\S+)|(?:src|srcset|href)=["']?([^"' >]+)"""
+    return ["".join(groups) for groups in re.findall(forms, text, re.MULTILINE)]
+
+
+def test_links_are_found_in_every_form():
+    text = '[a](b) ![c](d "e")\n[f]: g\n<img src="h"> `[i](j)`\n```\n[k](l)\n```\n'
+    assert targets(text) == ["b", "d", "g", "h"]
+
+
+def test_links_and_images_of_readme_work_outside_of_the_repository(metadata):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    described = metadata.get_payload(decode=True).decode()
+    found = targets(described)
+    assert len(found) == len(targets(readme)) > 0
+    assert [target for target in found if not target.startswith("https://")] == []
+    (source,) = (
+        value.removeprefix("Source, ")
+        for value in metadata.get_all("Project-URL")
+        if value.startswith("Source, ")
+    )
+    ours = [target for target in found if target.startswith(source)]
+    assert ours
+    for target in ours:
+        kind, path = re.fullmatch(rf"{source}/(blob|raw)/HEAD/([^#]+)(?:#.+)?", target).groups()
+        assert (ROOT / path).exists(), target
+        assert kind == ("raw" if path.endswith((".png", ".svg")) else "blob"), target
+    # Nothing else is changed.
+    for target in found:
+        described = described.replace(f"]({target})", "]()")
+    for target in targets(readme):
+        readme = readme.replace(f"]({target})", "]()")
+    assert described.strip() == readme.strip()

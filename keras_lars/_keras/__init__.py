@@ -16,8 +16,9 @@ trainer `reduce_per_replica`, and `TFEpochIterator` with its `_num_batches`; and
 It stands on `train_function` and `test_function` being made anew by `make_train_function` and
 `make_test_function`, which are public.
 
-The faults, as seen on Keras 3.10.0 with TensorFlow 2.18.0, and on 3.15.1 with 2.21.0. For each a
-test fails once it is gone, in `tests/test_keras_faults.py`, and in `tests/test_multi_worker.py` and
+The faults, as seen on Keras 3.10.0 with TensorFlow 2.18.0, and on 3.15.1 with 2.21.0. A nightly
+3.16 (3.16.0.dev2026102704) has all but 4 and 8. For each a test fails once it is gone, in
+`tests/test_keras_faults.py`, and in `tests/test_multi_worker.py` and
 `tests/jax_distribution_script.py` what needs several workers, or JAX:
 
 1. Gradients are clipped before they are summed over replicas: each replica's share is clipped.
@@ -26,7 +27,7 @@ test fails once it is gone, in `tests/test_keras_faults.py`, and in `tests/test_
    https://github.com/keras-team/keras/issues/20582
 3. Under gradient accumulation, schedules count micro-batches, the moving average takes in each of
    them, and constraints act between updates. (Documented for schedules; no issue known.)
-4. `ema_overwrite_frequency` fails under `MirroredStrategy`. (No issue known.)
+4. `ema_overwrite_frequency` fails under `MirroredStrategy`, before 3.16. (No issue known.)
 5. `loss_scale_factor` fails on `tf.IndexedSlices`, and float16 gradients are unscaled in float16.
    https://github.com/keras-team/keras/issues/18985 (the same for clipping, since repaired)
 6. `weight_decay` moves the weights before the update, unscaled by whatever the update does.
@@ -34,7 +35,7 @@ test fails once it is gone, in `tests/test_keras_faults.py`, and in `tests/test_
 7. Saved state is matched by number of variables or by attribute name, so that another optimizer's
    loads silently, and a pickled or copied optimizer loses its state.
    https://github.com/tensorflow/tensorflow/issues/44670 (the same in an older Keras)
-8. Where data of unknown size ends, `iterations` counts an update that is not done.
+8. Where data of unknown size ends, `iterations` counts an update that is not done, before 3.16.
     (No issue known.)
 9. `fit` and `evaluate` fail under `MultiWorkerMirroredStrategy`, since a batch of several tensors
    is reduced as if it were one.
