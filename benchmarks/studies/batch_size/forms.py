@@ -45,18 +45,16 @@ FORMS = {
     # The same trainings at many more learning rates, and nothing chosen of them.
     "rates": dataclasses.replace(_SMALL, trials=8, seeds=0, arms=_names(RATES)),
     "zero_weights": Form(
-        (*_THREE, "residual_zero_gamma"),
-        (512, 4096, 8192),
-        epochs=8,
-        trials=0,
-        seeds=3,
-        arms=_names(ZERO_WEIGHTS),
+        _THREE, (512, 4096, 8192), epochs=8, trials=0, seeds=3, arms=_names(ZERO_WEIGHTS)
     ),
-    # 4x4 pixels and 4 epochs, since it is the slowest by far.
+    "zero_weights_gamma": Form(
+        ("residual_zero_gamma",), (4096,), epochs=8, trials=0, seeds=3, arms=_names(ZERO_WEIGHTS)
+    ),
+    # 4x4 pixels and 3 epochs, since it is the slowest by far.
     "zero_weights_resnet50": Form(
         ("resnet50_quarter",),
         (512, 4096, 8192),
-        epochs=4,
+        epochs=3,
         trials=0,
         seeds=3,
         image_size=4,
@@ -73,7 +71,7 @@ FORMS = {
         data="digits",
     ),
     "constant_rates": Form(
-        _THREE, (128, 512, 2048, 8192), epochs=8, trials=0, seeds=1, arms=_names(CONSTANT_RATES)
+        _THREE, (128, 1024, 8192), epochs=8, trials=0, seeds=1, arms=_names(CONSTANT_RATES)
     ),
     "constant_rates_digits": Form(
         ("resnet50_quarter",),

@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Callable
 
 from benchmarks.environment import in_words
+from benchmarks.studies.batch_size import settings_table
 from benchmarks.studies.batch_size.arms import Range
 from benchmarks.studies.batch_size.images import CLASSES
 from benchmarks.studies.batch_size.results import accuracy_of, arms_of, failed, select
@@ -19,7 +20,15 @@ _ONE_SETTING = (
 
 def report(results: dict) -> str:
     """All tables."""
-    of_network = of_rates if not results["seeds"] else of_seeds if results["trials"] else of_given
+    parts = _searched(results) if results["trials"] else [settings_table.table(results)]
+    parts += ["Trainings that diverged, of all trials and seeds:", divergences(results)]
+    done, planned = len(results["rows"]), results["planned"]
+    parts += [in_words(each["versions"], each["device"]) for each in results["environments"]]
+    return "\n\n".join([*parts, f"{done} of {planned} trainings are done."])
+
+
+def _searched(results: dict) -> list[str]:
+    of_network = of_seeds if results["seeds"] else of_rates
     parts = [
         part
         for network in results["networks"]
@@ -28,10 +37,7 @@ def report(results: dict) -> str:
     ]
     for arm in () if results["seeds"] else arms_of(results):
         parts += [f"Test accuracy in % by learning rate, {arm.words}:", by_rate(results, arm.name)]
-    parts += ["Trainings that diverged, of all trials and seeds:", divergences(results)]
-    done, planned = len(results["rows"]), results["planned"]
-    parts += [in_words(each["versions"], each["device"]) for each in results["environments"]]
-    return "\n\n".join([*parts, f"{done} of {planned} trainings are done."])
+    return parts
 
 
 def of_seeds(results: dict, network: str) -> list[str]:
@@ -55,16 +61,6 @@ def of_seeds(results: dict, network: str) -> list[str]:
             table(results, network, lambda *at: throughput(results, *at)),
         ]
     return parts
-
-
-def of_given(results: dict, network: str) -> list[str]:
-    """The same where nothing is searched."""
-    return [
-        f"Network `{network}`, test accuracy in %, mean (and standard deviation) of the seeds:",
-        table(results, network, lambda *at: accuracy(results, *at)),
-        "Loss on training images at the end:",
-        table(results, network, lambda *at: training_loss(results, *at)),
-    ]
 
 
 def of_rates(results: dict, network: str) -> list[str]:
