@@ -65,6 +65,7 @@ def make(
             nesterov=recipe.nesterov,
             momentum_form=recipe.momentum_form,
             epsilon=recipe.epsilon,
+            zero_weight_ratio=recipe.zero_weight_ratio,
             exclude_from_layer_adaptation=adapted[recipe.optimizer],
             exclude_from_weight_decay=EXCLUSIONS[recipe.exclude_from_weight_decay](),
             unadapted_learning_rate_multiplier=(

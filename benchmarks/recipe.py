@@ -72,6 +72,7 @@ class Recipe:
         "Multiplies the learning rate of variables without adaptation."
     )
     epsilon: float = _field("Added to the denominator of LARS's ratio.")
+    zero_weight_ratio: float = _field("LARS's ratio where the norm of a weight is 0.")
 
     precision: str = _field(
         "Of the computation; weights are float32.",

@@ -65,7 +65,9 @@ def _learning_rate(plan: Plan) -> str:
 def _optimizer(plan: Plan) -> str:
     recipe = plan.recipe
     names = ["momentum", "weight_decay"]
-    names += ["trust_coefficient", "epsilon"] if recipe.optimizer == "lars" else []
+    names += (
+        ["trust_coefficient", "epsilon", "zero_weight_ratio"] if recipe.optimizer == "lars" else []
+    )
     text = ", ".join([recipe.optimizer, *(f"{name} {getattr(recipe, name):g}" for name in names)])
     excluded = {
         "decay": recipe.exclude_from_weight_decay,

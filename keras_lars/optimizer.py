@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import keras
 
@@ -22,7 +22,7 @@ _CHECKS = {
     "decay_in_norm": _arguments.one_of(False, True),
     "epsilon": _arguments.number(),
     "trust_clip": _arguments.one_of(False, True),
-    "zero_weight_ratio": _arguments.number(none=True),
+    "zero_weight_ratio": _arguments.number(none=True, word="trust_coefficient"),
     "zero_gradient_ratio": _arguments.number(none=True),
     "unadapted_learning_rate_multiplier": _arguments.number(),
     "record_trust_ratios": _arguments.one_of(False, True),
@@ -106,8 +106,10 @@ class LARS(KerasOptimizer):
         epsilon: Number >= 0, added to the denominator. Defaults to `0.0`.
         trust_clip: Boolean. With `True` the ratio is `min(trust_ratio / learning_rate, 1)`, which
             is LARC, and 1 at a learning rate of 0. Defaults to `False`.
-        zero_weight_ratio: Number >= 0, the ratio where `norm(w)` is 0, or `None` for what the
-            formula gives (1 where its denominator is 0). Defaults to `1.0`.
+        zero_weight_ratio: Number >= 0, the ratio where `norm(w)` is 0; `"trust_coefficient"` for
+            the value of that argument; or `None` for what the formula gives (0, or 1 where its
+            denominator is 0). Other implementations take 1, at which a bias that starts at 0 first
+            moves by the plain learning rate. Defaults to `"trust_coefficient"`.
         zero_gradient_ratio: The same where `norm(w)` is not 0 and the gradient norm in the
             denominator is. Defaults to `1.0`.
         exclude_from_layer_adaptation: A rule or a list of rules for variables that keep the plain
@@ -161,7 +163,7 @@ class LARS(KerasOptimizer):
         decay_in_norm: bool = False,
         epsilon: float = 0.0,
         trust_clip: bool = False,
-        zero_weight_ratio: float | None = 1.0,
+        zero_weight_ratio: float | Literal["trust_coefficient"] | None = "trust_coefficient",
         zero_gradient_ratio: float | None = 1.0,
         exclude_from_layer_adaptation: Any = None,
         exclude_from_weight_decay: Any = None,
@@ -289,7 +291,7 @@ class LARS(KerasOptimizer):
                 for variable in variables
             ]
         self.plan = _Plan(
-            rule=Rule(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Rule)}),
+            rule=self._rule(),
             treatments=[
                 Treatment(row.adapted, self.weight_decay if row.decayed else 0.0) for row in table
             ],
@@ -298,6 +300,12 @@ class LARS(KerasOptimizer):
             compiled=compiled,
         )
         _state.restore_waiting(self)
+
+    def _rule(self) -> Rule:
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(Rule)}
+        if self.zero_weight_ratio == "trust_coefficient":
+            values["zero_weight_ratio"] = self.trust_coefficient
+        return Rule(**values)
 
     def _add_record(self, variables: list) -> keras.Variable:
         dtypes = {keras.backend.standardize_dtype(v.dtype) for v in variables}

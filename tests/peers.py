@@ -38,6 +38,7 @@ BIAS_AND_NORM = (
 )
 OUTSIDE = 'momentum_form="learning_rate_outside"'
 IN_NORM = "decay_in_norm=True"
+AT_1 = "zero_weight_ratio=1.0"
 FORMULA_AT_0 = "zero_weight_ratio=None, zero_gradient_ratio=None"
 # Without a gradient these neither scale nor decay: the velocity takes in 0.
 UNTOUCHED = "zero_gradient_ratio=0.0"
@@ -47,39 +48,40 @@ PEERS = [
     Peer("the paper", f"weight_decay=5e-4, {FORMULA_AT_0}, {NOTHING}"),
     Peer(
         "optax.lars",
-        f"weight_decay=0.0, {IN_NORM}, {NOTHING}",
+        f"weight_decay=0.0, {AT_1}, {IN_NORM}, {NOTHING}",
         "Its `eps` is our `epsilon`; masks are our exclusions, the other way round.",
         "optax",
     ),
     Peer(
         "timm lars",
-        f'{OUTSIDE}, weight_decay=0.0, epsilon=1e-8, exclude_from_layer_adaptation=".*"',
+        f'{OUTSIDE}, weight_decay=0.0, {AT_1}, epsilon=1e-8, exclude_from_layer_adaptation=".*"',
         "As timm has it, without decay nothing is adapted: the next row is with decay. Its class "
         "has a `momentum` of 0, its factory 0.9. No `dampening`.",
         "timm",
     ),
     Peer(
         "timm lars, with decay",
-        f"{OUTSIDE}, weight_decay=1e-4, epsilon=1e-8, {RANK_1}",
+        f"{OUTSIDE}, weight_decay=1e-4, {AT_1}, epsilon=1e-8, {RANK_1}",
         "By timm's factory, which does not decay variables of rank 1. Of `always_adapt=True` and "
         "of parameters without groups it is only the exclusions that go.",
         "timm",
     ),
     Peer(
         "timm nlars",
-        f"{OUTSIDE}, nesterov=True, weight_decay=1e-4, epsilon=1e-8, {RANK_1}",
+        f"{OUTSIDE}, nesterov=True, weight_decay=1e-4, {AT_1}, epsilon=1e-8, {RANK_1}",
         "",
         "timm",
     ),
     Peer(
         "timm larc",
-        f"{OUTSIDE}, trust_clip=True, weight_decay=1e-4, epsilon=1e-8, {RANK_1}",
+        f"{OUTSIDE}, trust_clip=True, weight_decay=1e-4, {AT_1}, epsilon=1e-8, {RANK_1}",
         "",
         "timm",
     ),
     Peer(
         "timm nlarc",
-        f"{OUTSIDE}, trust_clip=True, nesterov=True, weight_decay=1e-4, epsilon=1e-8, {RANK_1}",
+        f"{OUTSIDE}, trust_clip=True, nesterov=True, weight_decay=1e-4, {AT_1}, epsilon=1e-8, "
+        f"{RANK_1}",
         "",
         "timm",
     ),
@@ -92,93 +94,94 @@ PEERS = [
     ),
     Peer(
         "apex LARC, clip=False",
-        f"{OUTSIDE}, trust_coefficient=0.02, weight_decay=1e-4, epsilon=1e-8, "
+        f"{OUTSIDE}, trust_coefficient=0.02, weight_decay=1e-4, {AT_1}, epsilon=1e-8, "
         f"{UNTOUCHED}, {NOTHING}",
     ),
     Peer(
         "pytorch_optimizer LARS",
-        f"{OUTSIDE}, weight_decay=0.0, zero_gradient_ratio=None, {RANK_1}",
+        f"{OUTSIDE}, weight_decay=0.0, {AT_1}, zero_gradient_ratio=None, {RANK_1}",
         "No `dampening`.",
         "pytorch_optimizer",
     ),
     Peer(
         "open_lars",
-        f"weight_decay=0.0, epsilon=1e-8, exclude_from_layer_adaptation=rank_at_most(1), {NOTHING}",
+        f"weight_decay=0.0, {AT_1}, epsilon=1e-8, exclude_from_layer_adaptation=rank_at_most(1), "
+        f"{NOTHING}",
         "",
         "open_lars",
     ),
     Peer(
         "torchlars around SGD",
-        f"{OUTSIDE}, weight_decay=1e-4, epsilon=1e-8, {NOTHING}",
+        f"{OUTSIDE}, weight_decay=1e-4, {AT_1}, epsilon=1e-8, {NOTHING}",
     ),
     Peer(
         "MLPerf, TensorFlow 1",
-        f"weight_decay=1e-4, {BIAS_AND_NORM}",
+        f"weight_decay=1e-4, {AT_1}, {BIAS_AND_NORM}",
         "Its `skip_list` is both exclusions at once, and searched in names. Sparse gradients are "
         "adapted here, and are plain momentum there.",
     ),
     Peer(
         "MLPerf, TensorFlow 2",
-        f"weight_decay=1e-4, epsilon=1e-7, {BIAS_AND_NORM}",
+        f"weight_decay=1e-4, {AT_1}, epsilon=1e-7, {BIAS_AND_NORM}",
         "Its `epsilon` of 0 is 1e-7, whatever its log says.",
     ),
     Peer(
         "tf-models-official",
-        f"weight_decay=0.0, {IN_NORM}, {NOTHING}",
+        f"weight_decay=0.0, {AT_1}, {IN_NORM}, {NOTHING}",
         "Its `weight_decay_rate` is our `weight_decay`. What it excludes from decay, by default it "
         "excludes from adaptation too.",
         "tf_models",
     ),
     Peer(
         "tf-models-official, classic_momentum=False",
-        f'momentum_form="ratio_of_update", weight_decay=0.0, {IN_NORM}, {NOTHING}',
+        f'momentum_form="ratio_of_update", weight_decay=0.0, {AT_1}, {IN_NORM}, {NOTHING}',
         "",
         "tf_models",
     ),
     Peer(
         "SimCLR",
-        f"weight_decay=1e-6, {IN_NORM}, {BIAS_AND_NORM}",
+        f"weight_decay=1e-6, {AT_1}, {IN_NORM}, {BIAS_AND_NORM}",
         "It excludes its supervised head from both too: add its path.",
     ),
     Peer(
         "SimCLR, classic_momentum=False",
-        f'momentum_form="ratio_of_update", weight_decay=1e-6, {IN_NORM}, {BIAS_AND_NORM}',
+        f'momentum_form="ratio_of_update", weight_decay=1e-6, {AT_1}, {IN_NORM}, {BIAS_AND_NORM}',
         "The same.",
     ),
     Peer(
         "Barlow Twins",
-        f"{OUTSIDE}, weight_decay=1e-6, {IN_NORM}, {RANK_1}, "
+        f"{OUTSIDE}, weight_decay=1e-6, {AT_1}, {IN_NORM}, {RANK_1}, "
         "unadapted_learning_rate_multiplier=0.0048 / 0.2",
         "With weights at 0.2 times batch / 256; biases and normalization move at 0.0048 times it.",
     ),
     Peer(
         "VICReg, BYOL",
-        f"{OUTSIDE}, weight_decay=1e-6, {IN_NORM}, {RANK_1}",
+        f"{OUTSIDE}, weight_decay=1e-6, {AT_1}, {IN_NORM}, {RANK_1}",
     ),
     Peer(
         "MoCo v3",
-        f"{OUTSIDE}, weight_decay=1e-6, {IN_NORM}, {RANK_1}",
+        f"{OUTSIDE}, weight_decay=1e-6, {AT_1}, {IN_NORM}, {RANK_1}",
         "Of the kin of Barlow Twins the only one with `nesterov`.",
     ),
     Peer(
         "lightning-bolts, lightly",
-        f"{OUTSIDE}, weight_decay=1e-4, epsilon=1e-8, {UNTOUCHED}, {NOTHING}",
+        f"{OUTSIDE}, weight_decay=1e-4, {AT_1}, epsilon=1e-8, {UNTOUCHED}, {NOTHING}",
         UNDECAYED + " No `dampening`.",
         "lightning_bolts",
     ),
     Peer(
         "flax.optim.LARS",
-        f"weight_decay=0.0, {NOTHING}",
+        f"weight_decay=0.0, {AT_1}, {NOTHING}",
     ),
     Peer(
         "MXNet LARS",
-        f"{OUTSIDE}, weight_decay=1e-4, {BIAS_AND_NORM}",
+        f"{OUTSIDE}, weight_decay=1e-4, {AT_1}, {BIAS_AND_NORM}",
         "Its correction of the momentum is this form; with `momentum_correction=False` it is the "
         "classic one. Its own `momentum` is 0.",
     ),
     Peer(
         "tf.contrib, before 2020",
-        'momentum_form="ratio_outside", weight_decay=0.0',
+        f'momentum_form="ratio_outside", weight_decay=0.0, {AT_1}',
         "Its decay is in the loss, where it stays. Its denominator has `weight_decay * norm(w)` "
         "besides, which is not reproduced.",
     ),

@@ -21,7 +21,7 @@ class ReferenceLARS:
         nesterov=False,
         decay_in_norm=False,
         trust_clip=False,
-        zero_weight_ratio=1.0,
+        zero_weight_ratio="trust_coefficient",
         zero_gradient_ratio=1.0,
         adapted=True,
         multiplier=1.0,
@@ -31,7 +31,10 @@ class ReferenceLARS:
         self.η, self.m, self.β, self.ε = η, m, β, ε
         self.form, self.nesterov, self.decay_in_norm = form, nesterov, decay_in_norm
         self.trust_clip, self.adapted, self.multiplier = trust_clip, adapted, multiplier
-        self.zero_weight_ratio, self.zero_gradient_ratio = zero_weight_ratio, zero_gradient_ratio
+        self.zero_weight_ratio = (
+            η if zero_weight_ratio == "trust_coefficient" else zero_weight_ratio
+        )
+        self.zero_gradient_ratio = zero_gradient_ratio
 
     def ratio(self, g, γ):
         """The local learning rate λ of the paper, called q here."""

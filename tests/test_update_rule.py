@@ -112,8 +112,11 @@ NONE = {"zero_weight_ratio": None, "zero_gradient_ratio": None}
 @pytest.mark.parametrize(
     ("w", "g", "options", "expected_ratio", "expected_weight"),
     [
-        # Zero weight: G = 0.5.
-        (0.0, 0.5, {}, 1.0, -0.5),
+        # Zero weight: G = 0.5, and q is the trust coefficient, whatever that is.
+        (0.0, 0.5, {}, 0.1, -0.05),
+        (0.0, 0.5, {"trust_coefficient": 0.6}, 0.6, -0.3),
+        (0.0, 0.5, {"zero_weight_ratio": "trust_coefficient"}, 0.1, -0.05),
+        (0.0, 0.5, {"zero_weight_ratio": 1.0}, 1.0, -0.5),
         (0.0, 0.5, ZERO, 0.3, -0.15),
         (0.0, 0.5, {"zero_weight_ratio": 0}, 0.0, 0.0),
         (0.0, 0.5, NONE, 0.0, 0.0),  # 0 / 0.5
@@ -160,10 +163,12 @@ def test_zero_norms(w, g, options, expected_ratio, expected_weight, dtype, jit_c
         (2.0, 0.5, 0.5, {}, 0.4),  # 0.2 / 0.5
         (2.0, 0.5, 2.0, {}, 0.1),  # 0.2 / 2
         (2.0, 0.5, 0.0, {}, 1.0),
-        # A zero norm is no exception: q = 1 before the clip, G = 0.5.
-        (0.0, 0.5, 2.0, {}, 0.25),
-        (0.0, 0.5, 0.5, {}, 0.5),
+        # A zero norm is no exception: q = 0.1 before the clip, G = 0.5.
+        (0.0, 0.5, 2.0, {}, 0.025),
+        (0.0, 0.5, 0.5, {}, 0.1),
+        (0.0, 0.5, 0.0625, {}, 0.5),
         (0.0, 0.5, 0.0, {}, 0.5),
+        (0.0, 0.5, 2.0, {"zero_weight_ratio": 1.0}, 0.25),
         (0.0, 0.5, 0.0, {"zero_weight_ratio": 0.0}, 0.5),  # 0 / 0 is 1 here, never NaN
         (0.0, 0.5, 0.0, NONE, 0.5),
         (0.0, 0.5, 2.0, NONE, 0.0),
