@@ -19,7 +19,13 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    packages=["keras_lars", "keras_lars._keras", "keras_lars.callbacks", "keras_lars.report"],
+    packages=[
+        "keras_lars",
+        "keras_lars._keras",
+        "keras_lars.callbacks",
+        "keras_lars.report",
+        "keras_lars.schedules",
+    ],
     package_data={"keras_lars": ["py.typed"]},
     # The oldest versions that the test suite is run with; see README, "Versions".
     python_requires=">=3.10",
