@@ -64,10 +64,13 @@ def warn_if_absolute(optimizer: Any, value: Any) -> None:
         warnings.warn(
             f"`learning_rate` of optimizer '{optimizer.name}' is set to {value:g}, less than a "
             f"hundredth of the {given:g} that it was given. {REMEDY}",
-            stacklevel=3,
+            stacklevel=2,
         )
 
 
 def _current(optimizer: Any) -> float:
+    waiting = (optimizer.waiting_state or {}).get("learning_rate")
+    if waiting is not None:  # restored, and not built yet
+        return float(waiting)
     with optimizer.outside_of_steps():
         return float(keras.ops.convert_to_numpy(optimizer.learning_rate))
