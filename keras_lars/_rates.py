@@ -59,7 +59,7 @@ def warn_if_absolute(optimizer: Any, value: Any) -> None:
     if given is None or optimizer._has_warned_of_rate or not isinstance(value, float):
         return
     # What it is now is read only where it matters.
-    if is_absolute(value, given, given) and is_absolute(value, _current(optimizer), given):
+    if is_absolute(value, given, given) and is_absolute(value, current(optimizer), given):
         optimizer._has_warned_of_rate = True
         warnings.warn(
             f"`learning_rate` of optimizer '{optimizer.name}' is set to {value:g}, less than a "
@@ -68,7 +68,7 @@ def warn_if_absolute(optimizer: Any, value: Any) -> None:
         )
 
 
-def _current(optimizer: Any) -> float:
+def current(optimizer: Any) -> float:
     waiting = (optimizer.waiting_state or {}).get("learning_rate")
     if waiting is not None:  # restored, and not built yet
         return float(waiting)

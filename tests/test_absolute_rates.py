@@ -7,11 +7,15 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from models import batch, compiled, sequential
+from models import batch, compiled
 
 import keras_lars
 from keras_lars.callbacks import TrustRatioMonitor
 from keras_lars.schedules import FitSchedule
+
+
+def network():
+    return keras.Sequential([keras.layers.Dense(1)])
 
 
 def make_lars(rate=4.0, **options):
@@ -98,7 +102,7 @@ def test_in_the_scope_of_a_strategy_and_in_a_step(strategy):
 
 @pytest.mark.parametrize("wrap", [lambda lars: lars, keras_lars.LossScaleOptimizer])
 def test_the_scheduler_of_a_tutorial(wrap):
-    model = compiled(sequential, wrap(make_lars()))
+    model = compiled(network, wrap(make_lars()))
     callback = scheduler(lambda epoch: 1e-3 if epoch < 2 else 1e-4)
     assert len(messages(lambda: fit(model, callback))) == 1
     assert messages(lambda: fit(model, callback)) == []
@@ -116,7 +120,7 @@ def test_the_scheduler_of_a_tutorial(wrap):
     ids=["plateau", "tenths", "decay", "ramp"],
 )
 def test_callbacks_that_know_the_rate(callback, tmp_path):
-    model = compiled(sequential, make_lars(record_trust_ratios=True))
+    model = compiled(network, make_lars(record_trust_ratios=True))
     rates = []
     record = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: rates.append(float(model.optimizer.learning_rate))
@@ -130,7 +134,7 @@ def restored(model, build):
     """Another model, with the state of the optimizer of this one, at once or when it is built."""
     store = {}
     model.optimizer.save_own_variables(store)
-    again = compiled(sequential, make_lars(record_trust_ratios=True))
+    again = compiled(network, make_lars(record_trust_ratios=True))
     if build:
         again.optimizer.build(again.trainable_variables)
     again.optimizer.load_own_variables(store)
@@ -140,7 +144,7 @@ def restored(model, build):
 @pytest.fixture(scope="module")
 def decayed():
     """A model that was trained until its rate was a thousandth of the one that was given."""
-    model = compiled(sequential, make_lars(record_trust_ratios=True))
+    model = compiled(network, make_lars(record_trust_ratios=True))
     assign(model.optimizer, 0.4, 0.04, 0.004)
     fit(model, epochs=1)
     return model
@@ -182,7 +186,7 @@ def test_loading_is_no_assignment(decayed, tmp_path):
     ],
 )
 def test_a_number_cannot_replace_a_schedule(given, told):
-    model = compiled(sequential, make_lars(given))
+    model = compiled(network, make_lars(given))
     with pytest.raises(TypeError, match=re.escape(told)) as error:
         fit(model, scheduler(lambda epoch: 1e-3))
     message = str(error.value)
@@ -208,7 +212,7 @@ class Assigns(keras.callbacks.Callback):
 
 
 def monitored(tmp_path, *callbacks, rate=4.0, again=False):
-    model = compiled(sequential, make_lars(rate, record_trust_ratios=True))
+    model = compiled(network, make_lars(rate, record_trust_ratios=True))
     monitor = TrustRatioMonitor(tmp_path, 1, verbose=False)
 
     def train():

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras.optimizers.schedules import PolynomialDecay
-from models import batch, functional, sequential
+from models import batch
 
 import keras_lars
 from keras_lars.schedules import FitSchedule, WarmUp, for_fit
@@ -64,7 +64,7 @@ FITS_OF_REPLICAS = [
 
 def fit(samples, epochs, global_batch_size, steps, data):
     schedule = for_fit(samples, epochs, global_batch_size, drop_remainder=data is dropped)
-    model = sequential()
+    model = keras.Sequential([keras.layers.Dense(1)])
     model.compile(lars(schedule, gradient_accumulation_steps=steps), "mse", jit_compile=False)
     batch_size = global_batch_size // (steps or 1)
     model.fit(**data(*batch(0, samples), batch_size), epochs=epochs, verbose=0)
@@ -93,7 +93,7 @@ def test_updates_are_those_of_a_fit_on_two_replicas(strategy, arguments, updates
 
 def test_steps_per_epoch_are_samples():
     schedule = for_fit(5 * 4, 2, 4)
-    model = functional()
+    model = keras.Sequential([keras.layers.Dense(1)])
     model.compile(lars(schedule), "mse", jit_compile=False)
     data = dataset(*batch(0, 8), 4)["x"].repeat()
     model.fit(data, epochs=2, steps_per_epoch=5, verbose=0)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import keras
 
-from keras_lars import _arguments
+from keras_lars import _arguments, _rates
 from keras_lars.callbacks import _findings, _monitored, _record_files
 from keras_lars.optimizer import LARS
 
@@ -141,8 +141,9 @@ class TrustRatioMonitor(keras.callbacks.Callback):
         if self._is_chief:
             optimizer = _monitored.lars_of(self.model)
             self._seen = _monitored.updates_of(optimizer)
-            if self._rate is None and self._seen > 0:  # restored, and perhaps decayed
-                self._rate = optimizer.last_learning_rate()
+            is_restored = self._seen > 0 or optimizer.waiting_state is not None
+            if self._rate is None and is_restored:  # and perhaps decayed
+                self._rate = _rates.current(optimizer)
             if optimizer.built:
                 self._show(optimizer)
 
