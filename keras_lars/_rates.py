@@ -69,6 +69,7 @@ def warn_if_absolute(optimizer: Any, value: Any) -> None:
 
 
 def current(optimizer: Any) -> float:
+    """The learning rate of the next update."""
     waiting = (optimizer.waiting_state or {}).get("learning_rate")
     if waiting is not None:  # restored, and not built yet
         return float(waiting)
