@@ -7,10 +7,12 @@ from typing import Any, Literal, NamedTuple
 
 import keras
 
-from keras_lars import _arguments, _exclusions, _selection, _state
+from keras_lars import _arguments, _batch_statistics, _exclusions, _rates, _selection, _state
 from keras_lars._bookkeeping import NEVER_UPDATED
+from keras_lars._keras.fitted_model import fitted_model
 from keras_lars._keras.optimizer import KerasOptimizer
 from keras_lars._update_rule import MOMENTUM_FORMS, Rule, Treatment
+from keras_lars.schedules import FitSchedule
 
 # Everything that is fixed once the optimizer is built, and how it is checked whenever it is set.
 _CHECKS = {
@@ -64,8 +66,8 @@ class LARS(KerasOptimizer):
 
     Use it to train with large batches: the size of a step is tied to the size of the weight that
     it moves, so one setting survives a wide range of batch sizes and no layer is blown up while
-    the learning rate is large. Give it a learning rate of 4 to 40, larger for larger batches
-    (`keras_lars.schedules.sqrt_scaling`) and warmed up (`keras_lars.schedules.WarmUp`). At a small
+    the learning rate is large. Give it a learning rate of 4 to 40, larger for larger batches and
+    warmed up: `keras_lars.schedules.for_fit` makes such a schedule for a whole `fit`. At a small
     batch, or if you tune the learning rate, momentum and warm-up of Nesterov momentum for your one
     batch size, that does as well, at least with normalization.
 
@@ -84,7 +86,9 @@ class LARS(KerasOptimizer):
 
     Args:
         learning_rate: Number, `LearningRateSchedule`, or callable without arguments. The global
-            learning rate; schedules are given the number of updates. Defaults to `1.0`.
+            learning rate; schedules are given the number of updates, and one of
+            `keras_lars.schedules.for_fit` counts them anew for `gradient_accumulation_steps`.
+            Defaults to `1.0`.
         momentum: Number in [0, 1). With 0 no velocity is kept. Defaults to `0.9`.
         weight_decay: Number >= 0, the L2 penalty's factor, inside the ratio. Defaults to `5e-4`.
         trust_coefficient: Number >= 0, the step of a variable relative to its norm at a
@@ -184,8 +188,11 @@ class LARS(KerasOptimizer):
                 kwargs[argument] = _CHECKS[argument](argument, kwargs[argument])
         weight_decay = _CHECKS["weight_decay"]("weight_decay", weight_decay)
         learning_rate = _arguments.learning_rate("learning_rate", learning_rate)
+        learning_rate = _rates.counted(learning_rate, kwargs.get("gradient_accumulation_steps"))
         super().__init__(learning_rate, weight_decay, name=name, **kwargs)
         self.assigned_learning_rate = learning_rate
+        self._given_learning_rate = learning_rate if isinstance(learning_rate, float) else None
+        self._has_warned_of_rate = False
         for argument in _OWN_ARGUMENTS:
             setattr(self, argument, given[argument])
         self._check_form()
@@ -233,6 +240,9 @@ class LARS(KerasOptimizer):
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
         value = _arguments.learning_rate("learning_rate", value)
+        _rates.check_assignable(value, self.schedule)
+        _rates.warn_if_absolute(self, value)
+        value = _rates.counted(value, self.gradient_accumulation_steps)
         KerasOptimizer.learning_rate.fset(self, value)
         if isinstance(value, float):
             self.assigned_learning_rate = value
@@ -275,7 +285,10 @@ class LARS(KerasOptimizer):
         """Decide how each variable is treated, and make its slot."""
         if self.built:
             return
-        self._check_form()  # again, since arguments may be assigned until now
+        # Again, since arguments may be assigned until now.
+        self._check_form()
+        if self.schedule is not None:
+            self.learning_rate = self.schedule
         self.check_strategy()
         variables = list(variables)
         table = _selection.variable_table(
@@ -300,6 +313,16 @@ class LARS(KerasOptimizer):
             compiled=compiled,
         )
         _state.restore_waiting(self)
+        self._look_at_statistics()
+
+    def _look_at_statistics(self) -> None:
+        """Warn of a model that a `fit` of so many batches leaves without batch statistics."""
+        schedule = self.schedule
+        if isinstance(schedule, FitSchedule):
+            model = fitted_model(self)
+            if model is not None:
+                batches = schedule.updates * schedule.gradient_accumulation_steps
+                _batch_statistics.warn_if_stale(model, batches)
 
     def _rule(self) -> Rule:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(Rule)}

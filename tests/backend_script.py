@@ -9,6 +9,7 @@ import os
 import pathlib
 import sys
 import tempfile
+import warnings
 
 import keras
 import numpy as np
@@ -16,7 +17,9 @@ from helpers import make_variables, one_step, report_checks, run_steps, to_numpy
 from reference import ReferenceLARS
 
 import keras_lars
+from keras_lars import _batch_statistics
 from keras_lars._update_rule import MOMENTUM_FORMS
+from keras_lars.schedules import FitSchedule
 
 RATES = [0.125, 0.25, 0.5, 2.0, 0.0, 1.0, 0.75, 0.0625, 1.5, 0.5]
 ARRAYS = {"a": (3, 2), "b": (3, 2), "c": (4,)}
@@ -120,6 +123,38 @@ def check_gradient_accumulation():
     same(parts.trainable_variables, whole.trainable_variables, rtol=1e-4, atol=1e-6)
     for a, b in zip(start, whole.trainable_variables, strict=True):
         assert not np.array_equal(a, to_numpy(b))
+
+
+def check_schedule_for_fit():
+    """It counts the updates of a real fit, and finds the model whose fit it is."""
+    asked = []
+    stub = _batch_statistics.warn_if_stale
+    _batch_statistics.warn_if_stale = lambda model, batches: asked.append((model, batches))
+    try:
+        for steps, size, updates in ((None, 8, 6), (2, 4, 4)):
+            schedule = FitSchedule(10, 3, 8, 1.0)
+            model = make_model(keras_lars.LARS(schedule, gradient_accumulation_steps=steps))
+            model.fit(*batch(10), batch_size=size, epochs=3, verbose=0)
+            lars = model.optimizer
+            assert int(lars.iterations) == lars.schedule.updates == updates
+            assert float(lars.learning_rate) == 0
+            assert lars.last_learning_rate() > 0
+            assert asked.pop() == (model, updates * (steps or 1))
+            assert not asked
+    finally:
+        _batch_statistics.warn_if_stale = stub
+
+
+def check_absolute_rate():
+    """A rate that a callback sets is compared with the one that was given and the present one."""
+    for rates, warned in (([1e-3] * 3, 1), ([0.4, 0.04, 0.004], 0)):
+        model = make_model(keras_lars.LARS(4.0))
+        callback = keras.callbacks.LearningRateScheduler(lambda epoch, rates=rates: rates[epoch])
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model.fit(*batch(), epochs=3, verbose=0, callbacks=[callback])
+        assert sum("hundredth" in str(w.message) for w in caught) == warned
+        assert float(model.optimizer.learning_rate) == np.float32(rates[-1])
 
 
 def check_ema():
@@ -345,6 +380,9 @@ def check_save_and_load():
     for each in (model, loaded):
         each.fit(*batch(), epochs=2, shuffle=False, verbose=0)
     same(loaded.trainable_variables, model.trainable_variables)
+    lars = keras_lars.LARS(FitSchedule(10, 3, 8, 1.0), gradient_accumulation_steps=2)
+    again = keras_lars.LARS.from_config(lars.get_config())
+    assert again.schedule.get_config() == lars.schedule.get_config()
     assert int(loaded.optimizer.iterations) == int(model.optimizer.iterations) == 4
 
 

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_lars import _signs
+from keras_lars import _rates, _signs
 
 # How many variables are named in one warning.
 _NAMED = 5
@@ -20,6 +20,8 @@ _MESSAGES = {
     "learning rate, warm up longer, or adapt the variable if it is excluded.",
     "no gradient": "Adapted, but without a gradient in the first epoch: {}. The loss does not "
     "depend on it, or it was left out when gradients were applied.",
+    "absolute rate": "The learning rate is less than a hundredth of the one that `LARS` was given: "
+    "{}. " + _rates.REMEDY,
 }
 
 
@@ -27,7 +29,7 @@ class Finding(NamedTuple):
     """One kind of sign in one variable."""
 
     kind: str  # one of the messages above
-    variable: Any  # as in `LARS.trust_ratios`
+    variable: Any  # as in `LARS.trust_ratios`; of a rate, what it is and was
 
 
 def in_record(optimizer: Any, ratios: dict, learning_rate: float) -> list[Finding]:
@@ -53,6 +55,20 @@ def without_gradient(optimizer: Any, ratios: dict) -> list[Finding]:
         and variable not in ratios
         and not getattr(variables[row.position], "overwrite_with_gradient", False)
     ]
+
+
+def in_rate(optimizer: Any, before: float, learning_rate: float) -> list[Finding]:
+    """What the constant rate of an update shows, where that of an earlier one was `before`.
+
+    Empty where the optimizer has said so itself: it does if its `learning_rate` is assigned. The
+    variable that holds the rate can be assigned without its notice.
+    """
+    given = optimizer._given_learning_rate
+    if given is None or optimizer.schedule is not None or optimizer._has_warned_of_rate:
+        return []
+    if not _rates.is_absolute(learning_rate, before, given):
+        return []
+    return [Finding("absolute rate", f"{learning_rate:g} in place of {given:g}")]
 
 
 def _rows(optimizer: Any) -> list[tuple]:

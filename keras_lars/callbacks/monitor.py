@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import keras
 
-from keras_lars import _arguments
+from keras_lars import _arguments, _rates
 from keras_lars.callbacks import _findings, _monitored, _record_files
 from keras_lars.optimizer import LARS
 
@@ -48,7 +48,10 @@ class TrustRatioMonitor(keras.callbacks.Callback):
     - the ratio of an adapted kernel (a variable of rank 2 or more) is not the formula's, since its
       norm or that of its gradient is 0;
     - the gradient moves a variable by more than its own norm;
-    - an adapted variable got no gradient in the first epoch.
+    - an adapted variable got no gradient in the first epoch;
+
+    and once where a callback has set a learning rate that is not meant for LARS: less than a
+    hundredth of the one that it was given, and not by a gradual decay.
 
     Under several workers only the chief writes, prints and warns.
 
@@ -118,6 +121,7 @@ class TrustRatioMonitor(keras.callbacks.Callback):
         self._has_begun = False  # to write, in this `fit`
         self._seen = 0  # the last update that was looked at
         self._warned = set()  # findings
+        self._rate = None  # the learning rate of the last record
         self._epoch = 0
         self._batch = -1  # the last of this epoch
         self._wait = 0  # batches before which no record can be due
@@ -137,6 +141,9 @@ class TrustRatioMonitor(keras.callbacks.Callback):
         if self._is_chief:
             optimizer = _monitored.lars_of(self.model)
             self._seen = _monitored.updates_of(optimizer)
+            is_restored = self._seen > 0 or optimizer.waiting_state is not None
+            if self._rate is None and is_restored:  # and perhaps decayed
+                self._rate = _rates.current(optimizer)
             if optimizer.built:
                 self._show(optimizer)
 
@@ -200,6 +207,14 @@ class TrustRatioMonitor(keras.callbacks.Callback):
         for file in self._files:
             file.add(rows)
         self._warn(_findings.in_record(optimizer, ratios, learning_rate))
+        self._warn_of_rate(optimizer, learning_rate)
+
+    def _warn_of_rate(self, optimizer: LARS, learning_rate: float) -> None:
+        before = optimizer._given_learning_rate if self._rate is None else self._rate
+        findings = _findings.in_rate(optimizer, before, learning_rate)
+        optimizer._has_warned_of_rate |= bool(findings)
+        self._warn(findings)
+        self._rate = learning_rate
 
     def _begin(self, optimizer: LARS, update: int) -> None:
         self._show(optimizer)

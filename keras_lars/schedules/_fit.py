@@ -1,0 +1,245 @@
+"""`for_fit`: ramp and decay over exactly the updates that one `fit` makes."""
+
+import warnings
+from typing import Any
+
+import keras
+from keras.optimizers.schedules import LearningRateSchedule, PolynomialDecay
+
+from keras_lars import _arguments
+from keras_lars.schedules._scaling import sqrt_scaling
+from keras_lars.schedules._warm_up import WarmUp
+
+# With fewer, a fifth of them is no ramp, and few are made at a rate that is worth it.
+_FEW_UPDATES = 40
+
+
+@keras.saving.register_keras_serializable(package="keras_lars")
+class FitSchedule(LearningRateSchedule):
+    """A linear ramp and a polynomial decay to 0 over all updates of one `fit`.
+
+    It is what `keras_lars.schedules.for_fit` returns, which also chooses the peak. Use the class
+    only to recognize such a schedule, or to read `peak`, `updates` and `warmup_updates`.
+
+    ```python
+    batch_size = global_batch_size // gradient_accumulation_steps
+    batches = samples // batch_size if drop_remainder else ceil(samples / batch_size)
+    updates = epochs * batches // gradient_accumulation_steps  # left-over batches are carried over
+    warmup_updates = floor(warmup_fraction * updates)
+    decay = PolynomialDecay(peak, updates - warmup_updates, 0.0, power)
+    learning_rate = WarmUp(decay, warmup_updates)(update)
+    ```
+
+    Args:
+        samples: Integer, 1 or more: as of `for_fit`, like all of these.
+        epochs: Integer, 1 or more.
+        global_batch_size: Integer, 1 or more.
+        peak: Float, more than 0: the learning rate where the ramp ends.
+        warmup_fraction: Float in [0, 1). Defaults to 0.2.
+        power: Float, more than 0. Defaults to 2.
+        drop_remainder: Boolean. Defaults to `False`.
+        gradient_accumulation_steps: Integer, 1 or more: the batches that make one update.
+            `keras_lars.LARS` puts its own here. Defaults to 1.
+
+    Raises:
+        ValueError: If an argument breaks its rule, if `global_batch_size` is not divisible by
+            `gradient_accumulation_steps`, or if `fit` would make no update.
+
+    Example:
+
+    >>> schedule = keras_lars.schedules.FitSchedule(5000, 8, 4096, peak=20.0)
+    >>> schedule
+    FitSchedule(peak=20, updates=16, warm-up=3 updates)
+    >>> schedule.for_accumulation(4)  # 5 batches of 1,024 an epoch, 40 in all
+    FitSchedule(peak=20, updates=10, warm-up=2 updates)
+
+    Reference: [You et al., 2017](https://arxiv.org/abs/1708.03888), a warm-up before a quadratic
+    decay with LARS.
+    """
+
+    def __init__(
+        self,
+        samples: int,
+        epochs: int,
+        global_batch_size: int,
+        peak: float,
+        warmup_fraction: float = 0.2,
+        power: float = 2.0,
+        drop_remainder: bool = False,
+        gradient_accumulation_steps: int = 1,
+    ):
+        super().__init__()
+        positive = _arguments.integer(minimum=1)
+        self.samples = positive("samples", samples)
+        self.epochs = positive("epochs", epochs)
+        self.global_batch_size = positive("global_batch_size", global_batch_size)
+        self.peak = _arguments.number(positive=True)("peak", peak)
+        self.warmup_fraction = _arguments.number(below=1)("warmup_fraction", warmup_fraction)
+        self.power = _arguments.number(positive=True)("power", power)
+        self.drop_remainder = _arguments.one_of(False, True)("drop_remainder", drop_remainder)
+        self.gradient_accumulation_steps = positive(
+            "gradient_accumulation_steps", gradient_accumulation_steps
+        )
+        self.updates = self._count()
+        # Rounded first, since 0.29 * 100 is a little less than 29. The decay needs one update.
+        warmup_updates = int(round(self.warmup_fraction * self.updates, 6))
+        self.warmup_updates = min(warmup_updates, self.updates - 1)
+        decay = PolynomialDecay(self.peak, self.updates - self.warmup_updates, 0.0, self.power)
+        self._schedule = WarmUp(decay, self.warmup_updates, shift_decay=True)
+
+    def _count(self) -> int:
+        """The updates of the whole `fit`."""
+        steps = self.gradient_accumulation_steps
+        if self.global_batch_size % steps:
+            raise ValueError(
+                "`global_batch_size` must be divisible by `gradient_accumulation_steps`: it is "
+                "what all micro-batches of an update hold together. Received: "
+                f"global_batch_size={self.global_batch_size}, gradient_accumulation_steps={steps}"
+            )
+        batch_size = self.global_batch_size // steps
+        whole, left_over = divmod(self.samples, batch_size)
+        if whole == 0 and self.drop_remainder:
+            raise ValueError(
+                "`global_batch_size` must be at most `samples` where `drop_remainder=True`: there "
+                f"is no whole batch. Received: global_batch_size={self.global_batch_size}, "
+                f"samples={self.samples}, gradient_accumulation_steps={steps}"
+            )
+        batches = self.epochs * (whole + (left_over > 0 and not self.drop_remainder))
+        if batches < steps:
+            raise ValueError(
+                "`epochs` must be enough for one update, which takes "
+                f"`gradient_accumulation_steps` batches. Received: epochs={self.epochs}, "
+                f"batches={batches}, gradient_accumulation_steps={steps}"
+            )
+        return batches // steps
+
+    def for_accumulation(self, gradient_accumulation_steps: int) -> "FitSchedule":
+        """The same schedule, counted for an optimizer that accumulates so many batches.
+
+        `LARS` calls it with its own. `fit` then makes `epochs * ceil(samples / batch_size)`
+        batches of `global_batch_size // gradient_accumulation_steps` samples, and those that are
+        left over at the end of an epoch go into the first update of the next.
+        """
+        if gradient_accumulation_steps == self.gradient_accumulation_steps:
+            return self
+        config = {**self.get_config(), "gradient_accumulation_steps": gradient_accumulation_steps}
+        return type(self)(**config)
+
+    def __call__(self, step: Any) -> Any:
+        return self._schedule(step)
+
+    def __repr__(self) -> str:
+        ramp = f"{self.warmup_updates} update" + ("s" if self.warmup_updates != 1 else "")
+        return f"FitSchedule(peak={self.peak:.3g}, updates={self.updates}, warm-up={ramp})"
+
+    def get_config(self) -> dict:
+        return {
+            "samples": self.samples,
+            "epochs": self.epochs,
+            "global_batch_size": self.global_batch_size,
+            "peak": self.peak,
+            "warmup_fraction": self.warmup_fraction,
+            "power": self.power,
+            "drop_remainder": self.drop_remainder,
+            "gradient_accumulation_steps": self.gradient_accumulation_steps,
+        }
+
+
+def for_fit(
+    samples: int,
+    epochs: int,
+    global_batch_size: int,
+    learning_rate: float | None = None,
+    base_learning_rate: float = 4.0,
+    base_batch_size: int = 128,
+    maximum_learning_rate: float = 30.0,
+    warmup_fraction: float = 0.2,
+    power: float = 2.0,
+    drop_remainder: bool = False,
+) -> FitSchedule:
+    """The learning rates of a whole `fit`: a ramp from 0, a peak by batch size, a decay to 0.
+
+    Use it as the learning rate of `LARS` where you train with `model.fit`. It counts updates as
+    `fit` makes them, so that the rate reaches 0 when training ends, and neither before nor after.
+
+    ```python
+    peak = learning_rate or min(
+        base_learning_rate * sqrt(global_batch_size / base_batch_size), maximum_learning_rate
+    )
+    updates = epochs * ceil(samples / global_batch_size)  # or the floor, with drop_remainder
+    warmup_updates = floor(warmup_fraction * updates)
+    if update < warmup_updates:
+        rate = peak * update / warmup_updates
+    else:
+        rate = peak * (1 - (update - warmup_updates) / (updates - warmup_updates)) ** power
+    ```
+
+    `LARS(schedule, gradient_accumulation_steps=k)` counts anew for its own `k`, since batches that
+    are left over at the end of an epoch go into the next one; call `fit` with
+    `batch_size=global_batch_size // k`.
+
+    Args:
+        samples: Integer, 1 or more: the samples of one epoch over all workers, without those that
+            `validation_split` takes. With `steps_per_epoch`, give
+            `steps_per_epoch * global_batch_size // k`.
+        epochs: Integer, 1 or more: the epochs of the whole training.
+        global_batch_size: Integer, 1 or more: samples in one update, over all replicas and
+            accumulated micro-batches.
+        learning_rate: Float, more than 0, the peak; or `None` to take it from the batch size.
+            Defaults to `None`.
+        base_learning_rate: Float, more than 0: the peak at `base_batch_size`. Defaults to 4.
+        base_batch_size: Integer, 1 or more. Defaults to 128.
+        maximum_learning_rate: Float, more than 0: the largest peak that is taken from a batch
+            size. Defaults to 30.
+        warmup_fraction: Float in [0, 1): the fraction of the updates that the ramp lasts. With 0,
+            or with too few updates for a ramp, the first update is made at the peak. Defaults to
+            0.2.
+        power: Float, more than 0: that of the decay. 1 is a linear decay. Defaults to 2.
+        drop_remainder: Boolean. Whether the data leave out the last batch of an epoch where it is
+            not whole, as `tf.data.Dataset.batch(size, drop_remainder=True)` does. Defaults to
+            `False`.
+
+    Returns:
+        A `keras_lars.schedules.FitSchedule`, with the attributes `peak`, `updates` and
+        `warmup_updates`.
+
+    Raises:
+        ValueError: If an argument breaks its rule, or if `fit` would make no update, as with a
+            batch that is larger than the data where `drop_remainder=True`.
+
+    It warns where there are fewer than 40 updates.
+
+    Example:
+
+    >>> schedule = keras_lars.schedules.for_fit(60_000, epochs=8, global_batch_size=4096)
+    >>> schedule
+    FitSchedule(peak=22.6, updates=120, warm-up=24 updates)
+    >>> [round(float(schedule(update)), 1) for update in (0, 12, 24, 72, 120)]
+    [0.0, 11.3, 22.6, 5.7, 0.0]
+    >>> optimizer = keras_lars.LARS(schedule)
+
+    Reference: [You et al., 2017](https://arxiv.org/abs/1708.03888), a warm-up before a quadratic
+    decay with LARS; [Krizhevsky, 2014](https://arxiv.org/abs/1404.5997), the square root.
+    """
+    positive = _arguments.number(positive=True)
+    base_learning_rate = positive("base_learning_rate", base_learning_rate)
+    maximum = positive("maximum_learning_rate", maximum_learning_rate)
+    peak = _arguments.number(positive=True, none=True)("learning_rate", learning_rate)
+    scaled = sqrt_scaling(base_learning_rate, global_batch_size, base_batch_size)
+    schedule = FitSchedule(
+        samples,
+        epochs,
+        global_batch_size,
+        peak=min(scaled, maximum) if peak is None else peak,
+        warmup_fraction=warmup_fraction,
+        power=power,
+        drop_remainder=drop_remainder,
+    )
+    if schedule.updates < _FEW_UPDATES:
+        warnings.warn(
+            f"`fit` will make {schedule.updates} updates: fewer than {_FEW_UPDATES} leave no room "
+            "for a ramp and a decay. Train for more epochs, or use a smaller batch. Received: "
+            f"samples={samples}, epochs={epochs}, global_batch_size={global_batch_size}",
+            stacklevel=2,
+        )
+    return schedule

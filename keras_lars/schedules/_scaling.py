@@ -1,0 +1,75 @@
+"""The learning rate that goes with a batch size, by either of the two usual rules."""
+
+import math
+from typing import Any
+
+from keras_lars import _arguments
+
+
+def linear_scaling(
+    base_learning_rate: float, global_batch_size: int, base_batch_size: int = 256
+) -> float:
+    """The learning rate for a batch size, in proportion to it.
+
+    Use it to carry a rate over from a small batch to a somewhat larger one, with SGD above all. At
+    the largest batches, and with LARS, the best rate grows more slowly: tune it, starting from
+    `sqrt_scaling`.
+
+        base_learning_rate * global_batch_size / base_batch_size
+
+    Args:
+        base_learning_rate: Float, 0 or more: the rate that works at `base_batch_size`.
+        global_batch_size: Integer, 1 or more: samples in one update, over all replicas and
+            accumulated micro-batches.
+        base_batch_size: Integer, 1 or more. Defaults to 256.
+
+    Raises:
+        ValueError: If an argument breaks its rule.
+
+    Example:
+
+    >>> linear_scaling(0.1, 8192)
+    3.2
+
+    Reference: [Goyal et al., 2017](https://arxiv.org/abs/1706.02677), section 2.1.
+    """
+    rate, size, base = _scaling(base_learning_rate, global_batch_size, base_batch_size)
+    return rate * size / base
+
+
+def sqrt_scaling(
+    base_learning_rate: float, global_batch_size: int, base_batch_size: int = 256
+) -> float:
+    """The learning rate for a batch size, in proportion to its square root.
+
+    Use it for the first guess at a LARS rate for a larger batch: from 4 at 128 on, to about 30.
+
+        base_learning_rate * (global_batch_size / base_batch_size) ** 0.5
+
+    Args:
+        base_learning_rate: Float, 0 or more: the rate that works at `base_batch_size`.
+        global_batch_size: Integer, 1 or more: samples in one update, over all replicas and
+            accumulated micro-batches.
+        base_batch_size: Integer, 1 or more. Defaults to 256.
+
+    Raises:
+        ValueError: If an argument breaks its rule.
+
+    Example:
+
+    >>> sqrt_scaling(4.0, 4096, base_batch_size=64)
+    32.0
+
+    Reference: [Krizhevsky, 2014](https://arxiv.org/abs/1404.5997): the variance of the gradient
+    falls with the batch size, and this rate keeps the variance of the update.
+    """
+    rate, size, base = _scaling(base_learning_rate, global_batch_size, base_batch_size)
+    return rate * math.sqrt(size / base)
+
+
+def _scaling(base_learning_rate: Any, global_batch_size: Any, base_batch_size: Any) -> tuple:
+    return (
+        _arguments.number()("base_learning_rate", base_learning_rate),
+        _arguments.integer(minimum=1)("global_batch_size", global_batch_size),
+        _arguments.integer(minimum=1)("base_batch_size", base_batch_size),
+    )
