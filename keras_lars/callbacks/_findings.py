@@ -45,7 +45,7 @@ def in_record(optimizer: Any, ratios: dict, learning_rate: float) -> list[Findin
 
 def without_gradient(optimizer: Any, ratios: dict) -> list[Finding]:
     """The adapted variables that were never updated, of those that the optimizer updates."""
-    variables = optimizer.slots.variables
+    variables = optimizer._slots.variables
     return [
         Finding("no gradient", variable)
         for row, variable in _rows(optimizer)
@@ -57,7 +57,7 @@ def without_gradient(optimizer: Any, ratios: dict) -> list[Finding]:
 
 def _rows(optimizer: Any) -> list[tuple]:
     """The rows of the table of variables, each with its key in `LARS.trust_ratios`."""
-    return list(zip(optimizer.variable_table(), optimizer.trust_ratio_keys()))
+    return list(zip(optimizer.variable_table(), optimizer._trust_ratio_keys()))
 
 
 def messages(findings: list[Finding]) -> list[str]:
