@@ -65,16 +65,16 @@ def refuse_unknown(given: Mapping[str, object], known: Iterable[str]) -> None:
     known = list(known)
     for name, value in given.items():
         if name not in known:
-            raise ValueError(f"{_explained(name, value, known)}. Received: {name}={value!r}")
+            raise ValueError(f"{_explained(name, value, known)} Received: {name}={value!r}")
 
 
 def _explained(name: str, value: object, known: list[str]) -> str:
     if name in _NAMES:
-        return f"`{name}` is called {_NAMES[name]} here"
+        return f"`{name}` is called {_NAMES[name]} here."
     if isinstance(value, bool) and (name, value) in _FORMS:
-        return f"`{name}={value}` is written {_FORMS[name, value]} here"
+        return f"`{name}={value}` is written {_FORMS[name, value]} here."
     if name in _REFUSED:
-        return f"`{name}` {_REFUSED[name]}"
+        return f"`{name}` {_REFUSED[name]}."
     close = difflib.get_close_matches(name, known, n=1)
-    meant = f"; did you mean `{close[0]}`?" if close else ""
+    meant = f"; did you mean `{close[0]}`?" if close else "."
     return f"`{name}` is not an argument of `keras_lars.LARS`{meant}"
