@@ -1,5 +1,7 @@
 """LARS, layer-wise adaptive rate scaling, for Keras 3."""
 
+from typing import TYPE_CHECKING
+
 from keras_lars import callbacks, multi_worker, schedules
 from keras_lars._exclusions import bias_or_normalization, optional, rank_at_most
 from keras_lars._version import __version__
@@ -15,5 +17,20 @@ __all__ = [
     "multi_worker",
     "optional",
     "rank_at_most",
+    "report",
     "schedules",
 ]
+
+if TYPE_CHECKING:
+    from keras_lars import report
+else:  # checkers would take any name that a `__getattr__` may return
+
+    def __getattr__(name):
+        if name != "report":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        import importlib
+
+        return importlib.import_module("keras_lars.report")
+
+    def __dir__():
+        return sorted({*globals(), *__all__})

@@ -83,12 +83,12 @@ def update_one_by_one(
 def _variables(optimizer: Any) -> dict:
     variables = {
         (kind, i): variable
-        for kind, slots in optimizer.slots._asdict().items()
+        for kind, slots in optimizer._slots._asdict().items()
         for i, variable in enumerate(slots)
         if variable is not None
     }
-    if optimizer.plan.record is not None:
-        variables[_RECORD] = optimizer.plan.record
+    if optimizer._plan.record is not None:
+        variables[_RECORD] = optimizer._plan.record
     return variables
 
 
@@ -117,7 +117,7 @@ def _applied(
         keys = [("accumulators", i) for i in positions]
         return {key: ops.cast(value, old[key].dtype) for key, value in zip(keys, values)}
 
-    is_update = (ops.convert_to_tensor(optimizer.micro_batches) + 1) % steps == 0
+    is_update = (ops.convert_to_tensor(optimizer._micro_batches) + 1) % steps == 0
     return ops.cond(is_update, update, accumulate)
 
 
@@ -125,12 +125,12 @@ def _updated(
     optimizer: Any, old: dict, gradients: list, positions: list[int], update_all: Update
 ) -> dict:
     """The values that an update changes."""
-    plan, gradients = optimizer.plan, optimizer.clipped(gradients)
+    plan, gradients = optimizer._plan, optimizer._clipped(gradients)
     learning_rate = ops.convert_to_tensor(optimizer.learning_rate)
     new, records = update_all(plan, old, gradients, positions, learning_rate)
 
     new.update(_averaged(optimizer, {**old, **new}))
-    variables = optimizer.slots.variables
+    variables = optimizer._slots.variables
     for i in positions:
         constraint = variables[i].constraint
         if constraint is not None:
@@ -145,7 +145,7 @@ def _averaged(optimizer: Any, values: dict) -> dict:
     new = {}
     updates_done = ops.convert_to_tensor(optimizer.iterations)
     frequency = optimizer.ema_overwrite_frequency
-    for i in range(len(optimizer.plan.treatments)):
+    for i in range(len(optimizer._plan.treatments)):
         if ("averages", i) in values:
             w, average = values["variables", i], values["averages", i]
             average = moving_average(average, w, optimizer.ema_momentum, updates_done)

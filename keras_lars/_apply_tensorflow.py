@@ -110,7 +110,7 @@ def apply(optimizer: Any, gradients: list, positions: list[int]) -> None:
         gradients,
         # Evaluated by each replica, since a schedule reads the iteration, which is a replica's own.
         tf.convert_to_tensor(optimizer.learning_rate),
-        tf.convert_to_tensor(optimizer.micro_batches.value),
+        tf.convert_to_tensor(optimizer._micro_batches.value),
     )
 
 
@@ -194,9 +194,9 @@ def _values(optimizer: Any) -> dict:
     """The slots, as TensorFlow's own variables."""
     slots = {
         kind: [_native(variable) for variable in variables]
-        for kind, variables in optimizer.slots._asdict().items()
+        for kind, variables in optimizer._slots._asdict().items()
     }
-    slots["record"] = _native(optimizer.plan.record)
+    slots["record"] = _native(optimizer._plan.record)
     return slots
 
 
@@ -208,7 +208,7 @@ def _update(
     micro_batches: tf.Tensor,
     slots: dict,
 ) -> None:
-    plan = optimizer.plan
+    plan = optimizer._plan
     update_variable = update_compiled if plan.compiled else update_plain
     records = [
         update_variable(
@@ -219,12 +219,12 @@ def _update(
             plan.treatments[i],
             plan.rule,
         )
-        for i, gradient in zip(positions, optimizer.clipped(gradients))
+        for i, gradient in zip(positions, optimizer._clipped(gradients))
     ]
     if slots["record"] is not None:
         slots["record"].assign(merge_records(slots["record"], positions, records))
     _average(optimizer, micro_batches // (optimizer.gradient_accumulation_steps or 1), slots)
-    variables = optimizer.slots.variables
+    variables = optimizer._slots.variables
     for i in positions:
         constraint = variables[i].constraint
         if constraint is not None:

@@ -3,13 +3,12 @@
 import dataclasses
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 
 from keras_lars import _arguments
-
-Variable = Any
+from keras_lars._types import Variable
 
 
 def path_of(variable: Variable) -> str:
@@ -21,7 +20,7 @@ def _last_path_part(variable: Variable) -> str:
     return path_of(variable).split("/")[-1]
 
 
-def shape_of(variable: Variable) -> tuple:
+def shape_of(variable: Variable) -> tuple[int, ...]:
     """The shape as a tuple of integers, whatever the backend makes of it."""
     return tuple(int(size) for size in variable.shape)
 
@@ -40,12 +39,23 @@ class Exclusion:
         """What a configuration holds; `variables` are the optimizer's, if it is built."""
         return keras.saving.serialize_keras_object(self)
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_config(cls, config: dict) -> "Exclusion":
+    def from_config(cls, config: dict[str, Any]) -> "Exclusion":
         return cls(**config)
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__}()"
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+# The callable's variable is Keras's: what a user's function takes, to checkers that read Keras.
+ExclusionRule: TypeAlias = str | Variable | Callable[[keras.Variable], bool] | Exclusion
+ExclusionRules: TypeAlias = ExclusionRule | Sequence[ExclusionRule]
 
 
 def _saved_as(name: str) -> Callable:
@@ -53,7 +63,7 @@ def _saved_as(name: str) -> Callable:
 
 
 @_saved_as("rank_at_most")
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class _RankAtMost(Exclusion):
     n: int
 
@@ -65,7 +75,7 @@ class _RankAtMost(Exclusion):
 
 
 @_saved_as("bias_or_normalization")
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class _BiasOrNormalization(Exclusion):
     def __call__(self, variable: Variable) -> bool:
         named = _last_path_part(variable) in ("bias", "gamma", "beta", "scale")
@@ -76,7 +86,7 @@ class _BiasOrNormalization(Exclusion):
 
 
 @_saved_as("pattern")
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class _Pattern(Exclusion):
     """A regular expression, searched in the path."""
 
@@ -141,9 +151,12 @@ class _GivenVariable(Exclusion):
     def __str__(self) -> str:
         return f"variable {path_of(self.variable)}"
 
+    def __repr__(self) -> str:
+        return f"<{self}>"
+
 
 @_saved_as("variable")
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class _SavedVariable(Exclusion):
     """A variable as it is saved.
 
@@ -152,7 +165,7 @@ class _SavedVariable(Exclusion):
     """
 
     position: int
-    shape: tuple
+    shape: tuple[int, ...]
     last_path_part: str
 
     def __post_init__(self) -> None:
@@ -169,11 +182,14 @@ class _SavedVariable(Exclusion):
             )
         return [position == self.position for position in range(len(variables))]
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "shape": list(self.shape)}
 
     def __str__(self) -> str:
         return f"variable {self.position}"
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
 
 
 class _GivenCallable(Exclusion):

@@ -70,8 +70,8 @@ def warn_if_absolute(optimizer: Any, value: Any) -> None:
 
 def current(optimizer: Any) -> float:
     """The learning rate of the next update."""
-    waiting = (optimizer.waiting_state or {}).get("learning_rate")
+    waiting = (optimizer._waiting_state or {}).get("learning_rate")
     if waiting is not None:  # restored, and not built yet
         return float(waiting)
-    with optimizer.outside_of_steps():
+    with optimizer._outside_of_steps():
         return float(keras.ops.convert_to_numpy(optimizer.learning_rate))

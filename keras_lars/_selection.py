@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from keras_lars._exclusions import Exclusion, Variable, path_of, shape_of
+from keras_lars._exclusions import Exclusion, path_of, shape_of
+from keras_lars._types import Variable
 
 
 class VariableRow(NamedTuple):
@@ -11,14 +12,14 @@ class VariableRow(NamedTuple):
 
     position: int
     path: str
-    shape: tuple
+    shape: tuple[int, ...]
     adapted: bool
     adaptation_rule: str
     decayed: bool
     decay_rule: str
 
 
-class VariableTable(tuple):
+class VariableTable(tuple[VariableRow, ...]):
     """Rows of `VariableRow`, one for each trainable variable; `print` shows them as a table."""
 
     __slots__ = ()

@@ -14,7 +14,7 @@ _CHECKPOINT_PREFIX = "keras_lars"
 
 
 def _marker(optimizer: Any) -> dict:
-    return {**optimizer.state_marker(), "state_version": _VERSION}
+    return {**optimizer._state_marker(), "state_version": _VERSION}
 
 
 def checkpoint_name(optimizer: Any) -> str:
@@ -41,9 +41,9 @@ def _refuse(optimizer: Any, what: str) -> None:
     file's values into the variables of the optimizer that it wraps before that one is asked.
     """
     warn_foreign(optimizer, what, "are set to 0")
-    optimizer.keep_waiting(None)
-    for name, variable in optimizer.named_variables().items():
-        value = optimizer.assigned_learning_rate if name == "learning_rate" else 0
+    optimizer._keep_waiting(None)
+    for name, variable in optimizer._named_variables().items():
+        value = optimizer._assigned_learning_rate if name == "learning_rate" else 0
         variable.assign(keras.ops.full(variable.shape, value, dtype=variable.dtype))
 
 
@@ -52,10 +52,10 @@ def save(optimizer: Any, store: Any) -> None:
     marker = json.dumps(_marker(optimizer)).encode()
     store[_MARKER] = np.frombuffer(marker, dtype=np.uint8)
     if optimizer.built:
-        for name, variable in optimizer.named_variables().items():
+        for name, variable in optimizer._named_variables().items():
             store[name] = variable.numpy()
     else:
-        for name, value in (optimizer.waiting_state or {}).items():
+        for name, value in (optimizer._waiting_state or {}).items():
             store[name] = value
 
 
@@ -77,7 +77,7 @@ def load(optimizer: Any, store: Any) -> None:
     if optimizer.built:
         _assign(optimizer, state)
     else:
-        optimizer.keep_waiting(state)
+        optimizer._keep_waiting(state)
 
 
 def _read(optimizer: Any, store: Any, name: str, convert: Callable) -> Any:
@@ -97,15 +97,15 @@ def _is_later(marker: Any) -> bool:
 
 def restore_waiting(optimizer: Any) -> None:
     """Put the state that came before the variables into them."""
-    state = optimizer.waiting_state
-    optimizer.keep_waiting(None)
+    state = optimizer._waiting_state
+    optimizer._keep_waiting(None)
     if state is not None:
-        with optimizer.outside_of_steps():
+        with optimizer._outside_of_steps():
             _assign(optimizer, state)
 
 
 def _assign(optimizer: Any, state: dict) -> None:
-    variables = optimizer.named_variables()
+    variables = optimizer._named_variables()
     # A learning rate set since, or a schedule in its place, is the user's choice.
     missing = set(variables) - set(state) - {"learning_rate"}
     unexpected = set(state) - set(variables) - {"learning_rate"}
@@ -140,5 +140,5 @@ def _spec(array: Any) -> tuple:
 
 def forget_waiting(optimizer: Any, name: str) -> None:
     """Drop one value that waits: something newer has taken its place."""
-    if optimizer.waiting_state is not None:
-        optimizer.waiting_state.pop(name, None)
+    if optimizer._waiting_state is not None:
+        optimizer._waiting_state.pop(name, None)

@@ -12,12 +12,15 @@ variables, optimizers or devices; how norms are computed is passed in as `norms`
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import keras
 from keras import ops
 
-MOMENTUM_FORMS = ("classic", "learning_rate_outside", "ratio_outside", "ratio_of_update")
+MomentumForm: TypeAlias = Literal[
+    "classic", "learning_rate_outside", "ratio_outside", "ratio_of_update"
+]
+MOMENTUM_FORMS: tuple[MomentumForm, ...] = get_args(MomentumForm)
 
 Tensor = Any
 Norms = Callable[..., list]  # the Euclidean norm of each of its arguments, all of one shape
@@ -30,7 +33,7 @@ class Rule:
     momentum: float
     trust_coefficient: float
     nesterov: bool
-    momentum_form: str
+    momentum_form: MomentumForm
     decay_in_norm: bool
     epsilon: float
     trust_clip: bool

@@ -1,9 +1,12 @@
 """`LossScaleOptimizer`: dynamic loss scaling on which all replicas agree."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import keras
+
+from keras_lars import _representation
+from keras_lars._types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_lars")
@@ -49,7 +52,25 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         - [Micikevicius et al., 2018](https://arxiv.org/abs/1710.03740), section 3.2.
     """
 
-    def check_finite(self, grads: Sequence) -> Any:
+    if TYPE_CHECKING:  # Keras's own takes more by name in one version than in another
+
+        def __init__(
+            self,
+            inner_optimizer: keras.optimizers.Optimizer,
+            initial_scale: float = 2.0**15,
+            dynamic_growth_steps: int = 2000,
+            name: str | None = None,
+        ): ...
+
+    def __repr__(self) -> str:
+        return _representation.call(self, self._differing)
+
+    def _differing(self) -> list[str]:
+        defaults = {"initial_scale": 2.0**15, "dynamic_growth_steps": 2000}
+        values = {name: getattr(self, name) for name in defaults}
+        return [repr(self.inner_optimizer), *_representation.differing(values, defaults)]
+
+    def check_finite(self, grads: Sequence[Tensor | None]) -> Tensor:
         """Whether all gradients are finite, on all replicas."""
         finite = super().check_finite(grads)
         if keras.backend.backend() != "tensorflow":

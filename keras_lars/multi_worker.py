@@ -131,7 +131,7 @@ def _cause(message: str) -> str:
     return " ".join(lines[start : start + 2])
 
 
-def _naming_lost_workers(method: Callable) -> Callable:
+def _naming_lost_workers(method: Callable[..., Any]) -> Callable[..., Any]:
     import tensorflow as tf
 
     @functools.wraps(method)

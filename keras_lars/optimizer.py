@@ -2,17 +2,34 @@
 
 import collections
 import dataclasses
+import sys
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import keras
 
-from keras_lars import _arguments, _batch_statistics, _exclusions, _rates, _selection, _state
+from keras_lars import (
+    _arguments,
+    _batch_statistics,
+    _exclusions,
+    _foreign_names,
+    _rates,
+    _representation,
+    _selection,
+    _state,
+)
 from keras_lars._bookkeeping import NEVER_UPDATED
+from keras_lars._exclusions import ExclusionRules
 from keras_lars._keras.fitted_model import fitted_model
 from keras_lars._keras.optimizer import KerasOptimizer
-from keras_lars._update_rule import MOMENTUM_FORMS, Rule, Treatment
+from keras_lars._types import KerasArguments, LearningRate, Tensor, Variable
+from keras_lars._update_rule import MOMENTUM_FORMS, MomentumForm, Rule, Treatment
 from keras_lars.schedules import FitSchedule
+
+if sys.version_info >= (3, 11):
+    from typing import Unpack
+elif TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 # Everything that is fixed once the optimizer is built, and how it is checked whenever it is set.
 _CHECKS = {
@@ -38,7 +55,7 @@ _CHECKS = {
     "loss_scale_factor": _arguments.number(positive=True, none=True),
     "gradient_accumulation_steps": _arguments.integer(minimum=2, none=True),
 }
-_OWN_ARGUMENTS = list(_CHECKS)[: list(_CHECKS).index("clipnorm")]
+_OWN_ARGUMENTS = [name for name in _CHECKS if name not in KerasArguments.__annotations__]
 
 
 class TrustRatio(NamedTuple):
@@ -157,40 +174,37 @@ class LARS(KerasOptimizer):
 
     def __init__(
         self,
-        learning_rate: Any = 1.0,
+        learning_rate: "LearningRate" = 1.0,
         momentum: float = 0.9,
         weight_decay: float = 5e-4,
         trust_coefficient: float = 1e-3,
         *,
         nesterov: bool = False,
-        momentum_form: str = "classic",
+        momentum_form: "MomentumForm" = "classic",
         decay_in_norm: bool = False,
         epsilon: float = 0.0,
         trust_clip: bool = False,
         zero_weight_ratio: float | Literal["trust_coefficient"] | None = "trust_coefficient",
         zero_gradient_ratio: float | None = 1.0,
-        exclude_from_layer_adaptation: Any = None,
-        exclude_from_weight_decay: Any = None,
+        exclude_from_layer_adaptation: "ExclusionRules | None" = None,
+        exclude_from_weight_decay: "ExclusionRules | None" = None,
         unadapted_learning_rate_multiplier: float = 1.0,
         record_trust_ratios: bool = False,
-        jit_compile: bool | str = "auto",
+        jit_compile: Literal["auto"] | bool = "auto",
         name: str = "lars",
-        **kwargs: Any,
+        **kwargs: "Unpack[KerasArguments]",
     ):
         given = dict(locals())
-        if "decay" in kwargs:  # Keras would drop it with a warning
-            raise ValueError(
-                "`decay` must not be given; use a schedule as `learning_rate`. "
-                f"Received: decay={kwargs['decay']}"
-            )
-        for argument in kwargs:
-            if argument in _CHECKS:
-                kwargs[argument] = _CHECKS[argument](argument, kwargs[argument])
+        _foreign_names.refuse_unknown(kwargs, self._known_arguments())
+        of_keras = {
+            argument: _CHECKS[argument](argument, value) if argument in _CHECKS else value
+            for argument, value in kwargs.items()
+        }
         weight_decay = _CHECKS["weight_decay"]("weight_decay", weight_decay)
         learning_rate = _arguments.learning_rate("learning_rate", learning_rate)
-        learning_rate = _rates.counted(learning_rate, kwargs.get("gradient_accumulation_steps"))
-        super().__init__(learning_rate, weight_decay, name=name, **kwargs)
-        self.assigned_learning_rate = learning_rate
+        learning_rate = _rates.counted(learning_rate, of_keras.get("gradient_accumulation_steps"))
+        super().__init__(learning_rate, weight_decay, name=name, **of_keras)
+        self._assigned_learning_rate = learning_rate
         self._given_learning_rate = learning_rate if isinstance(learning_rate, float) else None
         self._has_warned_of_rate = False
         for argument in _OWN_ARGUMENTS:
@@ -206,7 +220,7 @@ class LARS(KerasOptimizer):
             if exclude_from_weight_decay is None
             else exclude_from_weight_decay,
         )
-        self.momentums = []
+        self.momentums: list[keras.Variable | None] = []
 
     def _check_form(self) -> None:
         if self.momentum_form == "ratio_of_update" and not self.decay_in_norm:
@@ -233,23 +247,25 @@ class LARS(KerasOptimizer):
         super().__setattr__(name, value)
 
     @property
-    def learning_rate(self) -> Any:
+    def learning_rate(self) -> Tensor:
         """The learning rate at the current update."""
         return super().learning_rate
 
     @learning_rate.setter
-    def learning_rate(self, value: Any) -> None:
+    def learning_rate(self, value: LearningRate) -> None:
         value = _arguments.learning_rate("learning_rate", value)
-        _rates.check_assignable(value, self.schedule)
+        _rates.check_assignable(value, self._schedule)
         _rates.warn_if_absolute(self, value)
         value = _rates.counted(value, self.gradient_accumulation_steps)
         KerasOptimizer.learning_rate.fset(self, value)
         if isinstance(value, float):
-            self.assigned_learning_rate = value
+            self._assigned_learning_rate = value
         _state.forget_waiting(self, "learning_rate")
 
     def exclude_from_weight_decay(
-        self, var_list: Sequence | None = None, var_names: Sequence[str] | None = None
+        self,
+        var_list: Sequence[Variable] | None = None,
+        var_names: Sequence[str] | None = None,
     ) -> None:
         """Exclude more variables from weight decay, before the optimizer is built.
 
@@ -265,14 +281,21 @@ class LARS(KerasOptimizer):
         self._decay_rules += self._more_rules("exclude_from_weight_decay", var_list, var_names)
 
     def exclude_from_layer_adaptation(
-        self, var_list: Sequence | None = None, var_names: Sequence[str] | None = None
+        self,
+        var_list: Sequence[Variable] | None = None,
+        var_names: Sequence[str] | None = None,
     ) -> None:
         """Exclude more variables from layer adaptation; as `exclude_from_weight_decay`."""
         self._adaptation_rules += self._more_rules(
             "exclude_from_layer_adaptation", var_list, var_names
         )
 
-    def _more_rules(self, argument: str, variables: Any, patterns: Any) -> tuple:
+    def _more_rules(
+        self,
+        argument: str,
+        variables: Sequence[Variable] | None,
+        patterns: Sequence[str] | None,
+    ) -> tuple[_exclusions.Exclusion, ...]:
         if self.built:
             raise ValueError(
                 f"`{argument}` must be called before the optimizer is built. "
@@ -281,15 +304,15 @@ class LARS(KerasOptimizer):
         given = [rules for rules in (variables, patterns) if rules is not None]
         return sum((_exclusions.parse(argument, rules) for rules in given), ())
 
-    def build(self, variables: Sequence) -> None:
+    def build(self, variables: Sequence[Variable]) -> None:
         """Decide how each variable is treated, and make its slot."""
         if self.built:
             return
         # Again, since arguments may be assigned until now.
         self._check_form()
-        if self.schedule is not None:
-            self.learning_rate = self.schedule
-        self.check_strategy()
+        if self._schedule is not None:
+            self.learning_rate = self._schedule
+        self._check_strategy()
         variables = list(variables)
         table = _selection.variable_table(
             variables, self._adaptation_rules, self._decay_rules, self.weight_decay
@@ -303,7 +326,7 @@ class LARS(KerasOptimizer):
                 else self.add_variable_from_reference(variable, "momentum")
                 for variable in variables
             ]
-        self.plan = _Plan(
+        self._plan = _Plan(
             rule=self._rule(),
             treatments=[
                 Treatment(row.adapted, self.weight_decay if row.decayed else 0.0) for row in table
@@ -317,7 +340,7 @@ class LARS(KerasOptimizer):
 
     def _look_at_statistics(self) -> None:
         """Warn of a model that a `fit` of so many batches leaves without batch statistics."""
-        schedule = self.schedule
+        schedule = self._schedule
         if isinstance(schedule, FitSchedule):
             model = fitted_model(self)
             if model is not None:
@@ -330,19 +353,19 @@ class LARS(KerasOptimizer):
             values["zero_weight_ratio"] = self.trust_coefficient
         return Rule(**values)
 
-    def _add_record(self, variables: list) -> keras.Variable:
+    def _add_record(self, variables: list[Variable]) -> keras.Variable:
         dtypes = {keras.backend.standardize_dtype(v.dtype) for v in variables}
-        return self.add_unsaved_variable(
+        return self._add_unsaved_variable(
             shape=(len(variables), 3),
             value=NEVER_UPDATED,
             dtype="float64" if "float64" in dtypes else "float32",
             name="trust_ratios",
         )
 
-    def _compiles(self, variables: list) -> bool:
+    def _compiles(self, variables: list[Variable]) -> bool:
         if self.jit_compile is False or not variables:
             return False
-        error = self.xla_error(variables)
+        error = self._xla_error(variables)
         if error is not None and self.jit_compile is True:
             raise ValueError(
                 f"`jit_compile` must not be True where XLA cannot compile: {error}. "
@@ -373,10 +396,10 @@ class LARS(KerasOptimizer):
         1  bias    (1,)    no: rank_at_most(1)  no: bias_or_normalization()
         """
         self._require_built("variable_table")
-        return self.plan.table
+        return self._plan.table
 
     @property
-    def trust_ratios(self) -> dict:
+    def trust_ratios(self) -> dict[str | int, TrustRatio]:
         """Norms and ratio of each variable at its last update, by path.
 
         Needs `record_trust_ratios=True`. Where variables share a path, the key is their position.
@@ -400,25 +423,51 @@ class LARS(KerasOptimizer):
                 "Received: record_trust_ratios=False"
             )
         self._require_built("trust_ratios")
-        ratios = self.recorded_ratios()
+        ratios = self._recorded_ratios()
         if not ratios:
             raise ValueError("`trust_ratios` needs an update first. Received: no update yet")
         return ratios
 
-    def recorded_ratios(self) -> dict:
+    def _recorded_ratios(self) -> dict[str | int, TrustRatio]:
         """As `trust_ratios`; empty before the first update."""
-        rows = keras.ops.convert_to_numpy(self.plan.record)
+        rows = keras.ops.convert_to_numpy(self._plan.record)
         return {
             key: TrustRatio(*(float(x) for x in row))
-            for key, row in zip(self.trust_ratio_keys(), rows)
+            for key, row in zip(self._trust_ratio_keys(), rows)
             if row[0] != NEVER_UPDATED
         }
 
-    def trust_ratio_keys(self) -> list:
+    def _trust_ratio_keys(self) -> list[str | int]:
         """What `trust_ratios` calls each variable: its path, or its position where paths repeat."""
-        paths = [row.path for row in self.plan.table]
+        paths = [row.path for row in self._plan.table]
         counts = collections.Counter(paths)
         return [path if counts[path] == 1 else i for i, path in enumerate(paths)]
+
+    def __repr__(self) -> str:
+        return _representation.call(self, self._differing)
+
+    def _differing(self) -> list[str]:
+        """The arguments that are not the defaults, as one would write them."""
+        defaults = self._known_arguments() | {
+            "exclude_from_layer_adaptation": (),
+            "exclude_from_weight_decay": (_exclusions.bias_or_normalization(),),
+        }
+        apart = {
+            "learning_rate": self._current_learning_rate(),
+            "exclude_from_layer_adaptation": self._adaptation_rules,
+            "exclude_from_weight_decay": self._decay_rules,
+        }
+        values = {
+            argument: apart[argument] if argument in apart else getattr(self, argument)
+            for argument in defaults
+        }
+        return _representation.differing(values, defaults)
+
+    @staticmethod
+    def _known_arguments() -> dict[str, Any]:
+        """All arguments with their defaults: ours, then Keras's, of which a later one has more."""
+        ours = _representation.defaults(LARS)
+        return ours | _representation.defaults(keras.optimizers.SGD) | ours
 
     def _require_built(self, what: str) -> None:
         if not self.built:
@@ -427,19 +476,19 @@ class LARS(KerasOptimizer):
                 "Received: an optimizer that is not built"
             )
 
-    def state_marker(self) -> dict:
+    def _state_marker(self) -> dict[str, str]:
         """What tells this state from that of other optimizers, and of other momentum forms."""
         form = self.momentum_form if self.momentum else "none"
         return {"class": "LARS", "momentum_form": form}
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
         """The configuration, from which `from_config` makes the same optimizer.
 
         Raises:
             ValueError: If a rule is a callable that is not registered with Keras, or a variable
                 while the optimizer is not built.
         """
-        variables = self.slots.variables if self.built else None
+        variables = self._slots.variables if self.built else None
         return {
             **super().get_config(),
             **{argument: getattr(self, argument) for argument in _OWN_ARGUMENTS},

@@ -136,9 +136,9 @@ def check_schedule_for_fit():
             model = make_model(keras_lars.LARS(schedule, gradient_accumulation_steps=steps))
             model.fit(*batch(10), batch_size=size, epochs=3, verbose=0)
             lars = model.optimizer
-            assert int(lars.iterations) == lars.schedule.updates == updates
+            assert int(lars.iterations) == lars._schedule.updates == updates
             assert float(lars.learning_rate) == 0
-            assert lars.last_learning_rate() > 0
+            assert lars._last_learning_rate() > 0
             assert asked.pop() == (model, updates * (steps or 1))
             assert not asked
     finally:
@@ -382,7 +382,7 @@ def check_save_and_load():
     same(loaded.trainable_variables, model.trainable_variables)
     lars = keras_lars.LARS(FitSchedule(10, 3, 8, 1.0), gradient_accumulation_steps=2)
     again = keras_lars.LARS.from_config(lars.get_config())
-    assert again.schedule.get_config() == lars.schedule.get_config()
+    assert again._schedule.get_config() == lars._schedule.get_config()
     assert int(loaded.optimizer.iterations) == int(model.optimizer.iterations) == 4
 
 

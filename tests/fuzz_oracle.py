@@ -124,19 +124,19 @@ class Run:
             **scenario.options,
         )
         self.optimizer.build(self.variables)
-        self.compiled = self.optimizer.plan.compiled
+        self.compiled = self.optimizer._plan.compiled
         self.judged = collections.Counter()
 
     def state(self):
         """Weights, velocities and averages of each variable, as float64."""
-        slots = self.optimizer.slots
+        slots = self.optimizer._slots
         return [
             [None if x is None else to_numpy(x) for x in kind]
             for kind in (slots.variables, slots.velocities, slots.averages)
         ]
 
     def bytes_of(self, i):
-        slots = self.optimizer.slots
+        slots = self.optimizer._slots
         kinds = (slots.variables, slots.velocities)
         return [np.array(kind[i].value).tobytes() for kind in kinds if kind[i] is not None]
 
@@ -154,7 +154,7 @@ class Run:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of gradients that are missing
                 self.optimizer.apply(tensors, self.variables)
-        slots = self.optimizer.slots
+        slots = self.optimizer._slots
         for variable, dtype in zip(self.variables, scenario.dtypes):
             assert keras.backend.standardize_dtype(variable.dtype) == dtype
         for kind in (slots.velocities, slots.averages, slots.accumulators):

@@ -120,7 +120,7 @@ def assert_laid_out(model):
     for variable in cut:
         for shard in variable.value.addressable_shards:
             assert shard.data.size < variable.value.size, variable.path
-    for slots in model.optimizer.slots:
+    for slots in model.optimizer._slots:
         for variable, slot in zip(variables, slots, strict=True):
             if slot is not None:
                 expected = variable.value.sharding

@@ -194,7 +194,7 @@ def test_a_number_cannot_replace_a_schedule(given, told):
     assert "leave the callback out, or the schedule. Received: learning_rate=0.001, " in message
     assert int(model.optimizer.iterations) == 0
     model.optimizer.learning_rate = FitSchedule(8, 9, 8, 2.0)
-    assert model.optimizer.schedule.peak == 2.0
+    assert model.optimizer._schedule.peak == 2.0
 
 
 # Past the setter.

@@ -330,7 +330,7 @@ def test_accumulators_are_saved_as_their_sum(strategy):
     variables, optimizer = built(strategy, gradient_accumulation_steps=4)
     step = distributed_step(strategy, optimizer, variables)
     step(shares_of(0))
-    shares = strategy.experimental_local_results(optimizer.slots.accumulators[0].value)
+    shares = strategy.experimental_local_results(optimizer._slots.accumulators[0].value)
     assert_equal([share.numpy() for share in shares], [share[0] for share in shares_of(0)])
     state = {}
     optimizer.save_own_variables(state)

@@ -73,10 +73,10 @@ def fit(samples, epochs, global_batch_size, steps, data):
 
 def assert_is_over(optimizer, updates):
     """The training, and the schedule with it."""
-    assert optimizer.schedule.updates == updates
+    assert optimizer._schedule.updates == updates
     assert int(keras.ops.convert_to_numpy(optimizer.iterations)) == updates
     assert float(optimizer.learning_rate) == 0.0
-    assert optimizer.last_learning_rate() > 0
+    assert optimizer._last_learning_rate() > 0
 
 
 @pytest.mark.parametrize(("arguments", "updates"), FITS)
@@ -152,17 +152,17 @@ def test_the_optimizer_counts_anew():
     schedule = for_fit(10, 3, 8)
     assert schedule.updates == 6
     optimizer = lars(schedule, gradient_accumulation_steps=2)
-    assert optimizer.schedule.updates == 4
+    assert optimizer._schedule.updates == 4
     assert schedule.updates == 6
-    assert lars(optimizer.schedule).schedule.updates == 6
+    assert lars(optimizer._schedule)._schedule.updates == 6
     # As do those that come later.
     optimizer.learning_rate = for_fit(10, 9, 8)
-    assert optimizer.schedule.updates == 13
+    assert optimizer._schedule.updates == 13
     optimizer = lars(schedule)
-    assert optimizer.schedule is schedule
+    assert optimizer._schedule is schedule
     optimizer.gradient_accumulation_steps = 4
     optimizer.build([keras.Variable([1.0])])
-    assert optimizer.schedule.updates == 3 * 5 // 4
+    assert optimizer._schedule.updates == 3 * 5 // 4
 
 
 @pytest.mark.parametrize(
@@ -206,11 +206,11 @@ def test_the_optimizer_saves_it(tmp_path, recwarn):
     schedule = FitSchedule(10, 3, 8, 5.0)
     model.compile(lars(schedule, gradient_accumulation_steps=2), "mse")
     expected = schedule.for_accumulation(2)
-    assert_same(keras_lars.LARS.from_config(model.optimizer.get_config()).schedule, expected)
-    assert_same(pickle.loads(pickle.dumps(model.optimizer)).schedule, expected)
-    assert_same(copy.deepcopy(model.optimizer).schedule, expected)
+    assert_same(keras_lars.LARS.from_config(model.optimizer.get_config())._schedule, expected)
+    assert_same(pickle.loads(pickle.dumps(model.optimizer))._schedule, expected)
+    assert_same(copy.deepcopy(model.optimizer)._schedule, expected)
     model.save(tmp_path / "model.keras")
-    assert_same(keras.models.load_model(tmp_path / "model.keras").optimizer.schedule, expected)
+    assert_same(keras.models.load_model(tmp_path / "model.keras").optimizer._schedule, expected)
     assert [str(w.message) for w in recwarn if "update" in str(w.message)] == []
 
 

@@ -151,7 +151,9 @@ def test_accumulators_are_saved_as_their_sum(clusters):
     restarted = clusters(2)["restarted_in_mid_accumulation"][0]
     model = make(None, functional, accumulating)
     fit(model, epochs=1)
-    assert_close(restarted["sums"], [np.array(a) for a in model.optimizer.slots.accumulators], 1e-5)
+    assert_close(
+        restarted["sums"], [np.array(a) for a in model.optimizer._slots.accumulators], 1e-5
+    )
     # And nothing is lost by the restart.
     for key, values in state_of(model).items():
         del values

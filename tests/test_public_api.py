@@ -1,12 +1,14 @@
 """The public API is what README's table says, and its docstrings name the arguments there are."""
 
 import inspect
+import json
 import pathlib
 import re
 
 import keras
 import public_api
 import pytest
+from helpers import run_python
 
 import keras_lars
 
@@ -48,6 +50,69 @@ def test_the_table_in_readme_is_the_api():
     sections = re.findall(r"<!-- api -->\n(.*?)<!-- /api -->", README, re.DOTALL)
     assert len(sections) == 1, "README must have one table between <!-- api --> and <!-- /api -->"
     assert sections[0].strip() == public_api.table(), "see tests/public_api.py"
+
+
+def test_the_table_is_reached_by_attribute():
+    """From nothing but `import keras_lars`, which imports neither the report nor what draws."""
+    code = """
+import json, sys
+import keras  # which itself imports matplotlib where it is installed
+before = {*sys.modules}
+import keras_lars
+print("outcome", json.dumps([[*{*sys.modules} - before], dir(keras_lars)]))
+for name in json.loads(sys.argv[1]):
+    value = keras_lars
+    for part in name.split("."):
+        value = getattr(value, part)
+"""
+    section = re.search(r"<!-- api -->\n(.*?)<!-- /api -->", README, re.DOTALL)[1]
+    names = re.findall(r"^\| `([\w.]*\w)` \|", section, re.MULTILINE)
+    assert {"LARS.trust_ratios", "report", "report.draw"} <= set(names)
+    outcome = run_python("-c", code, json.dumps(names)).split("outcome ")[1]
+    imported, listed = json.loads(outcome)
+    assert "keras_lars.schedules" in imported
+    assert not {name for name in imported if re.match(r"keras_lars\.report|matplotlib", name)}
+    assert {name.split(".")[0] for name in names} <= set(listed)
+
+
+def test_an_unknown_name_of_the_package_is_an_attribute_error():
+    assert {*keras_lars.__all__} <= {*dir(keras_lars)}
+    with pytest.raises(AttributeError, match="'keras_lars' has no attribute 'reports'"):
+        _ = keras_lars.reports
+
+
+def added(instance, base):
+    """What completion offers beside what Keras has."""
+    return {name for name in {*dir(instance)} - {*dir(base)} if not name.startswith("_")}
+
+
+def arguments(kind):
+    return {name for name in named_in_signature(kind) if name != "**kwargs"}
+
+
+def test_completion_on_lars_shows_what_is_public():
+    lars, sgd = keras_lars.LARS(), keras.optimizers.SGD()
+    expected = arguments(keras_lars.LARS) - {*dir(sgd)} | {"trust_ratios", "variable_table"}
+    assert added(lars, sgd) - {"momentums"} == expected  # which Keras makes in `build`
+    for optimizer in (lars, sgd):
+        optimizer.build([keras.Variable([1.0])])
+    assert added(lars, sgd) == expected
+    wrapped = [keras_lars.LossScaleOptimizer(lars), keras.optimizers.LossScaleOptimizer(sgd)]
+    assert added(*wrapped) == set()
+
+
+def test_completion_on_callbacks_and_schedules_shows_what_is_public(tmp_path):
+    of_keras = keras.callbacks.Callback()
+    monitor = keras_lars.callbacks.TrustRatioMonitor(tmp_path)
+    assert added(monitor, of_keras) == arguments(type(monitor))
+    warm_up = keras_lars.schedules.WarmUp(1.0, 2)
+    schedule = keras.optimizers.schedules.LearningRateSchedule()
+    assert added(warm_up, schedule) == arguments(type(warm_up))
+    if keras.backend.backend() == "tensorflow":
+        backup = keras_lars.callbacks.BackupAndRestore(tmp_path)
+        documented = {"batch", "epoch", "epochs", "save"}
+        assert added(backup, of_keras) == arguments(type(backup)) | documented
+        assert added(keras_lars.callbacks.AverageStatistics(), of_keras) == set()
 
 
 @pytest.mark.parametrize("name", OBJECTS)

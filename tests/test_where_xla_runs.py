@@ -23,7 +23,7 @@ def one_update(**arguments):
 
 def test_auto_falls_back_to_plain_operations(without_xla):
     optimizer, weights = one_update(jit_compile="auto")
-    assert not optimizer.plan.compiled
+    assert not optimizer._plan.compiled
     np.testing.assert_allclose(weights, [3.0, 3.95])
 
 

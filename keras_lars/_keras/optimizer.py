@@ -1,13 +1,15 @@
 """`keras.optimizers.Optimizer` with faults 1 to 8 put right."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_lars import _state
+from keras_lars._types import LearningRate, Schedule, Tensor, Variable
 from keras_lars._update_rule import compute_dtype
 
 
@@ -27,19 +29,23 @@ class Slots(NamedTuple):
 class KerasOptimizer(keras.optimizers.Optimizer):
     """A Keras optimizer in which everything counts updates and acts on the whole gradient.
 
-    A subclass sets `momentums` and `plan` (what the engines need to know of its update) in `build`,
-    and gives `state_marker`, which tells its saved state from that of others.
+    A subclass sets `momentums` and `_plan` (what the engines need to know of its update) in
+    `build`, and gives `_state_marker`, which tells its saved state from that of others.
     """
 
     # The state that was loaded before there were variables to hold it, by name.
-    waiting_state: dict | None = None
+    _waiting_state: dict[str, np.ndarray] | None = None
 
-    def state_marker(self) -> dict:
+    def _state_marker(self) -> dict[str, str]:
         raise NotImplementedError
 
     # Applying gradients.
 
-    def apply(self, grads: Sequence, trainable_variables: Sequence | None = None) -> None:
+    def apply(
+        self,
+        grads: Sequence[Tensor | None],
+        trainable_variables: Sequence[Variable] | None = None,
+    ) -> None:
         """Update variables by their gradients; see `keras.optimizers.Optimizer.apply`."""
         grads = list(grads)
         if not grads:
@@ -95,7 +101,7 @@ class KerasOptimizer(keras.optimizers.Optimizer):
             from keras_lars import _apply_functional as engine
         return engine
 
-    def clipped(self, gradients: list) -> list:
+    def _clipped(self, gradients: list) -> list:
         """The gradients, clipped as the constructor says; NaN where they were not finite."""
         if self.clipnorm is None and self.clipvalue is None and self.global_clipnorm is None:
             return gradients
@@ -110,7 +116,7 @@ class KerasOptimizer(keras.optimizers.Optimizer):
         return [ops.cast(c, dtype) for c, dtype in zip(clipped, dtypes)]
 
     @property
-    def slots(self) -> Slots:
+    def _slots(self) -> Slots:
         """The variables of the model, and of the optimizer for each of them."""
         variables = list(self._trainable_variables)
         none = [None] * len(variables)
@@ -122,27 +128,29 @@ class KerasOptimizer(keras.optimizers.Optimizer):
         )
 
     @property
-    def micro_batches(self) -> Any:
+    def _micro_batches(self) -> Any:
         """The number of calls of `apply` so far; `iterations` is the number of updates."""
         return self._iterations
 
-    def check_strategy(self) -> None:
+    def _check_strategy(self) -> None:
         """Raise in the scope of a strategy that this optimizer cannot work under."""
         self._engine().check_strategy()
 
-    def xla_error(self, variables: Sequence) -> str | None:
+    def _xla_error(self, variables: Sequence[Variable]) -> str | None:
         """Why XLA cannot compile an update of these variables, or None where it can."""
         return self._engine().xla_error(variables)
 
     def add_variable_from_reference(
-        self, reference_variable: Any, name: str | None = None, **kwargs: Any
-    ) -> Any:
+        self, reference_variable: Variable, name: str | None = None, **kwargs: Any
+    ) -> keras.Variable:
         """Add a slot for a variable; an accumulator has a value of its own on each replica."""
         is_accumulator = name == "gradient_accumulator"  # as the `build` of Keras calls it
         with self._engine().per_replica_sum() if is_accumulator else contextlib.nullcontext():
             return super().add_variable_from_reference(reference_variable, name, **kwargs)
 
-    def add_unsaved_variable(self, shape: tuple, value: float, dtype: str, name: str) -> Any:
+    def _add_unsaved_variable(
+        self, shape: tuple[int, ...], value: float, dtype: str, name: str
+    ) -> keras.Variable:
         """A variable that no file will hold."""
         initializer = keras.initializers.Constant(value)
         if keras.backend.backend() != "tensorflow":
@@ -161,7 +169,7 @@ class KerasOptimizer(keras.optimizers.Optimizer):
     def _apply_weight_decay(self, variables: Sequence) -> None:
         """Nothing: weight decay is part of the update."""
 
-    def finalize_variable_values(self, var_list: Sequence) -> None:
+    def finalize_variable_values(self, var_list: Sequence[keras.Variable]) -> None:
         """Overwrite the variables by their averages, where these are kept."""
         super().finalize_variable_values(var_list)
         if self.use_ema and keras.backend.backend() == "jax":
@@ -170,44 +178,55 @@ class KerasOptimizer(keras.optimizers.Optimizer):
                 variable.assign(ops.copy(variable.value))
 
     @property
-    def schedule(self) -> Any:
+    def _schedule(self) -> Schedule | Callable[[], Tensor] | None:
         """The schedule or callable that was given as learning rate, or None."""
         return None if hasattr(self._learning_rate, "assign") else self._learning_rate
 
-    def last_learning_rate(self) -> float:
+    def _last_learning_rate(self) -> float:
         """The learning rate of the last update; of a callable or number, what it is now."""
         if isinstance(self._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
             return float(ops.convert_to_numpy(self._learning_rate(self.iterations - 1)))
         return float(ops.convert_to_numpy(self.learning_rate))
 
+    def _current_learning_rate(self) -> LearningRate:
+        """The schedule or callable, or the number that it is now, to as many digits as it has."""
+        if self._schedule is not None:
+            return self._schedule
+        assigned = self._assigned_learning_rate
+        try:
+            now = ops.convert_to_numpy(self._learning_rate)[()]
+        except Exception:  # in a step that is being traced there is no number
+            return assigned
+        return assigned if now == now.dtype.type(assigned) else float(str(now))
+
     # State.
 
-    def named_variables(self) -> dict:
+    def _named_variables(self) -> dict[str, keras.Variable]:
         """The variables that are saved, by the names that they are saved under."""
         named = {"iteration": self._iterations}
         if hasattr(self._learning_rate, "assign"):  # a variable, and no schedule or callable
             named["learning_rate"] = self._learning_rate
         if self.built:
-            slots = self.slots
+            slots = self._slots
             for kind in ("velocities", "averages", "accumulators"):
                 for position, variable in enumerate(getattr(slots, kind)):
                     if variable is not None:
                         named[f"{kind}_{position}"] = variable
         return named
 
-    def outside_of_steps(self) -> contextlib.AbstractContextManager:
+    def _outside_of_steps(self) -> contextlib.AbstractContextManager:
         """What is done in here is done once, also in a step that is being traced."""
         return self._engine().outside_of_steps()
 
-    def keep_waiting(self, state: dict | None) -> None:
-        """Set `waiting_state`, past the tracking of attributes: these are not our variables."""
-        object.__setattr__(self, "waiting_state", state)
+    def _keep_waiting(self, state: dict[str, np.ndarray] | None) -> None:
+        """Set `_waiting_state`, past the tracking of attributes: these are not our variables."""
+        object.__setattr__(self, "_waiting_state", state)
 
-    def save_own_variables(self, store: Any) -> None:
+    def save_own_variables(self, store: MutableMapping[str, np.ndarray]) -> None:
         """Write the state, with a marker that says whose it is."""
         _state.save(self, store)
 
-    def load_own_variables(self, store: Any) -> None:
+    def load_own_variables(self, store: MutableMapping[str, np.ndarray]) -> None:
         """Read the state; for what another optimizer wrote, warn and start afresh."""
         _state.load(self, store)
 

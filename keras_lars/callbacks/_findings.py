@@ -47,7 +47,7 @@ def in_record(optimizer: Any, ratios: dict, learning_rate: float) -> list[Findin
 
 def without_gradient(optimizer: Any, ratios: dict) -> list[Finding]:
     """The adapted variables that were never updated, of those that the optimizer updates."""
-    variables = optimizer.slots.variables
+    variables = optimizer._slots.variables
     return [
         Finding("no gradient", variable)
         for row, variable in _rows(optimizer)
@@ -64,7 +64,7 @@ def in_rate(optimizer: Any, before: float, learning_rate: float) -> list[Finding
     variable that holds the rate can be assigned without its notice.
     """
     given = optimizer._given_learning_rate
-    if given is None or optimizer.schedule is not None or optimizer._has_warned_of_rate:
+    if given is None or optimizer._schedule is not None or optimizer._has_warned_of_rate:
         return []
     if not _rates.is_absolute(learning_rate, before, given):
         return []
@@ -73,7 +73,7 @@ def in_rate(optimizer: Any, before: float, learning_rate: float) -> list[Finding
 
 def _rows(optimizer: Any) -> list[tuple]:
     """The rows of the table of variables, each with its key in `LARS.trust_ratios`."""
-    return list(zip(optimizer.variable_table(), optimizer.trust_ratio_keys()))
+    return list(zip(optimizer.variable_table(), optimizer._trust_ratio_keys()))
 
 
 def messages(findings: list[Finding]) -> list[str]:

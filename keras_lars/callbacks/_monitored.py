@@ -46,7 +46,7 @@ def description(optimizer: LARS) -> dict:
         "optimizer": {
             "learning_rate": _learning_rate(optimizer),
             "weight_decay": optimizer.weight_decay,
-            **dataclasses.asdict(optimizer.plan.rule),
+            **dataclasses.asdict(optimizer._plan.rule),
             "gradient_accumulation_steps": optimizer.gradient_accumulation_steps,
         },
         "versions": {
@@ -60,9 +60,9 @@ def description(optimizer: LARS) -> dict:
 
 def _learning_rate(optimizer: LARS) -> Any:
     """A number, or what a schedule is made of, as far as it tells."""
-    schedule = optimizer.schedule
+    schedule = optimizer._schedule
     if schedule is None:
-        return optimizer.last_learning_rate()
+        return optimizer._last_learning_rate()
     try:
         return keras.saving.serialize_keras_object(schedule)
     except NotImplementedError:  # a schedule without `get_config`

@@ -4,7 +4,7 @@ import functools
 import os
 import pathlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import keras
 
@@ -81,8 +81,8 @@ class BackupAndRestore(keras.callbacks.Callback):
 
     def __init__(
         self,
-        backup_dir: str | os.PathLike,
-        save_freq: str | int = "epoch",
+        backup_dir: str | os.PathLike[str],
+        save_freq: Literal["epoch"] | int = "epoch",
         delete_checkpoint: bool = True,
     ):
         super().__init__()
@@ -145,7 +145,7 @@ class BackupAndRestore(keras.callbacks.Callback):
         self._data_batches = int(batches)
         return tf.data.Dataset.range(self.epoch, tf.int64.max).flat_map(make_epoch)
 
-    def on_train_begin(self, logs: dict | None = None) -> None:
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Restore the backup, if there is one."""
         from keras_lars._keras import trainer
 
@@ -177,7 +177,7 @@ class BackupAndRestore(keras.callbacks.Callback):
             restore = functools.partial(self._restore, "metric")
             trainer.skip_executions(self.model, executions, restore)
 
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Count batches from here."""
         from keras_lars._keras import trainer
 
@@ -191,7 +191,7 @@ class BackupAndRestore(keras.callbacks.Callback):
         self._is_first_epoch = False
         self._at_epoch, self._at_batch = epoch, 0
 
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Save, if it is time."""
         # Not `batch`, which is the first or the last of an execution, by the version of Keras.
         self._at_batch += self.model.steps_per_execution
@@ -201,7 +201,7 @@ class BackupAndRestore(keras.callbacks.Callback):
         if self.save_freq != "epoch" and self._since_saving >= self.save_freq:
             self._save()
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Save, if it is time."""
         if self._at_batch < self._skipping and not self.model.stop_training:
             raise ValueError(
@@ -212,7 +212,7 @@ class BackupAndRestore(keras.callbacks.Callback):
         if self.save_freq == "epoch":
             self._save()
 
-    def on_train_end(self, logs: dict | None = None) -> None:
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Delete the backup of a training that is done."""
         from keras_lars import _replicas
 

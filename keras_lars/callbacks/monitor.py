@@ -4,14 +4,16 @@ import os
 import pathlib
 import warnings
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import keras
 
 from keras_lars import _arguments, _rates
+from keras_lars._types import Format
 from keras_lars.callbacks import _findings, _monitored, _record_files
 from keras_lars.optimizer import LARS
 
-_FORMATS = ("csv", "jsonl", "tensorboard")
+_FORMATS = get_args(Format)
 
 
 class TrustRatioMonitor(keras.callbacks.Callback):
@@ -92,9 +94,9 @@ class TrustRatioMonitor(keras.callbacks.Callback):
 
     def __init__(
         self,
-        log_dir: str | os.PathLike,
-        update_freq: str | int = "epoch",
-        formats: str | Sequence[str] = "csv",
+        log_dir: str | os.PathLike[str],
+        update_freq: Literal["epoch"] | int = "epoch",
+        formats: "Format | Sequence[Format]" = "csv",
         verbose: bool = True,
     ):
         super().__init__()
@@ -120,13 +122,13 @@ class TrustRatioMonitor(keras.callbacks.Callback):
         self._is_shown = False  # the table of variables
         self._has_begun = False  # to write, in this `fit`
         self._seen = 0  # the last update that was looked at
-        self._warned = set()  # findings
-        self._rate = None  # the learning rate of the last record
+        self._warned: set[_findings.Finding] = set()  # findings
+        self._rate: float | None = None  # the learning rate of the last record
         self._epoch = 0
         self._batch = -1  # the last of this epoch
         self._wait = 0  # batches before which no record can be due
 
-    def on_train_begin(self, logs: dict | None = None) -> None:
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Check the optimizer and the folder before anything is trained."""
         _monitored.lars_of(self.model)
         self._is_chief = _monitored.is_chief(self.model)
@@ -135,7 +137,7 @@ class TrustRatioMonitor(keras.callbacks.Callback):
             for file in self._files:
                 file.check()
 
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """See where the training is: other callbacks may have restored it."""
         self._epoch, self._batch = epoch, -1
         if self._is_chief:
@@ -147,7 +149,7 @@ class TrustRatioMonitor(keras.callbacks.Callback):
             if optimizer.built:
                 self._show(optimizer)
 
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Record, if one is due. `batch` is the last one of an execution of several steps."""
         self._wait -= batch - self._batch
         self._batch = batch
@@ -155,7 +157,7 @@ class TrustRatioMonitor(keras.callbacks.Callback):
         if self._is_chief and self.update_freq != "epoch" and self._wait <= 0:
             self._look()
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Record, if every epoch is; and see which variables got no gradient."""
         if not self._is_chief:
             return
@@ -166,7 +168,7 @@ class TrustRatioMonitor(keras.callbacks.Callback):
         if self._has_begun:
             for file in self._files:
                 file.end_epoch(update)
-            ratios = optimizer.recorded_ratios()
+            ratios = optimizer._recorded_ratios()
             self._warn(_findings.without_gradient(optimizer, ratios))
 
     def _look(self) -> None:
@@ -180,7 +182,7 @@ class TrustRatioMonitor(keras.callbacks.Callback):
                 epoch = (self._epoch * steps + self._batch + 1) / steps
             self._record(optimizer, self._seen, epoch)
         due = self._due_until(self._seen) * self.update_freq + 1
-        micro_batches = int(keras.ops.convert_to_numpy(optimizer.micro_batches))
+        micro_batches = int(keras.ops.convert_to_numpy(optimizer._micro_batches))
         self._wait = due * (optimizer.gradient_accumulation_steps or 1) - micro_batches
 
     def _due_until(self, update: int) -> int:
@@ -188,12 +190,12 @@ class TrustRatioMonitor(keras.callbacks.Callback):
         return (update - 1) // self.update_freq + 1
 
     def _record(self, optimizer: LARS, update: int, epoch: float) -> None:
-        ratios = optimizer.recorded_ratios()
+        ratios = optimizer._recorded_ratios()
         if not ratios:  # restored, and not updated since
             return
         if not self._has_begun:
             self._begin(optimizer, update)
-        learning_rate = optimizer.last_learning_rate()
+        learning_rate = optimizer._last_learning_rate()
         rows = [
             {
                 "update": update,

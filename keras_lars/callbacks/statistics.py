@@ -48,11 +48,11 @@ class AverageStatistics(keras.callbacks.Callback):
                 f"that differ. Received: {keras.backend.backend()}"
             )
 
-    def on_test_begin(self, logs: dict | None = None) -> None:
+    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
         """Average before the statistics are used."""
         self._average()
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Average before anything is saved."""
         self._average()
 

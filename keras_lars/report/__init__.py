@@ -6,7 +6,7 @@ import pathlib
 __all__ = ["draw"]
 
 
-def draw(run: str | os.PathLike, output: str | os.PathLike | None = None) -> pathlib.Path:
+def draw(run: str | os.PathLike[str], output: str | os.PathLike[str] | None = None) -> pathlib.Path:
     """Draws what `TrustRatioMonitor` recorded, and makes a page of it.
 
     Use it after a training, or during one, to see at a glance what LARS does to each layer. The

@@ -7,6 +7,7 @@ from keras import ops
 from keras.optimizers.schedules import CosineDecay, LearningRateSchedule, PolynomialDecay
 
 from keras_lars import _arguments
+from keras_lars._types import Array, Schedule, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_lars")
@@ -68,7 +69,7 @@ class WarmUp(LearningRateSchedule):
 
     def __init__(
         self,
-        schedule: float | LearningRateSchedule,
+        schedule: float | Schedule,
         warmup_steps: int,
         start_learning_rate: float = 0.0,
         power: float = 1.0,
@@ -89,28 +90,28 @@ class WarmUp(LearningRateSchedule):
                 f"Received: warmup_steps={warmup_steps}, and a schedule of {end} updates"
             )
 
-    def __call__(self, step: Any) -> Any:
-        step = ops.convert_to_tensor(step)
+    def __call__(self, step: float | Array) -> Tensor:
+        at = ops.convert_to_tensor(step)
         if self.warmup_steps == 0:
-            return self._value(step)
+            return self._value(at)
         # In the step's own dtype: float32 holds no odd numbers beyond 2**24.
-        warmup_steps = ops.cast(self.warmup_steps, step.dtype)
+        warmup_steps = ops.cast(self.warmup_steps, at.dtype)
         # No negative step for a schedule that takes, say, its root.
-        shifted = ops.maximum(step, warmup_steps) - warmup_steps
-        after = self._value(shifted if self.shift_decay else step)
+        shifted = ops.maximum(at, warmup_steps) - warmup_steps
+        after = self._value(shifted if self.shift_decay else at)
 
-        peak = self._value(ops.zeros_like(step))
-        fraction = ops.cast(ops.minimum(step, warmup_steps), after.dtype) / self.warmup_steps
+        peak = self._value(ops.zeros_like(at))
+        fraction = ops.cast(ops.minimum(at, warmup_steps), after.dtype) / self.warmup_steps
         ramp = self.start_learning_rate + (peak - self.start_learning_rate) * fraction**self.power
-        return ops.where(step < warmup_steps, ramp, after)
+        return ops.where(at < warmup_steps, ramp, after)
 
-    def _value(self, step: Any) -> Any:
+    def _value(self, step: Tensor) -> Tensor:
         schedule = self.schedule
         value = schedule(step) if isinstance(schedule, LearningRateSchedule) else schedule
         dtype = "float64" if keras.config.floatx() == "float64" else "float32"
         return ops.convert_to_tensor(value, dtype=dtype)
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
         schedule = self.schedule
         if isinstance(schedule, LearningRateSchedule):
             schedule = keras.optimizers.schedules.serialize(schedule)
@@ -123,7 +124,7 @@ class WarmUp(LearningRateSchedule):
         }
 
     @classmethod
-    def from_config(cls, config: dict) -> "WarmUp":
+    def from_config(cls, config: dict[str, Any]) -> "WarmUp":
         config = dict(config)
         if isinstance(config["schedule"], dict):
             config["schedule"] = keras.optimizers.schedules.deserialize(config["schedule"])

@@ -1,0 +1,52 @@
+"""Types of public arguments. Keras has none of its own: to a type checker its classes are `Any`.
+
+A union with `Any` takes everything, so what Keras makes is described by what it can do.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, Protocol, TypeAlias, TypedDict
+
+Tensor: TypeAlias = Any  # of any backend; they have no type in common
+
+Format: TypeAlias = Literal["csv", "jsonl", "tensorboard"]  # of records
+
+
+class Array(Protocol):
+    """A tensor, a variable, an array or scalar of NumPy."""
+
+    @property
+    def shape(self) -> Any: ...
+
+    @property
+    def dtype(self) -> Any: ...
+
+
+class Variable(Array, Protocol):
+    """A `keras.Variable`, or a backend's own."""
+
+    @property
+    def name(self) -> str: ...
+
+
+class Schedule(Protocol):
+    """A `keras.optimizers.schedules.LearningRateSchedule`."""
+
+    def __call__(self, step: Any) -> Tensor: ...
+
+    def get_config(self) -> dict[str, Any]: ...
+
+
+LearningRate: TypeAlias = float | Array | Schedule | Callable[[], Tensor]
+
+
+class KerasArguments(TypedDict, total=False):
+    """The arguments of `keras.optimizers.Optimizer` that `LARS` hands on."""
+
+    clipnorm: float | None
+    clipvalue: float | None
+    global_clipnorm: float | None
+    use_ema: bool
+    ema_momentum: float
+    ema_overwrite_frequency: int | None
+    loss_scale_factor: float | None
+    gradient_accumulation_steps: int | None

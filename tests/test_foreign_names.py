@@ -1,0 +1,87 @@
+"""Whoever writes an argument as another implementation calls it is told our name for it."""
+
+import inspect
+import re
+
+import keras
+import pytest
+
+import keras_lars
+from keras_lars import _foreign_names
+
+PARAMETERS = {
+    *inspect.signature(keras_lars.LARS).parameters,
+    *inspect.signature(keras.optimizers.SGD).parameters,
+} - {"kwargs"}
+
+
+def refusal(**arguments):
+    with pytest.raises(ValueError) as caught:
+        keras_lars.LARS(**arguments)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("lr", "`learning_rate`"),
+        ("eeta", "`trust_coefficient`"),
+        ("eta", "`trust_coefficient`"),
+        ("trust_coef", "`trust_coefficient`"),
+        ("lars_coefficient", "`trust_coefficient`"),
+        ("eps", "`epsilon`"),
+        ("weight_decay_rate", "`weight_decay`"),
+        ("use_nesterov", "`nesterov`"),
+        ("clip", "`trust_clip`"),
+        ("skip_list", "`exclude_from_weight_decay` and `exclude_from_layer_adaptation`"),
+    ],
+)
+def test_the_name_here(theirs, ours):
+    assert refusal(**{theirs: 0.1}) == f"`{theirs}` is called {ours} here. Received: {theirs}=0.1"
+
+
+def test_what_the_form_of_momentum_is_called():
+    assert refusal(classic_momentum=False) == (
+        '`classic_momentum=False` is written `momentum_form="ratio_of_update"` with '
+        "`decay_in_norm=True` here. Received: classic_momentum=False"
+    )
+    assert '`momentum_form="classic"`' in refusal(classic_momentum=True)
+    assert '`momentum_form="learning_rate_outside"`' in refusal(momentum_correction=True)
+
+
+@pytest.mark.parametrize(
+    ("argument", "reason"),
+    [
+        ("params", "the variables"),
+        ("model_parameters", "the variables"),
+        ("dampening", "has no counterpart here"),
+        ("always_adapt", "has no counterpart here.*`exclude_from_layer_adaptation`"),
+        ("decay", "use a schedule as `learning_rate`"),
+    ],
+)
+def test_what_there_is_not(argument, reason):
+    message = refusal(**{argument: 0})
+    assert re.fullmatch(rf"`{argument}` .*{reason}.*\. Received: {argument}=0", message), message
+
+
+def test_the_nearest_name_for_a_slip():
+    assert refusal(momentun=0.9) == (
+        "`momentun` is not an argument of `keras_lars.LARS`; did you mean `momentum`? "
+        "Received: momentun=0.9"
+    )
+    assert "did you mean `clipnorm`?" in refusal(clipnrom=1.0)
+    assert refusal(xyzzy=1) == (
+        "`xyzzy` is not an argument of `keras_lars.LARS`. Received: xyzzy=1"
+    )
+
+
+def test_a_configuration_of_another_implementation():
+    with pytest.raises(ValueError, match="`eeta` is called `trust_coefficient` here"):
+        keras_lars.LARS.from_config({"learning_rate": 0.1, "eeta": 0.001})
+
+
+def test_the_table_names_arguments_that_there_are():
+    ours = " ".join([*_foreign_names._NAMES.values(), *_foreign_names._FORMS.values()])
+    assert set(re.findall(r"`(\w+)", ours)) <= PARAMETERS
+    theirs = {*_foreign_names._NAMES, *(name for name, _ in _foreign_names._FORMS)}
+    assert not {*theirs, *_foreign_names._REFUSED} & PARAMETERS
