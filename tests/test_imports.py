@@ -63,7 +63,7 @@ TORCH_MODULES = {"_apply_torch.py", "_norms_torch.py"}
 
 
 def test_tensorflow_is_used_in_its_modules_and_in_functions_of_few_others():
-    others = {"callbacks/backup.py", "multi_worker.py"}
+    others = {"_cluster.py", "callbacks/backup.py", "multi_worker.py"}
     assert users("tensorflow") == TENSORFLOW_MODULES | others
 
 

@@ -17,6 +17,7 @@ from benchmarks import cluster
 from benchmarks.data.data_set import Shard
 from benchmarks.local_cluster import free_addresses
 from benchmarks.recipe import RecipeError
+from keras_lars import _cluster
 
 WORKERS = ["10.0.0.1:2222", "10.0.0.2:2222"]
 SLURM = {
@@ -124,7 +125,7 @@ def test_a_port_in_use(monkeypatch):
 def test_slurm_without_gpus(monkeypatch):
     for name, value in SLURM.items():
         monkeypatch.setenv(name, value)
-    resolver = cluster.slurm_resolver()
+    resolver = _cluster.slurm_resolver()
     # From port 8888 on, as TensorFlow's own resolver has it.
     addresses = ["localhost:8888", "node7:8888", "node8:8888"]
     assert resolver.cluster_spec().as_dict() == {"worker": addresses}
