@@ -36,7 +36,7 @@ setup(
             "tensorflow-datasets",
         ],
         "report": ["matplotlib"],
-        "tests": ["hypothesis", "pytest", "pytest-xdist", "ruff"],
+        "tests": ["hypothesis", "pytest", "pytest-xdist", "pyyaml", "ruff"],
         "peers": ["open-lars", "optax", "pytorch_optimizer", "timm"],
     },
     classifiers=[

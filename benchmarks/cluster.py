@@ -4,7 +4,6 @@ Clusters are the package's business. Where none is asked for, neither Keras nor 
 take seconds, is imported until `start` is called.
 """
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.data.data_set import Shard
@@ -12,6 +11,8 @@ from benchmarks.recipe import RecipeError
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+    from keras_lars._cluster import Cluster
 
 STRATEGIES = ("none", "mirrored", "multi_worker")
 
@@ -24,20 +25,22 @@ def is_chief(strategy: str) -> bool:
     """
     if strategy != "multi_worker":
         return True
-    if os.environ.get("TF_CONFIG"):
-        from keras_lars import _cluster
+    return _find().is_chief
 
-        try:
-            cluster, kind, index = _cluster.parse(os.environ["TF_CONFIG"])
-        except _cluster.ClusterError as error:
-            raise RecipeError(str(error)) from error
-        return kind == "chief" or (index == 0 and "chief" not in cluster)
-    if all(name in os.environ for name in ("SLURM_PROCID", "SLURM_STEP_NODELIST")):
-        return os.environ["SLURM_PROCID"] == "0"
-    raise RecipeError(
-        "--strategy=multi_worker needs the environment variable TF_CONFIG, or to run under Slurm "
-        "by srun. Received: neither"
-    )
+
+def _find() -> "Cluster":
+    from keras_lars import _cluster
+
+    try:
+        found = _cluster.find()
+    except _cluster.ClusterError as error:
+        raise RecipeError(str(error)) from error
+    if found is None:
+        raise RecipeError(
+            "--strategy=multi_worker needs the environment variable TF_CONFIG, or to run under "
+            "Slurm by srun. Received: neither"
+        )
+    return found
 
 
 def start(strategy: str, replicas: int, seconds: float) -> "tf.distribute.Strategy":
@@ -57,33 +60,23 @@ def start(strategy: str, replicas: int, seconds: float) -> "tf.distribute.Strate
         return tf.distribute.get_strategy()
     if strategy == "mirrored":
         return tf.distribute.MirroredStrategy(_devices(replicas))
-    from keras_lars import _cluster
+    from keras_lars import _cluster_start
 
     try:
-        if os.environ.get("TF_CONFIG"):
-            resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
-        else:
-            resolver = _cluster.slurm_resolver()
-        own = resolver.cluster_spec().task_address(resolver.task_type, resolver.task_id)
-        others = [address for address in _cluster.tasks(resolver) if address != own]
-        _cluster.meet(own, others, seconds)
-        return tf.distribute.MultiWorkerMirroredStrategy(resolver)
-    except _cluster.ClusterError as error:
+        return _cluster_start.start(_find(), seconds)
+    except _cluster_start.StartError as error:
         raise RecipeError(str(error)) from error
-    except tf.errors.OpError as error:
-        raise RecipeError(f"the cluster cannot be started: {error.message}") from error
 
 
 def shard(strategy: "tf.distribute.Strategy") -> Shard:
     """Which of all workers this one is."""
-    from keras_lars import _cluster
+    from keras_lars import _replicas
 
-    resolver = strategy.cluster_resolver
-    if not resolver or not resolver.task_type:
+    workers, resolver = _replicas.workers(strategy), strategy.cluster_resolver
+    if not workers:
         return Shard(0, 1)
-    tasks = _cluster.tasks(resolver)
     own = resolver.cluster_spec().task_address(resolver.task_type, resolver.task_id)
-    return Shard(tasks.index(own), len(tasks))
+    return Shard(workers.index(own), len(workers))
 
 
 def _devices(replicas: int) -> list[str] | None:

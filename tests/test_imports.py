@@ -53,6 +53,7 @@ def test_private_keras_is_used_in_the_place_of_workarounds_alone():
 TENSORFLOW_MODULES = {
     "_tensorflow.py",
     "_apply_tensorflow.py",
+    "_cluster_start.py",
     "_replicas.py",
     "_keras/trainer.py",
     "callbacks/_tensorboard.py",
@@ -63,7 +64,7 @@ TORCH_MODULES = {"_apply_torch.py", "_norms_torch.py"}
 
 
 def test_tensorflow_is_used_in_its_modules_and_in_functions_of_few_others():
-    others = {"_cluster.py", "callbacks/backup.py", "multi_worker.py"}
+    others = {"callbacks/backup.py", "multi_worker.py"}
     assert users("tensorflow") == TENSORFLOW_MODULES | others
 
 
