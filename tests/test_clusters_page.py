@@ -117,7 +117,7 @@ import os
 from keras_lars import _replicas
 assert len(_replicas.workers(strategy)) == strategy.num_replicas_in_sync == 2
 assert keras_lars.multi_worker.strategy(port=strategy_port) is strategy
-np.savez(os.environ["SLURM_PROCID"], int(model.optimizer.iterations), *model.get_weights())
+np.savez(os.environ["SLURM_PROCID"], model.optimizer.iterations.numpy(), *model.get_weights())
 """.replace("strategy_port", re.search(r"port=(\d+)", script)[1])
     (tmp_path / "training.py").write_text(script, encoding="utf-8")
     tasks = [
