@@ -66,7 +66,7 @@ setup(
             "tensorflow-datasets",
         ],
         "report": ["matplotlib"],
-        "tests": ["hypothesis", "mypy", "pytest", "pytest-xdist", "ruff"],
+        "tests": ["hypothesis", "mypy", "pytest", "pytest-xdist", "pyyaml", "ruff"],
         "peers": ["open-lars", "optax", "pytorch_optimizer", "timm"],
     },
     classifiers=[

@@ -1,14 +1,9 @@
 """The strategy that `--strategy` asks for, or one clear line about why there is none.
 
-A cluster is found where its launcher left it: in TF_CONFIG, as Kubernetes operators set it, or in
-the variables of Slurm. Until `start` is called TensorFlow is not needed, which takes seconds.
+Clusters are the package's business. Where none is asked for, neither Keras nor TensorFlow, which
+take seconds, is imported until `start` is called.
 """
 
-import errno
-import json
-import os
-import socket
-import time
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.data.data_set import Shard
@@ -17,10 +12,9 @@ from benchmarks.recipe import RecipeError
 if TYPE_CHECKING:
     import tensorflow as tf
 
-STRATEGIES = ("none", "mirrored", "multi_worker")
+    from keras_lars._cluster import Cluster
 
-# Of the tasks of a cluster, those that train.
-_KINDS = ("chief", "worker")
+STRATEGIES = ("none", "mirrored", "multi_worker")
 
 
 def is_chief(strategy: str) -> bool:
@@ -31,15 +25,22 @@ def is_chief(strategy: str) -> bool:
     """
     if strategy != "multi_worker":
         return True
-    if os.environ.get("TF_CONFIG"):
-        cluster, kind, index = _parse(os.environ["TF_CONFIG"])
-        return kind == "chief" or (index == 0 and "chief" not in cluster)
-    if all(name in os.environ for name in ("SLURM_PROCID", "SLURM_STEP_NODELIST")):
-        return os.environ["SLURM_PROCID"] == "0"
-    raise RecipeError(
-        "--strategy=multi_worker needs the environment variable TF_CONFIG, or to run under Slurm "
-        "by srun. Received: neither"
-    )
+    return _find().is_chief
+
+
+def _find() -> "Cluster":
+    from keras_lars import _cluster
+
+    try:
+        found = _cluster.find()
+    except _cluster.ClusterError as error:
+        raise RecipeError(str(error)) from error
+    if found is None:
+        raise RecipeError(
+            "--strategy=multi_worker needs the environment variable TF_CONFIG, or to run under "
+            "Slurm by srun. Received: neither"
+        )
+    return found
 
 
 def start(strategy: str, replicas: int, seconds: float) -> "tf.distribute.Strategy":
@@ -59,91 +60,23 @@ def start(strategy: str, replicas: int, seconds: float) -> "tf.distribute.Strate
         return tf.distribute.get_strategy()
     if strategy == "mirrored":
         return tf.distribute.MirroredStrategy(_devices(replicas))
-    if os.environ.get("TF_CONFIG"):
-        resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
-    else:
-        resolver = slurm_resolver()
-    own = resolver.cluster_spec().task_address(resolver.task_type, resolver.task_id)
-    _meet(own, [address for address in _tasks(resolver) if address != own], seconds)
+    from keras_lars import _cluster_start
+
     try:
-        return tf.distribute.MultiWorkerMirroredStrategy(resolver)
-    except tf.errors.OpError as error:
-        raise RecipeError(f"the cluster cannot be started: {error.message}") from error
+        return _cluster_start.start(_find(), seconds)
+    except _cluster_start.StartError as error:
+        raise RecipeError(str(error)) from error
 
 
 def shard(strategy: "tf.distribute.Strategy") -> Shard:
     """Which of all workers this one is."""
-    resolver = strategy.cluster_resolver
-    if not resolver or not resolver.task_type:
+    from keras_lars import _replicas
+
+    workers, resolver = _replicas.workers(strategy), strategy.cluster_resolver
+    if not workers:
         return Shard(0, 1)
-    tasks = _tasks(resolver)
     own = resolver.cluster_spec().task_address(resolver.task_type, resolver.task_id)
-    return Shard(tasks.index(own), len(tasks))
-
-
-def _tasks(resolver: "tf.distribute.cluster_resolver.ClusterResolver") -> list[str]:
-    """The addresses of all workers, the chief's first."""
-    jobs = resolver.cluster_spec().as_dict()
-    return [address for kind in _KINDS for address in jobs.get(kind, [])]
-
-
-def _parse(text: str) -> tuple[dict, str, int]:
-    """The cluster, and the kind and index of this task."""
-    try:
-        config = json.loads(text)
-        cluster, task = config["cluster"], config["task"]
-        kind, index = task["type"], int(task["index"])
-        _check_cluster(cluster)
-        if not 0 <= index < len(cluster[kind]):
-            raise ValueError("its task is not in its cluster")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = f"it lacks {error}" if isinstance(error, KeyError) else error
-        raise RecipeError(
-            'TF_CONFIG must be JSON such as {"cluster": {"worker": ["host:port", ...]}, "task": '
-            f'{{"type": "worker", "index": 0}}}}. Received: {text} ({reason})'
-        ) from error
-    if kind not in _KINDS:
-        raise RecipeError(
-            "TF_CONFIG's task must be of type chief or worker, since this program neither serves "
-            f"parameters nor evaluates apart. Received: {kind}"
-        )
-    return cluster, kind, index
-
-
-def _check_cluster(cluster: dict) -> None:
-    every = [address for addresses in cluster.values() for address in addresses]
-    for address in every:
-        host, _, port = address.rpartition(":")
-        if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
-            raise ValueError(f"{address} is no host:port")
-    if len(set(every)) < len(every):
-        raise ValueError("an address is there twice")
-
-
-def slurm_resolver() -> "tf.distribute.cluster_resolver.ClusterResolver":
-    """Slurm's tasks as workers, each with the GPUs that Slurm lets it see, if any.
-
-    TensorFlow's own resolver counts the GPUs of the node by nvidia-smi, which CPU nodes lack, and
-    fails where there are none. What it says of GPUs is not used.
-    """
-    import tensorflow as tf
-
-    resolvers = tf.distribute.cluster_resolver
-    try:
-        slurm = resolvers.SlurmClusterResolver(
-            gpus_per_node=10**6, gpus_per_task=1, auto_set_gpu=False
-        )
-        cluster = slurm.cluster_spec()
-    except (RuntimeError, ValueError, KeyError, OSError) as error:
-        raise RecipeError(f"Slurm's variables cannot be read: {error}") from error
-    kind, index = slurm.get_task_info()
-    return resolvers.SimpleClusterResolver(
-        cluster,
-        task_type=kind,
-        task_id=index,
-        rpc_layer="grpc",
-        num_accelerators={"GPU": len(tf.config.list_physical_devices("GPU"))},
-    )
+    return Shard(workers.index(own), len(workers))
 
 
 def _devices(replicas: int) -> list[str] | None:
@@ -156,46 +89,6 @@ def _devices(replicas: int) -> list[str] | None:
         cpu, [tf.config.LogicalDeviceConfiguration()] * replicas
     )
     return [f"CPU:{i}" for i in range(replicas)]
-
-
-def _meet(own: str, others: list[str], seconds: float) -> None:
-    """Return once all workers listen at their addresses.
-
-    TensorFlow would wait for ever, holding Python's lock, and of a port that is in use it would say
-    no more than that it could not start a server.
-    """
-    with socket.socket() as listener:
-        # As TensorFlow's server does: a port whose last user has just gone is free.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(("", _port(own)))
-        except OSError as error:
-            reason = "is in use" if error.errno == errno.EADDRINUSE else error.strerror
-            raise RecipeError(
-                f"the port of this worker must be free. Received: {own}, which {reason}"
-            ) from error
-        listener.listen(len(others))
-        missing, until = list(others), time.monotonic() + seconds
-        while missing := [address for address in missing if not _answers(address)]:
-            if time.monotonic() > until:
-                raise RecipeError(
-                    f"all workers must start within {seconds:g} seconds (--startup_seconds). "
-                    f"Received: no answer from {', '.join(missing)}"
-                )
-            time.sleep(0.1)
-    # From here on TensorFlow's server answers those who come later.
-
-
-def _answers(address: str) -> bool:
-    try:
-        with socket.create_connection((address.rpartition(":")[0], _port(address)), timeout=5):
-            return True
-    except OSError:  # nor is its name known before it starts, in some clusters
-        return False
-
-
-def _port(address: str) -> int:
-    return int(address.rpartition(":")[2])
 
 
 def summary(strategy: "tf.distribute.Strategy") -> dict[str, Any]:

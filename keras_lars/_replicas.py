@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from keras_lars._cluster import KINDS
+
 
 def true_on_all(flag: tf.Tensor) -> tf.Tensor:
     """Whether a replica's boolean is true on all of them: asked, and answered, in each."""
@@ -24,6 +26,15 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     if resolver.task_type == "worker" and "chief" in resolver.cluster_spec().jobs:
         return False
     return resolver.task_id == 0
+
+
+def workers(strategy: tf.distribute.Strategy) -> list[str]:
+    """The addresses of all workers, the chief's first; none without a cluster."""
+    resolver = strategy.cluster_resolver
+    if resolver is None or not resolver.task_type:
+        return []
+    jobs = resolver.cluster_spec().as_dict()
+    return [address for kind in KINDS for address in jobs.get(kind, [])]
 
 
 def exchange(numbers: tuple, strategy: tf.distribute.Strategy) -> list[tuple]:

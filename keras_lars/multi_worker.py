@@ -1,25 +1,98 @@
-"""`fit` on several machines: `model = keras_lars.multi_worker.prepare(model)` before `compile`."""
+"""`fit` on several machines: `strategy` at the start, and `prepare(model)` before `compile`."""
 
 import functools
+import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
+from keras_lars import _arguments, _cluster
 from keras_lars.loss_scale_optimizer import LossScaleOptimizer
 
-__all__ = ["WorkerLostError", "prepare"]
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+__all__ = ["WorkerLostError", "prepare", "strategy"]
 
 
 class WorkerLostError(RuntimeError):
     """Another worker of the cluster is gone, and with it the training of them all."""
 
 
+def strategy(startup_seconds: float = 300.0, port: int = _cluster.PORT) -> "tf.distribute.Strategy":
+    """The strategy of the cluster that this process was started in; of one device without one.
+
+    Use it in a script that is to run unchanged on one machine, under Slurm's `srun`, and on
+    Kubernetes. Call it right after the imports: TensorFlow cannot join a cluster once it has made a
+    tensor, a variable, a model or a data set. A second call returns the same strategy.
+
+    ```python
+    if TF_CONFIG is set:             # also with a single worker
+        MultiWorkerMirroredStrategy of its tasks "chief" and "worker"
+    elif SLURM_STEP_NUM_TASKS > 1:   # srun has started more than one task
+        MultiWorkerMirroredStrategy of all tasks of this step
+    else:
+        tf.distribute.get_strategy()
+    ```
+
+    - Each worker uses all GPUs that it can see. On one machine with several GPUs and no cluster,
+      write `tf.distribute.MirroredStrategy()` instead: this returns the strategy of one device.
+    - `"evaluator"` and `"ps"` tasks may stand in TF_CONFIG, and take no part in the training. Such
+      a task itself gets a `ValueError`.
+    - Slurm's tasks listen at `port` on each node; where a node has several, at `port + 1`,
+      `port + 2` and so on. A batch script without `srun` and a shell of `salloc` are one process,
+      whatever SLURM_NTASKS says, and get the default.
+
+    Args:
+        startup_seconds: Float, how long to wait for the other workers. Defaults to 300.
+        port: Integer, the port of the first task on each node of Slurm's. Jobs that share a node
+            need different ones. TF_CONFIG names its own. Defaults to 8888.
+
+    Returns:
+        A `tf.distribute.Strategy`.
+
+    Raises:
+        ValueError: If TF_CONFIG or one of Slurm's variables is malformed, they do not agree, this
+            task is of a kind that does not train, or the backend is not TensorFlow.
+        RuntimeError: If TensorFlow has set up its devices already, the port of this worker is in
+            use, or another worker does not come.
+
+    Example:
+
+    >>> strategy = keras_lars.multi_worker.strategy()  # here there is no cluster
+    >>> with strategy.scope():
+    ...     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    ...     model = keras_lars.multi_worker.prepare(model)
+    >>> strategy.num_replicas_in_sync
+    1
+
+    Reference:
+        - [TF_CONFIG](https://www.tensorflow.org/guide/distributed_training#TF_CONFIG)
+        - [srun](https://slurm.schedmd.com/srun.html), "Output environment variables"
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            f"`strategy` needs the TensorFlow backend. Received: {keras.backend.backend()}"
+        )
+    startup_seconds = _arguments.number()("startup_seconds", startup_seconds)
+    port = _arguments.integer(minimum=1)("port", port)
+    cluster = _cluster.find(port, alone=False)
+    if cluster is None:
+        import tensorflow as tf
+
+        return tf.distribute.get_strategy()
+    from keras_lars import _cluster_start
+
+    return _cluster_start.start(cluster, startup_seconds)
+
+
 def prepare(model: keras.Model) -> keras.Model:
     """Make `fit`, `evaluate` and `predict` of a model work under a multi-worker strategy.
 
     Use it before `compile` on any Keras model that was made in the scope of a
-    `tf.distribute.MultiWorkerMirroredStrategy`, where Keras 3 by itself fails. Also use it with
+    `tf.distribute.MultiWorkerMirroredStrategy`, such as `strategy` returns, where Keras 3 by itself
+    fails. Also use it with
     `mixed_float16` under `MirroredStrategy`. Where Keras does without (no strategy, one replica, a
     Keras that is repaired) it changes nothing, so a script can call it in any case. It changes this
     one model, and neither its class nor Keras.
@@ -28,6 +101,8 @@ def prepare(model: keras.Model) -> keras.Model:
     - A replica without a sample in the last batch of an epoch adds nothing to the update.
     - `compile` puts `keras_lars.LossScaleOptimizer` where Keras would put its own.
     - If a worker is lost, the others raise `WorkerLostError`.
+    - If Slurm has started several tasks, and the strategy has one worker, each task would train by
+      itself: a warning says so, once.
 
     Every worker must make the same calls. Each gets its share of every global batch, and the
     metrics that it reports are those of all. Where shares are unequal each replica's mean counts
@@ -70,6 +145,7 @@ def prepare(model: keras.Model) -> keras.Model:
             "`model` must be made in the scope of the strategy that it is prepared in. "
             f"Received: model={model!r}, made outside of the scope that is open"
         )
+    _warn_of_training_alone(model)
     if model.distribute_strategy.num_replicas_in_sync == 1:
         return model
     model._is_prepared = True
@@ -78,6 +154,24 @@ def prepare(model: keras.Model) -> keras.Model:
     _repair_loss_scaling(model)
     _repair_trainer(model)
     return model
+
+
+_has_warned = False
+
+
+def _warn_of_training_alone(model: keras.Model) -> None:
+    from keras_lars import _replicas
+
+    global _has_warned
+    tasks = _cluster.slurm_tasks()
+    if tasks > 1 and len(_replicas.workers(model.distribute_strategy)) < 2 and not _has_warned:
+        _has_warned = True
+        warnings.warn(
+            f"Model '{model.name}' trains by itself in each of the {tasks} tasks of this Slurm "
+            "step, since its strategy has one worker. To train together, begin the script with "
+            "`strategy = keras_lars.multi_worker.strategy()` and make the model in its scope.",
+            stacklevel=3,
+        )
 
 
 def _repair_loss_scaling(model: keras.Model) -> None:

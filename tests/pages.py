@@ -6,8 +6,8 @@ import textwrap
 from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).parents[1]
-PAGES = ["README.md", "benchmarks/README.md"]
-LANGUAGES = {"python", "bash", "bibtex"}
+PAGES = ["README.md", "benchmarks/README.md", "docs/clusters.md"]
+LANGUAGES = {"python", "bash", "bibtex", "yaml"}
 
 
 class Block(NamedTuple):

@@ -53,6 +53,7 @@ def test_private_keras_is_used_in_the_place_of_workarounds_alone():
 TENSORFLOW_MODULES = {
     "_tensorflow.py",
     "_apply_tensorflow.py",
+    "_cluster_start.py",
     "_replicas.py",
     "_keras/trainer.py",
     "callbacks/_tensorboard.py",

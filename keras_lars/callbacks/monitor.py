@@ -143,7 +143,7 @@ class TrustRatioMonitor(keras.callbacks.Callback):
         if self._is_chief:
             optimizer = _monitored.lars_of(self.model)
             self._seen = _monitored.updates_of(optimizer)
-            is_restored = self._seen > 0 or optimizer.waiting_state is not None
+            is_restored = self._seen > 0 or optimizer._waiting_state is not None
             if self._rate is None and is_restored:  # and perhaps decayed
                 self._rate = _rates.current(optimizer)
             if optimizer.built:

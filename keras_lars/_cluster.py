@@ -1,0 +1,245 @@
+"""A cluster is found where its launcher left it: in TF_CONFIG, or in the variables of Slurm.
+
+Operators of Kubernetes set TF_CONFIG, and `srun` sets the variables of a job step. Nothing here
+needs TensorFlow.
+"""
+
+import dataclasses
+import itertools
+import json
+import os
+import re
+from typing import Any
+
+# Of the tasks of a cluster, those that train; the others are not this package's, and are left out.
+KINDS = ("chief", "worker")
+_OTHER_KINDS = ("evaluator", "ps")
+
+# Of the first task on a node of Slurm's, as TensorFlow's own `SlurmClusterResolver` has it.
+PORT = 8888
+_PORTS = range(1, 2**16)
+
+
+class ClusterError(ValueError):
+    """A cluster that cannot be: the message is one line."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """The addresses of the tasks that train, by kind, and which of them this process is."""
+
+    addresses: dict[str, list[str]]
+    kind: str
+    index: int
+
+    @property
+    def own(self) -> str:
+        return self.addresses[self.kind][self.index]
+
+    @property
+    def workers(self) -> list[str]:
+        """All addresses, the chief's first."""
+        return [address for kind in KINDS for address in self.addresses.get(kind, [])]
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process is the one of all workers that writes files."""
+        return self.own == self.workers[0]
+
+
+def find(port: int = PORT, alone: bool = True) -> Cluster | None:
+    """The cluster that this process is in; None if it is in none.
+
+    Args:
+        port: Of the first task on each node of Slurm's.
+        alone: Whether one task of Slurm's by itself is a cluster of one.
+
+    Raises:
+        ClusterError: If what describes it is malformed.
+    """
+    if text := os.environ.get("TF_CONFIG"):
+        return _from_tf_config(text)
+    if _TASKS in os.environ and (alone or slurm_tasks() > 1):
+        return _from_slurm(port)
+    return None
+
+
+# --- TF_CONFIG ------------------------------------------------------------------------------------
+
+
+def _from_tf_config(text: str) -> Cluster:
+    try:
+        config = json.loads(text, object_pairs_hook=_without_repetition)
+        kind, cluster = _parse(config)
+    except (ValueError, RecursionError) as error:
+        raise ClusterError(
+            'TF_CONFIG must be JSON such as {"cluster": {"worker": ["host:port", ...]}, "task": '
+            f'{{"type": "worker", "index": 0}}}}. Received: {" ".join(text.split())} ({error})'
+        ) from error
+    if cluster is None:
+        raise ClusterError(
+            "TF_CONFIG's task must be of type chief or worker, since parameter servers are not "
+            f"supported, and all workers evaluate together. Received: {kind}"
+        )
+    return cluster
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError(f"a key is there twice in {[key for key, _ in pairs]}")
+    return dict(pairs)
+
+
+def _parse(config: Any) -> tuple[str, Cluster | None]:
+    """The kind of this task, and the cluster if that is a kind that trains."""
+    jobs, task = _entry("it", config, "cluster"), _entry("it", config, "task")
+    kind, index = _entry("its task", task, "type"), _entry("its task", task, "index")
+    _check_jobs(jobs)
+    if kind in _OTHER_KINDS:  # An operator may leave an evaluator out of the cluster.
+        return kind, None
+    if kind not in KINDS:
+        raise ValueError(f"{kind!r} is no type of task")
+    # Some launchers write the index as a string.
+    if isinstance(index, bool) or not re.fullmatch(r"[0-9]{1,9}", str(index)):
+        raise ValueError(f"its index {index!r} is no integer of at least 0")
+    addresses = {kind: jobs[kind] for kind in KINDS if jobs.get(kind)}
+    if int(index) >= len(addresses.get(kind, [])):
+        raise ValueError("its task is not in its cluster")
+    return kind, Cluster(addresses, kind, int(index))
+
+
+def _entry(name: str, value: Any, key: str) -> Any:
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} is no object in braces")
+    if key not in value:
+        raise ValueError(f"{name} lacks {key!r}")
+    return value[key]
+
+
+def _check_jobs(jobs: Any) -> None:
+    if not isinstance(jobs, dict):
+        raise ValueError("its cluster is no object in braces")
+    for kind, addresses in jobs.items():
+        if kind not in (*KINDS, *_OTHER_KINDS):
+            raise ValueError(f"{kind!r} is no type of task")
+        if not isinstance(addresses, list):
+            raise ValueError(f"{kind!r} has no list of addresses")
+    if len(jobs.get("chief", [])) > 1:
+        raise ValueError("there is more than one chief")
+    every = [address for addresses in jobs.values() for address in addresses]
+    for address in every:
+        host, _, port = address.rpartition(":") if isinstance(address, str) else ("", "", "")
+        if not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) not in _PORTS:
+            raise ValueError(f"{address} is no host:port")
+    if len(set(every)) < len(every):
+        raise ValueError("an address is there twice")
+
+
+# --- Slurm ----------------------------------------------------------------------------------------
+
+_TASKS = "SLURM_STEP_NUM_TASKS"
+
+
+def slurm_tasks() -> int:
+    """How many tasks the step of Slurm has that this process is a task of; 1 outside of a step.
+
+    Only what `srun` starts is in a step. A batch script by itself, or a shell of `salloc`, is one
+    process, whatever SLURM_NTASKS and SLURM_PROCID say there, and has no SLURM_STEP_NUM_TASKS, or
+    that of a step of one task.
+    """
+    return _number(_TASKS, minimum=1) if _TASKS in os.environ else 1
+
+
+def _from_slurm(port: int) -> Cluster:
+    """Slurm's tasks as workers, in their order.
+
+    TensorFlow's own resolver sorts the nodes by name, so that with node[9-10] each worker takes the
+    address of the other. It also fails on nodes without GPUs.
+    """
+    names = ("SLURM_PROCID", "SLURM_STEP_NODELIST", "SLURM_STEP_TASKS_PER_NODE")
+    if missing := [name for name in names if name not in os.environ]:
+        # Those of the job are no substitute: a step may have fewer nodes than its job.
+        raise ClusterError(
+            f"Slurm must set {', '.join(names)} in a step. Received: no {', '.join(missing)}"
+        )
+    nodes, counts = _nodes("SLURM_STEP_NODELIST"), _counts("SLURM_STEP_TASKS_PER_NODE")
+    tasks, index = slurm_tasks(), _number("SLURM_PROCID")
+    if len(nodes) != len(counts) or sum(counts) != tasks or len(set(nodes)) < len(nodes):
+        raise ClusterError(
+            "SLURM_STEP_TASKS_PER_NODE must have a number for each node of SLURM_STEP_NODELIST, "
+            "and SLURM_STEP_NUM_TASKS be their sum. Received: "
+            + ", ".join(f"{name}={os.environ[name]}" for name in [*names[1:], _TASKS])
+        )
+    if index >= tasks:
+        raise ClusterError(f"SLURM_PROCID must be less than {_TASKS}={tasks}. Received: {index}")
+    if port + max(counts) - 1 not in _PORTS:
+        raise ClusterError(
+            "`port` must leave a port below 65536 to each task of a node. "
+            f"Received: port={port}, and {max(counts)} tasks on a node"
+        )
+    places = [(node, local) for node, count in enumerate(counts) for local in range(count)]
+    _check_place(*places[index])
+    workers = [f"{nodes[node]}:{port + local}" for node, local in places]
+    return Cluster({"worker": workers}, "worker", index)
+
+
+def _check_place(node: int, local: int) -> None:
+    """Refuse tasks that are not where their numbers say, as with `srun --distribution=cyclic`."""
+    names = ("SLURM_NODEID", "SLURM_LOCALID")
+    if all(name in os.environ for name in names):
+        actual = tuple(_number(name) for name in names)
+        if actual != (node, local):
+            raise ClusterError(
+                "Slurm's tasks must fill one node after the other (`srun --distribution=block`). "
+                f"Received: SLURM_PROCID={os.environ['SLURM_PROCID']} as task {actual[1]} of node "
+                f"{actual[0]}, where task {local} of node {node} was expected"
+            )
+
+
+def _number(name: str, minimum: int = 0) -> int:
+    text = os.environ[name]
+    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < minimum:
+        raise ClusterError(f"{name} must be an integer of at least {minimum}. Received: {text}")
+    return int(text)
+
+
+def _counts(name: str) -> list[int]:
+    """`2(x3),1` as 2, 2, 2, 1."""
+    counts = []
+    for part in os.environ[name].split(","):
+        found = re.fullmatch(r"([0-9]{1,5})(?:\(x([0-9]{1,5})\))?", part)
+        if not found or int(found[1]) < 1:
+            raise ClusterError(
+                f"{name} must be numbers of tasks such as 2(x3),1. Received: {os.environ[name]}"
+            )
+        counts += [int(found[1])] * int(found[2] or 1)
+    return counts
+
+
+def _nodes(name: str) -> list[str]:
+    """`n[08-10],m5` as n08, n09, n10, m5: in Slurm's order, which is that of its tasks."""
+    nodes = []
+    try:
+        for part in re.split(r",(?![^\[]*\])", os.environ[name]):
+            pieces = re.split(r"\[([^\[]*)\]", part)  # what was in brackets is at odd places
+            choices = [_range(p) if i % 2 else [p] for i, p in enumerate(pieces)]
+            nodes += ["".join(choice) for choice in itertools.product(*choices)]
+        if not all(re.fullmatch(r"[\w.-]+", node) for node in nodes):
+            raise ValueError
+    except ValueError as error:
+        raise ClusterError(
+            f"{name} must be names of nodes such as n[08-10],m5. Received: {os.environ[name]}"
+        ) from error
+    return nodes
+
+
+def _range(text: str) -> list[str]:
+    """`08-10,12` as 08, 09, 10, 12."""
+    numbers = []
+    for part in text.split(","):
+        found = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", part)
+        start, stop = (int(found[1]), int(found[2] or found[1]) + 1) if found else (0, 0)
+        if not start < stop <= start + 2**16:  # as many as Slurm has nodes at most
+            raise ValueError
+        numbers += [str(i).zfill(len(found[1])) for i in range(start, stop)]
+    return numbers

@@ -1,0 +1,111 @@
+"""A cluster is started once all of its workers are there."""
+
+import errno
+import socket
+import time
+
+import tensorflow as tf
+
+from keras_lars._cluster import Cluster
+
+# What this process has started: TensorFlow starts one cluster in a process, and only once.
+_started: list[tuple[Cluster, tf.distribute.Strategy]] = []
+
+
+class StartError(RuntimeError):
+    """A cluster that cannot be started: the message is one line."""
+
+
+def start(cluster: Cluster, seconds: float) -> tf.distribute.Strategy:
+    """The strategy of the cluster; the same one if it is started already.
+
+    Args:
+        cluster: Of which this process is a worker.
+        seconds: How long to wait for the other workers.
+
+    Raises:
+        StartError: If TensorFlow is in use already, or the port is, or a worker does not come.
+    """
+    for known, strategy in _started:
+        if known == cluster:
+            return strategy
+    _refuse_late_start()
+    _meet(cluster.own, [a for a in cluster.workers if a != cluster.own], seconds)
+    try:
+        strategy = tf.distribute.MultiWorkerMirroredStrategy(_resolver(cluster))
+    except tf.errors.OpError as error:
+        message = " ".join(error.message.split())
+        raise StartError(f"the cluster cannot be started: {message}") from error
+    _started.append((cluster, strategy))
+    return strategy
+
+
+def _resolver(cluster: Cluster) -> tf.distribute.cluster_resolver.ClusterResolver:
+    """For TensorFlow, with all GPUs that this process may use, if any."""
+    gpus = tf.config.get_visible_devices("GPU")
+    return tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec(cluster.addresses),
+        task_type=cluster.kind,
+        task_id=cluster.index,
+        rpc_layer="grpc",
+        num_accelerators={
+            "GPU": sum(len(tf.config.get_logical_device_configuration(g) or [g]) for g in gpus)
+        },
+    )
+
+
+def _refuse_late_start() -> None:
+    """Raise if TensorFlow has its devices already, before other workers are kept waiting.
+
+    There is no public way to ask. But this setting cannot be changed any more from then on.
+    """
+    threads = tf.config.threading.get_inter_op_parallelism_threads()
+    try:
+        tf.config.threading.set_inter_op_parallelism_threads(threads + 1)
+    except RuntimeError as error:
+        raise StartError(
+            "`strategy()` must be called before TensorFlow sets up its devices, which the first "
+            "tensor, variable, model or data set does: call it right after the imports. Received: "
+            "a call after that"
+        ) from error
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+
+
+def _meet(own: str, others: list[str], seconds: float) -> None:
+    """Return once all workers listen at their addresses.
+
+    TensorFlow would wait for ever, holding Python's lock, and of a port that is in use it would say
+    no more than that it could not start a server.
+    """
+    with socket.socket() as listener:
+        # As TensorFlow's server does: a port whose last user has just gone is free.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("", _port(own)))
+        except OSError as error:
+            reason = "is in use" if error.errno == errno.EADDRINUSE else error.strerror
+            raise StartError(
+                f"the port of this worker must be free. Received: {own}, which {reason}"
+            ) from error
+        listener.listen(len(others))
+        missing, until = list(others), time.monotonic() + seconds
+        while missing := [address for address in missing if not _answers(address)]:
+            if time.monotonic() > until:
+                raise StartError(
+                    f"all workers must start within {seconds:g} seconds (`startup_seconds`). "
+                    f"Received: no answer from {', '.join(missing)}"
+                )
+            time.sleep(0.1)
+    # From here on TensorFlow's server answers those who come later.
+
+
+def _answers(address: str) -> bool:
+    try:
+        with socket.create_connection((address.rpartition(":")[0], _port(address)), timeout=5):
+            return True
+    except OSError:  # nor is its name known before it starts, in some clusters
+        return False
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2])

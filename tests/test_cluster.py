@@ -1,0 +1,363 @@
+"""Where a cluster is found, and that each mistake is told in one line."""
+
+import json
+import os
+import socket
+import warnings
+
+import keras
+import pytest
+
+import keras_lars
+from keras_lars import _cluster, multi_worker
+
+WORKERS = ["10.0.0.1:2222", "10.0.0.2:2222"]
+SLURM = {
+    "SLURM_PROCID": "1",
+    "SLURM_STEP_NUM_TASKS": "3",
+    "SLURM_STEP_NODELIST": "localhost,node[7-8]",
+    "SLURM_STEP_TASKS_PER_NODE": "1(x3)",
+}
+
+needs_tensorflow = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="strategies are TensorFlow's"
+)
+
+
+@pytest.fixture(autouse=True)
+def no_cluster(monkeypatch):
+    for name in list(os.environ):
+        if name == "TF_CONFIG" or name.startswith("SLURM_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setattr(multi_worker, "_has_warned", False)
+
+
+@pytest.fixture
+def slurm(monkeypatch):
+    """Sets the variables of a step; those that are None are missing."""
+
+    def set_variables(**changes):
+        for name, value in {**SLURM, **changes}.items():
+            monkeypatch.delenv(name, raising=False)
+            if value is not None:
+                monkeypatch.setenv(name, value)
+
+    return set_variables
+
+
+def config(jobs, kind="worker", index=0):
+    return json.dumps({"cluster": jobs, "task": {"type": kind, "index": index}})
+
+
+def test_no_cluster_at_all(monkeypatch):
+    assert _cluster.find() is None
+    monkeypatch.setenv("TF_CONFIG", "")
+    assert _cluster.find() is None
+
+
+# --- TF_CONFIG ------------------------------------------------------------------------------------
+
+CHIEF = {"chief": WORKERS[:1], "worker": WORKERS[1:]}
+OTHERS = {"worker": WORKERS, "evaluator": ["10.0.0.3:2222"], "ps": ["10.0.0.4:2222"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "own", "is_chief"),
+    [
+        (config({"worker": WORKERS}), WORKERS[0], True),
+        (config({"worker": WORKERS}, index=1), WORKERS[1], False),
+        (config({"worker": WORKERS}, index="1"), WORKERS[1], False),
+        (config(CHIEF), WORKERS[1], False),
+        (config(CHIEF, "chief"), WORKERS[0], True),
+        (config(OTHERS, index=1), WORKERS[1], False),
+    ],
+)
+def test_a_task_of_tf_config(monkeypatch, text, own, is_chief):
+    monkeypatch.setenv("TF_CONFIG", text)
+    found = _cluster.find(alone=False)
+    assert (found.workers, found.own, found.is_chief) == (WORKERS, own, is_chief)
+    assert set(found.addresses) <= {"chief", "worker"}
+
+
+def test_one_worker_of_tf_config_is_a_cluster(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", config({"worker": WORKERS[:1]}))
+    assert _cluster.find(alone=False).workers == WORKERS[:1]
+
+
+def test_tf_config_comes_before_slurm(monkeypatch, slurm):
+    slurm()
+    monkeypatch.setenv("TF_CONFIG", config({"worker": WORKERS}))
+    assert _cluster.find().own == WORKERS[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "Expecting property name"),
+        ("[" * 100_000, "recursion"),
+        ("[]", "it is no object"),
+        ("null", "it is no object"),
+        ("{}", "it lacks 'cluster'"),
+        ('{"cluster": {}}', "it lacks 'task'"),
+        ('{"cluster": {}, "task": []}', "its task is no object"),
+        ('{"cluster": {}, "task": {"type": "worker"}}', "its task lacks 'index'"),
+        ('{"cluster": {}, "cluster": {}, "task": {}}', "a key is there twice"),
+        (config([]), "its cluster is no object"),
+        (config({"worker": WORKERS[0]}), "'worker' has no list of addresses"),
+        (config({"worker": WORKERS}, index=2), "its task is not in its cluster"),
+        (config({"worker": WORKERS}, index=-1), "its index -1 is no integer of at least 0"),
+        (config({"worker": WORKERS}, index=10**400), "is no integer of at least 0"),
+        (config({"worker": WORKERS}, index=True), "its index True is no"),
+        (config({"worker": WORKERS}, index=0.5), "its index 0.5 is no"),
+        (config({"worker": WORKERS}, index=float("inf")), "its index inf is no"),
+        (config({"worker": WORKERS}, index=None), "its index None is no"),
+        (config({"worker": WORKERS}, index="one"), "its index 'one' is no"),
+        (config({"worker": WORKERS}, "chief"), "its task is not in its cluster"),
+        (config({"worker": WORKERS}, "master"), "'master' is no type of task"),
+        (config({"worker": WORKERS}, ["worker"]), "['worker'] is no type of task"),
+        (config({"worker": WORKERS, "master": []}), "'master' is no type of task"),
+        (config({"chief": WORKERS}, "chief"), "there is more than one chief"),
+        (config({"worker": ["10.0.0.1", WORKERS[1]]}), "10.0.0.1 is no host:port"),
+        (config({"worker": ["a:b", WORKERS[1]]}), "a:b is no host:port"),
+        (config({"worker": ["a:70000", WORKERS[1]]}), "a:70000 is no host:port"),
+        (config({"worker": ["a:0", WORKERS[1]]}), "a:0 is no host:port"),
+        (config({"worker": [2222, WORKERS[1]]}), "2222 is no host:port"),
+        (config({"worker": [None, WORKERS[1]]}), "None is no host:port"),
+        (config({"worker": WORKERS[:1] * 2}), "an address is there twice"),
+        ('{"cluster":\n{}}', "it lacks 'task'"),
+    ],
+    ids=lambda text: text[:60],
+)
+def test_a_malformed_tf_config(monkeypatch, text, reason):
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(ValueError, match=r"^TF_CONFIG must be JSON such as .* Received: ") as error:
+        _cluster.find()
+    assert reason in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("jobs", [OTHERS, {"worker": WORKERS}], ids=["within", "apart"])
+@pytest.mark.parametrize("kind", ["ps", "evaluator"])
+def test_a_task_that_does_not_train(monkeypatch, kind, jobs):
+    monkeypatch.setenv("TF_CONFIG", config(jobs, kind))
+    with pytest.raises(ValueError, match=f"must be of type chief or worker.*Received: {kind}$"):
+        _cluster.find()
+
+
+# --- Slurm ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("nodes", "counts", "expected"),
+    [
+        ("localhost,node[7-8]", "1(x3)", ["localhost:8888", "node7:8888", "node8:8888"]),
+        # In the order of Slurm's tasks, which is not that of names.
+        ("n[9-10]", "2,1", ["n9:8888", "n9:8889", "n10:8888"]),
+        ("n[08-09,12]", "1(x3)", ["n08:8888", "n09:8888", "n12:8888"]),
+        (
+            "r[1-2]n[3,5].x,m",
+            "1(x5)",
+            ["r1n3.x:8888", "r1n5.x:8888", "r2n3.x:8888", "r2n5.x:8888", "m:8888"],
+        ),
+        ("a", "3", ["a:8888", "a:8889", "a:8890"]),
+    ],
+)
+def test_the_tasks_of_slurm(slurm, nodes, counts, expected):
+    slurm(
+        SLURM_STEP_NODELIST=nodes,
+        SLURM_STEP_TASKS_PER_NODE=counts,
+        SLURM_STEP_NUM_TASKS=str(len(expected)),
+    )
+    found = _cluster.find(alone=False)
+    assert found.workers == expected
+    assert (found.own, found.is_chief) == (expected[1], False)
+    slurm(
+        SLURM_STEP_NODELIST=nodes,
+        SLURM_STEP_TASKS_PER_NODE=counts,
+        SLURM_STEP_NUM_TASKS=str(len(expected)),
+        SLURM_PROCID="0",
+    )
+    assert _cluster.find().is_chief
+    assert _cluster.find(port=99).own == expected[0].replace("8888", "99")
+
+
+# What Slurm sets outside of a step that `srun` started, for a job of four tasks.
+BATCH_SCRIPT = {
+    "SLURM_JOB_ID": "1",
+    "SLURM_NTASKS": "4",
+    "SLURM_NPROCS": "4",
+    "SLURM_PROCID": "0",
+    "SLURM_LOCALID": "0",
+    "SLURM_NODEID": "0",
+    "SLURM_JOB_NODELIST": "n[1-4]",
+    "SLURM_TASKS_PER_NODE": "1(x4)",
+}
+SHELL_OF_SALLOC = {
+    **BATCH_SCRIPT,
+    "SLURM_STEP_ID": "4294967290",
+    "SLURM_STEP_NUM_TASKS": "1",
+    "SLURM_STEP_NODELIST": "n1",
+    "SLURM_STEP_TASKS_PER_NODE": "1",
+}
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("variables", [{}, BATCH_SCRIPT, SHELL_OF_SALLOC], ids=len)
+def test_one_process_gets_the_default(monkeypatch, variables):
+    import tensorflow as tf
+
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert _cluster.slurm_tasks() == 1
+    assert multi_worker.strategy() is tf.distribute.get_strategy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        multi_worker.prepare(small())
+
+
+def test_one_task_of_slurm_is_a_cluster_where_one_is_asked_for(monkeypatch):
+    for name, value in SHELL_OF_SALLOC.items():
+        monkeypatch.setenv(name, value)
+    assert _cluster.find().workers == ["n1:8888"]
+    assert _cluster.find(alone=False) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"SLURM_STEP_NODELIST": None}, "Received: no SLURM_STEP_NODELIST$"),
+        ({"SLURM_STEP_TASKS_PER_NODE": None}, "Received: no SLURM_STEP_TASKS_PER_NODE$"),
+        ({"SLURM_PROCID": None}, "Received: no SLURM_PROCID$"),
+        ({"SLURM_PROCID": "3"}, "SLURM_PROCID must be less than .*=3. Received: 3$"),
+        ({"SLURM_PROCID": "-1"}, "SLURM_PROCID must be an integer .* 0. Received: -1$"),
+        ({"SLURM_PROCID": "9" * 5000}, "SLURM_PROCID must be an integer"),
+        ({"SLURM_PROCID": "one"}, "SLURM_PROCID must be an integer"),
+        ({"SLURM_STEP_NUM_TASKS": "many"}, "NUM_TASKS must be an integer .* 1. Received: many$"),
+        ({"SLURM_STEP_NUM_TASKS": "0"}, "NUM_TASKS must be an integer .* 1. Received: 0$"),
+        ({"SLURM_STEP_NUM_TASKS": "4"}, "their sum. Received: .*NUM_TASKS=4$"),
+        ({"SLURM_STEP_NODELIST": "a,b"}, "a number for each node .*NODELIST=a,b"),
+        ({"SLURM_STEP_NODELIST": "a,a,b"}, "a number for each node .*NODELIST=a,a,b"),
+        ({"SLURM_STEP_NODELIST": ""}, "must be names of nodes .* Received: $"),
+        ({"SLURM_STEP_NODELIST": "n[1-"}, r"must be names of nodes .* Received: n\[1-$"),
+        ({"SLURM_STEP_NODELIST": "n[3-1]"}, "must be names of nodes"),
+        ({"SLURM_STEP_NODELIST": "n[a-b]"}, "must be names of nodes"),
+        ({"SLURM_STEP_NODELIST": "n[0-999999999]"}, "must be names of nodes"),
+        ({"SLURM_STEP_TASKS_PER_NODE": "many"}, "must be numbers of tasks .* Received: many$"),
+        ({"SLURM_STEP_TASKS_PER_NODE": "0,2,1"}, "must be numbers of tasks"),
+        # As with `srun --distribution=cyclic`, two tasks on each of two nodes.
+        (
+            {
+                "SLURM_STEP_NUM_TASKS": "4",
+                "SLURM_STEP_NODELIST": "a,b",
+                "SLURM_STEP_TASKS_PER_NODE": "2(x2)",
+                "SLURM_NODEID": "1",
+                "SLURM_LOCALID": "0",
+            },
+            "fill one node after the other .* as task 0 of node 1, where task 1 of node 0",
+        ),
+    ],
+)
+def test_variables_of_slurm_that_make_no_sense(slurm, changes, message):
+    slurm(**changes)
+    with pytest.raises(ValueError, match=message) as error:
+        _cluster.find(alone=False)
+    assert "\n" not in str(error.value)
+
+
+def test_ports_end(slurm):
+    slurm(SLURM_STEP_NODELIST="a", SLURM_STEP_TASKS_PER_NODE="3")
+    assert _cluster.find(port=65533).workers[-1] == "a:65535"
+    with pytest.raises(ValueError, match=r"`port` must leave .* port=65534, and 3 tasks"):
+        _cluster.find(port=65534)
+
+
+# --- starting it ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"startup_seconds": -1}, "`startup_seconds` must be a finite number >= 0"),
+        ({"startup_seconds": None}, "`startup_seconds` must be a finite number >= 0"),
+        ({"port": 0}, "`port` must be an integer >= 1"),
+        ({"port": 1.5}, "`port` must be an integer >= 1"),
+    ],
+)
+@needs_tensorflow
+def test_arguments_of_strategy(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        multi_worker.strategy(**arguments)
+
+
+def test_strategies_need_tensorflow(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(ValueError, match=r"needs the TensorFlow backend. Received: jax$"):
+        multi_worker.strategy()
+
+
+@needs_tensorflow
+def test_it_comes_first_and_keeps_nobody_waiting(monkeypatch):
+    import tensorflow as tf
+
+    tf.constant(0.0)
+    monkeypatch.setenv("TF_CONFIG", config({"worker": ["localhost:1", "localhost:2"]}))
+    with pytest.raises(RuntimeError, match=r"must be called before .* right after the imports"):
+        multi_worker.strategy()
+    multi_worker.prepare(small())  # is not broken by it
+
+
+@needs_tensorflow
+def test_a_worker_that_never_comes():
+    from keras_lars import _cluster_start
+
+    own, other = free_addresses(2)
+    with pytest.raises(RuntimeError, match=f"within 0.3 seconds.*no answer from {other}$"):
+        _cluster_start._meet(own, [other], 0.3)
+
+
+@needs_tensorflow
+def test_a_port_in_use():
+    from keras_lars import _cluster_start
+
+    own, other = free_addresses(2)
+    with socket.socket() as user:
+        user.bind(("127.0.0.1", int(own.split(":")[1])))
+        user.listen()
+        with pytest.raises(RuntimeError, match=f"Received: {own}, which is in use$"):
+            _cluster_start._meet(own, [other], 0.3)
+
+
+def free_addresses(count):
+    pytest.importorskip("absl", reason="the extra `benchmarks` is not installed")
+    from benchmarks import local_cluster
+
+    return local_cluster.free_addresses(count)
+
+
+# --- without it -----------------------------------------------------------------------------------
+
+
+def small():
+    return keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)], name="small")
+
+
+@needs_tensorflow
+def test_prepare_warns_of_tasks_that_train_alone(slurm, recwarn, request):
+    slurm()
+    model = keras_lars.multi_worker.prepare(small())
+    (warning,) = recwarn
+    assert str(warning.message).startswith("Model 'small' trains by itself in each of the 3 tasks")
+    assert "`strategy = keras_lars.multi_worker.strategy()`" in str(warning.message)
+    assert warning.filename == __file__
+    # Once, also where one worker has several replicas.
+    keras_lars.multi_worker.prepare(model)
+    with request.getfixturevalue("strategy").scope():
+        keras_lars.multi_worker.prepare(small())
+    assert len(recwarn) == 1
+
+
+@needs_tensorflow
+def test_prepare_warns_of_one_worker_with_several_replicas(slurm, strategy):
+    slurm()
+    with strategy.scope(), pytest.warns(UserWarning, match="'small' trains by itself"):
+        keras_lars.multi_worker.prepare(small())
