@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import keras
 
-from keras_lars import _arguments
+from keras_lars import _arguments, _batch_statistics
 from keras_lars.callbacks import _findings, _monitored, _record_files
 from keras_lars.optimizer import LARS
 
@@ -49,6 +49,10 @@ class TrustRatioMonitor(keras.callbacks.Callback):
       norm or that of its gradient is 0;
     - the gradient moves a variable by more than its own norm;
     - an adapted variable got no gradient in the first epoch.
+
+    And when a training begins, if its number of batches is known, of `BatchNormalization` that
+    would still keep more than 5 % of its initial statistics at the end, unless
+    `keras_lars.callbacks.RecalibrateStatistics` is there.
 
     Under several workers only the chief writes, prints and warns.
 
@@ -130,6 +134,7 @@ class TrustRatioMonitor(keras.callbacks.Callback):
         if self._is_chief:
             for file in self._files:
                 file.check()
+        _batch_statistics.warn_in_fit(self.model, self.params)
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """See where the training is: other callbacks may have restored it."""
