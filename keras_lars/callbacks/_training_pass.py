@@ -79,10 +79,10 @@ class TrainingPass:
         others = [
             keras.ops.full(variable.shape, float(id(variable) in variances), variable.dtype)
             if id(variable) in moved
-            else _value(self.model, variable)
+            else value_of(self.model, variable)
             for variable in self._others
         ]
-        return [_value(self.model, variable) for variable in self._trainable], others
+        return [value_of(self.model, variable) for variable in self._trainable], others
 
     def run(self, state: "State", inputs: list) -> "tuple[list[dict], State]":
         """The statistics of each of up to `width` batches, and the state after them.
@@ -128,7 +128,7 @@ State = tuple[list, list]  # values of trainable and of other variables
 Step = Callable[[list, list, Any], tuple[dict, list]]
 
 
-def _value(model: keras.Model, variable: keras.Variable) -> Any:
+def value_of(model: keras.Model, variable: keras.Variable) -> Any:
     """A tensor: under a strategy, the value on the first replica of this worker."""
     if keras.backend.backend() != "tensorflow":
         return variable.value

@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_lars import _arguments, _batch_statistics
 from keras_lars.callbacks._batches import Batches, samples_of
-from keras_lars.callbacks._training_pass import TrainingPass
+from keras_lars.callbacks._training_pass import TrainingPass, value_of
 
 
 class RecalibrateStatistics(keras.callbacks.Callback):
@@ -180,7 +180,7 @@ class RecalibrateStatistics(keras.callbacks.Callback):
         for layer in self._pass.layers:
             # With `renorm` the variance follows from a deviation that moves in its place.
             if hasattr(layer, "moving_stddev") and id(layer.moving_variance) in moved:
-                variance = keras.ops.convert_to_numpy(layer.moving_variance).astype("float64")
+                variance = self._read(layer.moving_variance).astype("float64")
                 self._write(layer.moving_stddev, np.sqrt(variance + layer.epsilon))
         self._done = self._fingerprint()
 
@@ -207,7 +207,7 @@ class RecalibrateStatistics(keras.callbacks.Callback):
         """Of all weights and statistics: of what a recalibration depends on, and changes."""
         found = hashlib.blake2b()
         for variable in self.model.weights:
-            found.update(np.ascontiguousarray(keras.ops.convert_to_numpy(variable)).tobytes())
+            found.update(self._read(variable).tobytes())
         return found.digest()
 
     def _any_worker(self, flag: bool) -> bool:
@@ -226,8 +226,11 @@ class RecalibrateStatistics(keras.callbacks.Callback):
 
         return _replicas.gather(values, self._strategy).sum(axis=0)
 
+    def _read(self, variable: keras.Variable) -> np.ndarray:
+        return keras.ops.convert_to_numpy(value_of(self.model, variable))
+
     def _write(self, variable: keras.Variable, value: np.ndarray) -> None:
-        value = value.astype(keras.ops.convert_to_numpy(variable).dtype)
+        value = value.astype(self._read(variable).dtype)
         if keras.backend.backend() != "tensorflow":
             variable.assign(value)
             return
