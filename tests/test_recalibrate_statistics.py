@@ -17,7 +17,6 @@ X, Y = normal(1, (20, FEATURES)) * 3 + 5, normal(2, (20, 1))
 
 
 def compiled(*layers, features=FEATURES, **options):
-    keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((features,)), *layers])
     optimizer = options.pop("optimizer", None) or keras_lars.LARS(0.1)
     model.compile(optimizer, "mse", **options)
@@ -29,8 +28,13 @@ def normalization(**options):
 
 
 def small(**options):
+    # A beta that is not 0, so that no mean is: rounding errors are relative to it.
     return compiled(
-        normalization(), keras.layers.Dense(3), normalization(), keras.layers.Dense(1), **options
+        normalization(beta_initializer="ones"),
+        keras.layers.Dense(3),
+        normalization(),
+        keras.layers.Dense(1),
+        **options,
     )
 
 
@@ -129,6 +133,8 @@ def test_several_inputs():
     model.compile(keras_lars.LARS(), "mse")
     recalibrate(model, {"b": Y, "a": X})
     np.testing.assert_allclose(layer.moving_mean, [*X.mean(0), *Y.mean(0)], rtol=1e-5)
+    with pytest.raises(ValueError, match="`data` must hold inputs that the model can be called on"):
+        recalibrate(model, X)
     recalibrate(model, dataset({"b": Y[:4], "a": X[:4]}))
     np.testing.assert_allclose(layer.moving_mean, [*X[:4].mean(0), *Y[:4].mean(0)], rtol=1e-5)
 
@@ -241,6 +247,7 @@ class Counter(keras.layers.Layer):
 
 
 def noisy(**options):
+    keras.utils.set_random_seed(0)  # layers draw their seeds when they are made
     options = {"metrics": ["mae"], **options}
     layers = [normalization(momentum=0.7), keras.layers.Dropout(0.5), Counter()]
     return compiled(*layers, normalization(), keras.layers.Dense(1), **options)
@@ -417,8 +424,7 @@ class Interrupt(keras.callbacks.Callback):
             raise InterruptionError
 
 
-@pytest.mark.parametrize("backup_first", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("save_freq", ["epoch", 2])
+@pytest.mark.parametrize(("backup_first", "save_freq"), [(True, "epoch"), (False, 2)])
 def test_an_interrupted_training_ends_with_the_same_bits(backup_first, save_freq, tmp_path):
     def train(folder, *more):
         model = noisy()
@@ -446,7 +452,7 @@ def test_replicas_share_the_batches_and_the_result(strategy, synchronized):
     replicas = strategy.num_replicas_in_sync
     with strategy.scope():
         model = compiled(
-            normalization(synchronized=synchronized),
+            normalization(synchronized=synchronized, beta_initializer="ones"),
             keras.layers.Dense(3),
             normalization(synchronized=synchronized),
             keras.layers.Dropout(0.5),
@@ -497,10 +503,9 @@ def test_bad_arguments(options, message):
     ("data", "message"),
     [
         (X[:, :3], r"`data` must hold inputs .* a batch of shape \(20, 3\), for which it raises"),
-        ([X, X], "`data` must hold inputs that the model can be called on"),
         (dataset(X[:0]), "`data` must hold at least one batch. Received: none"),
     ],
-    ids=["shape", "inputs", "empty"],
+    ids=["shape", "empty"],
 )
 def test_data_that_do_not_fit_are_refused_before_anything_is_trained(data, message):
     model = small()

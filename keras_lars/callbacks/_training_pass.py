@@ -93,7 +93,7 @@ class TrainingPass:
         with _of_this_batch_alone(self.layers):
             outcomes = self._run(*state, inputs)
         statistics = [
-            {int(position): _number(value) for position, value in found.items()}
+            {position: _number(found[str(position)]) for position in sorted(map(int, found))}
             for found, _ in outcomes
         ]
         moved = {id(self._statistics[position]) for position in statistics[0]}
