@@ -29,8 +29,8 @@ class RecalibrateStatistics(keras.callbacks.Callback):
 
     It acts at the end of an epoch, before its validation if there is one, at the end of training,
     and in `evaluate` if given to it; where neither weights nor statistics have changed since it
-    acted last, it does nothing. Its time is that of a forward pass over the data, compiled: a third to
-    two thirds of what an epoch of training on them takes.
+    acted last, it does nothing. Its time is that of a forward pass over the data, compiled: a third
+    to two thirds of what an epoch of training on them takes.
 
     The pass runs in training mode, with dropout, as the statistics of training would be. It leaves
     no trace: weights, the layers' momentum, metrics, the optimizer, seed generators and all other
