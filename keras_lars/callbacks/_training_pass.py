@@ -74,11 +74,11 @@ class TrainingPass:
 
         Without them, a mean that is not finite would stay so: 0 times NaN is NaN.
         """
-        moved = {id(variable) for variable in moved or ()}
+        reset = {id(variable) for variable in moved or ()}
         variances = {id(layer.moving_variance) for layer in self.layers}
         others = [
             keras.ops.full(variable.shape, float(id(variable) in variances), variable.dtype)
-            if id(variable) in moved
+            if id(variable) in reset
             else value_of(self.model, variable)
             for variable in self._others
         ]

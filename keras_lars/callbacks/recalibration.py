@@ -96,10 +96,12 @@ class RecalibrateStatistics(keras.callbacks.Callback):
         self.every_epochs = _arguments.integer(minimum=1)("every_epochs", every_epochs)
         self.batch_size = _arguments.integer(minimum=1)("batch_size", batch_size)
         self._data = Batches(data, self.batches, self.batch_size)
-        self._epoch = None  # of `fit`; None outside of one
-        self._pass = None  # the forward pass, for one model with one set of trainable layers
-        self._moved = []  # variables: the statistics that move in training
-        self._done = None  # what the model was like after the last time
+        self._epoch: int | None = None  # of `fit`; None outside of one
+        self._pass: TrainingPass | None = (
+            None  # the forward pass, for one model with one set of trainable layers
+        )
+        self._moved: list[keras.Variable] = []  #: the statistics that move in training
+        self._done: bytes | None = None  # what the model was like after the last time
 
     def set_params(self, params: dict | None) -> None:
         """Before any callback begins: let none warn of statistics that are taken anew."""
@@ -137,13 +139,13 @@ class RecalibrateStatistics(keras.callbacks.Callback):
         done = self._epoch + 1
         return done % self.every_epochs == 0 or done == (self.params or {}).get("epochs")
 
-    def _prepare(self) -> None:
+    def _prepare(self) -> TrainingPass:
         """Make the forward pass, and see on one batch which statistics move in it."""
         model = self.model
         layers = [layer for layer in _batch_statistics.moving_layers(model) if layer.built]
         known = self._pass
         if known is not None and (known.model, known.layers) == (model, layers):
-            return
+            return known
         if not layers:
             raise ValueError(
                 "The model must have a layer with moving statistics that is not frozen, such as "
@@ -168,16 +170,17 @@ class RecalibrateStatistics(keras.callbacks.Callback):
                 f"{[layer.name for layer in layers]} does"
             )
         self._pass, self._moved = made, [made.variables[position] for position in found]
+        return made
 
     def _recalibrate(self) -> None:
         if self._done is not None and not self._any_worker(self._fingerprint() != self._done):
             return
-        self._prepare()
+        layers = self._prepare().layers
         sums, samples = self._sums()
         for variable, total in zip(self._moved, sums):
             self._write(variable, total / samples)
         moved = {id(variable) for variable in self._moved}
-        for layer in self._pass.layers:
+        for layer in layers:
             # With `renorm` the variance follows from a deviation that moves in its place.
             if hasattr(layer, "moving_stddev") and id(layer.moving_variance) in moved:
                 variance = self._read(layer.moving_variance).astype("float64")
@@ -187,9 +190,10 @@ class RecalibrateStatistics(keras.callbacks.Callback):
     def _sums(self) -> tuple[list[np.ndarray], int]:
         """Of each statistic, and of samples, over the batches of all workers."""
         sums = [np.zeros(variable.shape) for variable in self._moved]
-        samples, state = 0, self._pass.start(self._moved)
-        for inputs in _groups(iter(self._data), self._pass.width):
-            of_batches, state = self._pass.run(state, inputs)
+        forward = self._prepare()
+        samples, state = 0, forward.start(self._moved)
+        for inputs in _groups(iter(self._data), forward.width):
+            of_batches, state = forward.run(state, inputs)
             for x, statistics in zip(inputs, of_batches):
                 count = samples_of(x)
                 samples += count
