@@ -100,7 +100,7 @@ class RecalibrateStatistics(keras.callbacks.Callback):
         self._pass: TrainingPass | None = (
             None  # the forward pass, for one model with one set of trainable layers
         )
-        self._moved: list[keras.Variable] = []  #: the statistics that move in training
+        self._moved: list[keras.Variable] = []  # the statistics that move in training
         self._done: bytes | None = None  # what the model was like after the last time
 
     def set_params(self, params: dict | None) -> None:
