@@ -15,7 +15,8 @@ class Execution:
     """How, and where to. Each field is a flag of `benchmarks.train`.
 
     `micro_batch_size` has a say in one thing: the samples that BatchNormalization sees at once are
-    those of a micro-batch on a replica.
+    those of a micro-batch on a replica. `recalibrate_statistics` changes no weight, but what they
+    are validated and saved with.
     """
 
     output_dir: str | None = _field(
@@ -36,6 +37,11 @@ class Execution:
     )
     evaluate_training_images: int = _field(
         0, "With each validation evaluate so many training images as well, without dropout."
+    )
+    recalibrate_statistics: bool = _field(
+        True,
+        "Take the moving statistics of normalization layers anew from training images before each "
+        "validation, where they would keep over 5 % of the initial ones to the end.",
     )
     save_model: bool = _field(True, "Leave model.keras in the run folder.")
 

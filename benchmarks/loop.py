@@ -114,7 +114,7 @@ def _train(plan: Plan, started: float, model: keras.Model, schedule: Callable) -
     divergence = callbacks.StopAtDivergence()
     # Several workers cannot save at once, being told to stop at different updates.
     stop = callbacks.Stop(backup if shard.count == 1 else None)
-    loggers = _loggers(plan, schedule)
+    loggers = [*_statistics(plan, model, shard), *_loggers(plan, schedule)]
     writers = _writers(plan, backup.epoch) if plan.is_chief else []
     with stop.listening():
         model.fit(
@@ -135,13 +135,21 @@ def _train(plan: Plan, started: float, model: keras.Model, schedule: Callable) -
     return _finish(plan, model, schedule, end, started) if plan.is_chief else end
 
 
+def _statistics(plan: Plan, model: keras.Model, shard: Shard) -> list[keras.callbacks.Callback]:
+    """The callbacks that put moving statistics right before they are used."""
+    # Those of each replica differ, and one is validated and saved.
+    found = [keras_lars.callbacks.AverageStatistics()]
+    if report.recalibrates(plan, model):
+        # The images of one epoch, so many at once as a replica saw in training.
+        at_once = plan.micro_batch_size // model.distribute_strategy.num_replicas_in_sync
+        images = _epoch_maker(plan, shard)(tf.constant(0, tf.int64)).rebatch(at_once)
+        found.append(keras_lars.callbacks.RecalibrateStatistics(images))
+    return found
+
+
 def _loggers(plan: Plan, schedule: Callable) -> list[keras.callbacks.Callback]:
     """The callbacks that add to the logs of an epoch."""
-    loggers = [
-        # Those of each replica differ, and one is validated and saved.
-        keras_lars.callbacks.AverageStatistics(),
-        callbacks.LearningRate(schedule),
-    ]
+    loggers = [callbacks.LearningRate(schedule)]
     if images := plan.execution.evaluate_training_images:
         batches = plan.data_set.training_as_held_out(plan.view, plan.micro_batch_size, images)
         loggers.append(callbacks.EvaluateTraining(batches, plan.validated_epochs))

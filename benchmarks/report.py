@@ -15,6 +15,7 @@ from benchmarks.plan import Plan
 from benchmarks.recipe import RecipeError
 
 POINTS = 500  # of the learning rate in the plot
+INITIAL_STATISTICS = 0.05  # the share of them that may be left at the end of a training
 
 
 def summary(plan: Plan, model: keras.Model, strategy: tf.distribute.Strategy) -> str:
@@ -37,7 +38,7 @@ def summary(plan: Plan, model: keras.Model, strategy: tf.distribute.Strategy) ->
             **cluster.summary(strategy)
         ),
         "at once": f"{plan.micro_batch_size} images, {plan.micro_batches} times an update; "
-        + _normalization(plan, replicas),
+        + _normalization(plan, model, replicas),
         "memory": f"about {estimate.memory_bytes(plan, model, replicas) / 1e9:.2g} GB a replica, "
         "without the data",
         "time": f"about {durations.in_words(estimate.training_seconds(plan, model, replicas))}, "
@@ -82,10 +83,21 @@ def _optimizer(plan: Plan) -> str:
     return text + ("" if recipe.momentum_form == "classic" else f", {recipe.momentum_form}")
 
 
-def _normalization(plan: Plan, replicas: int) -> str:
+def _normalization(plan: Plan, model: keras.Model, replicas: int) -> str:
     seen = plan.micro_batch_size // replicas
     samples = min(plan.recipe.virtual_batch_size or seen, seen)
-    return f"normalization layers, if any, see {samples}"
+    anew = ", statistics taken anew before validation" if recalibrates(plan, model) else ""
+    return f"normalization layers, if any, see {samples}{anew}"
+
+
+def recalibrates(plan: Plan, model: keras.Model) -> bool:
+    """Whether a training is too short for the moving statistics of its model to be left to it."""
+    batches = plan.updates * plan.micro_batches
+    return plan.execution.recalibrate_statistics and any(
+        layer.momentum**batches > INITIAL_STATISTICS
+        for layer in model.layers
+        if isinstance(layer, keras.layers.BatchNormalization)
+    )
 
 
 def conclusion(plan: Plan, result: dict) -> str:
@@ -107,6 +119,7 @@ def start_folder(plan: Plan, model: keras.Model, strategy: tf.distribute.Strateg
     config = {
         "recipe": dataclasses.asdict(plan.recipe),
         "micro_batch_size": plan.execution.micro_batch_size,
+        "statistics_taken_anew": recalibrates(plan, model),
         "updates_per_epoch": plan.updates_per_epoch,
         "updates": plan.updates,
         "warmup_updates": plan.warmup_updates,

@@ -1,7 +1,131 @@
-"""Whether batch statistics are taken over enough batches."""
+"""Moving statistics of batch normalization: which layers have them, and whether they can keep up.
+
+`BatchNormalization` evaluates with averages that start at a mean of 0 and a variance of 1 and move
+with every batch that is trained on. After few batches they are still near where they started, and
+an evaluation tells of that and not of the weights.
+"""
+
+import math
+import warnings
+import weakref
+from collections.abc import Iterable
+from typing import Any
 
 import keras
 
+from keras_lars import _arguments
+from keras_lars._keras.layers import all_layers
+
+# The share of the initial statistics that is worth a warning.
+LARGEST_SHARE = 0.05
+# How many layers are named in the warning.
+_NAMED = 3
+# An attribute of the callback that takes statistics anew, and an entry of the parameters that `fit`
+# shows all of its callbacks before it begins.
+_RECALIBRATES = "_recalibrates_statistics"
+
+_warned: "weakref.WeakSet[keras.Model]" = weakref.WeakSet()
+
+
+def moving_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    """The layers whose moving statistics move in training.
+
+    These are `BatchNormalization` and whatever has its attributes: `momentum`, and the weights
+    `moving_mean` and `moving_variance`. A frozen layer is in inference mode and moves nothing.
+    """
+    names = ("momentum", "moving_mean", "moving_variance")
+    return [
+        layer
+        for layer in all_layers(model)
+        if layer.trainable and all(hasattr(layer, name) for name in names)
+    ]
+
 
 def warn_if_stale(model: keras.Model, batches: int) -> None:
-    """Nothing yet."""
+    """Warn, once for each model, of moving statistics that a training is too short for.
+
+    A layer keeps `momentum ** batches` of its initial statistics. Above 0.05 it is named. Only the
+    chief of several workers warns.
+
+    Args:
+        model: A model that is about to be trained.
+        batches: Integer, 1 or more: the batches that it will see in all. With gradient
+            accumulation these are micro-batches, since statistics move with each of them.
+
+    Raises:
+        ValueError: If `batches` is not as above.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.BatchNormalization(name="bn")])
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     warn_if_stale(model, batches=117)
+    >>> print(caught[0].message)  # doctest: +ELLIPSIS
+    After 117 batches 31 % of the initial moving statistics remain in `bn`, so that evaluation ...
+    """
+    batches = _arguments.integer(minimum=1)("batches", batches)
+    stale = [layer for layer in moving_layers(model) if layer.momentum**batches > LARGEST_SHARE]
+    if not stale or model in _warned or not _is_chief(model):
+        return
+    _warned.add(model)
+    share = max(layer.momentum for layer in stale) ** batches
+    names = ", ".join(f"`{layer.name}`" for layer in stale[:_NAMED])
+    names += f" and {len(stale) - _NAMED} more" if len(stale) > _NAMED else ""
+    after = "1 batch" if batches == 1 else f"{batches} batches"
+    warnings.warn(
+        f"After {after} {_percent(share)} of the initial moving statistics remain in {names}, so "
+        "that evaluation and inference are worse than the weights. Use "
+        f"`BatchNormalization(momentum={_sufficient(batches):g})`, or the callback "
+        "`keras_lars.callbacks.RecalibrateStatistics`.",
+        stacklevel=2,
+    )
+
+
+def _percent(share: float) -> str:
+    # Of momentum 0.999 after a batch not all is left.
+    return f"{min(99, round(100 * share))} %" if share < 1 else "100 %"
+
+
+def _sufficient(batches: int) -> float:
+    """A momentum that leaves no more than `LARGEST_SHARE`: 0.9, or two digits below it."""
+    return min(0.9, math.floor(100 * LARGEST_SHARE ** (1 / batches)) / 100)
+
+
+def _is_chief(model: keras.Model) -> bool:
+    if keras.backend.backend() != "tensorflow":
+        return True
+    from keras_lars import _replicas
+
+    return _replicas.is_chief(model.distribute_strategy)
+
+
+def recalibrates(callbacks: Iterable[keras.callbacks.Callback]) -> bool:
+    """Whether one of the callbacks says of itself, by this attribute, that it takes them anew."""
+    return any(getattr(callback, _RECALIBRATES, False) for callback in callbacks)
+
+
+def mark_recalibrated(params: dict[str, Any] | None) -> None:
+    """Tell the other callbacks of a `fit`, all of which get these parameters, not to warn."""
+    if params is not None:
+        params[_RECALIBRATES] = True
+
+
+def warn_in_fit(model: keras.Model, params: dict[str, Any] | None) -> None:
+    """`warn_if_stale` in a callback's `on_train_begin`, as far as `fit` knows its batches.
+
+    Args:
+        model: The callback's model.
+        params: The callback's parameters.
+    """
+    params = params or {}
+    steps, epochs = params.get("steps"), params.get("epochs")
+    if steps and epochs and not params.get(_RECALIBRATES):
+        warn_if_stale(model, steps * epochs)
+
+
+class WarnIfStale(keras.callbacks.Callback):
+    """Warns when `fit` begins."""
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        warn_in_fit(self.model, self.params)

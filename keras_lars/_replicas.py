@@ -47,6 +47,19 @@ def exchange(numbers: tuple, strategy: tf.distribute.Strategy) -> list[tuple]:
     return [tuple(row) for row in _gather(strategy)(per_replica).numpy().tolist()]
 
 
+def gather(values: np.ndarray, strategy: tf.distribute.Strategy) -> np.ndarray:
+    """The array that the worker of each replica gives, of shape (replicas, *shape).
+
+    All workers must call it together.
+    """
+    if strategy.num_replicas_in_sync == 1:
+        return values[np.newaxis]
+    per_replica = strategy.experimental_distribute_values_from_function(
+        lambda context: tf.constant(values[np.newaxis])
+    )
+    return _gather(strategy)(per_replica).numpy()
+
+
 @functools.cache
 def _gather(strategy: tf.distribute.Strategy) -> tf.types.experimental.PolymorphicFunction:
     """`strategy.gather` along the first axis, traced once: by itself it is traced at every call."""

@@ -1,13 +1,14 @@
 """`fit` on several machines: `strategy` at the start, and `prepare(model)` before `compile`."""
 
 import functools
+import inspect
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import keras
 
-from keras_lars import _arguments, _cluster
+from keras_lars import _arguments, _batch_statistics, _cluster
 from keras_lars.loss_scale_optimizer import LossScaleOptimizer
 
 if TYPE_CHECKING:
@@ -103,6 +104,8 @@ def prepare(model: keras.Model) -> keras.Model:
     - If a worker is lost, the others raise `WorkerLostError`.
     - If Slurm has started several tasks, and the strategy has one worker, each task would train by
       itself: a warning says so, once.
+    - `fit` warns of `BatchNormalization` that would keep more than 5 % of its initial statistics,
+      unless `keras_lars.callbacks.RecalibrateStatistics` is there.
 
     Every worker must make the same calls. Each gets its share of every global batch, and the
     metrics that it reports are those of all. Where shares are unequal each replica's mean counts
@@ -205,6 +208,7 @@ def _repair_trainer(model: keras.Model) -> None:
     from keras_lars._keras import trainer
 
     strategy = model.distribute_strategy
+    model.fit = _warning_of_stale_statistics(model.fit)
     trainer.repair_empty_batches(model)
     if trainer.has_executions_fault(strategy):
         trainer.repair_executions(model)
@@ -216,6 +220,22 @@ def _repair_trainer(model: keras.Model) -> None:
         trainer.repair_logs(model)
     for name in ("fit", "evaluate", "predict"):
         setattr(model, name, _naming_lost_workers(getattr(model, name)))
+
+
+def _warning_of_stale_statistics(fit: Callable) -> Callable:
+    """Keras's `fit` with one callback more: callbacks are told how many batches there will be."""
+    signature = inspect.signature(fit)
+
+    @functools.wraps(fit)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        given = signature.bind(*args, **kwargs)
+        callbacks = given.arguments.get("callbacks")
+        if not isinstance(callbacks, keras.callbacks.CallbackList):
+            own = keras.tree.flatten(callbacks) if callbacks else []
+            given.arguments["callbacks"] = [*own, _batch_statistics.WarnIfStale()]
+        return fit(*given.args, **given.kwargs)
+
+    return run
 
 
 def _cause(message: str) -> str:

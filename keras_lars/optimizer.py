@@ -20,7 +20,7 @@ from keras_lars import (
 )
 from keras_lars._bookkeeping import NEVER_UPDATED
 from keras_lars._exclusions import ExclusionRules
-from keras_lars._keras.fitted_model import fitted_model
+from keras_lars._keras.fitted_model import fitted_model, fitting_callbacks
 from keras_lars._keras.optimizer import KerasOptimizer
 from keras_lars._types import KerasArguments, LearningRate, Tensor, Variable
 from keras_lars._update_rule import MOMENTUM_FORMS, MomentumForm, Rule, Treatment
@@ -343,7 +343,7 @@ class LARS(KerasOptimizer):
         schedule = self._schedule
         if isinstance(schedule, FitSchedule):
             model = fitted_model(self)
-            if model is not None:
+            if model is not None and not _batch_statistics.recalibrates(fitting_callbacks(model)):
                 batches = schedule.updates * schedule.gradient_accumulation_steps
                 _batch_statistics.warn_if_stale(model, batches)
 

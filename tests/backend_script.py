@@ -342,6 +342,59 @@ def check_monitor():
     assert np.isfinite(last).all()
 
 
+def make_normalized(**options):
+    model = keras.Sequential(
+        [
+            keras.Input((3,)),
+            keras.layers.BatchNormalization(),
+            keras.layers.Dense(3),
+            keras.layers.BatchNormalization(momentum=0.5),
+            keras.layers.Dropout(0.5, seed=1),
+            keras.layers.Dense(1),
+        ]
+    )
+    random = np.random.default_rng(1)
+    for dense in (model.layers[1], model.layers[4]):
+        dense.set_weights([random.normal(size=v.shape) for v in dense.weights])
+    lars = keras_lars.LARS(0.5, trust_coefficient=0.1, momentum=0.9)
+    model.compile(lars, "mse", metrics=["mae"], **options)
+    return model
+
+
+def check_recalibrated_statistics():
+    """In closed form, and training is the same without it."""
+    x, y = batch(20)
+    for run_eagerly in (False, True):
+        ends, logs = [], []
+        for with_callback in (False, True):
+            model = make_normalized(run_eagerly=run_eagerly)
+            options = {"batch_size": 8, "epochs": 3, "shuffle": False, "verbose": 0}
+            if with_callback:
+                recalibrate = keras_lars.callbacks.RecalibrateStatistics(x, batch_size=8)
+                options |= {"callbacks": [recalibrate], "validation_data": (x, y)}
+            history = model.fit(x, y, **options).history
+            moving = [v for v in model.non_trainable_variables if "moving" in v.path]
+            others = [v for v in model.non_trainable_variables if "moving" not in v.path]
+            optimizer = model.optimizer.variables
+            ends.append([to_numpy(v) for v in (*model.trainable_variables, *others, *optimizer)])
+            logs.append([history["loss"], history["mae"]])
+        assert len(others) == 1  # the seed
+        same(*ends)
+        assert logs[0] == logs[1]
+        assert [model.layers[0].momentum, model.layers[2].momentum] == [0.99, 0.5]
+        gamma, beta, kernel, bias = (to_numpy(v) for v in model.trainable_variables[:4])
+        rows = []
+        for part in (x[:8], x[8:16], x[16:]):
+            part = part.astype("float64")
+            hidden = (part - part.mean(0)) / np.sqrt(part.var(0) + 1e-3) * gamma + beta
+            hidden = hidden @ kernel + bias
+            rows.append([part.mean(0), part.var(0), hidden.mean(0), hidden.var(0)])
+        expected = [np.average(each, axis=0, weights=[8, 8, 4]) for each in zip(*rows)]
+        same(moving, expected, rtol=1e-4, atol=1e-5)
+        found = model.evaluate(x, y, verbose=0, return_dict=True)
+        np.testing.assert_allclose(found["loss"], history["val_loss"][-1], rtol=1e-5)
+
+
 def check_non_finite():
     weights, (row,) = make_data(steps=1)
     row[0][1, 1] = np.inf

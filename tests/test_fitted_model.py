@@ -157,3 +157,26 @@ def test_a_model_around_it_with_another_optimizer_is_not_meant(asked):
     outer.fit(x, y, verbose=0, callbacks=[FitsAnother()])
     assert asked == [(inner, 6)]
     assert np.isfinite(inner.get_weights()[0]).all()
+
+
+@pytest.mark.parametrize("build", [unbuilt, functional])
+@pytest.mark.parametrize("strategy", [False, True])
+def test_not_where_statistics_are_taken_anew(build, strategy, asked):
+    scope = tf.distribute.MirroredStrategy(["CPU:0"]) if strategy else tf.distribute.get_strategy()
+    with scope.scope():
+        model = compiled(lambda: keras.Sequential([keras.layers.BatchNormalization(), build()]))
+    recalibrate = keras_lars.callbacks.RecalibrateStatistics(batch(0, 10)[0])
+    model.fit(*batch(0, 10), batch_size=8, epochs=3, verbose=0, callbacks=[recalibrate])
+    assert asked == []
+
+
+def test_a_warning_in_a_fit_names_the_layer_and_both_remedies():
+    layers = [keras.layers.BatchNormalization(name="bn"), keras.layers.Dense(1)]
+    model = compiled(lambda: keras.Sequential(layers))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit(model)
+        fit(model)
+    (message,) = [str(each.message) for each in caught if "statistics" in str(each.message)]
+    for words in ("`bn`", "BatchNormalization(momentum=", "RecalibrateStatistics"):
+        assert words in message

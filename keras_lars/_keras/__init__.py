@@ -9,6 +9,8 @@ The only place that touches private parts of Keras, and it changes no class or f
 `_apply_weight_decay`, and from TensorFlow's `Trackable` `_trackable_children`,
 `_lookup_dependency`, `_handle_deferred_dependencies`.
 
+`layers.py` uses, from `keras.Model`: `_flatten_layers`.
+
 `trainer.py` uses, from `keras.Model`: `_maybe_symbolic_build`, `_symbolic_build`,
 `_initial_epoch`, `_flatten_layers`, `_distribute_strategy`; from the module of its TensorFlow
 trainer `reduce_per_replica`, and `TFEpochIterator` with its `_num_batches`; and `_moments` of

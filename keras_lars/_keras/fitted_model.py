@@ -1,6 +1,8 @@
 """The model that an optimizer is being built for, which Keras does not tell the optimizer."""
 
 import inspect
+from collections.abc import Iterator
+from types import FrameType
 
 import keras
 
@@ -21,14 +23,34 @@ def fitted_model(optimizer: keras.optimizers.Optimizer) -> keras.Model | None:
     Returns:
         The model, or `None` in a custom loop, or where the optimizer is built by hand.
     """
-    frame = inspect.currentframe()
-    while frame is not None:
+    for frame in _frames():
         if frame.f_code.co_name in _METHODS:
             model = frame.f_locals.get("self")
             if isinstance(model, keras.Model) and _has(model, optimizer):
                 return model
-        frame = frame.f_back
     return None
+
+
+def fitting_callbacks(model: keras.Model) -> list[keras.callbacks.Callback]:
+    """The callbacks of the `fit` of this model in which this is called, as far as they are known.
+
+    In the thread of a replica they are not.
+    """
+    for frame in _frames():
+        if frame.f_code.co_name == "fit" and frame.f_locals.get("self") is model:
+            given = frame.f_locals.get("callbacks")
+            if given is None:
+                return []
+            given = getattr(given, "callbacks", given)  # a `CallbackList` once `fit` has made one
+            return list(given) if isinstance(given, list | tuple) else [given]
+    return []
+
+
+def _frames() -> Iterator[FrameType]:
+    frame = inspect.currentframe()
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
 
 
 def _has(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> bool:

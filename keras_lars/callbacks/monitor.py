@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import keras
 
-from keras_lars import _arguments, _rates
+from keras_lars import _arguments, _batch_statistics, _rates
 from keras_lars._types import Format
 from keras_lars.callbacks import _findings, _monitored, _record_files
 from keras_lars.optimizer import LARS
@@ -54,6 +54,10 @@ class TrustRatioMonitor(keras.callbacks.Callback):
 
     and once where a callback has set a learning rate that is not meant for LARS: less than a
     hundredth of the one that it was given, and not by a gradual decay.
+
+    And when a training begins, if its number of batches is known, of `BatchNormalization` that
+    would still keep more than 5 % of its initial statistics at the end, unless
+    `keras_lars.callbacks.RecalibrateStatistics` is there.
 
     Under several workers only the chief writes, prints and warns.
 
@@ -136,6 +140,7 @@ class TrustRatioMonitor(keras.callbacks.Callback):
         if self._is_chief:
             for file in self._files:
                 file.check()
+        _batch_statistics.warn_in_fit(self.model, self.params)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """See where the training is: other callbacks may have restored it."""

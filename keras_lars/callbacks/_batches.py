@@ -1,0 +1,88 @@
+"""Batches of inputs, of whatever `fit` takes."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+
+class Batches:
+    """Batches of a model's inputs, from the beginning whenever it is iterated.
+
+    Args:
+        data: Arrays (one, or a list or dict of the model's inputs, or a tuple of them and what
+            `fit` calls `y` and `sample_weight`), or batches of them: a `tf.data.Dataset` or another
+            iterable that can be iterated again.
+        batches: Integer, at most how many; None for all.
+        batch_size: Integer, samples in a batch of arrays.
+    """
+
+    def __init__(self, data: Any, batches: int | None, batch_size: int):
+        self._are_arrays = hasattr(data, "shape") or isinstance(data, (list, tuple, dict))
+        if self._are_arrays:
+            data = _inputs(data)
+            _check_arrays(data)
+        elif not isinstance(data, Iterable) or isinstance(data, (str, bytes, Iterator)):
+            raise ValueError(
+                "`data` must be arrays, or batches that can be iterated again and again, such as a "
+                f"`tf.data.Dataset`. Received: data={data!r}"
+            )
+        elif batches is None and _is_endless(data):
+            raise ValueError(
+                "`batches` must be given with data that have no end. Received: batches=None"
+            )
+        self._data, self._batches, self._batch_size = data, batches, batch_size
+
+    def __iter__(self) -> Iterator[Any]:
+        if self._are_arrays:
+            samples = len(keras.tree.flatten(self._data)[0])
+            found = (self._slice(first) for first in range(0, samples, self._batch_size))
+        else:
+            found = (keras.tree.map_structure(_tensor, _inputs(batch)) for batch in self._data)
+        return itertools.islice(found, self._batches)
+
+    def _slice(self, first: int) -> Any:
+        return keras.tree.map_structure(
+            lambda array: _tensor(array[first : first + self._batch_size]), self._data
+        )
+
+
+def samples_of(inputs: Any) -> int:
+    """How many there are in a batch."""
+    return int(keras.tree.flatten(inputs)[0].shape[0])
+
+
+def _inputs(data: Any) -> Any:
+    # A list is what a model of several inputs takes, and no pair of inputs and targets.
+    return keras.utils.unpack_x_y_sample_weight(data)[0] if isinstance(data, tuple) else data
+
+
+def _check_arrays(data: Any) -> None:
+    arrays = keras.tree.flatten(data)
+    if not arrays or not all(getattr(array, "shape", ()) for array in arrays):
+        raise ValueError(
+            "`data` must be arrays with an axis of samples, or batches of such. "
+            f"Received: data={data!r}"
+        )
+    lengths = {array.shape[0] for array in arrays}
+    if lengths == {0} or len(lengths) > 1:
+        raise ValueError(
+            "`data` must be arrays of at least one sample, and all of as many. Received: data of "
+            f"shapes {[tuple(array.shape) for array in arrays]}"
+        )
+
+
+def _is_endless(data: Any) -> bool:
+    # TensorFlow's word for it, without importing TensorFlow.
+    return hasattr(data, "cardinality") and int(data.cardinality()) == -1
+
+
+def _tensor(value: Any) -> Any:
+    """As `fit` hands it to the model."""
+    if keras.ops.is_tensor(value):
+        return value
+    array = np.asarray(value)
+    is_float = np.issubdtype(array.dtype, np.floating)
+    return keras.ops.convert_to_tensor(array, dtype=keras.config.floatx() if is_float else None)

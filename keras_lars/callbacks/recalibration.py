@@ -1,0 +1,256 @@
+"""`RecalibrateStatistics`: moving statistics of the weights as they are, and of no earlier ones."""
+
+import hashlib
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_lars import _arguments, _batch_statistics
+from keras_lars._types import Array
+from keras_lars.callbacks._batches import Batches, samples_of
+from keras_lars.callbacks._training_pass import TrainingPass, value_of
+
+
+class RecalibrateStatistics(keras.callbacks.Callback):
+    """Takes the moving statistics of batch normalization anew before they are used.
+
+    Use it where few updates are made, as with large batches: Keras's `BatchNormalization` keeps
+    `momentum ** updates` of the statistics that it starts with, 31 % of them after 117 updates, and
+    evaluates with that. Also use it where the weights that are evaluated were never trained with,
+    as with `use_ema`. In training itself nothing changes, as it normalizes by batch.
+
+    ```python
+    mean, variance = zip(*(statistics(batch, training=True) for batch in data))
+    moving_mean = average(mean, weights=samples)          # of each layer; samples of each batch,
+    moving_variance = average(variance, weights=samples)  # so that a short last one counts less
+    ```
+
+    It acts at the end of an epoch, before its validation if there is one, at the end of training,
+    and in `evaluate` if given to it; where neither weights nor statistics have changed since it
+    acted last, it does nothing. Its time is that of a forward pass over the data, compiled: a third
+    to two thirds of what an epoch of training on them takes.
+
+    The pass runs in training mode, with dropout, as the statistics of training would be. It leaves
+    no trace: weights, the layers' momentum, metrics, the optimizer, seed generators and all other
+    state of Keras's layers stay as they are, bit for bit. (Not what layers keep outside of Keras's
+    variables, as in a `tf.Variable` or in buffers of a torch module.)
+
+    All layers with moving statistics are meant: `BatchNormalization`, its subclasses, and layers
+    with its attributes `momentum`, `moving_mean` and `moving_variance`, nested in others or not.
+    Those that do not run in training mode are left alone: frozen ones (`trainable=False`), and what
+    is called with `training=False`. A layer that is called several times gets the mean over calls.
+
+    Under a strategy each replica takes a batch at a time, and each worker goes through its own
+    `data`: the same ones, or its share of them. The result is that of the batches of all workers,
+    and the same on all replicas. A batch is normalized as a whole, also by layers with
+    `synchronized=True`.
+
+    Put it after callbacks that change weights, and before those that save, such as
+    `BackupAndRestore`: a training that was interrupted then ends with the same bits, if `data` are
+    the same batches whenever they are iterated.
+
+    Args:
+        data: Inputs as in training, augmented if those are. Arrays (one, or a list or dict of the
+            model's inputs), or a `tf.data.Dataset` or another iterable of batches. A tuple is
+            `(x, y)` or `(x, y, sample_weight)`, of which only `x` is used.
+        batches: Integer, how many batches to use, the first ones of `data`. Defaults to `None`,
+            which is all.
+        every_epochs: Integer, the epochs from one time to the next. The last epoch is always one of
+            them. Defaults to 1.
+        batch_size: Integer, samples in a batch, if `data` are arrays (`fit` tells no callback its
+            own). A variance over n values is 1/n too small on average. Defaults to 256.
+
+    Raises:
+        ValueError: If an argument is not as above, data are empty or have no end; when `fit`
+            begins (or later, if the model is not built by then), if no layer has moving statistics
+            that move in training, or the model cannot be called on the data.
+
+    Example:
+
+    >>> x = np.array([[1.0], [3.0]])
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.BatchNormalization()])
+    >>> model.compile(keras_lars.LARS(), "mse")
+    >>> def statistics_after(*callbacks):
+    ...     model.fit(x, x, epochs=2, callbacks=callbacks, verbose=0)
+    ...     layer = model.layers[0]
+    ...     return [round(float(v[0]), 2) for v in (layer.moving_mean, layer.moving_variance)]
+    >>> statistics_after(keras_lars.callbacks.RecalibrateStatistics(x))
+    [2.0, 1.0]
+
+    Reference:
+        - [Wu and Johnson, 2021](https://arxiv.org/abs/2105.07576), section 3, "precise" batch
+          normalization.
+    """
+
+    _recalibrates_statistics = True  # see `_batch_statistics`
+
+    def __init__(
+        self,
+        data: Array | Iterable[Any] | Mapping[str, Array],
+        batches: int | None = None,
+        every_epochs: int = 1,
+        batch_size: int = 256,
+    ):
+        super().__init__()
+        self.batches = _arguments.integer(minimum=1, none=True)("batches", batches)
+        self.every_epochs = _arguments.integer(minimum=1)("every_epochs", every_epochs)
+        self.batch_size = _arguments.integer(minimum=1)("batch_size", batch_size)
+        self._data = Batches(data, self.batches, self.batch_size)
+        self._epoch: int | None = None  # of `fit`; None outside of one
+        self._pass: TrainingPass | None = (
+            None  # the forward pass, for one model with one set of trainable layers
+        )
+        self._moved: list[keras.Variable] = []  # the statistics that move in training
+        self._done: bytes | None = None  # what the model was like after the last time
+
+    def set_params(self, params: dict[str, Any] | None) -> None:
+        """Before any callback begins: let none warn of statistics that are taken anew."""
+        super().set_params(params)
+        _batch_statistics.mark_recalibrated(params)
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Check model and data before anything is trained."""
+        self._pass = self._done = self._epoch = None
+        if self.model.built:
+            self._prepare()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """See which epoch it is."""
+        self._epoch = epoch
+
+    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Recalibrate before the statistics are used."""
+        if self._is_due():
+            self._recalibrate()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Recalibrate before anything is saved."""
+        if self._is_due():
+            self._recalibrate()
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        """Recalibrate for weights that changed after the last epoch, as by `use_ema`."""
+        self._epoch = None
+        self._recalibrate()
+
+    def _is_due(self) -> bool:
+        if self._epoch is None:
+            return True
+        done = self._epoch + 1
+        return done % self.every_epochs == 0 or done == (self.params or {}).get("epochs")
+
+    def _prepare(self) -> TrainingPass:
+        """Make the forward pass, and see on one batch which statistics move in it."""
+        model = self.model
+        layers = [layer for layer in _batch_statistics.moving_layers(model) if layer.built]
+        known = self._pass
+        if known is not None and (known.model, known.layers) == (model, layers):
+            return known
+        if not layers:
+            raise ValueError(
+                "The model must have a layer with moving statistics that is not frozen, such as "
+                f"`BatchNormalization`, for `RecalibrateStatistics`. Received: {model!r}"
+            )
+        made = TrainingPass(model, layers)
+        first = next(iter(self._data), None)
+        if first is None:
+            raise ValueError("`data` must hold at least one batch. Received: none")
+        try:
+            (found,), _ = made.run(made.start(), [first])
+        except (TypeError, ValueError) as error:
+            shapes = keras.tree.map_structure(lambda x: tuple(x.shape), first)
+            raise ValueError(
+                "`data` must hold inputs that the model can be called on. Received: a batch of "
+                f"shape {shapes}, for which it raises {type(error).__name__}: {error}"
+            ) from error
+        if not found:
+            raise ValueError(
+                "The model must run a layer with moving statistics in training mode, for "
+                f"`RecalibrateStatistics`. Received: {model!r}, where none of "
+                f"{[layer.name for layer in layers]} does"
+            )
+        self._pass, self._moved = made, [made.variables[position] for position in found]
+        return made
+
+    def _recalibrate(self) -> None:
+        if self._done is not None and not self._any_worker(self._fingerprint() != self._done):
+            return
+        layers = self._prepare().layers
+        sums, samples = self._sums()
+        for variable, total in zip(self._moved, sums):
+            self._write(variable, total / samples)
+        moved = {id(variable) for variable in self._moved}
+        for layer in layers:
+            # With `renorm` the variance follows from a deviation that moves in its place.
+            if hasattr(layer, "moving_stddev") and id(layer.moving_variance) in moved:
+                variance = self._read(layer.moving_variance).astype("float64")
+                self._write(layer.moving_stddev, np.sqrt(variance + layer.epsilon))
+        self._done = self._fingerprint()
+
+    def _sums(self) -> tuple[list[np.ndarray], int]:
+        """Of each statistic, and of samples, over the batches of all workers."""
+        sums = [np.zeros(variable.shape) for variable in self._moved]
+        forward = self._prepare()
+        samples, state = 0, forward.start(self._moved)
+        for inputs in _groups(iter(self._data), forward.width):
+            of_batches, state = forward.run(state, inputs)
+            for x, statistics in zip(inputs, of_batches):
+                count = samples_of(x)
+                samples += count
+                for total, value in zip(sums, statistics.values()):
+                    total += count * value
+        if not samples:
+            raise ValueError("`data` must hold at least one batch. Received: none")
+        flat = np.concatenate([[samples], *(total.ravel() for total in sums)])
+        samples, *_ = flat = self._sum_over_workers(flat)
+        ends = np.cumsum([1, *(total.size for total in sums)])
+        parts = [flat[first:last] for first, last in itertools.pairwise(ends)]
+        return [part.reshape(total.shape) for part, total in zip(parts, sums)], samples
+
+    def _fingerprint(self) -> bytes:
+        """Of all weights and statistics: of what a recalibration depends on, and changes."""
+        found = hashlib.blake2b()
+        for variable in self.model.weights:
+            found.update(self._read(variable).tobytes())
+        return found.digest()
+
+    def _any_worker(self, flag: bool) -> bool:
+        """Whether it is so on any of the workers, which all have to act together."""
+        if keras.backend.backend() != "tensorflow":
+            return flag
+        from keras_lars import _replicas
+
+        return any(any(row) for row in _replicas.exchange((int(flag),), self._strategy))
+
+    def _sum_over_workers(self, values: np.ndarray) -> np.ndarray:
+        """Up to a factor that all of them share: the number of replicas of a worker."""
+        if keras.backend.backend() != "tensorflow":
+            return values
+        from keras_lars import _replicas
+
+        return _replicas.gather(values, self._strategy).sum(axis=0)
+
+    def _read(self, variable: keras.Variable) -> np.ndarray:
+        return keras.ops.convert_to_numpy(value_of(self.model, variable))
+
+    def _write(self, variable: keras.Variable, value: np.ndarray) -> None:
+        value = value.astype(self._read(variable).dtype)
+        if keras.backend.backend() != "tensorflow":
+            variable.assign(value)
+            return
+        from keras_lars import _replicas
+
+        _replicas.write(variable.value, value, self._strategy)
+
+    @property
+    def _strategy(self) -> Any:
+        return self.model.distribute_strategy
+
+
+def _groups(batches: Iterator[Any], width: int) -> Iterator[list]:
+    """Up to `width` of them at a time."""
+    while group := list(itertools.islice(batches, width)):
+        yield group
