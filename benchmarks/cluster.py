@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.data.data_set import Shard
 from benchmarks.recipe import RecipeError
+from benchmarks.words import counted
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -179,7 +180,8 @@ def _meet(own: str, others: list[str], seconds: float) -> None:
         while missing := [address for address in missing if not _answers(address)]:
             if time.monotonic() > until:
                 raise RecipeError(
-                    f"all workers must start within {seconds:g} seconds (--startup_seconds). "
+                    f"all workers must start within "
+                    f"{counted(seconds, 'second', spec='g')} (--startup_seconds). "
                     f"Received: no answer from {', '.join(missing)}"
                 )
             time.sleep(0.1)

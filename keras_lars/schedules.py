@@ -12,6 +12,7 @@ from keras import ops
 from keras.optimizers.schedules import CosineDecay, LearningRateSchedule, PolynomialDecay
 
 from keras_lars import _arguments
+from keras_lars._words import counted
 
 __all__ = ["WarmUp", "linear_scaling", "sqrt_scaling"]
 
@@ -93,7 +94,8 @@ class WarmUp(LearningRateSchedule):
             raise ValueError(
                 "`warmup_steps` must be less than the updates that `schedule` lasts where "
                 "`shift_decay=False`: the decay would be over before the warm-up is. "
-                f"Received: warmup_steps={warmup_steps}, and a schedule of {end} updates"
+                f"Received: warmup_steps={warmup_steps}, and a schedule of "
+                f"{counted(end, 'update')}"
             )
 
     def __call__(self, step: Any) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import keras
 
 from keras_lars import _arguments
+from keras_lars._words import counted
 from keras_lars.callbacks import _findings, _monitored, _record_files
 from keras_lars.optimizer import LARS
 
@@ -215,8 +216,9 @@ class TrustRatioMonitor(keras.callbacks.Callback):
             table = optimizer.variable_table()
             adapted, decayed = sum(r.adapted for r in table), sum(r.decayed for r in table)
             print(
-                f"TrustRatioMonitor writes to {self.log_dir}: {len(table)} variables, {adapted} of "
-                f"them adapted, {decayed} decayed\n{table}",
+                f"TrustRatioMonitor writes to {self.log_dir}: "
+                f"{counted(len(table), 'variable')}, {adapted} of them adapted, "
+                f"{decayed} decayed\n{table}",
                 flush=True,
             )
         self._is_shown = True
