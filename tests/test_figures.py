@@ -466,4 +466,4 @@ def test_a_command_leaves_its_files(tmp_path):
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["figure.png", "results.csv", "results.json", "runs"]
     again = command("norm_ratios", *arguments)
-    assert "1 points, 1 of them finished" in again.stdout
+    assert "1 point, 1 of them finished" in again.stdout
