@@ -14,7 +14,9 @@ from absl import flags
 
 from benchmarks import measurement
 from benchmarks.data.data_set import DataSet, View
+from benchmarks.data.encoded import EncodedImages
 from benchmarks.recipe import Recipe, RecipeError
+from benchmarks.words import counted
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -57,8 +59,9 @@ def measure(settings: Settings) -> dict:
     data_set = data.load(settings.data, settings.data_dir)
     if settings.batch_size > data_set.train_images:
         raise RecipeError(
-            f"--batch_size must be at most the {data_set.train_images} training images of "
-            f"{settings.data}. Received: {settings.batch_size}"
+            "--batch_size must be at most the "
+            f"{counted(data_set.train_images, 'training image')} of {settings.data}. "
+            f"Received: {settings.batch_size}"
         )
 
     # From here on it takes seconds.
@@ -77,7 +80,7 @@ def measure(settings: Settings) -> dict:
         seed=0,
     )
     rates = {}
-    if settings.data == "imagenet2012":
+    if isinstance(data_set, EncodedImages):
         decoded = _decoded(data_set, view, settings.batch_size)
         rates["decode"] = _rate(settings, lambda: next(decoded))
     batches = _batches(data_set, view, settings.batch_size)
@@ -113,19 +116,19 @@ def _batches(data_set: DataSet, view: View, batch_size: int) -> Iterator:
     return iter(epochs.flat_map(lambda epoch: data_set.training(epoch, view, batch_size, of_epoch)))
 
 
-def _decoded(data_set: DataSet, view: View, batch_size: int) -> Iterator:
+def _decoded(data_set: EncodedImages, view: View, batch_size: int) -> Iterator:
     """Batches of images that are decoded from memory, and nothing else done to them."""
     import tensorflow as tf
 
     from benchmarks.data import jpeg
 
-    strings = [string for string, _ in data_set.jpegs("train").take(DECODED)]
+    strings = [string for string, _ in data_set.encoded("train").take(DECODED)]
 
     def decode(number: "tf.Tensor", string: "tf.Tensor") -> "tf.Tensor":
-        height_and_width = tf.image.extract_jpeg_shape(string)[:2]
+        height_and_width = data_set.codec.height_and_width(string)
         seed = tf.stack([tf.constant(0, tf.int64), number])
         window, _ = jpeg.training_window(height_and_width, view, seed)
-        return jpeg.decode(string, window, view.image_size)
+        return data_set.codec.decode(string, window, view.image_size)
 
     dataset = tf.data.Dataset.from_tensor_slices(tf.stack(strings)).repeat().enumerate()
     return iter(dataset.map(decode, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size))

@@ -11,10 +11,10 @@ import tensorflow as tf
 
 import keras_lars
 from benchmarks import callbacks, cluster, losses, models, optimizers, report, run_folder
-from benchmarks.data.data_set import Shard
+from benchmarks.data.data_set import Progress, Shard
 from benchmarks.execution import Execution
 from benchmarks.plan import Plan, check_replicas, make_plan
-from benchmarks.recipe import Recipe
+from benchmarks.recipe import Recipe, RecipeError
 
 
 def train(recipe: Recipe, execution: Execution) -> dict:
@@ -116,7 +116,7 @@ def _train(plan: Plan, started: float, model: keras.Model, schedule: Callable) -
     stop = callbacks.Stop(backup if shard.count == 1 else None)
     loggers = [*_statistics(plan, model, shard), *_loggers(plan, schedule)]
     writers = _writers(plan, backup.epoch) if plan.is_chief else []
-    with stop.listening():
+    with stop.listening(), _images_named(plan, model):
         model.fit(
             plan.data_set.distributed(backup.epochs(_epoch_maker(plan, shard)), strategy),
             epochs=plan.recipe.epochs,
@@ -145,6 +145,28 @@ def _statistics(plan: Plan, model: keras.Model, shard: Shard) -> list[keras.call
         images = _epoch_maker(plan, shard)(tf.constant(0, tf.int64)).rebatch(at_once)
         found.append(keras_lars.callbacks.RecalibrateStatistics(images))
     return found
+
+
+@contextlib.contextmanager
+def _images_named(plan: Plan, model: keras.Model) -> Iterator[None]:
+    """Where a training fails for an image that cannot be read, names it in one line."""
+    try:
+        yield
+    except (
+        tf.errors.InvalidArgumentError,
+        tf.errors.NotFoundError,
+        tf.errors.PermissionDeniedError,
+    ) as error:
+        epoch, update = divmod(callbacks.updates_of(model), plan.updates_per_epoch)
+        progress = Progress(
+            epoch,
+            update * plan.recipe.global_batch_size,
+            plan.recipe.global_batch_size,
+            plan.execution.evaluate_training_images,
+        )
+        if message := plan.data_set.unreadable(plan.view, progress):
+            raise RecipeError(message) from error
+        raise
 
 
 def _loggers(plan: Plan, schedule: Callable) -> list[keras.callbacks.Callback]:

@@ -10,6 +10,7 @@ from benchmarks import data, run_folder
 from benchmarks.data.data_set import DataSet, View
 from benchmarks.execution import Execution
 from benchmarks.recipe import Recipe, RecipeError
+from benchmarks.words import counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,13 +64,16 @@ class Plan:
         )
 
 
-def make_plan(recipe: Recipe, execution: Execution, is_chief: bool = True) -> Plan:
+def make_plan(
+    recipe: Recipe, execution: Execution, is_chief: bool = True, described: bool = False
+) -> Plan:
     """The plan of a recipe, having changed nothing on the disk.
 
     Args:
         recipe: What to train.
         execution: How, and where to.
         is_chief: Whether this worker writes files.
+        described: Whether the plan is only talked about; known data need not be there then.
 
     Raises:
         RecipeError: If the data are not there, the batch is larger than they are or no multiple of
@@ -78,11 +82,13 @@ def make_plan(recipe: Recipe, execution: Execution, is_chief: bool = True) -> Pl
     """
     if execution.output_dir is not None and is_chief:
         run_folder.check(pathlib.Path(execution.output_dir), recipe, execution)
-    plan = Plan(recipe, data.load(recipe.data, execution.data_dir), execution, is_chief)
+    find = data.describe if described else data.load
+    plan = Plan(recipe, find(recipe.data, execution.data_dir), execution, is_chief)
     if plan.updates_per_epoch == 0:
         raise RecipeError(
-            f"--global_batch_size must be at most the {plan.data_set.train_images} training "
-            f"images of {recipe.data}. Received: {recipe.global_batch_size}"
+            "--global_batch_size must be at most the "
+            f"{counted(plan.data_set.train_images, 'training image')} of {recipe.data}. "
+            f"Received: {recipe.global_batch_size}"
         )
     if plan.micro_batches * plan.micro_batch_size != recipe.global_batch_size:
         raise RecipeError(
@@ -102,12 +108,12 @@ def check_replicas(plan: Plan, replicas: int) -> None:
     if plan.micro_batch_size % replicas:
         flag = "micro" if plan.execution.micro_batch_size else "global"
         raise RecipeError(
-            f"--{flag}_batch_size must be a multiple of the {replicas} replicas. "
+            f"--{flag}_batch_size must be a multiple of the {counted(replicas, 'replica')}. "
             f"Received: {plan.micro_batch_size}"
         )
     seen, virtual = plan.micro_batch_size // replicas, plan.recipe.virtual_batch_size
     if virtual and seen > virtual and seen % virtual:
         raise RecipeError(
-            f"--virtual_batch_size must divide the {seen} images that a replica sees at once. "
-            f"Received: {virtual}"
+            f"--virtual_batch_size must divide the {counted(seen, 'image')} that a replica "
+            f"sees at once. Received: {virtual}"
         )

@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 MODELS = ("resnet50", "resnet50_v1_5", "alexnet", "alexnet_bn", "resnet_tiny", "alexnet_tiny")
-DATA_SETS = ("digits", "fashion_mnist", "imagenet2012", "synthetic")
+DATA_SETS = ("digits", "fashion_mnist", "imagenet2012", "image_folder", "synthetic")
 OPTIMIZERS = ("lars", "sgd")
 # Which variables an exclusion leaves out. "rank_1" is bias and normalization by another name, for
 # these networks; both are there because the sources say one or the other.

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from benchmarks import cluster, durations, environment, estimate, run_folder
 from benchmarks.plan import Plan
 from benchmarks.recipe import RecipeError
+from benchmarks.words import counted
 
 POINTS = 500  # of the learning rate in the plot
 INITIAL_STATISTICS = 0.05  # the share of them that may be left at the end of a training
@@ -22,23 +23,28 @@ def summary(plan: Plan, model: keras.Model, strategy: tf.distribute.Strategy) ->
     """What will be done, a line for each thing."""
     recipe, data_set = plan.recipe, plan.data_set
     height, width, channels = model.input_shape[1:]
-    replicas = strategy.num_replicas_in_sync
+    devices = cluster.summary(strategy)
+    replicas = devices["replicas"]
     rows = {
-        "model": f"{recipe.model} of width {recipe.width:g}, {convolutions(model)} convolutions, "
-        f"{trainable_parameters(model):,} trainable parameters, {recipe.precision}",
+        "model": f"{recipe.model} of width {recipe.width:g}, "
+        f"{counted(convolutions(model), 'convolution')}, "
+        f"{counted(trainable_parameters(model), 'trainable parameter', spec=',')}, "
+        f"{recipe.precision}",
         "data": f"{recipe.data}, {data_set.train_images:,} training and "
-        f"{data_set.validation_images:,} held-out images of {height}x{width}x{channels}, "
-        f"{data_set.classes} classes, augmentation {recipe.augmentation}",
-        "batch": f"{recipe.global_batch_size} images, {plan.updates_per_epoch} updates an epoch, "
-        f"{recipe.epochs} epochs, {plan.updates} updates",
+        f"{counted(data_set.validation_images, 'held-out image', spec=',')} of "
+        f"{height}x{width}x{channels}, {counted(data_set.classes, 'class', 'classes')}, "
+        f"augmentation {recipe.augmentation}",
+        **({"no data yet": data_set.missing} if data_set.missing else {}),
+        "batch": f"{counted(recipe.global_batch_size, 'image')}, "
+        f"{counted(plan.updates_per_epoch, 'update')} an epoch, "
+        f"{counted(recipe.epochs, 'epoch')}, {counted(plan.updates, 'update')}",
         "learning rate": _learning_rate(plan),
         "optimizer": _optimizer(plan),
         "seed": str(recipe.seed),
-        "devices": "{replicas} replicas on {workers} workers, {strategy}".format(
-            **cluster.summary(strategy)
-        ),
-        "at once": f"{plan.micro_batch_size} images, {plan.micro_batches} times an update; "
-        + _normalization(plan, model, replicas),
+        "devices": f"{counted(replicas, 'replica')} on "
+        f"{counted(devices['workers'], 'worker')}, {devices['strategy']}",
+        "at once": f"{counted(plan.micro_batch_size, 'image')}, "
+        f"{counted(plan.micro_batches, 'time')} an update; {_normalization(plan, model, replicas)}",
         "memory": f"about {estimate.memory_bytes(plan, model, replicas) / 1e9:.2g} GB a replica, "
         "without the data",
         "time": f"about {durations.in_words(estimate.training_seconds(plan, model, replicas))}, "
@@ -51,8 +57,8 @@ def summary(plan: Plan, model: keras.Model, strategy: tf.distribute.Strategy) ->
 def _learning_rate(plan: Plan) -> str:
     recipe = plan.recipe
     ramp = (
-        f"{recipe.start_learning_rate:g} to {recipe.learning_rate:g} in {plan.warmup_updates} "
-        f"updates by power {recipe.warmup_power:g}, then "
+        f"{recipe.start_learning_rate:g} to {recipe.learning_rate:g} in "
+        f"{counted(plan.warmup_updates, 'update')} by power {recipe.warmup_power:g}, then "
         if plan.warmup_updates
         else f"{recipe.learning_rate:g}, "
     )
@@ -66,9 +72,8 @@ def _learning_rate(plan: Plan) -> str:
 def _optimizer(plan: Plan) -> str:
     recipe = plan.recipe
     names = ["momentum", "weight_decay"]
-    names += (
-        ["trust_coefficient", "epsilon", "zero_weight_ratio"] if recipe.optimizer == "lars" else []
-    )
+    if recipe.optimizer == "lars":
+        names += ["trust_coefficient", "epsilon", "zero_weight_ratio"]
     text = ", ".join([recipe.optimizer, *(f"{name} {getattr(recipe, name):g}" for name in names)])
     excluded = {
         "decay": recipe.exclude_from_weight_decay,
@@ -110,7 +115,7 @@ def conclusion(plan: Plan, result: dict) -> str:
         )
     return (
         f"{result['validation_accuracy']:.1%} of the held-out images right after "
-        f"{plan.updates} updates in {result['seconds']:.0f} s; see {plan.folder}"
+        f"{counted(plan.updates, 'update')} in {result['seconds']:.0f} s; see {plan.folder}"
     )
 
 

@@ -1,9 +1,10 @@
 """Trains a network, and leaves a run folder: `python -m benchmarks.train`.
 
 Without flags: the paper's ResNet-50, a quarter as wide, with LARS on scikit-learn's digits, in a
-minute or two on two cores. `--recipe=NAME` trains a row of the tables that `--list_recipes` prints;
-with `--data=fashion_mnist` or `--data=digits` the same in small. Each other flag overrides one
-field of the recipe, or says how it is run.
+minute or two on two cores. `--recipe=NAME` trains a row of the list that `--list_recipes` prints;
+with `--data=fashion_mnist` or `--data=digits` the same in small, with `--data=image_folder
+--data_dir=DIR` on your own images. Each other flag overrides one field of the recipe, or says how
+it is run. `--dry_run` says what would be done; it needs no data, but for your own images.
 
 `--strategy` trains the same on several devices, or, started once for each, on several machines:
 
@@ -32,7 +33,7 @@ DIVERGED, INTERRUPTED = 3, 75  # the latter is EX_TEMPFAIL of sysexits.h
 def define_flags() -> None:
     """A flag for each field of a recipe and of its execution. None is "as the recipe has it"."""
     flags.DEFINE_string("recipe", None, "Name of a recipe; see --list_recipes.")
-    flags.DEFINE_boolean("list_recipes", False, "Print all recipes as a table, and exit.")
+    flags.DEFINE_boolean("list_recipes", False, "Print a line for each recipe, and exit.")
     flags.DEFINE_boolean("dry_run", False, "Print what would be done, and exit.")
     for field in (*dataclasses.fields(Recipe), *dataclasses.fields(Execution)):
         _define(field.name, field.type, field.metadata)
@@ -69,16 +70,23 @@ def plan_of_flags() -> Plan:
     execution = Execution(
         **{"output_dir": f"runs/{time.strftime('%Y%m%d-%H%M%S')}-{name}", **_given(Execution)}
     )
-    return make_plan(recipe, execution, cluster.is_chief(flags.FLAGS.strategy))
+    is_chief = cluster.is_chief(flags.FLAGS.strategy)
+    return make_plan(recipe, execution, is_chief, described=flags.FLAGS.dry_run)
 
 
 def main(argv: list[str]) -> None:
     del argv
     logging.set_verbosity(logging.WARNING)  # TensorFlow tells of each exchange between replicas
     if flags.FLAGS.list_recipes:
-        print(recipes.table(recipes.ROWS.values()))
+        print(recipes.listing(recipes.ROWS.values()))
         return
     try:
+        if flags.FLAGS.dry_run and flags.FLAGS.recipe:
+            row = recipes.find(flags.FLAGS.recipe)
+            print(f"As it was published:\n{recipes.details(row)}\n", flush=True)
+            if row.recipe is None:
+                return
+            print("What would be done:", flush=True)
         sys.exit(_run(plan_of_flags()))
     except RecipeError as error:
         sys.exit(f"error: {error}")

@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_lars._words import counted
+
 _VERSION = 1
 _MARKER = "marker"
 _CHECKPOINT_PREFIX = "keras_lars"
@@ -63,7 +65,7 @@ def load(optimizer: Any, store: Any) -> None:
     """Read the state from such a mapping, now or as soon as the optimizer is built."""
     names = set(store.keys())
     if _MARKER not in names:
-        _refuse(optimizer, f"what was saved ({len(names)} values without a marker)")
+        _refuse(optimizer, f"what was saved ({counted(len(names), 'value')} without a marker)")
         return
     marker = _read(optimizer, store, _MARKER, lambda x: json.loads(x.tobytes().decode()))
     if marker != _marker(optimizer):

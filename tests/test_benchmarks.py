@@ -270,14 +270,19 @@ def test_list_recipes():
     done = command("train", "--list_recipes")
     assert done.returncode == 0
     for name, row in recipes.ROWS.items():
-        assert f"| {name} " in done.stdout
-        assert row.source in done.stdout
+        assert f"\n{name} " in done.stdout
+        assert f"\n{row.source}:\n" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
 
 
 def test_a_dry_run_leaves_nothing(tmp_path):
     flags = ("--recipe=alexnet_bn_lars_8192", "--data=digits", "--micro_batch_size=32")
     done = command("train", *flags, "--dry_run", f"--output_dir={tmp_path / 'run'}")
     assert done.returncode == 0, done.stderr[-4000:]
+    published, here = done.stdout.split("\nWhat would be done:\n")
+    row = recipes.find("alexnet_bn_lars_8192")
+    assert published == f"As it was published:\n{recipes.details(row)}\n"
+    assert here.startswith("model         alexnet_bn of width 0.25, ")
     assert "batch         128 images, 11 updates an epoch, 20 epochs, 220 updates" in done.stdout
     assert "at once       32 images, 4 times an update; normalization layers, if any, see 16" in (
         done.stdout

@@ -462,8 +462,8 @@ def test_a_command_leaves_its_files(tmp_path):
     arguments = ["--data=digits", f"--output_dir={tmp_path}"]
     done = command("norm_ratios", *arguments)
     assert done.returncode == 0, done.stderr
-    assert "1 points, 0 of them finished, 8 image-epochs" in done.stdout
+    assert "1 point, 0 of them finished, 8 image-epochs" in done.stdout
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["figure.png", "results.csv", "results.json", "runs"]
     again = command("norm_ratios", *arguments)
-    assert "1 points, 1 of them finished" in again.stdout
+    assert "1 point, 1 of them finished" in again.stdout

@@ -17,7 +17,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from benchmarks import data
-from benchmarks.data import fake_imagenet, imagenet, jpeg
+from benchmarks.data import encoded, fake_imagenet, imagenet, jpeg
 from benchmarks.data.data_set import WHOLE, Shard, View
 from benchmarks.recipe import RecipeError
 
@@ -179,7 +179,7 @@ def test_crops_of_the_paper_are_those_of_a_scaled_image(data_set, folder):
             for window in [[*zip(extent(y, HEIGHT), extent(x, WIDTH))]]
             if np.allclose(
                 by_hand(decoded, window, mirrored),
-                image + imagenet.MEAN,
+                image + encoded.MEAN,
                 atol=1e-2,
             )
         ]
@@ -199,7 +199,7 @@ def test_held_out_images_are_the_central_crop_in_order(data_set, folder):
         for image, label in zip(np.concatenate([images for images, _ in seen]), labels):
             decoded = tf.io.decode_jpeg(strings[int(label)]).numpy()
             # Two of 32 pixels at each edge: 2.5 of 40, to the even, and 3.75 of 60.
-            expected = by_hand(decoded, (2, 4, 36, 52), False) - imagenet.MEAN
+            expected = by_hand(decoded, (2, 4, 36, 52), False) - encoded.MEAN
             np.testing.assert_allclose(image, expected, atol=1e-2)
 
 
@@ -208,7 +208,7 @@ def test_training_images_as_held_out(data_set, folder):
     (first, labels), (second, _) = data_set.training_as_held_out(view(), 4, 7)
     assert (len(first), len(second)) == (4, 3)
     decoded = tf.io.decode_jpeg(strings[int(labels[0])]).numpy()
-    expected = by_hand(decoded, (2, 4, 36, 52), False) - imagenet.MEAN
+    expected = by_hand(decoded, (2, 4, 36, 52), False) - encoded.MEAN
     np.testing.assert_allclose(first[0], expected, atol=1e-2)
     ((again, _), _) = data_set.training_as_held_out(view(seed=1), 4, 7)
     np.testing.assert_array_equal(first, again)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 import types
 
 import pytest
@@ -428,36 +429,46 @@ def test_settings_are_a_copy():
         recipes.settings("simclr_9")
 
 
-# --- the printed tables ---------------------------------------------------------------------------
+# --- in a terminal --------------------------------------------------------------------------------
 
 
-def printed():
-    """{name: {column: cell}}, and the text."""
-    text, cells, header = recipes.table(ROWS), {}, None
-    for text_line in text.splitlines():
-        if not text_line.startswith("|"):
-            header = None
-        elif header is None:
-            header = [cell.strip() for cell in text_line.strip("|").split("|")]
-        elif not text_line.startswith("| -"):
-            row = [cell.strip() for cell in text_line.strip("|").split("|")]
-            assert len(row) == len(header)
-            cells[row[0]] = dict(zip(header, row))
-    return cells, text
-
-
-def test_the_table_has_every_row():
-    cells, text = printed()
-    assert list(cells) == [row.name for row in ROWS]
+def test_the_list_has_every_row_in_80_columns():
+    text = recipes.listing(ROWS)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 80
+    listed = [line.split()[0] for line in lines if line.split(" ")[0] in recipes.ROWS]
+    assert listed == [row.name for row in ROWS]
     for row in ROWS:
-        assert f"{row.source}:\n" in text
-        if row.published is not None:
-            assert float(cells[row.name]["top-1 %"]) == row.published
-    assert max(map(len, text.splitlines())) < 212
+        assert f"\n{row.source}:\n" in text
+    assert lines[0].split() == ["name", "model", "batch", "rate", "epochs", "top-1"]
+    (nus,) = [line.split() for line in lines if line.startswith("nus_512 ")]
+    assert nus == ["nus_512", "resnet50_v1_5", "512", "4", "90", "77.02"]
+    row = dataclasses.replace(recipes.find("nus_512"), unverified=("published", "epochs"))
+    assert re.search(r" 90\? +77\.02\?\n", recipes.listing([row]))
 
 
-def test_the_table_marks_what_is_unverified():
-    cells, text = printed()
+def details(row):
+    """{name of the line: text}."""
+    found = {}
+    for text_line in recipes.details(row).splitlines():
+        assert len(text_line) <= 80
+        if text_line[:14].strip():
+            name = text_line[:14].strip()
+            found[name] = text_line[14:]
+        else:
+            found[name] += " " + text_line[14:]
+    return found
+
+
+@pytest.mark.parametrize("row", ROWS, ids=by_name)
+def test_details_are_all_that_is_known(row):
+    found = details(row)
+    assert found["name"] == row.name
+    assert found["source"] == row.source
+    assert found.get("note", "") == row.note
+    assert found.get("unverified", "") == ", ".join(row.unverified)
+    if row.published is not None:
+        assert float(found["top-1 %"].removesuffix("?")) == row.published
     columns = {
         "model": "model",
         "data": "data",
@@ -468,36 +479,31 @@ def test_the_table_marks_what_is_unverified():
         "weight_decay": "weight decay",
         "epochs": "epochs",
     }
-    for row in ROWS:
-        for field, column in columns.items():
-            if column in cells[row.name]:
-                is_marked = cells[row.name][column].endswith("?")
-                assert is_marked == (field in row.unverified), (row.name, field)
-    assert "?" not in "".join(cells["digits_lars"].values())
-    assert cells["alexnet_bn_lars_32768"]["learning rate"] == "22"
-    assert cells["alexnet_bn_lars_32768_epochs200"]["learning rate"] == "22?"
-    assert cells["alexnet_sgd_512_0.02"]["warm-up"] == "2.5 ep linear from 0?"
-    # Where there is no column, a note says it.
-    assert "- alexnet_bn_lars_512, alexnet_bn_lars_4096: unverified: virtual_batch_size\n" in text
-    published = dataclasses.replace(recipes.find("nus_512"), unverified=("published",))
-    assert "| 77.02?  |" in recipes.table([published])
+    values = row.settings if row.recipe is None else dataclasses.asdict(row.recipe)
+    for field, name in columns.items():
+        assert (name in found) == (field in values)
+        if field in values:
+            text, value = found[name].removesuffix("?"), values[field]
+            same = text == value if isinstance(value, str) else float(text) == pytest.approx(value)
+            assert same, (row.name, field)
+            assert found[name].endswith("?") == (field in row.unverified), (row.name, field)
 
 
-def test_cells_of_the_table():
-    cells, text = printed()
-    lars = cells["alexnet_bn_lars_8192"]
+def test_details_of_shared_lines():
+    def of(name):
+        return details(recipes.find(name))
+
+    lars = of("alexnet_bn_lars_8192")
     assert (lars["warm-up"], lars["decay"]) == ("5 ep linear from 1", "poly 2 from update 0")
     assert (lars["excluded"], lars["weight decay"]) == ("-", "0.0005")
-    mlperf = cells["mlperf_32768"]
+    mlperf = of("mlperf_32768")
     assert (mlperf["warm-up"], mlperf["decay"]) == ("16 ep linear from 0", "poly 2 to 0.0001")
     assert mlperf["excluded"] == "bias, norm"
-    assert cells["digits_lars"]["excluded"] == "decay: bias, norm; adaptation: -"
-    assert cells["alexnet_bn_sgd_8192_0.3"]["warm-up"] == "-"
-    assert (cells["googlenet_lars_16384"]["warm-up"], cells["googlenet_sgd_256"]["warm-up"]) == (
-        "110 ep",
-        "",
-    )
-    assert "- all: a published number; the network is not here\n" in text
+    assert of("digits_lars")["excluded"] == "decay: bias, norm; adaptation: -"
+    assert of("alexnet_bn_sgd_8192_0.3")["warm-up"] == "-"
+    assert of("alexnet_sgd_512_0.02")["warm-up"] == "2.5 ep linear from 0?"
+    assert of("googlenet_lars_16384")["warm-up"] == "110 ep"
+    assert "warm-up" not in of("googlenet_sgd_256")
     squared = dataclasses.replace(recipes.find("digits_lars").recipe, warmup_power=2.0)
     row = dataclasses.replace(recipes.find("digits_lars"), recipe=squared)
-    assert "| 2 ep power 2 from 0 |" in recipes.table([row])
+    assert details(row)["warm-up"] == "2 ep power 2 from 0"

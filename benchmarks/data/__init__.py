@@ -1,9 +1,12 @@
-"""The data sets by name: `load("digits")`. Needs no TensorFlow, but for `imagenet2012`."""
+"""The data sets by name: `load("digits")`.
+
+Needs no TensorFlow, but for `imagenet2012` and `image_folder`.
+"""
 
 import os
 from collections.abc import Callable
 
-from benchmarks.data import digits, fashion_mnist, imagenet, synthetic
+from benchmarks.data import digits, fashion_mnist, image_folder, imagenet, known, synthetic
 from benchmarks.data.data_set import DataSet
 from benchmarks.recipe import RecipeError
 
@@ -11,6 +14,7 @@ DATA_SETS: dict[str, Callable[[str | os.PathLike | None], DataSet]] = {
     "digits": digits.load,
     "fashion_mnist": fashion_mnist.load,
     "imagenet2012": imagenet.load,
+    "image_folder": image_folder.load,
     "synthetic": synthetic.load,
 }
 
@@ -29,3 +33,21 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> DataSet:
     if name not in DATA_SETS:
         raise RecipeError(f"--data must be one of {', '.join(DATA_SETS)}. Received: {name}")
     return DATA_SETS[name](data_dir)
+
+
+def describe(name: str, data_dir: str | os.PathLike | None = None) -> DataSet:
+    """The data set of that name, or if it is not here but known all the same, its numbers.
+
+    Args:
+        name: As of `load`.
+        data_dir: As of `load`.
+
+    Raises:
+        RecipeError: As `load`, for data that are not known without their files.
+    """
+    try:
+        return load(name, data_dir)
+    except RecipeError as error:
+        if name not in known.NUMBERS:
+            raise
+        return known.Known(name, str(error))

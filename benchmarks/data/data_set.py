@@ -5,6 +5,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from benchmarks.recipe import RecipeError
+from benchmarks.words import counted
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -31,6 +32,16 @@ class Shard:
 WHOLE = Shard(0, 1)
 
 
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """How far a training came, for finding what it was about to read."""
+
+    epoch: int
+    images: int  # of that epoch that it has trained on
+    batch_size: int
+    evaluated: int  # training images that it also evaluates
+
+
 class DataSet(abc.ABC):
     """Labelled images, a training part and a held-out part.
 
@@ -44,6 +55,7 @@ class DataSet(abc.ABC):
     channels: int
     train_images: int  # how many
     validation_images: int
+    missing: str | None = None  # why there are no images, of a data set that is only described
 
     @abc.abstractmethod
     def training(
@@ -98,12 +110,22 @@ class DataSet(abc.ABC):
 
         return strategy.distribute_datasets_from_function(share_of_a_worker)
 
+    def unreadable(self, view: View, progress: Progress) -> str | None:
+        """Why images could not be read, asked once a training has failed; None if they can be.
+
+        Args:
+            view: How they were shown.
+            progress: How far it came.
+        """
+        return None
+
     def check(self, batch_size: int, batches: int) -> None:
         """Raise unless an epoch has so many batches."""
         if batch_size * batches > self.train_images:
             raise RecipeError(
-                f"an epoch of {self.name} must have at most its {self.train_images} training "
-                f"images. Received: {batches} batches of {batch_size}"
+                f"an epoch of {self.name} must have at most its "
+                f"{counted(self.train_images, 'training image')}. "
+                f"Received: {counted(batches, 'batch', 'batches')} of {batch_size}"
             )
 
 

@@ -1,4 +1,4 @@
-"""Folders that TensorFlow Datasets prepared, and what is told where it cannot read them."""
+"""Folders that TensorFlow Datasets reads, and what is told where it cannot read them."""
 
 import pathlib
 from typing import Any
@@ -28,6 +28,20 @@ def tensorflow_datasets() -> Any:
 def read(folder: pathlib.Path) -> Any:
     """The read-only builder of a prepared folder, that of one version."""
     return tensorflow_datasets().builder_from_directory(folder)
+
+
+def image_folder(folder: pathlib.Path) -> Any:
+    """The builder that finds the images in `folder/SPLIT/CLASS/*`."""
+    return tensorflow_datasets().folder_dataset.ImageFolder(str(folder))
+
+
+def files_of(builder: Any, split: str) -> list[tuple[str, str]]:
+    """Path and class of each image of a split, in an order that is the same each time.
+
+    A dataset that the builder makes reads the images in this order only, and all of them. Its list
+    of them, which has no public name, can be put in any order.
+    """
+    return [(example.image_path, example.label) for example in builder._split_examples[split]]
 
 
 def default_folder() -> pathlib.Path:

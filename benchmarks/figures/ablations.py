@@ -16,6 +16,7 @@ from benchmarks.figures.presets import Preset
 from benchmarks.figures.request import Request
 from benchmarks.recipe import Recipe, RecipeError
 from benchmarks.recipes import Row, paper
+from benchmarks.words import counted
 
 TITLES = {
     "longer": "Longer training at a large batch",
@@ -151,7 +152,7 @@ def _draw_longer(found: dict, axis) -> None:
         # In small they stand at the epochs that theirs became.
         lengths = [recipes.find(point["row"]).recipe.epochs for point in known.values()]
         label = (
-            f"published, ImageNet, {min(lengths)} to {max(lengths)} epochs: "
+            f"published, ImageNet, {min(lengths)} to {counted(max(lengths), 'epoch')}: "
             f"{', '.join(sources)}, table 5"
         )
         drawing.published(axis, list(known), accuracies, label, drawing.COLORS["lars"])

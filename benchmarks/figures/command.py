@@ -15,6 +15,7 @@ from benchmarks.figures.point import Point
 from benchmarks.figures.presets import Preset
 from benchmarks.figures.request import Request
 from benchmarks.recipe import DATA_SETS, RecipeError
+from benchmarks.words import counted
 
 INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h, as `benchmarks.train` has it
 
@@ -189,7 +190,7 @@ def _finish(figure: FigureCommand, found: dict, folder: pathlib.Path) -> None:
     path = pathlib.Path(flags.FLAGS.plot or folder / "figure.png")
     figure.draw(found, path)
     missing = found["planned"] - len(found["points"])
-    print(f"\n{path}" + (f", without {missing} points that are not trained yet" * (missing > 0)))
+    print(f"\n{path}" + (f", without {counted(missing, 'point')} not trained yet" * (missing > 0)))
 
 
 def _listed(points: list[Point]) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from benchmarks.figures import results
+from benchmarks.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,6 +16,7 @@ DATA = {
     "imagenet2012": "ImageNet",
     "fashion_mnist": "Fashion-MNIST",
     "digits": "digits",
+    "image_folder": "a folder of images",
     "synthetic": "noise",
 }
 OPTIMIZERS = {"sgd": "SGD", "lars": "LARS"}
@@ -50,10 +52,11 @@ def subject(found: dict) -> str:
     size = first["image_size"]
     updates = {point["result"]["updates"] for point in found["points"]}
     lengths = sorted({recipe["epochs"] for recipe in recipes})
-    span = f"{lengths[0]} to {lengths[-1]}" if len(lengths) > 1 else f"{lengths[0]}"
+    span = f"{lengths[0]} to " if len(lengths) > 1 else ""
     return (
         f"{NETWORKS.get(first['model'], first['model'])}{width} on {DATA[first['data']]}, "
-        f"{size}x{size} pixels" + ("" if updates == {1} else f", {span} epochs")
+        f"{size}x{size} pixels"
+        + ("" if updates == {1} else f", {span}{counted(lengths[-1], 'epoch')}")
     )
 
 

@@ -13,6 +13,7 @@ from benchmarks.execution import Execution
 from benchmarks.figures.point import Point
 from benchmarks.plan import make_plan
 from benchmarks.recipe import Recipe, RecipeError
+from benchmarks.words import counted
 
 Train = Callable[[Recipe, Execution], dict]
 
@@ -76,8 +77,8 @@ def run(
     finished = [run for run in runs if run.result is not None]
     image_epochs = sum(run.image_epochs for run in runs)
     print(
-        f"{len(runs)} points, {len(finished)} of them finished, {image_epochs:,} image-epochs in "
-        f"all; see {folder / 'runs'}/*.log",
+        f"{counted(len(runs), 'point')}, {len(finished)} of them finished, "
+        f"{counted(image_epochs, 'image-epoch', spec=',')} in all; see {folder / 'runs'}/*.log",
         flush=True,
     )
     if finished:

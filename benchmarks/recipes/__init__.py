@@ -12,9 +12,20 @@ from benchmarks.recipes import digits, mlperf, paper, reproductions, self_superv
 from benchmarks.recipes.row import Row
 from benchmarks.recipes.self_supervised import settings
 from benchmarks.recipes.small import in_small
-from benchmarks.recipes.table import table
+from benchmarks.recipes.table import details, listing
 
-__all__ = ["DEFAULT", "ROWS", "Row", "find", "in_small", "override", "settings", "table"]
+__all__ = [
+    "DEFAULT",
+    "ROWS",
+    "Row",
+    "default",
+    "details",
+    "find",
+    "in_small",
+    "listing",
+    "override",
+    "settings",
+]
 
 DEFAULT = "digits_lars"
 
@@ -39,11 +50,20 @@ def find(name: str) -> Row:
     return ROWS[name]
 
 
+def default(optimizer: str = "lars", data: str | None = None) -> str:
+    """The name of the row that is trained where none is asked for.
+
+    The main job, or its rival; on your own images the paper's ResNet-50 at its smallest batch.
+    """
+    network = "resnet50_{}_256" if data == "image_folder" else "digits_{}"
+    return network.format("sgd" if optimizer == "sgd" else "lars")
+
+
 def override(name: str | None = None, **fields: Any) -> Recipe:
     """The recipe of a row, on the data set that is asked for, with fields overridden.
 
     Args:
-        name: Of the row; by default the main job, or its rival if `optimizer` is "sgd".
+        name: Of the row; by default as `default` has it.
         **fields: Of `Recipe`. Where `data` is another than the row's, the recipe is first put
             `in_small`.
 
@@ -51,12 +71,10 @@ def override(name: str | None = None, **fields: Any) -> Recipe:
         RecipeError: If there is no such row, it has no recipe or none for those data, or a field is
             not what it can be.
     """
-    if name is None:
-        name = "digits_sgd" if fields.get("optimizer") == "sgd" else DEFAULT
-    row = find(name)
+    row = find(name or default(fields.get("optimizer", "lars"), fields.get("data")))
     if row.recipe is None:
         raise RecipeError(
-            f"--recipe must be one that can be trained. Received: {name}, which is {row.note}"
+            f"--recipe must be one that can be trained. Received: {row.name}, which is {row.note}"
         )
     recipe = in_small(row.recipe, fields.get("data", row.recipe.data))
     return dataclasses.replace(recipe, **fields)

@@ -28,7 +28,8 @@ def in_small(recipe: Recipe, data: str) -> Recipe:
     Epochs are divided and rounded up, and the warm-up keeps its share of them. The batch is divided
     and rounded down; so is the virtual batch, up to what divides the batch. Learning rates stay as
     they are: nobody tuned them for small data. Neither does dropout change, nor the decay.
-    "synthetic" stands for ImageNet, and "imagenet2012" is not small: they change nothing else.
+    "synthetic" stands for ImageNet, and neither "imagenet2012" nor "image_folder" is small: they
+    change nothing else.
 
     Args:
         recipe: One of ImageNet, unless `data` is "synthetic".

@@ -1,4 +1,4 @@
-"""Recipes as tables, which one can read in a terminal of some 200 columns."""
+"""Recipes in words, for a terminal of 80 columns: a list of all, and the details of one."""
 
 import dataclasses
 import itertools
@@ -10,59 +10,79 @@ from benchmarks.recipes.row import Row
 
 _SHORT = {"none": "-", "bias_or_normalization": "bias, norm", "rank_1": "rank 1"}
 
-
-_WIDTH = 200
-# Fields that share a column, and all that a column shows.
+_WIDTH = 80
+_INDENT = 14  # as in what a training prints
+# Fields that share a line of the details.
 _WARM_UP = ("warmup_epochs", "warmup_power", "start_learning_rate")
 _DECAY = ("decay", "decay_power", "end_learning_rate", "shift_decay")
 _EXCLUDED = ("exclude_from_weight_decay", "exclude_from_layer_adaptation")
-_SHOWN = (
-    *("model", "data", "global_batch_size", "optimizer", "learning_rate"),
-    *(*_WARM_UP, *_DECAY, "momentum", "weight_decay", *_EXCLUDED, "epochs", "published"),
-)
+# Of the details, what the list shows as well, with the shorter names that it has there.
+_LISTED = {
+    "name": "name",
+    "model": "model",
+    "batch": "batch",
+    "learning rate": "rate",
+    "epochs": "epochs",
+    "top-1 %": "top-1",
+}
+_TEXTS = ("name", "model")  # on the left, and numbers on the right
 
 
-def table(rows: Iterable[Row]) -> str:
-    """Markdown tables, one for each source, with its notes below.
+def listing(rows: Iterable[Row]) -> str:
+    """A line for each recipe, under its source: what it trains, and what accuracy was published.
 
-    A question mark is behind what the source does not say. A decay "from update 0" counts from
-    there, and any other one from the end of the warm-up.
+    A question mark is behind what the source does not say.
     """
-    parts = []
+    rows = list(rows)
+    lines = {row.name: _listed(row) for row in rows}
+    widths = {
+        name: max(len(name), *(len(line[name]) for line in lines.values()))
+        for name in _LISTED.values()
+    }
+
+    def joined(cells: Mapping[str, str]) -> str:
+        return " ".join(
+            cells[name].ljust(width) if name in _TEXTS else cells[name].rjust(width)
+            for name, width in widths.items()
+        ).rstrip()
+
+    parts = [joined({name: name for name in widths})]
     for source, of_source in itertools.groupby(rows, key=lambda row: row.source):
-        of_source = list(of_source)
-        parts.append(f"{source}:\n\n{_lines([_cells(row) for row in of_source])}\n")
-        parts.extend(f"{notes}\n" for notes in [_notes(of_source)] if notes)
-    return "\n".join(parts)
-
-
-def _lines(rows: list[dict[str, str]]) -> str:
-    names = [name for name in rows[0] if any(row[name] for row in rows)]
-    lines = [names, *([row[name] for name in names] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines)]
-    lines.insert(1, ["-" * width for width in widths])
-    return "\n".join(
-        f"| {' | '.join(cell.ljust(width) for cell, width in zip(line, widths))} |"
-        for line in lines
+        parts += ["", f"{source}:", *(joined(lines[row.name]) for row in of_source)]
+    end = (
+        "top-1 is what was published, in %. A question mark is behind what the source does not "
+        "say. --recipe=NAME --dry_run shows the details of a recipe, and what it would do here."
     )
+    return "\n".join([*parts, "", textwrap.fill(end, _WIDTH)])
 
 
-def _notes(rows: list[Row]) -> str:
-    """Each note once, with the names of its rows."""
-    of_note = {}
-    for row in rows:
-        not_shown = [name for name in row.unverified if name not in _SHOWN]
-        for note in (row.note, f"unverified: {', '.join(not_shown)}" if not_shown else ""):
-            if note:
-                of_note.setdefault(note, []).append(row.name)
+def _listed(row: Row) -> dict[str, str]:
+    cells = _cells(row)
+    return {name: cells[detail] for detail, name in _LISTED.items()}
+
+
+def details(row: Row) -> str:
+    """All that is known of a recipe as it was published, a line for each thing.
+
+    A decay "from update 0" counts from there, and any other one from the end of the warm-up. A
+    question mark is behind what the source does not say.
+    """
+    lines = {
+        **_cells(row),
+        "unverified": ", ".join(row.unverified),
+        "source": row.source,
+        "note": row.note,
+    }
     return "\n".join(
         textwrap.fill(
-            f"- {', '.join(names) if len(names) < len(rows) else 'all'}: {note}",
-            width=_WIDTH,
-            subsequent_indent="  ",
+            text,
+            _WIDTH,
+            initial_indent=name.ljust(_INDENT),
+            subsequent_indent=" " * _INDENT,
             break_on_hyphens=False,
         )
-        for note, names in of_note.items()
+        for name, text in lines.items()
+        if text
     )
 
 

@@ -20,6 +20,7 @@ from absl import app, flags
 from benchmarks.command_line import parse
 from benchmarks.update_cost import estimate, plot, sizes, study, summary, tables
 from benchmarks.update_cost.contenders import BACKENDS, CONTENDERS, FRAMEWORKS, REPLICAS, installed
+from benchmarks.words import counted
 
 STUDIES = ("contenders", "sizes", "replicas", "memory")
 _REPLICATED_MODEL = "resnet50"
@@ -125,10 +126,11 @@ def run() -> dict:
         parts.append(("memory", None, "embedding", shapes_of("embedding"), rows))
 
     count = len({row.key for *_, contestants in parts for row in contestants})
-    say(f"{count} contenders on {', '.join(used)}, {plan.rounds} rounds:")
+    say(f"{counted(count, 'contender')} on {', '.join(used)}, {counted(plan.rounds, 'round')}:")
     for kind, _, model, shapes, contestants in parts:
         say(estimate.line(kind, model, shapes, contestants, plan))
-    say(f"about {estimate.minutes(parts, plan):.0f} minutes in all, more on a busy machine")
+    minutes = counted(round(estimate.minutes(parts, plan)), "minute")
+    say(f"about {minutes} in all, more on a busy machine")
 
     outcomes, workers = study.check([*rows, *replicas], say)
     results = {

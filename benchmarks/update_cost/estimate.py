@@ -6,6 +6,7 @@ from benchmarks.update_cost import sizes
 from benchmarks.update_cost.contenders import Contender
 from benchmarks.update_cost.sizes import Shapes
 from benchmarks.update_cost.study import Plan
+from benchmarks.words import counted
 
 _START_SECONDS = 15  # of a worker, with its checks
 _BYTES_PER_SECOND = 5e9
@@ -35,6 +36,7 @@ def line(kind: str, model: str, shapes: Shapes, contenders: Iterable[Contender],
     contenders = list(contenders)
     return (
         f"  {kind:<11}{model:<28}{sizes.parameters(shapes):>12,} parameters in "
-        f"{len(shapes):>5,} variables, {len(contenders)} contenders, "
+        f"{counted(len(shapes), 'variable', spec='>5,')}, "
+        f"{counted(len(contenders), 'contender')}, "
         f"about {seconds(kind, shapes, contenders, plan):.0f} s"
     )

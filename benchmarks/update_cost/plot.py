@@ -4,6 +4,7 @@ import math
 import pathlib
 
 from benchmarks.update_cost.summary import summarize
+from benchmarks.words import counted
 
 _COLUMNS = 2
 _COLORS = {
@@ -67,8 +68,9 @@ def _bars(model: dict, axis) -> None:
     axis.tick_params(axis="y", labelsize="small")
     axis.set(
         xlabel="milliseconds an update: median and quartiles; hatched: keras_lars",
-        title=f"{model['model']}: {model['parameters']:,} parameters, "
-        f"{model['variables']:,} variables",
+        title=f"{model['model']}: "
+        f"{counted(model['parameters'], 'parameter', spec=',')}, "
+        f"{counted(model['variables'], 'variable', spec=',')}",
     )
 
 

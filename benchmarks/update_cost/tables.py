@@ -4,6 +4,7 @@ from typing import Any
 
 from benchmarks.environment import in_words
 from benchmarks.update_cost.summary import summarize
+from benchmarks.words import counted
 
 
 def report(results: dict) -> str:
@@ -55,8 +56,9 @@ def _title(model: dict) -> str:
         for framework, speed in model["memory_speed"].items()
     )
     return (
-        f"{model['model']}: {model['parameters']:,} parameters in {model['variables']:,} variables "
-        f"of {model['shapes']:,} shapes ({speeds})"
+        f"{model['model']}: {counted(model['parameters'], 'parameter', spec=',')} in "
+        f"{counted(model['variables'], 'variable', spec=',')} of "
+        f"{counted(model['shapes'], 'shape', spec=',')} ({speeds})"
     )
 
 

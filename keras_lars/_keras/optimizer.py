@@ -11,6 +11,7 @@ from keras import ops
 from keras_lars import _state
 from keras_lars._types import LearningRate, Schedule, Tensor, Variable
 from keras_lars._update_rule import compute_dtype
+from keras_lars._words import counted
 
 
 class Slots(NamedTuple):
@@ -79,7 +80,7 @@ class KerasOptimizer(keras.optimizers.Optimizer):
         if len(grads) != len(variables):
             raise ValueError(
                 "`grads` must hold one gradient (or None) for each trainable variable. Received: "
-                f"{len(grads)} gradients for {len(variables)} variables"
+                f"{counted(len(grads), 'gradient')} for {counted(len(variables), 'variable')}"
             )
         return variables
 

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_lars._words import counted
+
 _VERSION = 1
 
 
@@ -87,7 +89,7 @@ def read(
     if about["replicas"] != replicas:
         raise ValueError(
             f"The backup `{path}` must be restored by as many replicas as wrote it, which are "
-            f"{about['replicas']}. Received: {replicas} replicas"
+            f"{about['replicas']}. Received: {counted(replicas, 'replica')}"
         )
     if about["optimizer"] != optimizer:
         raise ValueError(
@@ -135,8 +137,8 @@ def _check_count(path: pathlib.Path, names: dict, kind: str, count: int) -> None
     saved = sum(_kind(name) == kind for name in names)
     if saved != count:
         raise ValueError(
-            f"The backup `{path}` is of another model or optimizer: it holds {saved} arrays of "
-            f"{kind}. Received: a training that has {count}"
+            f"The backup `{path}` is of another model or optimizer: it holds "
+            f"{counted(saved, 'array')} of {kind}. Received: a training that has {count}"
         )
 
 

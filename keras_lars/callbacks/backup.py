@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import keras
 
+from keras_lars._words import counted
 from keras_lars.callbacks import _backup_file
 from keras_lars.callbacks._backup_file import Backup, Position
 
@@ -165,8 +166,9 @@ class BackupAndRestore(keras.callbacks.Callback):
         executions, rest = divmod(self.batch, self.model.steps_per_execution)
         if rest:
             raise ValueError(
-                f"`steps_per_execution` must divide the {self.batch} batches after which the "
-                f"backup was taken. Received: {self.model.steps_per_execution}"
+                "`steps_per_execution` must divide the "
+                f"{counted(self.batch, 'batch', 'batches')} after which the backup was taken. "
+                f"Received: {self.model.steps_per_execution}"
             )
         if not self.model.optimizer.built:
             self.model.optimizer.build(self.model.trainable_variables)
@@ -205,8 +207,9 @@ class BackupAndRestore(keras.callbacks.Callback):
         """Save, if it is time."""
         if self._at_batch < self._skipping and not self.model.stop_training:
             raise ValueError(
-                f"An epoch must have at least the {self._skipping} batches after which the backup "
-                f"was taken. Received: {self._at_batch} batches"
+                "An epoch must have at least the "
+                f"{counted(self._skipping, 'batch', 'batches')} after which the backup was taken. "
+                f"Received: {counted(self._at_batch, 'batch', 'batches')}"
             )
         self._at_epoch, self._at_batch, self._skipping = epoch + 1, 0, 0
         if self.save_freq == "epoch":

@@ -10,6 +10,7 @@ import keras
 
 from keras_lars import _arguments, _batch_statistics, _rates
 from keras_lars._types import Format
+from keras_lars._words import counted
 from keras_lars.callbacks import _findings, _monitored, _record_files
 from keras_lars.optimizer import LARS
 
@@ -237,8 +238,9 @@ class TrustRatioMonitor(keras.callbacks.Callback):
             table = optimizer.variable_table()
             adapted, decayed = sum(r.adapted for r in table), sum(r.decayed for r in table)
             print(
-                f"TrustRatioMonitor writes to {self.log_dir}: {len(table)} variables, {adapted} of "
-                f"them adapted, {decayed} decayed\n{table}",
+                f"TrustRatioMonitor writes to {self.log_dir}: "
+                f"{counted(len(table), 'variable')}, {adapted} of them adapted, "
+                f"{decayed} decayed\n{table}",
                 flush=True,
             )
         self._is_shown = True

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from keras_lars._words import counted
 from keras_lars.report._variables import Variable
 
 # As many lines as a person can tell apart by color.
@@ -21,17 +22,13 @@ def panels(variables: Sequence[Variable], indices: Sequence[int]) -> list[tuple[
     indices = list(indices)
     kinds = [variables[i].is_matrix for i in indices]
     if len(indices) <= FEW or None in kinds or len(set(kinds)) == 1:
-        return [(_counted(len(indices), "variable"), indices)]
+        return [(counted(len(indices), "variable"), indices)]
     kernels = [i for i in indices if variables[i].is_matrix]
     others = [i for i in indices if not variables[i].is_matrix]
     return [
-        (_counted(len(kernels), "kernel") + " (rank 2 and more)", kernels),
-        (_counted(len(others), "variable") + " of rank 0 and 1 (biases, scales)", others),
+        (counted(len(kernels), "kernel") + " (rank 2 and more)", kernels),
+        (counted(len(others), "variable") + " of rank 0 and 1 (biases, scales)", others),
     ]
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
 def drawable(values: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from keras_lars._words import counted
 from keras_lars.report import _findings
 from keras_lars.report._record import Record
 
@@ -85,15 +86,16 @@ def _summary(record: Record) -> list[str]:
     span = f"Update {first}" if records == 1 else f"Updates {first} to {last}"
     epochs = [number(record.epochs[i]) for i in (0, -1)]
     epochs = f"epoch {epochs[0]}" if records == 1 else f"epochs {epochs[0]} to {epochs[1]}"
-    variables = _count(len(record.variables), "variable")
+    variables = counted(len(record.variables), "variable")
     adapted = ""
     if record.description:
         share = f"{len(record.adapted)} of them" if record.unadapted else "all"
         adapted = f", {share} adapted"
     never = sum(not row.any() for row in record.is_recorded)
-    unrecorded = f" {_count(never, 'variable')} never recorded." if never else ""
+    unrecorded = f" {counted(never, 'variable')} never recorded." if never else ""
     lines = [
-        f"<p>{span} in {_count(records, 'record')}, {epochs}; {variables}{adapted}.{unrecorded}</p>"
+        f"<p>{span} in {counted(records, 'record')}, {epochs}; {variables}{adapted}."
+        f"{unrecorded}</p>"
     ]
     if record.description is None:
         lines.append(
@@ -118,7 +120,7 @@ def _findings_list(findings: Sequence[_findings.Finding]) -> list[str]:
             if found.kind == kind
         ]
         if items:
-            count, listed = _count(len(items), "variable"), f"<ul>{''.join(items)}</ul>"
+            count, listed = counted(len(items), "variable"), f"<ul>{''.join(items)}</ul>"
             if len(items) > _OPEN:
                 listed = f"<details><summary>{count}</summary>{listed}</details>"
             lines.append(f"<li>{_escape(sentence)} {listed}</li>")
@@ -130,8 +132,8 @@ def _picture(name: str, image: bytes, record: Record) -> list[str]:
     if name != "norms.png" and record.unadapted:
         is_one = len(record.unadapted) == 1
         text += (
-            f" Left out: the {_count(len(record.unadapted), 'variable')} excluded from adaptation, "
-            f"which move{'s' * is_one} at the learning rate times a constant."
+            f" Left out: the {counted(len(record.unadapted), 'variable')} excluded from "
+            f"adaptation, which move{'s' * is_one} at the learning rate times a constant."
         )
     if name == "local_learning_rate.png":
         text += (
@@ -212,10 +214,6 @@ def _table(
 def _number_cell(value: float) -> str:
     text = number(value)
     return text if math.isfinite(value) else f'<span class="odd">{text}</span>'
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
 def _escape(text: str) -> str:

@@ -6,6 +6,8 @@ import math
 import pathlib
 from typing import NamedTuple
 
+from keras_lars._words import counted
+
 NUMBERS = ("epoch", "weight_norm", "gradient_norm", "trust_ratio", "learning_rate")
 COLUMNS = ("update", "variable", *NUMBERS)
 
@@ -51,7 +53,9 @@ def _csv_rows(path: pathlib.Path, lines: list[str]) -> list[Row]:
     for number, line in enumerate(lines[1:], 2):
         fields = _fields(path, number, line)
         if len(fields) != len(names):
-            raise _error(path, number, f"must have {len(names)} fields, as line 1 has", line)
+            raise _error(
+                path, number, f"must have {counted(len(names), 'field')}, as line 1 has", line
+            )
         rows.append(_row(path, number, dict(zip(names, fields)), line))
     return rows
 

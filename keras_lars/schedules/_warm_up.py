@@ -8,6 +8,7 @@ from keras.optimizers.schedules import CosineDecay, LearningRateSchedule, Polyno
 
 from keras_lars import _arguments
 from keras_lars._types import Array, Schedule, Tensor
+from keras_lars._words import counted
 
 
 @keras.saving.register_keras_serializable(package="keras_lars")
@@ -87,7 +88,8 @@ class WarmUp(LearningRateSchedule):
             raise ValueError(
                 "`warmup_steps` must be less than the updates that `schedule` lasts where "
                 "`shift_decay=False`: the decay would be over before the warm-up is. "
-                f"Received: warmup_steps={warmup_steps}, and a schedule of {end} updates"
+                f"Received: warmup_steps={warmup_steps}, and a schedule of "
+                f"{counted(end, 'update')}"
             )
 
     def __call__(self, step: float | Array) -> Tensor:

@@ -1,0 +1,211 @@
+"""Your own images: JPEG or PNG files in `train/CLASS/` and `val/CLASS/`."""
+
+import functools
+import itertools
+import math
+import os
+import pathlib
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from benchmarks.data import jpeg_or_png, prepared
+from benchmarks.data.data_set import Progress, Shard, View
+from benchmarks.data.encoded import EncodedImages
+from benchmarks.recipe import RecipeError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+# Folders, by the names that the other data sets have for them.
+FOLDERS = {"train": "train", "validation": "val"}
+# Files whose first bytes are looked at before a training, spread over all of them: a second of
+# reading on a local disk, where those of ImageNet would take minutes.
+CHECKED = 10_000
+# Batches that may be under way when a training fails, ahead of the one that it asked for.
+AHEAD = 4
+
+
+class ImageFolder(EncodedImages):
+    """Images in files of their own.
+
+    An epoch is in a random order of all images, whatever the number of workers, and each reads its
+    part of every batch. Pixels are less the mean of ImageNet.
+
+    Args:
+        classes: Their names, of which labels are the positions.
+        files: By part, "train" and "validation", the path and the class of each image.
+    """
+
+    name = "image_folder"
+    codec = jpeg_or_png
+
+    def __init__(self, classes: list[str], files: dict[str, list[tuple[str, str]]]):
+        self.class_names, self.classes = classes, len(classes)
+        self._files = files
+        self.train_images = len(files["train"])
+        self.validation_images = len(files["validation"])
+
+    def _epoch(
+        self, seeds: "list[tf.Tensor]", batch_size: int, batches: int, shard: Shard
+    ) -> "tf.data.Dataset":
+        import tensorflow as tf
+
+        paths, labels = self._tensors["train"]
+        order = self._order(seeds)[: batches * batch_size]
+        share = batch_size // shard.count
+        own = tf.reshape(order, [batches, shard.count, share])[:, shard.index]
+        return tf.data.Dataset.from_tensor_slices(tf.reshape(own, [-1])).map(
+            lambda number: (number, tf.gather(paths, number), tf.gather(labels, number))
+        )
+
+    def _order(self, seeds: "list[tf.Tensor]") -> "tf.Tensor":
+        import tensorflow as tf
+
+        return tf.random.experimental.stateless_shuffle(tf.range(self.train_images), seeds[0])
+
+    def _read(self, image: "tf.Tensor") -> "tf.Tensor":
+        import tensorflow as tf
+
+        return tf.io.read_file(image)
+
+    def encoded(self, part: str) -> "tf.data.Dataset":
+        import tensorflow as tf
+
+        return tf.data.Dataset.from_tensor_slices(self._tensors[part]).map(
+            lambda path, label: (self._read(path), label), num_parallel_calls=tf.data.AUTOTUNE
+        )
+
+    @functools.cached_property
+    def _tensors(self) -> "dict[str, tuple[tf.Tensor, tf.Tensor]]":
+        import tensorflow as tf
+
+        numbers = {name: number for number, name in enumerate(self.class_names)}
+        # Outside of the function of a `flat_map`, which would hold a copy of its own, and not on a
+        # GPU, where tf.data does not work.
+        with tf.init_scope(), tf.device("CPU:0"):
+            return {
+                part: (
+                    tf.constant([path for path, _ in files]),
+                    tf.constant([numbers[name] for _, name in files], tf.int32),
+                )
+                for part, files in self._files.items()
+            }
+
+    def unreadable(self, view: View, progress: Progress) -> str | None:
+        """The first file that cannot be decoded, of those that were to be read next."""
+        for path in self._next(view, progress):
+            if what := jpeg_or_png.fault(pathlib.Path(path)):
+                return _no_image(path, what)
+        return None
+
+    def _next(self, view: View, progress: Progress) -> Iterator[str]:
+        import tensorflow as tf
+
+        train = [path for path, _ in self._files["train"]]
+
+        def order_of(epoch: int) -> "tf.Tensor":
+            with tf.device("CPU:0"):
+                seed = tf.constant([view.seed, epoch], tf.int64)
+                return self._order(tf.unstack(tf.random.experimental.stateless_split(seed, 3))[:2])
+
+        orders = (order_of(progress.epoch)[progress.images :], order_of(progress.epoch + 1))
+        numbers = itertools.chain.from_iterable(order.numpy() for order in orders)
+        for number in itertools.islice(numbers, AHEAD * progress.batch_size):
+            yield train[number]
+        yield from (path for path, _ in self._files["validation"])
+        yield from train[: progress.evaluated]
+
+
+def load(data_dir: str | os.PathLike | None = None) -> ImageFolder:
+    """The images in a folder.
+
+    Args:
+        data_dir: It has `train/CLASS/*` and `val/CLASS/*`, whose names end in .jpg, .jpeg or .png,
+            capital letters or not. What is hidden, with a dot in front, is left out, and so are
+            other files and all that lies deeper. Labels are the positions of the classes of `train`
+            in alphabetical order.
+
+    Raises:
+        RecipeError: If it is not there or not like that, or one of the files is no image.
+    """
+    folder = _checked_folder(data_dir)
+    try:
+        names = {part: _classes_of(folder / name) for part, name in FOLDERS.items()}
+    except OSError as error:
+        raise RecipeError(f"{folder} must be readable. Received: {error}") from error
+    builder = prepared.image_folder(folder)
+    files = {part: _files_of(builder, folder, part, names[part]) for part in FOLDERS}
+    classes = {part: {name for _, name in found} for part, found in files.items()}
+    train, held_out = (folder / name for name in FOLDERS.values())
+    if more := sorted(classes["validation"] - classes["train"]):
+        raise RecipeError(f"{held_out} must have the classes of {train}. Received: {_listed(more)}")
+    if len(classes["train"]) < 2:
+        raise RecipeError(
+            f"{train} must hold two classes or more. Received: {_listed(sorted(classes['train']))}"
+        )
+    if lacking := sorted(classes["train"] - classes["validation"]):
+        warnings.warn(f"{held_out} has no image of {_listed(lacking)}", stacklevel=2)
+    for found in files.values():
+        for path, _ in found[:: math.ceil(len(found) / CHECKED)]:
+            if what := jpeg_or_png.fault_of_header(pathlib.Path(path)):
+                raise RecipeError(_no_image(path, what))
+    return ImageFolder(sorted(classes["train"]), files)
+
+
+def _checked_folder(data_dir: str | os.PathLike | None) -> pathlib.Path:
+    """The folder, which has `train` and `val`."""
+    rule = "--data_dir must be a folder with images in train/CLASS/* and val/CLASS/*"
+    if not data_dir:
+        raise RecipeError(f"{rule}, for --data=image_folder. Received: none")
+    folder = pathlib.Path(data_dir).expanduser()
+    if not folder.is_dir():
+        raise RecipeError(f"{rule}. Received: {folder}, which is not there")
+    missing = [name for name in FOLDERS.values() if not (folder / name).is_dir()]
+    if not missing:
+        return folder
+    for info in itertools.chain.from_iterable(
+        folder.glob(f"{depth}dataset_info.json") for depth in ("", "*/", "*/*/")
+    ):
+        raise RecipeError(
+            f"{rule}; what TensorFlow Datasets has prepared is trained on with "
+            f"--data=imagenet2012. Received: {folder}, which holds {info.relative_to(folder)}"
+        )
+    raise RecipeError(f"{rule}. Received: {folder}, which has no {' and no '.join(missing)}")
+
+
+def _classes_of(where: pathlib.Path) -> set[str]:
+    """The names of the classes that have a folder."""
+    inner = sorted(path for path in where.iterdir() if not path.name.startswith("."))
+    names = {path.name for path in inner if path.is_dir()}
+    if not names:
+        what = f"{inner[0].name} in no folder" if inner else "an empty folder"
+        raise RecipeError(f"{where} must have a folder for each class. Received: {what}")
+    return names
+
+
+def _files_of(builder, folder: pathlib.Path, part: str, names: set[str]) -> list[tuple[str, str]]:
+    """The images of a part, of which each class has some."""
+    where = folder / FOLDERS[part]
+    files = [
+        (path, name)
+        for path, name in prepared.files_of(builder, FOLDERS[part])
+        if name in names and not os.path.basename(path).startswith(".")
+    ]
+    with_images = {name for _, name in files}
+    for name in sorted(names):
+        if name not in with_images:
+            raise RecipeError(
+                "the folder of a class must have images (.jpg, .jpeg, .png) in it, not in folders "
+                f"of its own. Received: {where / name}, which has none"
+            )
+    return files
+
+
+def _no_image(path: str, what: str) -> str:
+    return f"{path} must be a JPEG or a PNG that can be decoded. Received: {what}"
+
+
+def _listed(names: list[str]) -> str:
+    """The first of them."""
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

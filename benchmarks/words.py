@@ -1,0 +1,13 @@
+"""Numbers with what they count."""
+
+
+def counted(count: float, noun: str, plural: str = "", spec: str = "") -> str:
+    """`"1 update"`, `"2 updates"`.
+
+    Args:
+        count: How many.
+        noun: What, of one.
+        plural: What, of several; by default with an "s" at the end.
+        spec: How the number is written, as in an f-string: "," is for thousands.
+    """
+    return f"{count:{spec}} {noun if count == 1 else plural or noun + 's'}"

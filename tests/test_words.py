@@ -1,0 +1,44 @@
+"""What is said of one: "1 epoch"."""
+
+import keras
+import pytest
+
+pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("the benchmarks run on TensorFlow", allow_module_level=True)
+
+import re
+
+from benchmarks import durations, loop, recipes, report, words
+from benchmarks.execution import Execution
+from benchmarks.plan import make_plan
+from keras_lars import _words
+
+PLURAL_OF_ONE = re.compile(r"(?<![\d.,])1 (?!class\b)[a-z-]*[a-z]s\b")
+
+
+def test_counted():
+    assert words.counted(1, "epoch") == _words.counted(1, "epoch") == "1 epoch"
+    assert words.counted(0, "epoch") == _words.counted(0, "epoch") == "0 epochs"
+    assert words.counted(2, "batch", "batches") == _words.counted(2, "batch", "batches")
+    assert words.counted(2, "batch", "batches") == "2 batches"
+    assert words.counted(12345, "image", spec=",") == "12,345 images"
+    assert words.counted(1.0, "second", spec="g") == "1 second"
+    assert durations.in_words(1.2) == "1 second"
+    assert durations.in_words(0.2) == "0 seconds"
+    assert durations.in_words(119) == "119 seconds"
+
+
+def test_a_training_of_one_of_each(capsys, tmp_path):
+    recipe = recipes.override(
+        model="resnet_tiny", width=0.125, global_batch_size=1437, epochs=1, warmup_epochs=0
+    )
+    plan = make_plan(recipe, Execution(output_dir=str(tmp_path / "run")))
+    loop.describe(plan)
+    said = capsys.readouterr().out
+    assert "1437 images, 1 update an epoch, 1 epoch, 1 update\n" in said
+    assert "1 replica on 1 worker, " in said
+    assert "1437 images, 1 time an update; " in said
+    assert not PLURAL_OF_ONE.search(said)
+    result = {"diverged": False, "validation_accuracy": 0.1, "seconds": 5}
+    assert "right after 1 update in 5 s; " in report.conclusion(plan, result)
