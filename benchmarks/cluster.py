@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.data.data_set import Shard
 from benchmarks.recipe import RecipeError
-from benchmarks.words import counted
 
 if TYPE_CHECKING:
     import tensorflow as tf
