@@ -127,9 +127,24 @@ def ramps(names, block):
 
 
 def rises_and_falls(names, block):
-    schedule, steps, warmup_steps = names["schedule"], names["steps"], names["warmup_steps"]
-    rates = [float(schedule(step)) for step in (0, warmup_steps, steps)]
+    schedule = names["schedule"]
+    assert schedule.updates == 20 * 15
+    rates = [float(schedule(step)) for step in (0, schedule.warmup_updates, schedule.updates)]
     np.testing.assert_allclose(rates, [0, 4 * 2**2.5, 0], rtol=1e-5, atol=1e-6)
+
+
+def normalized_and_data():
+    images, labels = np.arange(128.0).reshape(8, 16), np.arange(8)
+    normalization = keras.layers.BatchNormalization(name="normalization")
+    layers = [keras.Input((16,)), normalization, keras.layers.Dense(10, "softmax")]
+    model = keras.Sequential(layers)
+    model.compile(keras_lars.LARS(), "sparse_categorical_crossentropy")
+    return {"model": model, "images": images, "labels": labels}
+
+
+def has_the_statistics_of_its_images(names, block):
+    mean = names["model"].get_layer("normalization").moving_mean
+    np.testing.assert_allclose(mean, names["images"].mean(axis=0), rtol=1e-5)
 
 
 # By the heading: the names that its blocks have at first, and what is checked after each.
@@ -139,6 +154,7 @@ SECTIONS = {
     ("README.md", "The rule"): (a_weight, is_what_lars_does),
     ("README.md", "Exclusions"): (model_with_embedding, excludes),
     ("README.md", "Choosing the learning rate"): (dict, rises_and_falls),
+    ("README.md", "Batch statistics"): (normalized_and_data, has_the_statistics_of_its_images),
     ("README.md", "Schedules"): (lengths, ramps),
 }
 
