@@ -269,7 +269,7 @@ def small_data(monkeypatch):
 
     data = {"training": part(300), "measured": part(100)}
     data |= {"choosing": part(100), "test": part(100)}
-    monkeypatch.setattr(images, "load", lambda data_dir, size: data)
+    monkeypatch.setattr(images, "load", lambda data_dir, size, data_set: data)
 
 
 ASKED = training.Training("plain", "lars", 64, 8, 14, 1, 10.0, 0.9, 0.2)

@@ -5,8 +5,8 @@ python -m benchmarks.studies.first_try [--seeds=3] [--output=FILE]
 Fashion-MNIST at 14x14 pixels, 8 epochs, nothing tuned: `for_fit`, `RecalibrateStatistics`, and then
 `model.evaluate` on the 10,000 held-out images. The callback is for batch normalization, so the
 networks without it are trained without the callback. Then `plain` at a constant rate of 4 under the
-`LearningRateScheduler` of tutorials, whose rates are meant for another optimizer, and under one whose
-rates are as much smaller than 4 as those are than 1e-3.
+`LearningRateScheduler` of tutorials, whose rates are meant for another optimizer, and under one
+with the same rates times 4,000.
 """
 
 import json

@@ -1,0 +1,123 @@
+"""The studies that chose defaults: which trainings they are, their table, and what it shows."""
+
+import json
+import pathlib
+
+import pages
+import pytest
+
+import keras_lars
+from benchmarks.studies.batch_size import results, settings_table, tables, training
+from benchmarks.studies.batch_size.forms import FORMS
+from benchmarks.studies.batch_size.runs import Run, Study
+
+FOLDER = pages.ROOT / "benchmarks" / "results" / "studies"
+ZERO = ("zero_weights", "zero_weights_gamma", "zero_weights_resnet50", "zero_weights_digits")
+CONSTANT = ("constant_rates", "constant_rates_digits")
+
+
+def training_of(form, arm, batch):
+    network = FORMS[form].networks[0]
+    study = Study(FORMS[form], pathlib.Path("nowhere"))
+    return study.training(Run(network, arm, batch, "seed", 1))
+
+
+@pytest.mark.parametrize(("batch", "rate"), [(512, 8.0), (4096, 4 * 2**2.5), (8192, 30.0)])
+@pytest.mark.parametrize("ratio", [1.0, 0.01, 0.001])
+def test_weights_of_zero_at_the_rate_of_for_fit(batch, rate, ratio):
+    asked = training_of("zero_weights", f"lars_zero_{ratio:g}", batch)
+    assert (asked.learning_rate, asked.zero_weight_ratio) == (pytest.approx(rate), ratio)
+    assert asked.learning_rate == keras_lars.schedules.for_fit(60_000, 8, batch).peak
+    assert training.optimizer(asked, 1.0).zero_weight_ratio == ratio
+
+
+@pytest.mark.parametrize("rate", [1.0, 4.0, 10.0, 20.0])
+def test_constant_rates(rate):
+    asked = training_of("constant_rates", f"lars_constant_{rate:g}", 1024)
+    assert training.learning_rate(asked, 100) == rate
+    assert training.optimizer(asked, rate).zero_weight_ratio == 1e-3
+
+
+def row(arm, batch, accuracy, number=1, loss=0.5):
+    return {
+        **{"network": "plain", "arm": arm, "batch": batch, "kind": "seed", "number": number},
+        **{"diverged": False, "test_accuracy": accuracy, "measured_loss": loss},
+    }
+
+
+def test_the_table_has_means_and_what_is_lost_at_most():
+    found = {
+        "arms": ["lars_zero_1", "lars_zero_0.01"],
+        "networks": ["plain"],
+        "batches": [512, 4096],
+        "rows": [
+            row("lars_zero_1", 512, 0.80),
+            row("lars_zero_1", 512, 0.90, 2),
+            row("lars_zero_0.01", 512, 0.83),
+            row("lars_zero_0.01", 512, 0.83, 2),
+            row("lars_zero_1", 4096, 0.20, loss=2.4),  # no better than a guess
+            row("lars_zero_0.01", 4096, 0.70),
+        ],
+    }
+    assert settings_table.table(found).splitlines() == [
+        "| network | batch | `zero_weight_ratio=1` | `zero_weight_ratio=0.01` |",
+        "|---|---:|---:|---:|",
+        "| `plain` | 512 | 85.0 (7.1) | 83.0 (0.0) |",
+        "| `plain` | 4,096 | 10.0, 1 of 1 diverged | 70.0 |",
+        "| most lost to the best of a row | | 60.0 | 2.0 |",
+    ]
+
+
+# What is committed, and what pages say of it.
+
+
+def found(name):
+    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def between(text, marker):
+    return text.split(f"<!-- {marker} -->\n")[1].split(f"\n<!-- /{marker} -->")[0]
+
+
+@pytest.mark.parametrize("name", [*ZERO, *CONSTANT])
+def test_the_results_are_whole(name):
+    form = found(name)
+    assert len(form["rows"]) == form["planned"]
+    assert len(results.of_earlier_sitting(form, name, FORMS[name])) == form["planned"]
+    assert tables.report(form).endswith("trainings are done.")
+
+
+@pytest.mark.parametrize(
+    ("marker", "names"), [("zero weights", ZERO), ("constant rates", CONSTANT)]
+)
+def test_the_page_has_the_table(marker, names):
+    table = settings_table.table(*map(found, names))
+    assert between(pages.read("benchmarks/README.md"), marker) == table
+
+
+def lost(names):
+    """What each setting loses at most to the best of a row."""
+    *_, last = settings_table.table(*map(found, names)).splitlines()
+    return [float(cell) for cell in last.split("|")[3:-1]]
+
+
+def test_the_default_for_weights_of_zero_is_best_at_its_worst():
+    of_1, of_hundredth, of_trust_coefficient = lost(ZERO)
+    assert of_trust_coefficient == min(of_1, of_hundredth, of_trust_coefficient)
+    assert keras_lars.LARS().zero_weight_ratio == "trust_coefficient"
+    assert keras_lars.LARS().trust_coefficient == 1e-3
+
+
+def test_the_default_rate_is_best_at_its_worst():
+    rates = [1.0, 4.0, 10.0, 20.0]
+    worst = dict(zip(rates, lost(CONSTANT), strict=True))
+    assert keras_lars.LARS().learning_rate == min(worst, key=worst.get)
+
+
+def test_the_first_try_is_as_good_as_promised():
+    least = {"vit": 0.78, "residual": 0.84, "plain": 0.76}
+    rows = [row for row in found("first_try")["rows"] if "FitSchedule" in row["learning_rate"]]
+    for network, accuracy in least.items():
+        reached = [row["test_accuracy"] for row in rows if row["network"] == network]
+        assert len(reached) == 3
+        assert min(reached) >= accuracy
