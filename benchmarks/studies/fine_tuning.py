@@ -3,8 +3,8 @@
 python -m benchmarks.studies.fine_tuning [--seeds=3] [--output=FILE]
 
 `plain` is trained on the 30,000 training images of Fashion-MNIST's first five classes. Then it gets
-new logits, and all of it is trained on 10,000 images of the other five for 8 epochs. `evaluate` is on
-the 5,000 held-out images of these five.
+new logits, and all of it is trained on 10,000 images of the other five for 8 epochs. `evaluate` is
+on the 5,000 held-out images of these five.
 """
 
 import json

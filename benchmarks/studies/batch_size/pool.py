@@ -67,7 +67,8 @@ def budget(study: Study, processes: int, data_dir: str | None) -> float:
                 each = sum(done) / len(done)
             elif waiting:
                 asked = next(filter(None, map(study.training, waiting)))
-                asked = dataclasses.replace(asked, batch=sorted(study.form.batches)[-2], epochs=2)
+                batch = sorted(study.form.batches)[-2:][0]
+                asked = dataclasses.replace(asked, batch=batch, epochs=2)
                 found = pool.submit(training.train, asked, data_dir).result()
                 of_epoch = images.TRAINING / found["images_per_second"]
                 each = found["seconds"] + (study.form.epochs - 2) * of_epoch
