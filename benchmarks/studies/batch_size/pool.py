@@ -70,7 +70,8 @@ def budget(study: Study, processes: int, data_dir: str | None) -> float:
                 batch = sorted(study.form.batches)[-2:][0]
                 asked = dataclasses.replace(asked, batch=batch, epochs=2)
                 found = pool.submit(training.train, asked, data_dir).result()
-                of_epoch = images.TRAINING / found["images_per_second"]
+                part = images.load(data_dir, asked.image_size, asked.data)["training"]
+                of_epoch = len(part.labels) / found["images_per_second"]
                 each = found["seconds"] + (study.form.epochs - 2) * of_epoch
             total += len(waiting) * each if waiting else 0.0
     return total / processes
