@@ -62,7 +62,7 @@ FORMS = {
     ),
     "zero_weights_digits": Form(
         ("resnet50_quarter",),
-        (64, 256, 512),
+        (64, 512),
         epochs=16,
         trials=0,
         seeds=3,
@@ -75,7 +75,7 @@ FORMS = {
     ),
     "constant_rates_digits": Form(
         ("resnet50_quarter",),
-        (64, 256, 512),
+        (64, 512),
         epochs=16,
         trials=0,
         seeds=1,
