@@ -1,8 +1,8 @@
 """Moving statistics of batch normalization: which layers have them, and whether they can keep up.
 
 `BatchNormalization` evaluates with averages that start at a mean of 0 and a variance of 1 and move
-with every batch that is trained on. After few batches they are still near where they started, and
-an evaluation tells of that and not of the weights.
+with every training batch. After few batches they are still near where they started, so evaluation
+reflects the starting values rather than the weights.
 """
 
 import math
@@ -15,12 +15,13 @@ import keras
 
 from keras_lars import _arguments
 from keras_lars._keras.layers import all_layers
+from keras_lars._words import counted
 
 # The share of the initial statistics that is worth a warning.
 LARGEST_SHARE = 0.05
 # How many layers are named in the warning.
 _NAMED = 3
-# An attribute of the callback that takes statistics anew, and an entry of the parameters that `fit`
+# An attribute of the callback that recomputes statistics, and an entry of the parameters that `fit`
 # shows all of its callbacks before it begins.
 _RECALIBRATES = "_recalibrates_statistics"
 
@@ -72,12 +73,12 @@ def warn_if_stale(model: keras.Model, batches: int) -> None:
     share = max(layer.momentum for layer in stale) ** batches
     names = ", ".join(f"`{layer.name}`" for layer in stale[:_NAMED])
     names += f" and {len(stale) - _NAMED} more" if len(stale) > _NAMED else ""
-    after = "1 batch" if batches == 1 else f"{batches} batches"
+    after = counted(batches, "batch", "batches")
     warnings.warn(
         f"After {after} {_percent(share)} of the initial moving statistics remain in {names}, so "
-        "that evaluation and inference are worse than the weights. Use "
-        f"`BatchNormalization(momentum={_sufficient(batches):g})`, or the callback "
-        "`keras_lars.callbacks.RecalibrateStatistics`.",
+        "that evaluation and inference are less accurate than the weights allow. Use "
+        f"`BatchNormalization(momentum={_sufficient(batches):g})`, or pass the callback "
+        "`keras_lars.callbacks.RecalibrateStatistics` to `fit`.",
         stacklevel=2,
     )
 
@@ -101,7 +102,7 @@ def _is_chief(model: keras.Model) -> bool:
 
 
 def recalibrates(callbacks: Iterable[keras.callbacks.Callback]) -> bool:
-    """Whether one of the callbacks says of itself, by this attribute, that it takes them anew."""
+    """Whether one of the callbacks recomputes the moving statistics."""
     return any(getattr(callback, _RECALIBRATES, False) for callback in callbacks)
 
 

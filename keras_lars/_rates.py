@@ -8,9 +8,9 @@ import keras
 from keras_lars.schedules import FitSchedule
 
 REMEDY = (
-    "Callbacks such as `LearningRateScheduler` set absolute rates, which tutorials choose for SGD "
-    "or Adam; at these LARS hardly trains. Return multiples of the rate of LARS, or give it "
-    "`keras_lars.schedules.for_fit` in place of the callback."
+    "Callbacks such as `LearningRateScheduler` set absolute learning rates, and values chosen for "
+    "SGD or Adam are far too small for LARS. Return multiples of your LARS rate, or remove the "
+    "callback and pass `keras_lars.schedules.for_fit(...)` as `learning_rate`."
 )
 
 # Rates are float32 where they are read back: 4 times 0.1 times 0.1 is no less than a hundredth.
@@ -62,8 +62,8 @@ def warn_if_absolute(optimizer: Any, value: Any) -> None:
     if is_absolute(value, given, given) and is_absolute(value, current(optimizer), given):
         optimizer._has_warned_of_rate = True
         warnings.warn(
-            f"`learning_rate` of optimizer '{optimizer.name}' is set to {value:g}, less than a "
-            f"hundredth of the {given:g} that it was given. {REMEDY}",
+            f"`learning_rate` of optimizer '{optimizer.name}' was set to {value:g}, less than a "
+            f"hundredth of the initial {given:g}. {REMEDY}",
             stacklevel=2,
         )
 

@@ -22,7 +22,7 @@ class WorkerLostError(RuntimeError):
 
 
 def strategy(startup_seconds: float = 300.0, port: int = _cluster.PORT) -> "tf.distribute.Strategy":
-    """The strategy of the cluster that this process was started in; of one device without one.
+    """The strategy for the cluster this process belongs to, or the one-device default.
 
     Use it in a script that is to run unchanged on one machine, under Slurm's `srun`, and on
     Kubernetes. Call it right after the imports: TensorFlow cannot join a cluster once it has made a

@@ -20,7 +20,7 @@ from keras_lars import (
 )
 from keras_lars._bookkeeping import NEVER_UPDATED
 from keras_lars._exclusions import ExclusionRules
-from keras_lars._keras.fitted_model import fitted_model, fitting_callbacks
+from keras_lars._keras.fitted_model import fitted_model, fitting_batches, fitting_callbacks
 from keras_lars._keras.optimizer import KerasOptimizer
 from keras_lars._types import KerasArguments, LearningRate, Tensor, Variable
 from keras_lars._update_rule import MOMENTUM_FORMS, MomentumForm, Rule, Treatment
@@ -127,10 +127,10 @@ class LARS(KerasOptimizer):
         epsilon: Number >= 0, added to the denominator. Defaults to `0.0`.
         trust_clip: Boolean. With `True` the ratio is `min(trust_ratio / learning_rate, 1)`, which
             is LARC, and 1 at a learning rate of 0. Defaults to `False`.
-        zero_weight_ratio: Number >= 0, the ratio where `norm(w)` is 0; `"trust_coefficient"` for
-            the value of that argument; or `None` for what the formula gives (0, or 1 where its
-            denominator is 0). Other implementations take 1, at which a bias that starts at 0 first
-            moves by the plain learning rate. Defaults to `"trust_coefficient"`.
+        zero_weight_ratio: Number >= 0, the ratio used if `norm(w)` is 0. `"trust_coefficient"` uses
+            the value of that argument. `None` uses the formula, which gives 0, or 1 if its
+            denominator is 0. Other implementations use 1, so that a bias that starts at 0 takes its
+            first step at the full learning rate. Defaults to `"trust_coefficient"`.
         zero_gradient_ratio: The same where `norm(w)` is not 0 and the gradient norm in the
             denominator is. Defaults to `1.0`.
         exclude_from_layer_adaptation: A rule or a list of rules for variables that keep the plain
@@ -336,16 +336,16 @@ class LARS(KerasOptimizer):
             compiled=compiled,
         )
         _state.restore_waiting(self)
-        self._look_at_statistics()
+        self._look_at_fit()
 
-    def _look_at_statistics(self) -> None:
-        """Warn of a model that a `fit` of so many batches leaves without batch statistics."""
+    def _look_at_fit(self) -> None:
+        """Warn of a `fit` that its schedule is not for, or too short for batch statistics."""
         schedule = self._schedule
-        if isinstance(schedule, FitSchedule):
-            model = fitted_model(self)
-            if model is not None and not _batch_statistics.recalibrates(fitting_callbacks(model)):
-                batches = schedule.updates * schedule.gradient_accumulation_steps
-                _batch_statistics.warn_if_stale(model, batches)
+        model = fitted_model(self) if isinstance(schedule, FitSchedule) else None
+        if model is not None:
+            schedule.warn_unless_made_for(fitting_batches(model))
+            if not _batch_statistics.recalibrates(fitting_callbacks(model)):
+                _batch_statistics.warn_if_stale(model, schedule.batches)
 
     def _rule(self) -> Rule:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(Rule)}

@@ -180,3 +180,26 @@ def test_a_warning_in_a_fit_names_the_layer_and_both_remedies():
     (message,) = [str(each.message) for each in caught if "statistics" in str(each.message)]
     for words in ("`bn`", "BatchNormalization(momentum=", "RecalibrateStatistics"):
         assert words in message
+
+
+def warned_of_batches(model, **arguments):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(*batch(0, 10), verbose=0, **arguments)
+    return [str(each.message) for each in caught if "but this schedule" in str(each.message)]
+
+
+@pytest.mark.parametrize("build", [unbuilt, functional])
+def test_a_fit_of_another_number_of_batches_is_warned_of(build):
+    # The default batch size of 32 where 8 was meant: 3 batches, and the rate never gets to 0.
+    (message,) = warned_of_batches(compiled(build), epochs=3)
+    assert message.startswith("`fit` makes 3 batches, but this schedule is for 6.")
+    (message,) = warned_of_batches(compiled(build), batch_size=2, epochs=3)
+    assert message.startswith("`fit` makes 15 batches")
+
+
+@pytest.mark.parametrize("steps", [None, 2, 4])
+def test_the_fit_of_the_schedule_is_not(steps):
+    model = compiled(functional, steps=steps)
+    assert warned_of_batches(model, batch_size=8 // (steps or 1), epochs=3) == []
+    assert warned_of_batches(model, batch_size=8 // (steps or 1), epochs=3) == []

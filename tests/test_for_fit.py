@@ -169,7 +169,7 @@ def test_the_optimizer_counts_anew():
     ("arguments", "steps", "message"),
     [
         ((10, 3, 8), 3, "`global_batch_size` must be divisible .*=8, gradient_accum.*_steps=3"),
-        ((10, 1, 64), 8, "`epochs` must be enough .* epochs=1, batches=2, gradient_.*_steps=8"),
+        ((10, 1, 64), 8, "`epochs` must give at least .* epochs=1, batches=2, gradient_.*_steps=8"),
     ],
 )
 def test_an_accumulation_that_does_not_fit(arguments, steps, message):

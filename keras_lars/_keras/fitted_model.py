@@ -46,6 +46,20 @@ def fitting_callbacks(model: keras.Model) -> list[keras.callbacks.Callback]:
     return []
 
 
+def fitting_batches(model: keras.Model) -> int | None:
+    """The batches of all epochs of the `fit` of this model in which this is called, if known.
+
+    `None` outside of `fit`, in the thread of a replica, and with data of unknown size.
+    """
+    for frame in _frames():
+        names = frame.f_locals
+        if frame.f_code.co_name == "fit" and names.get("self") is model:
+            of_an_epoch = getattr(names.get("epoch_iterator"), "num_batches", None)
+            if of_an_epoch is not None:
+                return names["epochs"] * of_an_epoch
+    return None
+
+
 def _frames() -> Iterator[FrameType]:
     frame = inspect.currentframe()
     while frame is not None:

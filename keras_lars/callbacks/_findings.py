@@ -20,8 +20,8 @@ _MESSAGES = {
     "learning rate, warm up longer, or adapt the variable if it is excluded.",
     "no gradient": "Adapted, but without a gradient in the first epoch: {}. The loss does not "
     "depend on it, or it was left out when gradients were applied.",
-    "absolute rate": "The learning rate is less than a hundredth of the one that `LARS` was given: "
-    "{}. " + _rates.REMEDY,
+    "absolute rate": "The learning rate is less than a hundredth of the initial one: {}. "
+    + _rates.REMEDY,
 }
 
 
@@ -68,7 +68,7 @@ def in_rate(optimizer: Any, before: float, learning_rate: float) -> list[Finding
         return []
     if not _rates.is_absolute(learning_rate, before, given):
         return []
-    return [Finding("absolute rate", f"{learning_rate:g} in place of {given:g}")]
+    return [Finding("absolute rate", f"{learning_rate:g} instead of {given:g}")]
 
 
 def _rows(optimizer: Any) -> list[tuple]:

@@ -1,4 +1,4 @@
-"""`RecalibrateStatistics`: moving statistics of the weights as they are, and of no earlier ones."""
+"""`RecalibrateStatistics`: moving statistics that match the current weights."""
 
 import hashlib
 import itertools
@@ -15,12 +15,12 @@ from keras_lars.callbacks._training_pass import TrainingPass, value_of
 
 
 class RecalibrateStatistics(keras.callbacks.Callback):
-    """Takes the moving statistics of batch normalization anew before they are used.
+    """Recomputes the moving statistics of batch normalization before they are used.
 
-    Use it where few updates are made, as with large batches: Keras's `BatchNormalization` keeps
-    `momentum ** updates` of the statistics that it starts with, 31 % of them after 117 updates, and
-    evaluates with that. Also use it where the weights that are evaluated were never trained with,
-    as with `use_ema`. In training itself nothing changes, as it normalizes by batch.
+    Use it when a training makes few updates, as with large batches: Keras's `BatchNormalization`
+    keeps `momentum ** updates` of its initial statistics, 31 % of them after 117 updates, and
+    evaluates with them. Also use it when you evaluate weights that no training step used, as with
+    `use_ema`. Training is unaffected, because it normalizes with batch statistics.
 
     ```python
     mean, variance = zip(*(statistics(batch, training=True) for batch in data))
@@ -28,29 +28,27 @@ class RecalibrateStatistics(keras.callbacks.Callback):
     moving_variance = average(variance, weights=samples)  # so that a short last one counts less
     ```
 
-    It acts at the end of an epoch, before its validation if there is one, at the end of training,
-    and in `evaluate` if given to it; where neither weights nor statistics have changed since it
-    acted last, it does nothing. Its time is that of a forward pass over the data, compiled: a third
-    to two thirds of what an epoch of training on them takes.
+    It runs before each validation, at the end of each epoch, at the end of training, and in
+    `evaluate` if passed to it. It skips a pass if neither weights nor statistics have changed. A
+    pass costs one compiled forward pass over `data`.
 
-    The pass runs in training mode, with dropout, as the statistics of training would be. It leaves
-    no trace: weights, the layers' momentum, metrics, the optimizer, seed generators and all other
-    state of Keras's layers stay as they are, bit for bit. (Not what layers keep outside of Keras's
-    variables, as in a `tf.Variable` or in buffers of a torch module.)
+    The pass runs in training mode, with dropout, like the statistics of training. It changes
+    nothing else: weights, the layers' momentum, metrics, the optimizer, seed generators and all
+    other state of Keras's layers stay as they are, bit for bit. (Not what layers keep outside of
+    Keras's variables, as in a `tf.Variable` or in buffers of a torch module.)
 
-    All layers with moving statistics are meant: `BatchNormalization`, its subclasses, and layers
-    with its attributes `momentum`, `moving_mean` and `moving_variance`, nested in others or not.
-    Those that do not run in training mode are left alone: frozen ones (`trainable=False`), and what
-    is called with `training=False`. A layer that is called several times gets the mean over calls.
+    It covers all layers with moving statistics, nested ones included: `BatchNormalization`, its
+    subclasses, and layers with its attributes `momentum`, `moving_mean` and `moving_variance`.
+    Layers that do not run in training mode are left alone: frozen ones (`trainable=False`), and
+    layers called with `training=False`. A layer called several times gets the mean over its calls.
 
-    Under a strategy each replica takes a batch at a time, and each worker goes through its own
-    `data`: the same ones, or its share of them. The result is that of the batches of all workers,
-    and the same on all replicas. A batch is normalized as a whole, also by layers with
-    `synchronized=True`.
+    Under a strategy each replica takes a batch at a time, and each worker iterates over its own
+    `data`, either all of it or its share. The result covers the batches of all workers, and is the
+    same on all replicas. A batch is normalized as a whole, also by layers with `synchronized=True`.
 
     Put it after callbacks that change weights, and before those that save, such as
-    `BackupAndRestore`: a training that was interrupted then ends with the same bits, if `data` are
-    the same batches whenever they are iterated.
+    `BackupAndRestore`: an interrupted training then ends with the same bits, provided `data` yields
+    the same batches every time.
 
     Args:
         data: Inputs as in training, augmented if those are. Arrays (one, or a list or dict of the

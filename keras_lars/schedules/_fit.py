@@ -7,6 +7,7 @@ import keras
 from keras.optimizers.schedules import LearningRateSchedule, PolynomialDecay
 
 from keras_lars import _arguments
+from keras_lars._words import counted
 from keras_lars.schedules._scaling import sqrt_scaling
 from keras_lars.schedules._warm_up import WarmUp
 
@@ -16,7 +17,7 @@ _FEW_UPDATES = 40
 
 @keras.saving.register_keras_serializable(package="keras_lars")
 class FitSchedule(LearningRateSchedule):
-    """A linear ramp and a polynomial decay to 0 over all updates of one `fit`.
+    """A linear warm-up and a polynomial decay to 0 over all updates of one `fit`.
 
     It is what `keras_lars.schedules.for_fit` returns, which also chooses the peak. Use the class
     only to recognize such a schedule, or to read `peak`, `updates` and `warmup_updates`.
@@ -31,7 +32,7 @@ class FitSchedule(LearningRateSchedule):
     ```
 
     Args:
-        samples: Integer, 1 or more: as of `for_fit`, like all of these.
+        samples: Integer, 1 or more: see `for_fit`, as for all of these.
         epochs: Integer, 1 or more.
         global_batch_size: Integer, 1 or more.
         peak: Float, more than 0: the learning rate where the ramp ends.
@@ -39,7 +40,7 @@ class FitSchedule(LearningRateSchedule):
         power: Float, more than 0. Defaults to 2.
         drop_remainder: Boolean. Defaults to `False`.
         gradient_accumulation_steps: Integer, 1 or more: the batches that make one update.
-            `keras_lars.LARS` puts its own here. Defaults to 1.
+            `keras_lars.LARS` sets it from its own argument. Defaults to 1.
 
     Raises:
         ValueError: If an argument breaks its rule, if `global_batch_size` is not divisible by
@@ -80,7 +81,8 @@ class FitSchedule(LearningRateSchedule):
         self.gradient_accumulation_steps = positive(
             "gradient_accumulation_steps", gradient_accumulation_steps
         )
-        self.updates = self._count()
+        self.batches = self._count()
+        self.updates = self.batches // self.gradient_accumulation_steps
         # Rounded first, since 0.29 * 100 is a little less than 29. The decay needs one update.
         warmup_updates = int(round(self.warmup_fraction * self.updates, 6))
         self.warmup_updates = min(warmup_updates, self.updates - 1)
@@ -88,33 +90,49 @@ class FitSchedule(LearningRateSchedule):
         self._schedule = WarmUp(decay, self.warmup_updates, shift_decay=True)
 
     def _count(self) -> int:
-        """The updates of the whole `fit`."""
+        """The batches of the whole `fit`."""
         steps = self.gradient_accumulation_steps
         if self.global_batch_size % steps:
             raise ValueError(
                 "`global_batch_size` must be divisible by `gradient_accumulation_steps`: it is "
-                "what all micro-batches of an update hold together. Received: "
+                "the total number of samples in the micro-batches of one update. Received: "
                 f"global_batch_size={self.global_batch_size}, gradient_accumulation_steps={steps}"
             )
         batch_size = self.global_batch_size // steps
         whole, left_over = divmod(self.samples, batch_size)
         if whole == 0 and self.drop_remainder:
             raise ValueError(
-                "`global_batch_size` must be at most `samples` where `drop_remainder=True`: there "
-                f"is no whole batch. Received: global_batch_size={self.global_batch_size}, "
+                "`global_batch_size` must be at most `samples` if `drop_remainder=True`, or no "
+                f"full batch is left. Received: global_batch_size={self.global_batch_size}, "
                 f"samples={self.samples}, gradient_accumulation_steps={steps}"
             )
         batches = self.epochs * (whole + (left_over > 0 and not self.drop_remainder))
         if batches < steps:
             raise ValueError(
-                "`epochs` must be enough for one update, which takes "
+                "`epochs` must give at least one update, which needs "
                 f"`gradient_accumulation_steps` batches. Received: epochs={self.epochs}, "
                 f"batches={batches}, gradient_accumulation_steps={steps}"
             )
-        return batches // steps
+        return batches
+
+    def warn_unless_made_for(self, batches: int | None) -> None:
+        """Warn of a `fit` of another number of batches, if it is known.
+
+        With more batches the rate is 0 to the end, with fewer it never gets there. `LARS` calls it
+        when it is built in `fit`.
+        """
+        if batches is not None and batches != self.batches:
+            warnings.warn(
+                f"`fit` makes {counted(batches, 'batch', 'batches')}, but this schedule is for "
+                f"{self.batches}. Give `for_fit` the samples, epochs and batch size of `fit`. "
+                f"Received: samples={self.samples}, epochs={self.epochs}, "
+                f"global_batch_size={self.global_batch_size}, "
+                f"gradient_accumulation_steps={self.gradient_accumulation_steps}",
+                stacklevel=2,
+            )
 
     def for_accumulation(self, gradient_accumulation_steps: int) -> "FitSchedule":
-        """The same schedule, counted for an optimizer that accumulates so many batches.
+        """The same schedule, recounted for this many accumulation steps.
 
         `LARS` calls it with its own. `fit` then makes `epochs * ceil(samples / batch_size)`
         batches of `global_batch_size // gradient_accumulation_steps` samples, and those that are
@@ -129,7 +147,7 @@ class FitSchedule(LearningRateSchedule):
         return self._schedule(step)
 
     def __repr__(self) -> str:
-        ramp = f"{self.warmup_updates} update" + ("s" if self.warmup_updates != 1 else "")
+        ramp = counted(self.warmup_updates, "update")
         return f"FitSchedule(peak={self.peak:.3g}, updates={self.updates}, warm-up={ramp})"
 
     def get_config(self) -> dict:
@@ -157,10 +175,11 @@ def for_fit(
     power: float = 2.0,
     drop_remainder: bool = False,
 ) -> FitSchedule:
-    """The learning rates of a whole `fit`: a ramp from 0, a peak by batch size, a decay to 0.
+    """A learning-rate schedule for one `fit`: warm-up from 0, a peak by batch size, decay to 0.
 
-    Use it as the learning rate of `LARS` where you train with `model.fit`. It counts updates as
-    `fit` makes them, so that the rate reaches 0 when training ends, and neither before nor after.
+    Use it as the learning rate of `LARS` when you train with `model.fit`. It counts the updates
+    exactly as `fit` makes them, so the rate reaches 0 just as training ends. A schedule serves one
+    `fit`: compile with a new one before the next.
 
     ```python
     peak = learning_rate or min(
@@ -174,13 +193,13 @@ def for_fit(
         rate = peak * (1 - (update - warmup_updates) / (updates - warmup_updates)) ** power
     ```
 
-    `LARS(schedule, gradient_accumulation_steps=k)` counts anew for its own `k`, since batches that
-    are left over at the end of an epoch go into the next one; call `fit` with
+    `LARS(schedule, gradient_accumulation_steps=k)` recounts the updates for its `k`, because
+    leftover batches carry over into the next epoch. Call `fit` with
     `batch_size=global_batch_size // k`.
 
     Args:
-        samples: Integer, 1 or more: the samples of one epoch over all workers, without those that
-            `validation_split` takes. With `steps_per_epoch`, give
+        samples: Integer, 1 or more: the samples of one epoch over all workers, excluding those
+            held out by `validation_split`. With `steps_per_epoch`, give
             `steps_per_epoch * global_batch_size // k`.
         epochs: Integer, 1 or more: the epochs of the whole training.
         global_batch_size: Integer, 1 or more: samples in one update, over all replicas and
@@ -189,14 +208,13 @@ def for_fit(
             Defaults to `None`.
         base_learning_rate: Float, more than 0: the peak at `base_batch_size`. Defaults to 4.
         base_batch_size: Integer, 1 or more. Defaults to 128.
-        maximum_learning_rate: Float, more than 0: the largest peak that is taken from a batch
+        maximum_learning_rate: Float, more than 0: the upper limit of the peak for a batch
             size. Defaults to 30.
-        warmup_fraction: Float in [0, 1): the fraction of the updates that the ramp lasts. With 0,
-            or with too few updates for a ramp, the first update is made at the peak. Defaults to
-            0.2.
-        power: Float, more than 0: that of the decay. 1 is a linear decay. Defaults to 2.
-        drop_remainder: Boolean. Whether the data leave out the last batch of an epoch where it is
-            not whole, as `tf.data.Dataset.batch(size, drop_remainder=True)` does. Defaults to
+        warmup_fraction: Float in [0, 1): the fraction of updates used for warm-up. With 0, or with
+            too few updates for a warm-up, the first update is made at the peak. Defaults to 0.2.
+        power: Float, more than 0: the exponent of the decay. 1 is a linear decay. Defaults to 2.
+        drop_remainder: Boolean. Whether the dataset drops the last, incomplete batch of an
+            epoch, as `tf.data.Dataset.batch(size, drop_remainder=True)` does. Defaults to
             `False`.
 
     Returns:
@@ -207,7 +225,8 @@ def for_fit(
         ValueError: If an argument breaks its rule, or if `fit` would make no update, as with a
             batch that is larger than the data where `drop_remainder=True`.
 
-    It warns where there are fewer than 40 updates.
+    Warns if `fit` makes fewer than 40 updates. `LARS` warns if the `fit` that builds it makes
+    another number of batches.
 
     Example:
 
@@ -237,8 +256,9 @@ def for_fit(
     )
     if schedule.updates < _FEW_UPDATES:
         warnings.warn(
-            f"`fit` will make {schedule.updates} updates: fewer than {_FEW_UPDATES} leave no room "
-            "for a ramp and a decay. Train for more epochs, or use a smaller batch. Received: "
+            f"`fit` will make only {counted(schedule.updates, 'update')}. With fewer than "
+            f"{_FEW_UPDATES} there is no room for a warm-up and a decay. Train for more epochs, or "
+            "use a smaller batch. Received: "
             f"samples={samples}, epochs={epochs}, global_batch_size={global_batch_size}",
             stacklevel=2,
         )
