@@ -76,7 +76,7 @@ def test_assigned_rates(given, rates, warned):
 
 def test_what_it_says():
     (message,) = messages(lambda: assign(make_lars(name="mine"), 0.001))
-    assert message.startswith("`learning_rate` of optimizer 'mine' is set to 0.001, less than")
+    assert message.startswith("`learning_rate` of optimizer 'mine' was set to 0.001, less than")
     assert "the 4 that it was given" in message
     assert "`LearningRateScheduler`" in message
     assert "`keras_lars.schedules.for_fit`" in message
@@ -225,14 +225,14 @@ def monitored(tmp_path, *callbacks, rate=4.0, again=False):
 
 def test_the_monitor_sees_rates_that_are_assigned_past_the_optimizer(tmp_path):
     (message,) = monitored(tmp_path, Assigns(1e-3, 4.0, 1e-4), again=True)
-    assert message.startswith("The learning rate is less than a hundredth of the one that `LARS`")
+    assert message.startswith("The learning rate is less than a hundredth of the initial")
     assert "`0.001 in place of 4`" in message
     assert "`keras_lars.schedules.for_fit`" in message
 
 
 def test_the_monitor_does_not_say_again_what_the_optimizer_said(tmp_path):
     (message,) = monitored(tmp_path, scheduler(lambda epoch: 1e-3), again=True)
-    assert message.startswith("`learning_rate` of optimizer 'lars' is set to 0.001")
+    assert message.startswith("`learning_rate` of optimizer 'lars' was set to 0.001")
 
 
 @pytest.mark.parametrize(

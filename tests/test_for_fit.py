@@ -225,7 +225,7 @@ def test_few_updates_are_warned_of(epochs, warns):
     assert len(caught) == warns == (schedule.updates < 40)
     if warns:
         message = str(caught[0].message)
-        assert f"will make {3 * epochs} updates" in message
+        assert f"will make only {3 * epochs} updates" in message
         assert "Train for more epochs, or use a smaller batch" in message
         assert f"samples=12, epochs={epochs}, global_batch_size=4" in message
         assert caught[0].filename == __file__

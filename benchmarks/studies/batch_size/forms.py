@@ -53,7 +53,7 @@ FORMS = {
     # 4x4 pixels and 3 epochs, since it is the slowest by far.
     "zero_weights_resnet50": Form(
         ("resnet50_quarter",),
-        (512, 4096, 8192),
+        (4096, 8192),
         epochs=3,
         trials=0,
         seeds=3,
