@@ -77,7 +77,7 @@ def test_assigned_rates(given, rates, warned):
 def test_what_it_says():
     (message,) = messages(lambda: assign(make_lars(name="mine"), 0.001))
     assert message.startswith("`learning_rate` of optimizer 'mine' was set to 0.001, less than")
-    assert "the 4 that it was given" in message
+    assert "the initial 4" in message
     assert "`LearningRateScheduler`" in message
     assert "`keras_lars.schedules.for_fit`" in message
 
@@ -226,7 +226,7 @@ def monitored(tmp_path, *callbacks, rate=4.0, again=False):
 def test_the_monitor_sees_rates_that_are_assigned_past_the_optimizer(tmp_path):
     (message,) = monitored(tmp_path, Assigns(1e-3, 4.0, 1e-4), again=True)
     assert message.startswith("The learning rate is less than a hundredth of the initial")
-    assert "`0.001 in place of 4`" in message
+    assert "`0.001 instead of 4`" in message
     assert "`keras_lars.schedules.for_fit`" in message
 
 
