@@ -2,12 +2,15 @@
 
 import json
 import pathlib
+import warnings
 
+import numpy as np
 import pages
 import pytest
 
 import keras_lars
-from benchmarks.studies.batch_size import results, settings_table, tables, training
+from benchmarks.studies import fine_tuning, first_try
+from benchmarks.studies.batch_size import images, results, settings_table, tables, training
 from benchmarks.studies.batch_size.forms import FORMS
 from benchmarks.studies.batch_size.runs import Run, Study
 
@@ -68,6 +71,28 @@ def test_the_table_has_means_and_what_is_lost_at_most():
     ]
 
 
+@pytest.mark.parametrize("study", [first_try, fine_tuning])
+def test_small_studies_in_tiny(study, monkeypatch):
+    random = np.random.default_rng(0)
+
+    def part(count):
+        pixels = random.normal(size=(count, 14, 14, 1)).astype("float32")
+        return images.Part(pixels, np.arange(count, dtype="int32") % 10)
+
+    data = {"training": part(40), "choosing": part(20), "test": part(20)}
+    monkeypatch.setattr(images, "load", lambda data_dir, size: data)
+    for name, value in {"EPOCHS": 2, "BATCH_SIZE": 8, "IMAGES": 20}.items():
+        monkeypatch.setattr(study, name, value, raising=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # so few updates are warned of
+        if study is first_try:
+            rows = [study.train("residual", 1, None), study.train("plain", 1, None, 1e-3)]
+        else:
+            rows = study.train(1, None)
+    assert study.report({"rows": rows}).count("\n") == 1 + len(rows)
+    assert all(0 <= row["test_accuracy"] <= 1 for row in rows)
+
+
 # What is committed, and what pages say of it.
 
 
@@ -93,6 +118,12 @@ def test_the_results_are_whole(name):
 def test_the_page_has_the_table(marker, names):
     table = settings_table.table(*map(found, names))
     assert between(pages.read("benchmarks/README.md"), marker) == table
+
+
+def test_the_page_has_the_other_tables():
+    page = pages.read("benchmarks/README.md")
+    assert between(page, "first try") == first_try.report(found("first_try"))
+    assert between(page, "fine-tuning") == fine_tuning.report(found("fine_tuning"))
 
 
 def lost(names):

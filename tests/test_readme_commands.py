@@ -34,6 +34,7 @@ RUN = {
     "python -m benchmarks.collect *": "test_benchmarks::test_collect",
 }
 STUDY = "trains for hours; in tiny: test_batch_size_study::test_a_training"
+TINY = "test_default_studies::test_small_studies_in_tiny"
 MINUTES = "takes minutes: its points are listed here, and tests/test_figures.py trains some in tiny"
 # Why a line is run nowhere. It is parsed at least.
 NOT_RUN = {
@@ -52,6 +53,8 @@ NOT_RUN = {
     ),
     "python -m benchmarks.figures.*": MINUTES,
     "python -m benchmarks.studies.batch_size *": STUDY,
+    "python -m benchmarks.studies.first_try *": "trains for minutes; in tiny: " + TINY,
+    "python -m benchmarks.studies.fine_tuning *": "trains for minutes; in tiny: " + TINY,
 }
 
 # What stands for something else, in commands that are shown rather than to be copied.

@@ -1,6 +1,6 @@
 """One table of trainings at given settings: networks and batch sizes down, settings across.
 
-python -m benchmarks.studies.batch_size.settings_table FILE [FILE ...]
+python -m benchmarks.studies.batch_size.settings_table --results=FILE,FILE
 
 prints it for one question, which may have been asked of several networks in several files.
 """
@@ -8,8 +8,10 @@ prints it for one question, which may have been asked of several networks in sev
 import json
 import pathlib
 import statistics
-import sys
 
+from absl import app, flags
+
+from benchmarks.command_line import parse
 from benchmarks.environment import in_words
 from benchmarks.studies.batch_size.results import accuracy_of, arms_of, failed, select
 
@@ -52,8 +54,10 @@ def _cell(rows: list[dict]) -> str:
     return f"{statistics.mean(values):.1f}{spread}{diverged}"
 
 
-def main(paths: list[str]) -> None:
-    found = [json.loads(pathlib.Path(path).read_text(encoding="utf-8")) for path in paths]
+def main(argv: list[str]) -> None:
+    del argv
+    paths = map(pathlib.Path, flags.FLAGS.results)
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     print(table(*found))
     environments = [each for results in found for each in results["environments"]]
     for line in dict.fromkeys(in_words(each["versions"], each["device"]) for each in environments):
@@ -61,4 +65,5 @@ def main(paths: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    flags.DEFINE_list("results", None, "Files of results.", required=True)
+    app.run(main, flags_parser=parse)
