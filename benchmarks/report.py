@@ -91,7 +91,7 @@ def _optimizer(plan: Plan) -> str:
 def _normalization(plan: Plan, model: keras.Model, replicas: int) -> str:
     seen = plan.micro_batch_size // replicas
     samples = min(plan.recipe.virtual_batch_size or seen, seen)
-    anew = ", statistics taken anew before validation" if recalibrates(plan, model) else ""
+    anew = ", statistics recomputed before validation" if recalibrates(plan, model) else ""
     return f"normalization layers, if any, see {samples}{anew}"
 
 

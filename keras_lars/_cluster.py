@@ -86,7 +86,7 @@ def _from_tf_config(text: str) -> Cluster:
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(dict(pairs)) < len(pairs):
-        raise ValueError(f"a key is there twice in {[key for key, _ in pairs]}")
+        raise ValueError(f"a key is repeated in {[key for key, _ in pairs]}")
     return dict(pairs)
 
 
@@ -98,19 +98,19 @@ def _parse(config: Any) -> tuple[str, Cluster | None]:
     if kind in _OTHER_KINDS:  # An operator may leave an evaluator out of the cluster.
         return kind, None
     if kind not in KINDS:
-        raise ValueError(f"{kind!r} is no type of task")
+        raise ValueError(f"{kind!r} is not a task type")
     # Some launchers write the index as a string.
     if isinstance(index, bool) or not re.fullmatch(r"[0-9]{1,9}", str(index)):
-        raise ValueError(f"its index {index!r} is no integer of at least 0")
+        raise ValueError(f"its index {index!r} is not a non-negative integer")
     addresses = {kind: jobs[kind] for kind in KINDS if jobs.get(kind)}
     if int(index) >= len(addresses.get(kind, [])):
-        raise ValueError("its task is not in its cluster")
+        raise ValueError("its task index is outside the cluster")
     return kind, Cluster(addresses, kind, int(index))
 
 
 def _entry(name: str, value: Any, key: str) -> Any:
     if not isinstance(value, dict):
-        raise ValueError(f"{name} is no object in braces")
+        raise ValueError(f"{name} is not a JSON object")
     if key not in value:
         raise ValueError(f"{name} lacks {key!r}")
     return value[key]
@@ -118,21 +118,21 @@ def _entry(name: str, value: Any, key: str) -> Any:
 
 def _check_jobs(jobs: Any) -> None:
     if not isinstance(jobs, dict):
-        raise ValueError("its cluster is no object in braces")
+        raise ValueError("its cluster is not a JSON object")
     for kind, addresses in jobs.items():
         if kind not in (*KINDS, *_OTHER_KINDS):
-            raise ValueError(f"{kind!r} is no type of task")
+            raise ValueError(f"{kind!r} is not a task type")
         if not isinstance(addresses, list):
-            raise ValueError(f"{kind!r} has no list of addresses")
+            raise ValueError(f"{kind!r} is not a list of addresses")
     if len(jobs.get("chief", [])) > 1:
         raise ValueError("there is more than one chief")
     every = [address for addresses in jobs.values() for address in addresses]
     for address in every:
         host, _, port = address.rpartition(":") if isinstance(address, str) else ("", "", "")
         if not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) not in _PORTS:
-            raise ValueError(f"{address} is no host:port")
+            raise ValueError(f"{address} is not of the form host:port")
     if len(set(every)) < len(every):
-        raise ValueError("an address is there twice")
+        raise ValueError("an address is repeated")
 
 
 # --- Slurm ----------------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ def _from_slurm(port: int) -> Cluster:
     if missing := [name for name in names if name not in os.environ]:
         # Those of the job are no substitute: a step may have fewer nodes than its job.
         raise ClusterError(
-            f"Slurm must set {', '.join(names)} in a step. Received: no {', '.join(missing)}"
+            f"Slurm must set {', '.join(names)} in a step. Missing: {', '.join(missing)}"
         )
     nodes, counts = _nodes("SLURM_STEP_NODELIST"), _counts("SLURM_STEP_TASKS_PER_NODE")
     tasks, index = slurm_tasks(), _number("SLURM_PROCID")
@@ -174,7 +174,7 @@ def _from_slurm(port: int) -> Cluster:
         raise ClusterError(f"SLURM_PROCID must be less than {_TASKS}={tasks}. Received: {index}")
     if port + max(counts) - 1 not in _PORTS:
         raise ClusterError(
-            "`port` must leave a port below 65536 to each task of a node. "
+            "`port` must be low enough that every task on a node has a port below 65536. "
             f"Received: port={port}, and {max(counts)} tasks on a node"
         )
     places = [(node, local) for node, count in enumerate(counts) for local in range(count)]

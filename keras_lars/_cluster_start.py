@@ -64,9 +64,9 @@ def _refuse_late_start() -> None:
         tf.config.threading.set_inter_op_parallelism_threads(threads + 1)
     except RuntimeError as error:
         raise StartError(
-            "`strategy()` must be called before TensorFlow sets up its devices, which the first "
-            "tensor, variable, model or data set does: call it right after the imports. Received: "
-            "a call after that"
+            "`strategy()` must be called before TensorFlow sets up its devices. Creating any "
+            "tensor, variable, model or dataset does that, so call it right after the imports. "
+            "Received: TensorFlow is already initialized"
         ) from error
     tf.config.threading.set_inter_op_parallelism_threads(threads)
 

@@ -46,17 +46,17 @@ _FORMS = {
     ("momentum_correction", False): '`momentum_form="classic"`',
 }
 
-_VARIABLES = "must not be given: `compile`, `apply` or `build` passes the variables"
+_VARIABLES = "is not an argument here: `compile`, `apply` or `build` supplies the variables"
 _REFUSED = {
-    "decay": "must not be given; use a schedule as `learning_rate`",
+    "decay": "is not supported: pass a schedule as `learning_rate`",
     "params": _VARIABLES,
     "parameters": _VARIABLES,
     "parameter_list": _VARIABLES,
     "model_parameters": _VARIABLES,
-    "optimizer": "must not be given: `LARS` is the whole optimizer, and wraps no other",
-    "dampening": "has no counterpart here: what is added to a velocity is not dampened",
-    "always_adapt": "has no counterpart here: a variable is adapted unless "
-    "`exclude_from_layer_adaptation` names it, whatever its weight decay",
+    "optimizer": "is not an argument here: `LARS` is a complete optimizer and wraps no other",
+    "dampening": "is not supported: the gradient added to the velocity is never scaled down",
+    "always_adapt": "is not needed: every variable is adapted unless "
+    "`exclude_from_layer_adaptation` excludes it, whatever its weight decay",
 }
 
 

@@ -171,8 +171,9 @@ def _warn_of_training_alone(model: keras.Model) -> None:
         _has_warned = True
         warnings.warn(
             f"Model '{model.name}' trains by itself in each of the {tasks} tasks of this Slurm "
-            "step, since its strategy has one worker. To train together, begin the script with "
-            "`strategy = keras_lars.multi_worker.strategy()` and make the model in its scope.",
+            "step, because its strategy has a single worker. To train across all tasks, start the "
+            "script with `strategy = keras_lars.multi_worker.strategy()` and create the model in "
+            "its scope.",
             stacklevel=3,
         )
 

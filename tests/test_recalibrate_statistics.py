@@ -134,7 +134,7 @@ def test_several_inputs():
     model.compile(keras_lars.LARS(), "mse")
     recalibrate(model, {"b": Y, "a": X})
     np.testing.assert_allclose(layer.moving_mean, [*X.mean(0), *Y.mean(0)], rtol=1e-5)
-    with pytest.raises(ValueError, match="`data` must hold inputs that the model can be called on"):
+    with pytest.raises(ValueError, match="`data` must hold inputs that the model accepts"):
         recalibrate(model, X)
     recalibrate(model, dataset({"b": Y[:4], "a": X[:4]}))
     np.testing.assert_allclose(layer.moving_mean, [*X[:4].mean(0), *Y[:4].mean(0)], rtol=1e-5)
@@ -485,14 +485,14 @@ def test_replicas_share_the_batches_and_the_result(strategy, synchronized):
         ({"batches": 1.5}, "`batches` must be an integer >= 1, or None"),
         ({"every_epochs": 0}, "`every_epochs` must be an integer >= 1. Received: every_epochs=0"),
         ({"batch_size": None}, "`batch_size` must be an integer >= 1. Received: batch_size=None"),
-        ({"data": None}, "`data` must be arrays, or batches .* Received: data=None"),
+        ({"data": None}, "`data` must be arrays, or a collection .* Received: data=None"),
         ({"data": 3.0}, "`data` must be arrays, or batches"),
         ({"data": iter([X])}, "`data` must be arrays, or batches"),
         ({"data": []}, "`data` must be arrays with an axis of samples"),
         ({"data": np.float32(1)}, "`data` must be arrays with an axis of samples"),
         ({"data": X[:0]}, "`data` must be arrays of at least one sample"),
-        ({"data": [X, X[:3]]}, "all of as many. Received: data of shapes"),
-        ({"data": dataset(X).repeat()}, "`batches` must be given with data that have no end"),
+        ({"data": [X, X[:3]]}, "equal length. Received: data of shapes"),
+        ({"data": dataset(X).repeat()}, "`batches` is required for infinite data"),
     ],
 )
 def test_bad_arguments(options, message):
@@ -518,7 +518,7 @@ def test_data_that_do_not_fit_are_refused_before_anything_is_trained(data, messa
 def test_models_without_moving_statistics_are_refused():
     for layers in ([], [keras.layers.LayerNormalization()], [normalization(trainable=False)]):
         model = compiled(*layers, keras.layers.Dense(1))
-        with pytest.raises(ValueError, match="must have a layer with moving statistics"):
+        with pytest.raises(ValueError, match="at least one trainable layer that has"):
             model.fit(X, Y, verbose=0, callbacks=[RecalibrateStatistics(X)])
 
     class AtRest(keras.layers.Layer):
@@ -530,7 +530,7 @@ def test_models_without_moving_statistics_are_refused():
             return self.normalization(inputs, training=False)
 
     model = compiled(AtRest(), keras.layers.Dense(1))
-    with pytest.raises(ValueError, match=r"in training mode, .* none of \['batch_norm"):
+    with pytest.raises(ValueError, match=r"in training mode.* inference mode: \['batch_norm"):
         model.fit(X, Y, verbose=0, callbacks=[RecalibrateStatistics(X)])
 
 

@@ -174,7 +174,7 @@ def test_statistics_are_taken_anew_where_few_updates_move_them(tmp_path):
         callbacks_of_it = loop._statistics(made, model, WHOLE)
         found[recipe.global_batch_size, anew] = [type(each).__name__ for each in callbacks_of_it]
         text = report.summary(made, model, tf.distribute.get_strategy())
-        assert ("statistics taken anew" in text) == (len(callbacks_of_it) == 2)
+        assert ("statistics recomputed" in text) == (len(callbacks_of_it) == 2)
     assert found == {
         (359, True): ["AverageStatistics", "RecalibrateStatistics"],
         (359, False): ["AverageStatistics"],

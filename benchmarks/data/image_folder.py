@@ -122,12 +122,11 @@ def load(data_dir: str | os.PathLike | None = None) -> ImageFolder:
 
     Args:
         data_dir: It has `train/CLASS/*` and `val/CLASS/*`, whose names end in .jpg, .jpeg or .png,
-            capital letters or not. What is hidden, with a dot in front, is left out, and so are
-            other files and all that lies deeper. Labels are the positions of the classes of `train`
-            in alphabetical order.
+            in either case. Hidden files, other files and subfolders are ignored. Labels are the
+            positions of the classes of `train` in alphabetical order.
 
     Raises:
-        RecipeError: If it is not there or not like that, or one of the files is no image.
+        RecipeError: If the folder is missing or not structured like this, or a file is no image.
     """
     folder = _checked_folder(data_dir)
     try:
@@ -145,7 +144,9 @@ def load(data_dir: str | os.PathLike | None = None) -> ImageFolder:
             f"{train} must hold two classes or more. Received: {_listed(sorted(classes['train']))}"
         )
     if lacking := sorted(classes["train"] - classes["validation"]):
-        warnings.warn(f"{held_out} has no image of {_listed(lacking)}", stacklevel=2)
+        warnings.warn(
+            f"{held_out} has no images for these classes: {_listed(lacking)}", stacklevel=2
+        )
     for found in files.values():
         for path, _ in found[:: math.ceil(len(found) / CHECKED)]:
             if what := jpeg_or_png.fault_of_header(pathlib.Path(path)):
@@ -160,7 +161,7 @@ def _checked_folder(data_dir: str | os.PathLike | None) -> pathlib.Path:
         raise RecipeError(f"{rule}, for --data=image_folder. Received: none")
     folder = pathlib.Path(data_dir).expanduser()
     if not folder.is_dir():
-        raise RecipeError(f"{rule}. Received: {folder}, which is not there")
+        raise RecipeError(f"{rule}. Received: {folder}, which does not exist")
     missing = [name for name in FOLDERS.values() if not (folder / name).is_dir()]
     if not missing:
         return folder
@@ -168,7 +169,7 @@ def _checked_folder(data_dir: str | os.PathLike | None) -> pathlib.Path:
         folder.glob(f"{depth}dataset_info.json") for depth in ("", "*/", "*/*/")
     ):
         raise RecipeError(
-            f"{rule}; what TensorFlow Datasets has prepared is trained on with "
+            f"{rule}; for data prepared by TensorFlow Datasets, use "
             f"--data=imagenet2012. Received: {folder}, which holds {info.relative_to(folder)}"
         )
     raise RecipeError(f"{rule}. Received: {folder}, which has no {' and no '.join(missing)}")
@@ -179,7 +180,7 @@ def _classes_of(where: pathlib.Path) -> set[str]:
     inner = sorted(path for path in where.iterdir() if not path.name.startswith("."))
     names = {path.name for path in inner if path.is_dir()}
     if not names:
-        what = f"{inner[0].name} in no folder" if inner else "an empty folder"
+        what = f"{inner[0].name} outside any class folder" if inner else "an empty folder"
         raise RecipeError(f"{where} must have a folder for each class. Received: {what}")
     return names
 
@@ -196,14 +197,14 @@ def _files_of(builder, folder: pathlib.Path, part: str, names: set[str]) -> list
     for name in sorted(names):
         if name not in with_images:
             raise RecipeError(
-                "the folder of a class must have images (.jpg, .jpeg, .png) in it, not in folders "
-                f"of its own. Received: {where / name}, which has none"
+                "the folder of a class must contain images (.jpg, .jpeg, .png) directly, not in "
+                f"subfolders. Received: {where / name}, which has none"
             )
     return files
 
 
 def _no_image(path: str, what: str) -> str:
-    return f"{path} must be a JPEG or a PNG that can be decoded. Received: {what}"
+    return f"{path} must be a readable JPEG or PNG. Received: {what}"
 
 
 def _listed(names: list[str]) -> str:

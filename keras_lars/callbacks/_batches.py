@@ -26,13 +26,11 @@ class Batches:
             _check_arrays(data)
         elif not isinstance(data, Iterable) or isinstance(data, (str, bytes, Iterator)):
             raise ValueError(
-                "`data` must be arrays, or batches that can be iterated again and again, such as a "
-                f"`tf.data.Dataset`. Received: data={data!r}"
+                "`data` must be arrays, or a collection of batches that can be iterated "
+                f"repeatedly, such as a `tf.data.Dataset`. Received: data={data!r}"
             )
         elif batches is None and _is_endless(data):
-            raise ValueError(
-                "`batches` must be given with data that have no end. Received: batches=None"
-            )
+            raise ValueError("`batches` is required for infinite data. Received: batches=None")
         self._data, self._batches, self._batch_size = data, batches, batch_size
 
     def __iter__(self) -> Iterator[Any]:
@@ -63,13 +61,13 @@ def _check_arrays(data: Any) -> None:
     arrays = keras.tree.flatten(data)
     if not arrays or not all(getattr(array, "shape", ()) for array in arrays):
         raise ValueError(
-            "`data` must be arrays with an axis of samples, or batches of such. "
+            "`data` must be arrays with an axis of samples, or an iterable of batches. "
             f"Received: data={data!r}"
         )
     lengths = {array.shape[0] for array in arrays}
     if lengths == {0} or len(lengths) > 1:
         raise ValueError(
-            "`data` must be arrays of at least one sample, and all of as many. Received: data of "
+            "`data` must be non-empty arrays of equal length. Received: data of "
             f"shapes {[tuple(array.shape) for array in arrays]}"
         )
 

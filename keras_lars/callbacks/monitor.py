@@ -51,14 +51,12 @@ class TrustRatioMonitor(keras.callbacks.Callback):
     - the ratio of an adapted kernel (a variable of rank 2 or more) is not the formula's, since its
       norm or that of its gradient is 0;
     - the gradient moves a variable by more than its own norm;
-    - an adapted variable got no gradient in the first epoch;
+    - an adapted variable got no gradient in the first epoch.
 
-    and once where a callback has set a learning rate that is not meant for LARS: less than a
-    hundredth of the one that it was given, and not by a gradual decay.
-
-    And when a training begins, if its number of batches is known, of `BatchNormalization` that
-    would still keep more than 5 % of its initial statistics at the end, unless
-    `keras_lars.callbacks.RecalibrateStatistics` is there.
+    It warns once if a callback sets a learning rate far too small for LARS: less than a hundredth
+    of the initial one, reached in one step. At the start of `fit` it also warns of
+    `BatchNormalization` layers that would keep more than 5 % of their initial statistics at the
+    end, unless `keras_lars.callbacks.RecalibrateStatistics` is used.
 
     Under several workers only the chief writes, prints and warns.
 

@@ -149,8 +149,8 @@ class RecalibrateStatistics(keras.callbacks.Callback):
             return known
         if not layers:
             raise ValueError(
-                "The model must have a layer with moving statistics that is not frozen, such as "
-                f"`BatchNormalization`, for `RecalibrateStatistics`. Received: {model!r}"
+                "`RecalibrateStatistics` needs a model with at least one trainable layer that has "
+                f"moving statistics, such as `BatchNormalization`. Received: {model!r}"
             )
         made = TrainingPass(model, layers)
         first = next(iter(self._data), None)
@@ -161,14 +161,14 @@ class RecalibrateStatistics(keras.callbacks.Callback):
         except (TypeError, ValueError) as error:
             shapes = keras.tree.map_structure(lambda x: tuple(x.shape), first)
             raise ValueError(
-                "`data` must hold inputs that the model can be called on. Received: a batch of "
+                "`data` must hold inputs that the model accepts. Received: a batch of "
                 f"shape {shapes}, for which it raises {type(error).__name__}: {error}"
             ) from error
         if not found:
             raise ValueError(
-                "The model must run a layer with moving statistics in training mode, for "
-                f"`RecalibrateStatistics`. Received: {model!r}, where none of "
-                f"{[layer.name for layer in layers]} does"
+                "`RecalibrateStatistics` needs a model in which a layer with moving statistics "
+                f"runs in training mode. Received: {model!r}, in which these run in inference mode: "
+                f"{[layer.name for layer in layers]}"
             )
         self._pass, self._moved = made, [made.variables[position] for position in found]
         return made
