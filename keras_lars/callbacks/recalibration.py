@@ -167,8 +167,8 @@ class RecalibrateStatistics(keras.callbacks.Callback):
         if not found:
             raise ValueError(
                 "`RecalibrateStatistics` needs a model in which a layer with moving statistics "
-                f"runs in training mode. Received: {model!r}, in which these run in inference mode: "
-                f"{[layer.name for layer in layers]}"
+                f"runs in training mode. Received: {model!r}, in which these run in inference "
+                f"mode: {[layer.name for layer in layers]}"
             )
         self._pass, self._moved = made, [made.variables[position] for position in found]
         return made
