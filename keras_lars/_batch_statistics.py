@@ -5,6 +5,7 @@ with every training batch. After few batches they are still near where they star
 reflects the starting values rather than the weights.
 """
 
+import contextlib
 import math
 import warnings
 import weakref
@@ -45,8 +46,9 @@ def moving_layers(model: keras.Model) -> list[keras.layers.Layer]:
 def warn_if_stale(model: keras.Model, batches: int) -> None:
     """Warn, once for each model, of moving statistics that a training is too short for.
 
-    A layer keeps `momentum ** batches` of its initial statistics. Above 0.05 it is named. Only the
-    chief of several workers warns.
+    A layer keeps `momentum ** batches` of its initial statistics. Above 0.05 it is named, unless
+    its statistics were trained before, as in a network to be fine-tuned. Only the chief of several
+    workers warns.
 
     Args:
         model: A model that is about to be trained.
@@ -66,8 +68,14 @@ def warn_if_stale(model: keras.Model, batches: int) -> None:
     After 117 batches 31 % of the initial moving statistics remain in `bn`, so that evaluation ...
     """
     batches = _arguments.integer(minimum=1)("batches", batches)
-    stale = [layer for layer in moving_layers(model) if layer.momentum**batches > LARGEST_SHARE]
-    if not stale or model in _warned or not _is_chief(model):
+    if model in _warned or not _is_chief(model):
+        return
+    stale = [
+        layer
+        for layer in moving_layers(model)
+        if layer.momentum**batches > LARGEST_SHARE and _is_initial(layer)
+    ]
+    if not stale:
         return
     _warned.add(model)
     share = max(layer.momentum for layer in stale) ** batches
@@ -81,6 +89,21 @@ def warn_if_stale(model: keras.Model, batches: int) -> None:
         "`keras_lars.callbacks.RecalibrateStatistics` to `fit`.",
         stacklevel=2,
     )
+
+
+def _is_initial(layer: keras.layers.Layer) -> bool:
+    """Whether its statistics are those that it starts with: a mean of 0 and a variance of 1."""
+    if not layer.built:
+        return True
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        outside_of_steps = tf.init_scope()  # an optimizer may be built while a step is traced
+    else:
+        outside_of_steps = contextlib.nullcontext()
+    with outside_of_steps:
+        mean, variance = map(keras.ops.convert_to_numpy, (layer.moving_mean, layer.moving_variance))
+    return bool((mean == 0).all() and (variance == 1).all())
 
 
 def _percent(share: float) -> str:

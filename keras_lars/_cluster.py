@@ -57,7 +57,8 @@ def find(port: int = PORT, alone: bool = True) -> Cluster | None:
     Raises:
         ClusterError: If what describes it is malformed.
     """
-    if text := os.environ.get("TF_CONFIG"):
+    # TensorFlow's own default is an empty object, which some launchers write down.
+    if (text := os.environ.get("TF_CONFIG", "").strip()) not in ("", "{}"):
         return _from_tf_config(text)
     if _TASKS in os.environ and (alone or slurm_tasks() > 1):
         return _from_slurm(port)
@@ -160,7 +161,7 @@ def _from_slurm(port: int) -> Cluster:
     if missing := [name for name in names if name not in os.environ]:
         # Those of the job are no substitute: a step may have fewer nodes than its job.
         raise ClusterError(
-            f"Slurm must set {', '.join(names)} in a step. Missing: {', '.join(missing)}"
+            f"Slurm must set {', '.join(names)} in a step. Received: no {', '.join(missing)}"
         )
     nodes, counts = _nodes("SLURM_STEP_NODELIST"), _counts("SLURM_STEP_TASKS_PER_NODE")
     tasks, index = slurm_tasks(), _number("SLURM_PROCID")

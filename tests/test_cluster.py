@@ -51,8 +51,9 @@ def config(jobs, kind="worker", index=0):
 
 def test_no_cluster_at_all(monkeypatch):
     assert _cluster.find() is None
-    monkeypatch.setenv("TF_CONFIG", "")
-    assert _cluster.find() is None
+    for empty in ("", "{}"):
+        monkeypatch.setenv("TF_CONFIG", empty)
+        assert _cluster.find() is None
 
 
 # --- TF_CONFIG ------------------------------------------------------------------------------------
@@ -95,14 +96,14 @@ def test_tf_config_comes_before_slurm(monkeypatch, slurm):
     [
         ("{", "Expecting property name"),
         ("[" * 100_000, "recursion"),
-        ("[]", "it is no object"),
-        ("null", "it is no object"),
-        ("{}", "it lacks 'cluster'"),
+        ("[]", "it is not a JSON object"),
+        ("null", "it is not a JSON object"),
+        ('{"task": {}}', "it lacks 'cluster'"),
         ('{"cluster": {}}', "it lacks 'task'"),
-        ('{"cluster": {}, "task": []}', "its task is no object"),
+        ('{"cluster": {}, "task": []}', "its task is not a JSON object"),
         ('{"cluster": {}, "task": {"type": "worker"}}', "its task lacks 'index'"),
         ('{"cluster": {}, "cluster": {}, "task": {}}', "a key is repeated"),
-        (config([]), "its cluster is no object"),
+        (config([]), "its cluster is not a JSON object"),
         (config({"worker": WORKERS[0]}), "'worker' is not a list of addresses"),
         (config({"worker": WORKERS}, index=2), "its task index is outside the cluster"),
         (config({"worker": WORKERS}, index=-1), "its index -1 is not a non-negative integer"),
@@ -267,7 +268,7 @@ def test_variables_of_slurm_that_make_no_sense(slurm, changes, message):
 def test_ports_end(slurm):
     slurm(SLURM_STEP_NODELIST="a", SLURM_STEP_TASKS_PER_NODE="3")
     assert _cluster.find(port=65533).workers[-1] == "a:65535"
-    with pytest.raises(ValueError, match=r"`port` must leave .* port=65534, and 3 tasks"):
+    with pytest.raises(ValueError, match=r"`port` must be low .* port=65534, and 3 tasks"):
         _cluster.find(port=65534)
 
 

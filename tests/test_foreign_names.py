@@ -54,9 +54,9 @@ def test_what_the_form_of_momentum_is_called():
     [
         ("params", "the variables"),
         ("model_parameters", "the variables"),
-        ("dampening", "has no counterpart here"),
-        ("always_adapt", "has no counterpart here.*`exclude_from_layer_adaptation`"),
-        ("decay", "use a schedule as `learning_rate`"),
+        ("dampening", "is not supported"),
+        ("always_adapt", "is not needed.*`exclude_from_layer_adaptation`"),
+        ("decay", "pass a schedule as `learning_rate`"),
     ],
 )
 def test_what_there_is_not(argument, reason):

@@ -1,6 +1,7 @@
-"""Moving statistics that are taken anew: exact, without a trace, at the right times."""
+"""Moving statistics that are recomputed: exact, without a trace, at the right times."""
 
 import dataclasses
+import warnings
 
 import keras
 import numpy as np
@@ -73,6 +74,47 @@ def dataset(*arrays, size=8):
 
 
 # What it computes.
+
+
+def test_batches_that_are_lists_hold_inputs_and_targets():
+    """As a `DataLoader` of torch makes them."""
+    model = small()
+    batches = [[x, np.ones((len(x), 1), "float32")] for x in cut(X, 8)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        recalibrate(model, Batches(batches))
+    found = statistics(model.layers[0], model.layers[2])
+    for actual, wanted in zip(found, expected(model, cut(X, 8)), strict=True):
+        np.testing.assert_allclose(actual, wanted, rtol=1e-4, atol=1e-5)
+
+
+class Batches:
+    """Batches that are no array, and no `tf.data.Dataset`."""
+
+    def __init__(self, batches):
+        self.batches = batches
+
+    def __iter__(self):
+        return iter(self.batches)
+
+
+def test_layers_that_are_built_in_the_first_step(monkeypatch):
+    class Late(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.normalization, self.dense = normalization(), keras.layers.Dense(1)
+
+        def build(self, shape):
+            self.built = True
+
+        def call(self, x, training=None):
+            return self.dense(self.normalization(x, training=training))
+
+    model = Late()
+    model.compile(keras_lars.LARS(0.1), "mse")
+    model.build((None, X.shape[1]))
+    model.fit(X, np.ones(len(X)), verbose=0, callbacks=[RecalibrateStatistics(X)])
+    np.testing.assert_allclose(model.normalization.moving_mean, X.mean(0), rtol=1e-4, atol=1e-5)
 
 
 def test_statistics_are_the_mean_over_the_batches_by_their_samples():

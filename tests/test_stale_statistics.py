@@ -82,6 +82,15 @@ def test_models_without_layers_that_move():
         assert warned(lambda model=model: warn_if_stale(model, 1)) == []
 
 
+@pytest.mark.parametrize("name", ["moving_mean", "moving_variance"])
+def test_statistics_that_were_trained_before_are_not_initial(name):
+    model = normalized(0.99, 0.99)
+    getattr(model.get_layer("bn_0"), name).assign(np.full(FEATURES, 0.5))
+    (message,) = warned(lambda: warn_if_stale(model, 1))
+    assert "`bn_1`" in message
+    assert "`bn_0`" not in message
+
+
 def test_nested_layers_count():
     inner = normalized(0.99)
     model = keras.Sequential([keras.Input((FEATURES,)), inner])
@@ -109,8 +118,8 @@ def fit(model, *callbacks, batch_size=8, epochs=4, **options):
 
 def test_the_monitor_counts_the_batches_of_all_epochs(tmp_path):
     monitor = TrustRatioMonitor(tmp_path, verbose=False)
+    assert fit(normalized(0.99)) == []  # by itself `fit` knows nothing of this package
     model = normalized(0.99)
-    assert fit(model) == []  # by itself `fit` knows nothing of this package
     (message,) = fit(model, monitor)
     assert message.startswith("After 12 batches 89 % of")
     assert fit(model, monitor) == []  # once
@@ -136,10 +145,9 @@ def test_data_of_unknown_size_say_nothing(tmp_path):
 def test_statistics_that_are_taken_anew_need_no_warning(monitor_first, tmp_path):
     monitor = TrustRatioMonitor(tmp_path, verbose=False)
     callbacks = [monitor, RecalibrateStatistics(X)][:: 1 if monitor_first else -1]
-    model = normalized(0.99)
-    assert fit(model, *callbacks) == []
+    assert fit(normalized(0.99), *callbacks) == []
     # That holds for this `fit` alone.
-    assert len(fit(model, monitor)) == 1
+    assert len(fit(normalized(0.99), monitor)) == 1
 
 
 def test_a_prepared_model_warns(strategy):
@@ -151,10 +159,17 @@ def test_a_prepared_model_warns(strategy):
     (message,) = fit(model, own)
     assert message.startswith("After 12 batches 89 % of")
     assert fit(model) == []
-    # As if it were another model, each time.
-    forget = _batch_statistics._warned.clear
+
+    def forget():
+        """As if it were another model."""
+        _batch_statistics._warned.clear()
+        layer = model.get_layer("bn_0")
+        layer.moving_mean.assign(np.zeros(FEATURES))
+        layer.moving_variance.assign(np.ones(FEATURES))
+
     forget()
     assert fit(model, RecalibrateStatistics(X)) == []
+    forget()
     # Callbacks given by position, and as Keras makes them of a list.
     (message,) = warned(lambda: model.fit(X, Y, 8, 1, 0, own))
     assert message.startswith("After 3 batches")

@@ -19,7 +19,7 @@ It stands on `train_function` and `test_function` being made anew by `make_train
 `make_test_function`, which are public.
 
 `fitted_model.py` reads from the stack which model an optimizer is being built for: Keras builds it
-inside of `fit`, `evaluate`, `train_on_batch` or `train_step`, methods whose `self` is the model. Of
+inside of `fit`, `train_on_batch` or `train_step`, methods whose `self` is the model. Of
 `fit` it also reads the locals `callbacks`, `epochs` and `epoch_iterator`, with its `num_batches`.
 
 The faults, as seen on Keras 3.10.0 with TensorFlow 2.18.0, and on 3.15.1 with 2.21.0. A nightly

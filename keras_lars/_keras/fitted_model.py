@@ -8,7 +8,7 @@ import keras
 
 # The methods of `keras.Model` that build its optimizer for a training. `compile_from_config` builds
 # one too, for a model that is loaded from a file: that training is over.
-_METHODS = ("fit", "train_step", "train_on_batch", "evaluate")
+_METHODS = ("fit", "train_step", "train_on_batch")
 
 
 def fitted_model(optimizer: keras.optimizers.Optimizer) -> keras.Model | None:

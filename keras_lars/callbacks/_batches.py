@@ -38,7 +38,9 @@ class Batches:
             samples = len(keras.tree.flatten(self._data)[0])
             found = (self._slice(first) for first in range(0, samples, self._batch_size))
         else:
-            found = (keras.tree.map_structure(_tensor, _inputs(batch)) for batch in self._data)
+            # A list is a batch of inputs and targets here, as a `DataLoader` of torch makes them.
+            batches = (tuple(b) if isinstance(b, list) else b for b in self._data)
+            found = (keras.tree.map_structure(_tensor, _inputs(batch)) for batch in batches)
         return itertools.islice(found, self._batches)
 
     def _slice(self, first: int) -> Any:

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_lars import _arguments, _batch_statistics
+from keras_lars._keras.layers import all_layers
 from keras_lars._types import Array
 from keras_lars.callbacks._batches import Batches, samples_of
 from keras_lars.callbacks._training_pass import TrainingPass, value_of
@@ -105,14 +106,15 @@ class RecalibrateStatistics(keras.callbacks.Callback):
         self._done: bytes | None = None  # what the model was like after the last time
 
     def set_params(self, params: dict[str, Any] | None) -> None:
-        """Before any callback begins: let none warn of statistics that are taken anew."""
+        """Before any callback begins: let none warn of statistics that are recomputed."""
         super().set_params(params)
         _batch_statistics.mark_recalibrated(params)
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Check model and data before anything is trained."""
         self._pass = self._done = self._epoch = None
-        if self.model.built:
+        # What is not built yet is built in the first step.
+        if self.model.built and all(layer.built for layer in all_layers(self.model)):
             self._prepare()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:

@@ -195,7 +195,8 @@ def for_fit(
 
     `LARS(schedule, gradient_accumulation_steps=k)` recounts the updates for its `k`, because
     leftover batches carry over into the next epoch. Call `fit` with
-    `batch_size=global_batch_size // k`.
+    `batch_size=global_batch_size // k`. Keras's own optimizers count micro-batches: use it with
+    them only without accumulation.
 
     Args:
         samples: Integer, 1 or more: the samples of one epoch over all workers, excluding those
