@@ -5,7 +5,6 @@ with every training batch. After few batches they are still near where they star
 reflects the starting values rather than the weights.
 """
 
-import contextlib
 import math
 import warnings
 import weakref
@@ -95,15 +94,9 @@ def _is_initial(layer: keras.layers.Layer) -> bool:
     """Whether its statistics are those that it starts with: a mean of 0 and a variance of 1."""
     if not layer.built:
         return True
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        outside_of_steps = tf.init_scope()  # an optimizer may be built while a step is traced
-    else:
-        outside_of_steps = contextlib.nullcontext()
-    with outside_of_steps:
-        mean, variance = map(keras.ops.convert_to_numpy, (layer.moving_mean, layer.moving_variance))
-    return bool((mean == 0).all() and (variance == 1).all())
+    ops = keras.ops
+    mean_is_0 = ops.all(ops.equal(layer.moving_mean, 0))
+    return bool(mean_is_0) and bool(ops.all(ops.equal(layer.moving_variance, 1)))
 
 
 def _percent(share: float) -> str:

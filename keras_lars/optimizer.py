@@ -345,7 +345,8 @@ class LARS(KerasOptimizer):
         if model is not None:
             schedule.warn_unless_made_for(fitting_batches(model))
             if not _batch_statistics.recalibrates(fitting_callbacks(model)):
-                _batch_statistics.warn_if_stale(model, schedule.batches)
+                with self._outside_of_steps():  # statistics have values there
+                    _batch_statistics.warn_if_stale(model, schedule.batches)
 
     def _rule(self) -> Rule:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(Rule)}

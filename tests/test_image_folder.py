@@ -167,7 +167,7 @@ def test_a_class_without_held_out_images_is_told(copy):
     for path in (copy / "val" / "bee").iterdir():
         path.unlink()
     (copy / "val" / "bee").rmdir()
-    with pytest.warns(UserWarning, match=f"^{copy}/val has no image of bee$"):
+    with pytest.warns(UserWarning, match=f"^{copy}/val has no images for these classes: bee$"):
         data_set = data.load("image_folder", copy)
     assert (data_set.classes, data_set.validation_images) == (3, 2)
     assert [int(label[0]) for _, label in data_set.validation(view(), 1)] in ([0, 2], [2, 0])
@@ -314,16 +314,19 @@ FAULTS = {
         lambda f: [p.rename(f / p.name) for p in [*(f / "train").iterdir()]],
         "^{}/train must have a folder for each class. Received: an empty folder$",
     ),
-    "loose": (loose, r"^{}/val must have a folder for each class. Received: \d\d.png in no folder"),
+    "loose": (
+        loose,
+        r"^{}/val must have a folder for each class. Received: \d\d.png outside any class folder",
+    ),
     "empty class": (lambda f: remove(f / "val" / "bee"), "Received: {}/val/bee, which has none$"),
-    "deeper": (lambda f: nested(f / "train" / "bee"), "not in folders of its own. Received: {}/tr"),
+    "deeper": (lambda f: nested(f / "train" / "bee"), "not in subfolders. Received: {}/tr"),
     "other class": (
         lambda f: (f / "val" / "bee").rename(f / "val" / "wasp"),
         "^{0}/val must have the classes of {0}/train. Received: wasp$",
     ),
     "text": (
         lambda f: (f / "val" / "cat" / "a.jpg").write_text("<html> 404"),
-        "^{}/val/cat/a.jpg must be a JPEG or a PNG .*. Received: a file that begins with b'<html> ",
+        "^{}/val/cat/a.jpg must be a readable JPEG or PNG .*. Received: a file that begins with b'<html> ",
     ),
     "gif": (
         lambda f: (f / "train" / "cat" / "a.jpg").write_bytes(content(coarse(0), "GIF")),
@@ -353,7 +356,7 @@ def test_a_fault_is_told_in_one_line_that_names_it(fault, copy):
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(RecipeError, match=r"train/CLASS/\* and val/CLASS/\*.* Received: none$"):
         data.load("image_folder")
-    with pytest.raises(RecipeError, match=f"Received: {tmp_path}/no, which is not there$"):
+    with pytest.raises(RecipeError, match=f"Received: {tmp_path}/no, which does not exist$"):
         data.load("image_folder", tmp_path / "no")
     with pytest.raises(RecipeError, match=r"Received: .*, which has no train and no val$"):
         data.load("image_folder", tmp_path)
@@ -451,7 +454,7 @@ def test_an_image_that_cannot_be_decoded_is_named(part, copy, tmp_path):
     with pytest.raises(RecipeError) as error:
         loop.train(recipe, execution)
     assert str(error.value) == (
-        f"{damaged} must be a JPEG or a PNG that can be decoded. Received: a damaged file"
+        f"{damaged} must be a readable JPEG or PNG that can be decoded. Received: a damaged file"
     )
 
 
