@@ -103,9 +103,9 @@ class LARS(KerasOptimizer):
 
     Args:
         learning_rate: Number, `LearningRateSchedule`, or callable without arguments. The global
-            learning rate; schedules are given the number of updates, and one of
-            `keras_lars.schedules.for_fit` counts them anew for `gradient_accumulation_steps`.
-            Defaults to `1.0`.
+            learning rate; schedules are given the number of updates, and a schedule of
+            `keras_lars.schedules.for_fit` is recounted for `gradient_accumulation_steps`. Defaults
+            to `4.0`, which suits a batch of 128 with a schedule; larger batches need more.
         momentum: Number in [0, 1). With 0 no velocity is kept. Defaults to `0.9`.
         weight_decay: Number >= 0, the L2 penalty's factor, inside the ratio. Defaults to `5e-4`.
         trust_coefficient: Number >= 0, the step of a variable relative to its norm at a
@@ -174,7 +174,7 @@ class LARS(KerasOptimizer):
 
     def __init__(
         self,
-        learning_rate: "LearningRate" = 1.0,
+        learning_rate: "LearningRate" = 4.0,
         momentum: float = 0.9,
         weight_decay: float = 5e-4,
         trust_coefficient: float = 1e-3,

@@ -79,7 +79,7 @@ def test_what_it_says():
     assert message.startswith("`learning_rate` of optimizer 'mine' was set to 0.001, less than")
     assert "the initial 4" in message
     assert "`LearningRateScheduler`" in message
-    assert "`keras_lars.schedules.for_fit`" in message
+    assert "keras_lars.schedules.for_fit(" in message
 
 
 def test_in_the_scope_of_a_strategy_and_in_a_step(strategy):
@@ -227,7 +227,7 @@ def test_the_monitor_sees_rates_that_are_assigned_past_the_optimizer(tmp_path):
     (message,) = monitored(tmp_path, Assigns(1e-3, 4.0, 1e-4), again=True)
     assert message.startswith("The learning rate is less than a hundredth of the initial")
     assert "`0.001 instead of 4`" in message
-    assert "`keras_lars.schedules.for_fit`" in message
+    assert "keras_lars.schedules.for_fit(" in message
 
 
 def test_the_monitor_does_not_say_again_what_the_optimizer_said(tmp_path):
