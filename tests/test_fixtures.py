@@ -82,3 +82,9 @@ def test_a_configuration_of_an_earlier_version_keeps_its_meaning(path):
     assert {name: now[name] for name in plain} == plain
     for argument in ("exclude_from_layer_adaptation", "exclude_from_weight_decay"):
         assert len(now[argument]) == len(saved[argument])
+
+
+def test_a_file_of_an_earlier_version_keeps_what_was_the_default_then():
+    """A weight of norm 0 moved by the plain rate."""
+    model = keras.models.load_model(FOLDER / "0.1.0" / "loss_scaling" / "model.keras")
+    assert model.optimizer.inner_optimizer.zero_weight_ratio == 1.0
