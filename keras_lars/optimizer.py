@@ -130,7 +130,8 @@ class LARS(KerasOptimizer):
         zero_weight_ratio: Number >= 0, the ratio used if `norm(w)` is 0. `"trust_coefficient"` uses
             the value of that argument. `None` uses the formula, which gives 0, or 1 if its
             denominator is 0. Other implementations use 1, so that a bias that starts at 0 takes its
-            first step at the full learning rate. Defaults to `"trust_coefficient"`.
+            first step at the full learning rate. Use that too where the gamma of residual branches
+            starts at 0: it grows too slowly otherwise. Defaults to `"trust_coefficient"`.
         zero_gradient_ratio: The same where `norm(w)` is not 0 and the gradient norm in the
             denominator is. Defaults to `1.0`.
         exclude_from_layer_adaptation: A rule or a list of rules for variables that keep the plain
