@@ -12,7 +12,7 @@ The only place that touches private parts of Keras, and it changes no class or f
 `layers.py` uses, from `keras.Model`: `_flatten_layers`.
 
 `trainer.py` uses, from `keras.Model`: `_maybe_symbolic_build`, `_symbolic_build`,
-`_initial_epoch`, `_flatten_layers`, `_distribute_strategy`; from the module of its TensorFlow
+`_initial_epoch`, `_distribute_strategy`; from the module of its TensorFlow
 trainer `reduce_per_replica`, and `TFEpochIterator` with its `_num_batches`; and `_moments` of
 `BatchNormalization`.
 It stands on `train_function` and `test_function` being made anew by `make_train_function` and

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Iterator
 from types import FrameType
+from typing import Any
 
 import keras
 
@@ -36,13 +37,12 @@ def fitting_callbacks(model: keras.Model) -> list[keras.callbacks.Callback]:
 
     In the thread of a replica they are not.
     """
-    for frame in _frames():
-        if frame.f_code.co_name == "fit" and frame.f_locals.get("self") is model:
-            given = frame.f_locals.get("callbacks")
-            if given is None:
-                return []
-            given = getattr(given, "callbacks", given)  # a `CallbackList` once `fit` has made one
-            return list(given) if isinstance(given, list | tuple) else [given]
+    for names in _locals_of_fit(model):
+        given = names.get("callbacks")
+        if given is None:
+            return []
+        given = getattr(given, "callbacks", given)  # a `CallbackList` once `fit` has made one
+        return list(given) if isinstance(given, list | tuple) else [given]
     return []
 
 
@@ -51,13 +51,18 @@ def fitting_batches(model: keras.Model) -> int | None:
 
     `None` outside of `fit`, in the thread of a replica, and with data of unknown size.
     """
-    for frame in _frames():
-        names = frame.f_locals
-        if frame.f_code.co_name == "fit" and names.get("self") is model:
-            of_an_epoch = getattr(names.get("epoch_iterator"), "num_batches", None)
-            if of_an_epoch is not None:
-                return names["epochs"] * of_an_epoch
+    for names in _locals_of_fit(model):
+        of_an_epoch = getattr(names.get("epoch_iterator"), "num_batches", None)
+        if of_an_epoch is not None:
+            return names["epochs"] * of_an_epoch
     return None
+
+
+def _locals_of_fit(model: keras.Model) -> Iterator[dict[str, Any]]:
+    """The local names of each `fit` of this model on the stack, the innermost first."""
+    for frame in _frames():
+        if frame.f_code.co_name == "fit" and frame.f_locals.get("self") is model:
+            yield frame.f_locals
 
 
 def _frames() -> Iterator[FrameType]:

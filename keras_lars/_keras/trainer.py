@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_lars import _replicas
+from keras_lars._keras.layers import all_layers
 
 
 def is_of_another_scope(model: keras.Model) -> bool:
@@ -126,7 +127,7 @@ def repair_empty_batches(model: keras.Model) -> None:
         @functools.wraps(step)
         def run(*args: Any, **kwargs: Any) -> Any:
             # When the step is traced, layers that a subclass made late are there as well.
-            for layer in model._flatten_layers():
+            for layer in all_layers(model):
                 if isinstance(layer, keras.layers.BatchNormalization):
                     _repair_empty_moments(layer)
             return step(*args, **kwargs)
