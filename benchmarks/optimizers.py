@@ -65,7 +65,8 @@ def make(
             nesterov=recipe.nesterov,
             momentum_form=recipe.momentum_form,
             epsilon=recipe.epsilon,
-            zero_weight_ratio=recipe.zero_weight_ratio,
+            weight_norm_floor=recipe.weight_norm_floor,
+            zero_weight_ratio=None if recipe.weight_norm_floor else 1.0,
             exclude_from_layer_adaptation=adapted[recipe.optimizer],
             exclude_from_weight_decay=EXCLUSIONS[recipe.exclude_from_weight_decay](),
             unadapted_learning_rate_multiplier=(

@@ -72,7 +72,9 @@ class Recipe:
         "Multiplies the learning rate of variables without adaptation."
     )
     epsilon: float = _field("Added to the denominator of LARS's ratio.")
-    zero_weight_ratio: float = _field("LARS's ratio where the norm of a weight is 0.")
+    weight_norm_floor: float = _field(
+        "Of LARS. With 0, the ratio of a weight whose norm is 0 is 1, as it is in published code."
+    )
 
     precision: str = _field(
         "Of the computation; weights are float32.",

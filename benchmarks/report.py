@@ -73,7 +73,7 @@ def _optimizer(plan: Plan) -> str:
     recipe = plan.recipe
     names = ["momentum", "weight_decay"]
     if recipe.optimizer == "lars":
-        names += ["trust_coefficient", "epsilon", "zero_weight_ratio"]
+        names += ["trust_coefficient", "epsilon", "weight_norm_floor"]
     text = ", ".join([recipe.optimizer, *(f"{name} {getattr(recipe, name):g}" for name in names)])
     excluded = {
         "decay": recipe.exclude_from_weight_decay,

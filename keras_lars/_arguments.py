@@ -23,18 +23,16 @@ def number(
     below: float = math.inf,
     at_most: float = math.inf,
     none: bool = False,
-    word: str | None = None,
 ) -> Check:
-    """A finite number, not negative, as a float; None too where `none`, and the word if given."""
+    """A finite number, not negative, as a float; None too where `none`."""
     rule = f"a finite number {'>' if positive else '>='} 0"
     rule += f" and < {below:g}" if below < math.inf else ""
     rule += f" and <= {at_most:g}" if at_most < math.inf else ""
-    rule += f", {word!r}" if word else ""
     rule += ", or None" if none else ""
 
-    def check(name: str, value: Any) -> float | str | None:
-        if (value is None and none) or (isinstance(value, str) and value == word):
-            return value
+    def check(name: str, value: Any) -> float | None:
+        if value is None and none:
+            return None
         if not _is_number(value) or not math.isfinite(value):
             raise _refuse(name, rule, value)
         if value < 0 or (positive and value == 0) or value >= below or value > at_most:

@@ -2,7 +2,8 @@
 
 Algorithm 1 of You, Gitman and Ginsburg 2017 (arXiv 1708.03888), with our argument names::
 
-    trust_ratio = trust_coefficient * |w| / (|g| + weight_decay * |w| + epsilon)     # equation 6
+    norm_w = max(|w|, weight_norm_floor * sqrt(units))                               # not theirs
+    trust_ratio = trust_coefficient * norm_w / (|g| + weight_decay * |w| + epsilon)  # equation 6
     v = momentum * v + learning_rate * trust_ratio * (g + weight_decay * w)
     w = w - v
 
@@ -11,7 +12,8 @@ variables, optimizers or devices; how norms are computed is passed in as `norms`
 """
 
 import dataclasses
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import keras
@@ -37,6 +39,7 @@ class Rule:
     decay_in_norm: bool
     epsilon: float
     trust_clip: bool
+    weight_norm_floor: float
     zero_weight_ratio: float | None
     zero_gradient_ratio: float | None
     unadapted_learning_rate_multiplier: float
@@ -73,19 +76,30 @@ def plain_norms(*tensors: Tensor) -> list:
     return [ops.sqrt(ops.sum(x * x)) for x in tensors]
 
 
+def least_norm(shape: Sequence[int], weight_norm_floor: float) -> float:
+    """What the norm of a weight of that shape counts as at least, so that it can leave 0.
+
+    In proportion to the square root of the units, which are the last axis: so grow the norms of
+    biases and of kernels, whatever the number of inputs. Initializers give a unit a norm near 1.
+    """
+    return weight_norm_floor * math.sqrt(shape[-1] if len(shape) else 1)
+
+
 def trust_ratio(
     weight_norm: Tensor,
     gradient_norm: Tensor,
+    least: float,
     learning_rate: Tensor,
     weight_decay: float,
     rule: Rule,
 ) -> Tensor:
     """The ratio of an adapted variable, from its norms.
 
-    `gradient_norm` is |g|, or |g + weight_decay * w| where `rule.decay_in_norm`, or that of the
-    step where the ratio is that of the update.
+    `least` is what `least_norm` gives. `gradient_norm` is |g|, or |g + weight_decay * w| where
+    `rule.decay_in_norm`, or that of the step where the ratio is that of the update.
     """
-    numerator = rule.trust_coefficient * weight_norm
+    norm_w = ops.maximum(weight_norm, least) if least else weight_norm
+    numerator = rule.trust_coefficient * norm_w
     denominator = gradient_norm + rule.epsilon if rule.epsilon else gradient_norm
     if weight_decay and not rule.decay_in_norm:
         denominator = denominator + weight_decay * weight_norm
@@ -182,7 +196,14 @@ def lars_update(
         weight_norm, gradient_norm = norms(w, in_denominator)
     if treatment.adapted:
         magnitude = gradient_norm
-        ratio = trust_ratio(weight_norm, gradient_norm, learning_rate, treatment.weight_decay, rule)
+        ratio = trust_ratio(
+            weight_norm,
+            gradient_norm,
+            least_norm(w.shape, rule.weight_norm_floor),
+            learning_rate,
+            treatment.weight_decay,
+            rule,
+        )
     else:
         # Zero times the gradient is 0 or NaN: its norm tells, and cannot overflow.
         (magnitude,) = norms(0.0 * g)

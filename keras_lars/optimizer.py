@@ -41,7 +41,8 @@ _CHECKS = {
     "decay_in_norm": _arguments.one_of(False, True),
     "epsilon": _arguments.number(),
     "trust_clip": _arguments.one_of(False, True),
-    "zero_weight_ratio": _arguments.number(none=True, word="trust_coefficient"),
+    "weight_norm_floor": _arguments.number(),
+    "zero_weight_ratio": _arguments.number(none=True),
     "zero_gradient_ratio": _arguments.number(none=True),
     "unadapted_learning_rate_multiplier": _arguments.number(),
     "record_trust_ratios": _arguments.one_of(False, True),
@@ -88,10 +89,12 @@ class LARS(KerasOptimizer):
     batch, or if you tune the learning rate, momentum and warm-up of Nesterov momentum for your one
     batch size, that does as well, at least with normalization.
 
-    The update of a variable `w` with gradient `g`, as in the paper:
+    The update of a variable `w` with gradient `g` is the paper's, but for the floor, which is for
+    variables that start at 0:
 
     ```python
-    trust_ratio = trust_coefficient * norm(w) / (norm(g) + weight_decay * norm(w) + epsilon)
+    norm_w = max(norm(w), weight_norm_floor * sqrt(w.shape[-1]))
+    trust_ratio = trust_coefficient * norm_w / (norm(g) + weight_decay * norm(w) + epsilon)
     v = momentum * v + learning_rate * trust_ratio * (g + weight_decay * w)
     w = w - v
     ```
@@ -127,11 +130,14 @@ class LARS(KerasOptimizer):
         epsilon: Number >= 0, added to the denominator. Defaults to `0.0`.
         trust_clip: Boolean. With `True` the ratio is `min(trust_ratio / learning_rate, 1)`, which
             is LARC, and 1 at a learning rate of 0. Defaults to `False`.
-        zero_weight_ratio: Number >= 0, the ratio used if `norm(w)` is 0. `"trust_coefficient"` uses
-            the value of that argument. `None` uses the formula, which gives 0, or 1 if its
-            denominator is 0. Other implementations use 1, so that a bias that starts at 0 takes its
-            first step at the full learning rate. Use that too where the gamma of residual branches
-            starts at 0: it grows too slowly otherwise. Defaults to `"trust_coefficient"`.
+        weight_norm_floor: Number >= 0. A variable moves as if its elements were at least this
+            large, by root mean square; for a kernel, as if each unit's norm were. So biases, and
+            gammas, that start at 0 get going. Kernels with common initializers are above it. With
+            0 the update is the paper's, and that of other implementations. Defaults to `0.1`.
+        zero_weight_ratio: Number >= 0, the ratio used if `norm(w)` is 0. `None` uses the formula,
+            which without a floor gives 0, or 1 if its denominator is 0. Other implementations
+            use 1: a bias that starts at 0 takes its first step at the full learning rate. Defaults
+            to `None`.
         zero_gradient_ratio: The same where `norm(w)` is not 0 and the gradient norm in the
             denominator is. Defaults to `1.0`.
         exclude_from_layer_adaptation: A rule or a list of rules for variables that keep the plain
@@ -185,7 +191,8 @@ class LARS(KerasOptimizer):
         decay_in_norm: bool = False,
         epsilon: float = 0.0,
         trust_clip: bool = False,
-        zero_weight_ratio: float | Literal["trust_coefficient"] | None = "trust_coefficient",
+        weight_norm_floor: float = 0.1,
+        zero_weight_ratio: float | None = None,
         zero_gradient_ratio: float | None = 1.0,
         exclude_from_layer_adaptation: "ExclusionRules | None" = None,
         exclude_from_weight_decay: "ExclusionRules | None" = None,
@@ -350,10 +357,7 @@ class LARS(KerasOptimizer):
                     _batch_statistics.warn_if_stale(model, schedule.batches)
 
     def _rule(self) -> Rule:
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(Rule)}
-        if self.zero_weight_ratio == "trust_coefficient":
-            values["zero_weight_ratio"] = self.trust_coefficient
-        return Rule(**values)
+        return Rule(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Rule)})
 
     def _add_record(self, variables: list[Variable]) -> keras.Variable:
         dtypes = {keras.backend.standardize_dtype(v.dtype) for v in variables}
@@ -502,3 +506,12 @@ class LARS(KerasOptimizer):
                 rule.save("exclude_from_weight_decay", variables) for rule in self._decay_rules
             ],
         }
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, type] | None = None
+    ) -> "LARS":
+        """The optimizer of a configuration, which for one of version 0.1.0 has no floor."""
+        if set(config) >= set(_OWN_ARGUMENTS) - {"weight_norm_floor"}:
+            config = {"weight_norm_floor": 0.0, **config}
+        return super().from_config(config, custom_objects)

@@ -61,8 +61,9 @@ class Traced(ReferenceLARS):
             if in_norm is not g and norm(in_norm):
                 conditions.append(2 * terms / norm(in_norm))
         q = self.ratio(g, rate)
-        raw = self.η * norm(w) / (norm(in_norm) + self.ε or 1.0) if self.adapted else q
-        for each in (q, raw, self.η * norm(w), rate * q, decayed, self.β * w, q * decayed):
+        counted = max(norm(w), self.least_norm)
+        raw = self.η * counted / (norm(in_norm) + self.ε or 1.0) if self.adapted else q
+        for each in (q, raw, self.η * counted, rate * q, decayed, self.β * w, q * decayed):
             bounds.array(each, dtype)
         for each in (rate * q * decayed, m * v):
             bounds.array(each, dtype)
@@ -252,6 +253,7 @@ class Run:
             m=options["momentum"],
             β=options["weight_decay"] if scenario.decayed[i] else 0.0,
             ε=options["epsilon"],
+            floor=options["weight_norm_floor"],
             form=options["momentum_form"],
             zero_gradient_ratio=options["zero_gradient_ratio"],
             adapted=scenario.adapted[i],

@@ -81,6 +81,7 @@ OPTIONS = {
     "decay_in_norm": [False, True],
     "epsilon": [0.0, 0.0, 1e-6, 0.1],
     "trust_clip": [False, False, True],
+    "weight_norm_floor": [0.0, 0.2, 3.0],
     "zero_weight_ratio": [1.0, 0.0, 0.25, None],
     "zero_gradient_ratio": [1.0, 0.0, 0.25, None],
     "unadapted_learning_rate_multiplier": [1.0, 0.0, 0.5],

@@ -156,6 +156,7 @@ def check_whole_norms(replicas):
             # With these two the first velocity is the gradient.
             momentum_form="ratio_outside",
             weight_decay=0.0,
+            weight_norm_floor=0.0,
         )
         model = make_model(optimizer)
         weights = numbers(model.trainable_variables)

@@ -38,8 +38,9 @@ BIAS_AND_NORM = (
 )
 OUTSIDE = 'momentum_form="learning_rate_outside"'
 IN_NORM = "decay_in_norm=True"
-AT_1 = "zero_weight_ratio=1.0"
-FORMULA_AT_0 = "zero_weight_ratio=None, zero_gradient_ratio=None"
+# What others do where the norm of a weight is 0. None has a floor.
+AT_1 = "zero_weight_ratio=1.0, weight_norm_floor=0"
+FORMULA_AT_0 = "zero_gradient_ratio=None, weight_norm_floor=0"
 # Without a gradient these neither scale nor decay: the velocity takes in 0.
 UNTOUCHED = "zero_gradient_ratio=0.0"
 UNDECAYED = "Where its `weight_decay` is 0, it does not adapt: `exclude_from_layer_adaptation`."
@@ -88,7 +89,7 @@ PEERS = [
     Peer(
         "apex LARC around SGD",
         f"{OUTSIDE}, trust_coefficient=0.02, trust_clip=True, weight_decay=1e-4, "
-        f"epsilon=1e-8, zero_weight_ratio=1e9, {UNTOUCHED}, {NOTHING}",
+        f"epsilon=1e-8, zero_weight_ratio=1e9, weight_norm_floor=0, {UNTOUCHED}, {NOTHING}",
         "The large `zero_weight_ratio`, clipped, is the 1 that it leaves weights of 0. Not the "
         "same: a gradient of 0 at a learning rate of 0.",
     ),

@@ -21,7 +21,8 @@ class ReferenceLARS:
         nesterov=False,
         decay_in_norm=False,
         trust_clip=False,
-        zero_weight_ratio="trust_coefficient",
+        floor=0.1,
+        zero_weight_ratio=None,
         zero_gradient_ratio=1.0,
         adapted=True,
         multiplier=1.0,
@@ -31,9 +32,9 @@ class ReferenceLARS:
         self.η, self.m, self.β, self.ε = η, m, β, ε
         self.form, self.nesterov, self.decay_in_norm = form, nesterov, decay_in_norm
         self.trust_clip, self.adapted, self.multiplier = trust_clip, adapted, multiplier
-        self.zero_weight_ratio = (
-            η if zero_weight_ratio == "trust_coefficient" else zero_weight_ratio
-        )
+        # Not the paper's: the norm of w in the numerator counts as at least this.
+        self.least_norm = floor * np.sqrt(self.w.shape[-1] if self.w.ndim else 1)
+        self.zero_weight_ratio = zero_weight_ratio
         self.zero_gradient_ratio = zero_gradient_ratio
 
     def ratio(self, g, γ):
@@ -57,7 +58,7 @@ class ReferenceLARS:
         elif norm_w != 0 and norm_g == 0 and self.zero_gradient_ratio is not None:
             q = self.zero_gradient_ratio
         else:
-            q = 1.0 if denominator == 0 else self.η * norm_w / denominator
+            q = 1.0 if denominator == 0 else self.η * max(norm_w, self.least_norm) / denominator
         if self.trust_clip:
             q = 1.0 if γ == 0 else min(q / γ, 1.0)
         return q

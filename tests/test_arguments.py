@@ -17,6 +17,7 @@ NUMBERS = [
     "weight_decay",
     "trust_coefficient",
     "epsilon",
+    "weight_norm_floor",
     "zero_weight_ratio",
     "zero_gradient_ratio",
     "unadapted_learning_rate_multiplier",

@@ -36,6 +36,7 @@ OPTIONS = {
     "decay_in_norm": True,
     "epsilon": 0.125,
     "trust_clip": True,
+    "weight_norm_floor": 0.5,
     "zero_weight_ratio": 0.5,
     "zero_gradient_ratio": None,
     "exclude_from_layer_adaptation": ["kernel"],
@@ -279,3 +280,11 @@ def test_clone_model_carries_the_configuration(builder):
     if not clone.optimizer.built:
         clone.optimizer.build(clone.trainable_variables)
     assert table(clone.optimizer) == table(optimizer)
+
+
+def test_only_a_whole_configuration_without_a_floor_is_of_the_version_before_it():
+    config = keras_lars.LARS().get_config()
+    del config["weight_norm_floor"]
+    assert keras_lars.LARS.from_config(config).weight_norm_floor == 0.0
+    by_hand = {"learning_rate": 4.0, "zero_weight_ratio": 1.0}
+    assert keras_lars.LARS.from_config(by_hand).weight_norm_floor == 0.1

@@ -16,7 +16,6 @@ from benchmarks.studies.batch_size.runs import Run, Study
 
 FOLDER = pages.ROOT / "benchmarks" / "results" / "studies"
 ZERO = ("zero_weights", "zero_weights_gamma", "zero_weights_digits")
-GAMMA = "zero_weights_gamma"
 CONSTANT = ("constant_rates", "constant_rates_digits")
 
 
@@ -32,14 +31,23 @@ def test_weights_of_zero_at_the_rate_of_for_fit(batch, rate, ratio):
     asked = training_of("zero_weights", f"lars_zero_{ratio:g}", batch)
     assert (asked.learning_rate, asked.zero_weight_ratio) == (pytest.approx(rate), ratio)
     assert asked.learning_rate == keras_lars.schedules.for_fit(60_000, 8, batch).peak
+    assert asked.weight_norm_floor == 0
     assert training.optimizer(asked, 1.0).zero_weight_ratio == ratio
+
+
+def test_the_floor_is_asked_of_the_optimizer():
+    asked = training_of("zero_weights", "lars_floor", 4096)
+    optimizer = training.optimizer(asked, 1.0)
+    assert (optimizer.weight_norm_floor, optimizer.zero_weight_ratio) == (0.1, None)
 
 
 @pytest.mark.parametrize("rate", [1.0, 4.0, 10.0, 20.0])
 def test_constant_rates(rate):
     asked = training_of("constant_rates", f"lars_constant_{rate:g}", 1024)
     assert training.learning_rate(asked, 100) == rate
-    assert training.optimizer(asked, rate).zero_weight_ratio == 1e-3
+    optimizer, default = training.optimizer(asked, rate), keras_lars.LARS()
+    assert optimizer.zero_weight_ratio is default.zero_weight_ratio is None
+    assert optimizer.weight_norm_floor == default.weight_norm_floor
 
 
 def row(arm, batch, accuracy, number=1, loss=0.5):
@@ -133,33 +141,33 @@ def lost(names):
     return [float(cell) for cell in last.split("|")[3:-1]]
 
 
-def test_the_default_for_weights_of_zero_is_best_at_its_worst_but_for_gammas_of_0():
-    of_1, of_hundredth, of_trust_coefficient = lost([n for n in ZERO if n != GAMMA])
-    assert of_trust_coefficient == min(of_1, of_hundredth, of_trust_coefficient)
-    assert keras_lars.LARS().zero_weight_ratio == "trust_coefficient"
-    assert keras_lars.LARS().trust_coefficient == 1e-3
-    of_1, of_hundredth, of_trust_coefficient = lost([GAMMA])
-    assert of_1 == 0 < of_hundredth < of_trust_coefficient  # and README says so
+def test_the_default_for_weights_of_zero_is_best_at_its_worst():
+    *others, of_floor = lost(ZERO)
+    assert of_floor < min(others)
+    assert keras_lars.LARS().weight_norm_floor == 0.1
+    assert keras_lars.LARS().zero_weight_ratio is None
 
 
 def test_readme_has_the_numbers_of_the_defaults():
     readme = " ".join(pages.read("README.md").split())
     means = {}
     for form in map(found, ZERO):
-        data = form["data"]
         for row in form["rows"]:
-            key = (row["network"], data, row["batch"], row["arm"].removeprefix("lars_zero_"))
+            key = row["network"], form["data"], row["batch"], row["arm"].removeprefix("lars_")
             means.setdefault(key, []).append(100 * row["test_accuracy"])
     means = {key: f"{sum(values) / len(values):.1f}" for key, values in means.items()}
-    vit, images = "vit", "fashion_mnist"
-    for ratio, words in {
-        "0.001": "reaches {} % at a batch of 4,096 and {} % at 8,192",
-        "1": "and {} % and {} % with a ratio of 1",
+    images = "fashion_mnist"
+    for arm, words in {
+        "floor": "reaches {} % at a batch of 4,096 and {} % at 8,192 with the floor",
+        "zero_1": "and {} % and {} % with a ratio of 1",
     }.items():
-        reached = [means[vit, images, batch, ratio] for batch in (4096, 8192)]
+        reached = [means["vit", images, batch, arm] for batch in (4096, 8192)]
         assert words.format(*reached) in readme
-    gammas = [means["residual_zero_gamma", images, 4096, ratio] for ratio in ("0.001", "1")]
-    assert "{} % in place of {}".format(*gammas) in readme
+    gammas = means["residual_zero_gamma", images, 4096, "floor"]
+    assert f"gammas start at 0 reaches {gammas} % at 4,096" in readme
+    *_, of_floor = lost(ZERO)
+    for page in (readme, " ".join(pages.read("benchmarks/README.md").split())):
+        assert f"at most {of_floor} points to the best" in page
 
 
 def test_the_default_rate_is_best_at_its_worst():

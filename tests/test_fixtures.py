@@ -85,6 +85,7 @@ def test_a_configuration_of_an_earlier_version_keeps_its_meaning(path):
 
 
 def test_a_file_of_an_earlier_version_keeps_what_was_the_default_then():
-    """A weight of norm 0 moved by the plain rate."""
+    """A weight of norm 0 moved by the plain rate, and no norm had a floor."""
     model = keras.models.load_model(FOLDER / "0.1.0" / "loss_scaling" / "model.keras")
     assert model.optimizer.inner_optimizer.zero_weight_ratio == 1.0
+    assert model.optimizer.inner_optimizer.weight_norm_floor == 0.0

@@ -61,6 +61,7 @@ def test_update_is_bounded_by_the_weights(
         "momentum": 0.0,
         "trust_coefficient": coefficient,
         "epsilon": epsilon,
+        "weight_norm_floor": 0.0,
         "jit_compile": jit_compile,
         "dtype": "float64",
     }
@@ -83,7 +84,10 @@ def test_update_is_bounded_by_the_weights(
 def test_weights_and_gradient_scaled_give_a_scaled_update(
     shape, seed, scale, rate, decay, form, nesterov, trust_clip, jit_compile
 ):
-    """The rule has no unit of length at ε = 0: three steps of c·w under c·g are c times as long."""
+    """The rule has no unit of length at ε = 0 without a floor.
+
+    Three steps of c·w under c·g are c times as long.
+    """
     w, *gradients = normal(seed, shape, 4)
     ends = []
     for c in (1.0, scale):
@@ -92,6 +96,7 @@ def test_weights_and_gradient_scaled_give_a_scaled_update(
             rate,
             weight_decay=decay,
             trust_coefficient=0.02,
+            weight_norm_floor=0.0,
             momentum_form=form,
             nesterov=nesterov,
             trust_clip=trust_clip,

@@ -82,12 +82,15 @@ def leaves_a_record(names, block):
     assert pathlib.Path("run", "tensorboard").is_dir()
 
 
-NUMBERS = {"momentum": 0.9, "weight_decay": 0.1, "trust_coefficient": 0.02, "epsilon": 0.3}
+NUMBERS = {
+    **{"momentum": 0.9, "weight_decay": 0.1, "trust_coefficient": 0.02, "epsilon": 0.3},
+    "weight_norm_floor": 3.5,  # 3.5 * sqrt(2) is just below the norm of the weight at first
+}
 GRADIENTS = [np.array([0.5, -1.0]), np.array([2.0, 1.0])]
 
 
 def a_weight():
-    names = {"norm": np.linalg.norm, "learning_rate": 2.0, **NUMBERS}
+    names = {"norm": np.linalg.norm, "sqrt": np.sqrt, "learning_rate": 2.0, **NUMBERS}
     return {**names, "w": np.array([3.0, 4.0]), "g": GRADIENTS[0], "v": 0.0}
 
 

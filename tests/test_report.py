@@ -278,6 +278,16 @@ def test_findings_by_name_and_update(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [({}, ["bias", "excluded"]), ({"weight_norm_floor": 0.5}, ["excluded"])],
+)
+def test_what_leaves_0_may_take_steps_as_long_as_the_floor(tmp_path, settings, names):
+    write_variables(tmp_path, {"bias": (4,), "excluded": (4,)}, excluded=["excluded"], **settings)
+    rows = [row(2, name, 0.5, 1.0, 0.75) for name in ("bias", "excluded")]
+    assert findings(tmp_path, rows) == [("large update", name, [2]) for name in names]
+
+
 def test_what_is_no_finding(tmp_path):
     """Biases begin at 0, and an excluded variable has no ratio that could be wrong."""
     shapes = {"bias": (2,), "excluded": (2, 2), "never": (2, 2)}

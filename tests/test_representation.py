@@ -18,8 +18,8 @@ OPTIMIZERS = {
     "LARS(learning_rate=4.5, nesterov=True)": lambda: LARS(4.5, nesterov=True),
     "LARS(learning_rate=0.1234567)": lambda: LARS(RATE),
     "LARS(momentum=0.0, weight_decay=0.0)": lambda: LARS(momentum=0, weight_decay=0),
-    "LARS(zero_weight_ratio=None, jit_compile=False)": lambda: LARS(
-        jit_compile=False, zero_weight_ratio=None
+    "LARS(zero_gradient_ratio=None, jit_compile=False)": lambda: LARS(
+        jit_compile=False, zero_gradient_ratio=None
     ),
     "LARS(momentum_form='ratio_of_update', decay_in_norm=True, name='heads')": lambda: LARS(
         momentum_form="ratio_of_update", decay_in_norm=True, name="heads"

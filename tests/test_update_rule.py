@@ -106,16 +106,15 @@ def test_norms_are_of_the_whole_tensor(dtype, jit_compile):
 
 
 ZERO = {"zero_weight_ratio": 0.3, "zero_gradient_ratio": 0.7}
-NONE = {"zero_weight_ratio": None, "zero_gradient_ratio": None}
+NONE = {"weight_norm_floor": 0, "zero_weight_ratio": None, "zero_gradient_ratio": None}
 
 
 @pytest.mark.parametrize(
     ("w", "g", "options", "expected_ratio", "expected_weight"),
     [
-        # Zero weight: G = 0.5, and q is the trust coefficient, whatever that is.
-        (0.0, 0.5, {}, 0.1, -0.05),
-        (0.0, 0.5, {"trust_coefficient": 0.6}, 0.6, -0.3),
-        (0.0, 0.5, {"zero_weight_ratio": "trust_coefficient"}, 0.1, -0.05),
+        # Zero weight: G = 0.5. With a floor of 0.2 the norm counts as that: q = 0.02 / 0.5.
+        (0.0, 0.5, {"weight_norm_floor": 0.2}, 0.04, -0.02),
+        (0.0, 0.5, {"weight_norm_floor": 0.2, "zero_weight_ratio": 1.0}, 1.0, -0.5),
         (0.0, 0.5, {"zero_weight_ratio": 1.0}, 1.0, -0.5),
         (0.0, 0.5, ZERO, 0.3, -0.15),
         (0.0, 0.5, {"zero_weight_ratio": 0}, 0.0, 0.0),
@@ -137,7 +136,8 @@ NONE = {"zero_weight_ratio": None, "zero_gradient_ratio": None}
         # Both zero: the weight is asked first.
         (0.0, 0.0, ZERO, 0.3, 0.0),
         (0.0, 0.0, NONE, 1.0, 0.0),
-        (0.0, 0.0, {**ZERO, "zero_weight_ratio": None}, 1.0, 0.0),
+        (0.0, 0.0, {**NONE, "zero_gradient_ratio": 0.7}, 1.0, 0.0),
+        (0.0, 0.0, {**NONE, "weight_norm_floor": 0.2}, 1.0, 0.0),
         (0.0, 0.0, {**NONE, "epsilon": 0.5}, 0.0, 0.0),
     ],
 )
@@ -156,6 +156,39 @@ def test_zero_norms(w, g, options, expected_ratio, expected_weight, dtype, jit_c
 
 
 @pytest.mark.parametrize(
+    ("w", "counted_norm"),
+    [
+        (np.zeros(4), 1.0),  # 0.5 * sqrt(4)
+        (np.zeros((9, 4)), 1.0),  # of the units alone
+        (np.zeros((4, 1)), 0.5),
+        (np.full(4, 0.25), 1.0),  # 0.5 is below the floor
+        (np.full(4, 0.75), 1.5),
+        (np.full((9, 4), 0.25), 1.5),
+    ],
+)
+@pytest.mark.parametrize("decay_in_norm", [False, True])
+def test_the_floor_of_the_norm(w, counted_norm, decay_in_norm, dtype, jit_compile):
+    # A gradient of norm 2, at right angles to w. The denominator has the norm that w really has.
+    signs = np.where(np.arange(w.size).reshape(w.shape) % 2, 1.0, -1.0)
+    g = signs * 2 / np.sqrt(w.size)
+    decay = 0.5
+    norm_w = np.linalg.norm(w)
+    norm_g = np.hypot(2, decay * norm_w) if decay_in_norm else 2 + decay * norm_w
+    options = {"trust_coefficient": 0.1, "weight_decay": decay, "exclude_from_weight_decay": []}
+    _, new_w = one_step(
+        w,
+        g,
+        dtype=dtype,
+        jit_compile=jit_compile,
+        momentum=0,
+        weight_norm_floor=0.5,
+        decay_in_norm=decay_in_norm,
+        **options,
+    )
+    close(new_w, w - 0.1 * counted_norm / norm_g * (g + decay * w), dtype)
+
+
+@pytest.mark.parametrize(
     ("w", "g", "learning_rate", "options", "expected_velocity"),
     [
         # The form "learning_rate_outside" shows q G in the velocity, whatever the rate.
@@ -164,10 +197,10 @@ def test_zero_norms(w, g, options, expected_ratio, expected_weight, dtype, jit_c
         (2.0, 0.5, 2.0, {}, 0.1),  # 0.2 / 2
         (2.0, 0.5, 0.0, {}, 1.0),
         # A zero norm is no exception: q = 0.1 before the clip, G = 0.5.
-        (0.0, 0.5, 2.0, {}, 0.025),
-        (0.0, 0.5, 0.5, {}, 0.1),
-        (0.0, 0.5, 0.0625, {}, 0.5),
-        (0.0, 0.5, 0.0, {}, 0.5),
+        (0.0, 0.5, 2.0, {"weight_norm_floor": 0.5}, 0.025),  # 0.05 / 0.5
+        (0.0, 0.5, 0.5, {"zero_weight_ratio": 0.1}, 0.1),
+        (0.0, 0.5, 0.0625, {"zero_weight_ratio": 0.1}, 0.5),
+        (0.0, 0.5, 0.0, {"zero_weight_ratio": 0.1}, 0.5),
         (0.0, 0.5, 2.0, {"zero_weight_ratio": 1.0}, 0.25),
         (0.0, 0.5, 0.0, {"zero_weight_ratio": 0.0}, 0.5),  # 0 / 0 is 1 here, never NaN
         (0.0, 0.5, 0.0, NONE, 0.5),

@@ -38,6 +38,7 @@ LARS(weight_decay=None)  # wrong
 LARS(jit_compile="yes")  # wrong
 LARS(nesterov="yes")  # wrong
 LARS(zero_weight_ratio="1e-3")  # wrong
+LARS(weight_norm_floor=None)  # wrong
 LARS(4.0, 0.9, 0, 1e-3, True)  # wrong
 
 # Those of every Keras optimizer.

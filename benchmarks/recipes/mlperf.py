@@ -43,7 +43,7 @@ RESNET = Recipe(
     exclude_from_layer_adaptation="bias_or_normalization",
     unadapted_learning_rate_multiplier=1.0,
     epsilon=0.0,
-    zero_weight_ratio=1.0,
+    weight_norm_floor=0.0,
     precision="float32",
     seed=1,
 )

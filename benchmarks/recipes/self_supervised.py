@@ -43,7 +43,7 @@ _SIMCLR = _Method(
         "momentum": 0.9,
         "weight_decay": 1e-6,
         "trust_coefficient": 1e-3,
-        "zero_weight_ratio": 1.0,
+        "weight_norm_floor": 0.0,
         "decay_in_norm": True,
     },
 )

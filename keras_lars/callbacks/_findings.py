@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_lars import _rates, _signs
+from keras_lars._update_rule import least_norm
 
 # How many variables are named in one warning.
 _NAMED = 5
@@ -12,8 +13,8 @@ _NAMED = 5
 _MESSAGES = {
     "not finite": "The norm of a weight or gradient is not finite: {}. The weight is ruined, or "
     "soon will be; stop at once with `keras.callbacks.TerminateOnNaN`.",
-    "zero weight": "All weights are 0, so that the trust ratio is `zero_weight_ratio` and not the "
-    "formula's: {}. Such a variable moves at that multiple of the learning rate.",
+    "zero weight": "All weights are 0, so that the trust ratio comes from `zero_weight_ratio` or "
+    "`weight_norm_floor`, and not from the weight: {}.",
     "zero gradient": "The gradient is 0, so that the trust ratio is `zero_gradient_ratio` and not "
     "the formula's: {}. A layer that stays so is not trained.",
     "large update": "The gradient moves a variable by more than its own norm: {}. Lower the "
@@ -37,9 +38,11 @@ def in_record(optimizer: Any, ratios: dict, learning_rate: float) -> list[Findin
     rows = [(row, variable) for row, variable in _rows(optimizer) if variable in ratios]
     columns = np.array([ratios[variable] for _, variable in rows]).T
     is_kernel = np.array([row.adapted and len(row.shape) >= 2 for row, _ in rows])
+    floor = optimizer.weight_norm_floor
+    least = np.array([row.adapted and least_norm(row.shape, floor) for row, _ in rows])
     return [
         Finding(kind, variable)
-        for kind, places in _signs.find(*columns, learning_rate, is_kernel).items()
+        for kind, places in _signs.find(*columns, learning_rate, is_kernel, least).items()
         for (_, variable), is_so in zip(rows, places)
         if is_so
     ]

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_lars import _signs
+from keras_lars._update_rule import least_norm
 from keras_lars.report._record import Record
 
 # By kind, what a person is told. The first are the worst.
@@ -13,8 +14,8 @@ KINDS = {
     "no gradient": "Adapted, but never recorded: the variable got no gradient.",
     "large update": "The gradient moves the variable by more than its own norm: learning_rate * "
     "trust_ratio * gradient_norm > weight_norm.",
-    "zero weight": "The weight norm is 0, so that the ratio is zero_weight_ratio and not the "
-    "formula's.",
+    "zero weight": "The weight norm is 0, so that the ratio comes from zero_weight_ratio or "
+    "weight_norm_floor, and not from the weight.",
     "zero gradient": "The gradient norm is 0, so that the ratio is zero_gradient_ratio and not the "
     "formula's.",
 }
@@ -34,6 +35,7 @@ def find(record: Record) -> list[Finding]:
         record.trust_ratio,
         record.learning_rate,
         _is_adapted_kernel(record),
+        _least_norms(record),
     )
     found = []
     for kind in KINDS:
@@ -47,6 +49,14 @@ def find(record: Record) -> list[Finding]:
             if where.any():
                 found.append(Finding(kind, variable.name, record.updates[where].tolist()))
     return found
+
+
+def _least_norms(record: Record) -> np.ndarray:
+    """What the norms count as at least; 0 where that is not known, or was not so."""
+    settings = record.description.optimizer if record.description else {}
+    floor = settings.get("weight_norm_floor", 0.0)
+    least = [least_norm(v.shape or (), floor) if v.adapted else 0.0 for v in record.variables]
+    return np.array(least)[:, None]
 
 
 def _is_adapted_kernel(record: Record) -> np.ndarray:

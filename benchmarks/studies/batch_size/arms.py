@@ -36,6 +36,7 @@ class Arm:
         rate: The learning rate by batch size, where it is given and nothing is tuned.
         constant_rate: Whether that rate neither rises nor decays.
         zero_weight_ratio: Of LARS.
+        weight_norm_floor: Of LARS.
     """
 
     name: str
@@ -48,7 +49,8 @@ class Arm:
     warmup_share: float = 0.2
     rate: Callable[[int], float] | None = None
     constant_rate: bool = False
-    zero_weight_ratio: float = 1.0
+    zero_weight_ratio: float | None = 1.0
+    weight_norm_floor: float = 0.0
 
 
 def square_root_rule(batch: int) -> float:
@@ -102,6 +104,15 @@ ZERO_WEIGHTS = tuple(
         zero_weight_ratio=ratio,
     )
     for ratio in (1.0, 1e-2, 1e-3)
+) + (
+    Arm(
+        "lars_floor",
+        "`weight_norm_floor=0.1`",
+        "lars",
+        rate=square_root_rule,
+        zero_weight_ratio=None,
+        weight_norm_floor=0.1,
+    ),
 )
 # What somebody gets who writes `LARS(rate)` and no schedule.
 CONSTANT_RATES = tuple(
@@ -111,7 +122,8 @@ CONSTANT_RATES = tuple(
         "lars",
         rate=functools.partial(_constant, rate),
         constant_rate=True,
-        zero_weight_ratio=1e-3,
+        zero_weight_ratio=None,
+        weight_norm_floor=0.1,
     )
     for rate in (1.0, 4.0, 10.0, 20.0)
 )

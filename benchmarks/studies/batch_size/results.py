@@ -15,7 +15,7 @@ _OF_GUESSING = 0.99 * math.log(CLASSES)
 _OF_RUN = tuple(field.name for field in dataclasses.fields(Run))
 _OF_TRAINING = ("learning_rate", "momentum", "warmup_share")
 # Which older files lack, where it is what was done.
-_DEFAULTS = {"zero_weight_ratio": 1.0, "constant_rate": False}
+_DEFAULTS = {"zero_weight_ratio": 1.0, "weight_norm_floor": 0.0, "constant_rate": False}
 _REACHED = (
     "diverged",
     "choosing_accuracy",

@@ -89,6 +89,7 @@ class Study:
             micro_batch=self.form.micro_batch,
             constant_rate=arm.constant_rate,
             zero_weight_ratio=arm.zero_weight_ratio,
+            weight_norm_floor=arm.weight_norm_floor,
             data=self.form.data,
         )
 

@@ -29,6 +29,7 @@ class Training:
         micro_batch: Images that a batch is accumulated from, if it is larger than that.
         constant_rate: Whether the rate neither rises nor decays.
         zero_weight_ratio: Of LARS.
+        weight_norm_floor: Of LARS.
         data: "fashion_mnist" or "digits".
     """
 
@@ -43,7 +44,8 @@ class Training:
     warmup_share: float
     micro_batch: int | None = None
     constant_rate: bool = False
-    zero_weight_ratio: float = 1.0
+    zero_weight_ratio: float | None = 1.0
+    weight_norm_floor: float = 0.0
     data: str = "fashion_mnist"
 
     @property
@@ -78,6 +80,7 @@ def optimizer(training: Training, learning_rate: Any) -> Any:
         weight_decay=WEIGHT_DECAY,
         nesterov=training.optimizer == "nesterov",
         zero_weight_ratio=training.zero_weight_ratio,
+        weight_norm_floor=training.weight_norm_floor,
         exclude_from_layer_adaptation=[] if is_lars else ".*",
         gradient_accumulation_steps=steps,
     )
