@@ -40,6 +40,7 @@ request = next_request()
 redirect(0, os.devnull, os.O_RDONLY)
 redirect(1, request["stdout"], os.O_WRONLY)
 redirect(2, request["stderr"], os.O_WRONLY)
+os.environ.update(request["environment"])
 os.chdir(request["folder"])
 sys.argv = [request["module"], *request["arguments"]]
 sys.path[0] = request["folder"]  # as `-m` has it, in place of this file's

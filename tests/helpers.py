@@ -103,16 +103,11 @@ def command_server():
     return server
 
 
-def run_command(module, *arguments, folder=None):
+def run_command(module, *arguments, **variables):
     """`python -m MODULE ARGUMENT...` in a process of its own, which need not import TensorFlow.
 
-    Args:
-        module: The module.
-        arguments: Its arguments.
-        folder: Where it is run; in the root of the repository by default.
-
-    Returns:
-        What `subprocess.run` returns.
+    It is run in the root of the repository, with these variables of the environment. The backend is
+    that of the tests. What `subprocess.run` returns is returned.
     """
     server = command_server()
     with tempfile.TemporaryDirectory() as outputs:
@@ -122,7 +117,8 @@ def run_command(module, *arguments, folder=None):
         request = {
             "module": module,
             "arguments": [str(argument) for argument in arguments],
-            "folder": str(folder or pathlib.Path(keras_lars.__file__).parents[1]),
+            "environment": variables,
+            "folder": str(pathlib.Path(keras_lars.__file__).parents[1]),
             **{name: str(file) for name, file in files.items()},
         }
         server.stdin.write(json.dumps(request) + "\n")
