@@ -5,13 +5,16 @@ of this process, which has imported what takes seconds, and done nothing else: a
 defined, a signal handler or a device of one command is not there for the next one.
 """
 
+import atexit
 import contextlib
+import gc
 import importlib
 import json
 import os
 import runpy
 import sys
 import time
+import traceback
 
 import benchmarks
 
@@ -22,6 +25,7 @@ for module in ("keras_lars", "tensorflow", "matplotlib.figure", "sklearn.dataset
 
 def next_request():
     """In a fork of this process."""
+    gc.freeze()  # a collection would copy the memory that is shared with it
     for line in sys.stdin:
         child = os.fork()
         if not child:
@@ -45,5 +49,19 @@ os.chdir(request["folder"])
 sys.argv = [request["module"], *request["arguments"]]
 sys.path[0] = request["folder"]  # as `-m` has it, in place of this file's
 benchmarks.STARTED = time.perf_counter()
-# The last line, so that the process ends as that of a command does.
-runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
+status = 0
+try:
+    runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
+except SystemExit as end:
+    status = end.code or 0
+    if not isinstance(status, int):
+        print(status, file=sys.stderr)
+        status = 1
+except BaseException:
+    traceback.print_exc()
+    status = 1
+# As Python ends, but for a second in which it would delete all that was imported.
+atexit._run_exitfuncs()
+sys.stdout.flush()
+sys.stderr.flush()
+os._exit(status)

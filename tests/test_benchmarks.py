@@ -199,7 +199,7 @@ def test_train_says_what_it_does_and_what_it_reached(tmp_path):
     done = command("train", *TINY, "--epochs=1", f"--output_dir={tmp_path / 'run'}")
     assert done.returncode == 0, done.stderr[-4000:]
     lines = done.stdout.strip().split("\n")
-    assert lines[0].startswith("model         alexnet_tiny of width 1, 3 convolutions, ")
+    assert lines[0].startswith("model         alexnet_tiny of width 1, 5 convolutions, ")
     assert "22 updates" in done.stdout
     assert re.fullmatch(r"\d+\.\d% of the held-out images right after 22 updates .*", lines[-1])
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == FILES
