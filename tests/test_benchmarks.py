@@ -31,7 +31,7 @@ def tiny(**fields):
     return recipes.override(**fields)
 
 
-# Where it does not matter what is trained: no normalization, which takes most of the time.
+# Where it does not matter what is trained: fewer variables than `tiny()` has, and one epoch.
 SMALLEST = {"model": "alexnet_tiny", "width": 1.0, "epochs": 1, "warmup_epochs": 0}
 
 
@@ -157,7 +157,7 @@ def test_divergence_is_told(tmp_path):
 
 def test_main_job_in_short_learns(tmp_path):
     result = train(recipes.override(width=1 / 16, epochs=5, warmup_epochs=1), tmp_path)
-    assert result["validation_accuracy"] > 0.5  # by chance it would be 0.1
+    assert result["validation_accuracy"] > 0.6
 
 
 # --- the commands ---------------------------------------------------------------------------------
