@@ -1,6 +1,6 @@
 """Two trainings, on one device and on two replicas, in processes that are killed.
 
-`python tests/backup_script.py PHASE FOLDER`, where PHASE is one of
+`python -m backup_script PHASE FOLDER`, where PHASE is one of
 
 - `die_in_epoch`: begins both, and is killed when both are in mid-epoch.
 - `die_in_writing`: goes on with both, and is killed when both have half a backup written.

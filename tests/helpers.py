@@ -1,11 +1,14 @@
 """What several test files share: making variables, taking steps, reading numbers back."""
 
+import atexit
+import functools
 import json
 import os
 import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 import traceback
 
 import keras
@@ -83,6 +86,49 @@ def run_python(*arguments, **variables):
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stdout
+
+
+@functools.cache
+def command_server():
+    server = subprocess.Popen(
+        [sys.executable, str(pathlib.Path(__file__).with_name("command_server.py"))],
+        # Or TensorFlow tells commands that otherwise never start it of GPUs that are not there.
+        env=environment(TF_CPP_MIN_LOG_LEVEL="3"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    atexit.register(server.communicate)  # the end of its input ends it
+    return server
+
+
+def run_command(module, *arguments, **variables):
+    """`python -m MODULE ARGUMENT...` in a process of its own, which need not import TensorFlow.
+
+    It is run in the root of the repository, with these variables of the environment. The backend is
+    that of the tests. What `subprocess.run` returns is returned.
+    """
+    server = command_server()
+    with tempfile.TemporaryDirectory() as outputs:
+        files = {name: pathlib.Path(outputs, name) for name in ("stdout", "stderr")}
+        for file in files.values():
+            file.touch()
+        request = {
+            "module": module,
+            "arguments": [str(argument) for argument in arguments],
+            "environment": variables,
+            "folder": str(pathlib.Path(keras_lars.__file__).parents[1]),
+            **{name: str(file) for name, file in files.items()},
+        }
+        server.stdin.write(json.dumps(request) + "\n")
+        server.stdin.flush()
+        status = int(server.stdout.readline())
+        return subprocess.CompletedProcess(
+            ["python", "-m", module, *request["arguments"]],
+            status,
+            **{name: file.read_text(encoding="utf-8") for name, file in files.items()},
+        )
 
 
 def report_checks(checks, path):

@@ -4,12 +4,10 @@ import itertools
 import json
 import re
 import statistics
-import subprocess
-import sys
 
 import pages
 import pytest
-from helpers import environment, run_python
+from helpers import run_command
 
 pytest.importorskip("scipy", reason="the extra `benchmarks` is not installed")
 
@@ -45,7 +43,7 @@ def test_the_pictures_are_there():
         assert (FOLDER / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
-STUDY = ("-m", "benchmarks.studies.batch_size")
+STUDY = "benchmarks.studies.batch_size"
 
 
 @pytest.mark.parametrize(
@@ -53,19 +51,14 @@ STUDY = ("-m", "benchmarks.studies.batch_size")
 )
 def test_one_command_prints_and_draws_them_again(name, flag, tmp_path):
     picture = tmp_path / "picture.png"
-    printed = run_python(*STUDY, f"--show={FOLDER / name}.json", f"{flag}={picture}")
-    assert printed.strip() == tables.report({"batch_size": FOUND, "learning_rate": RATES}[name])
+    done = run_command(STUDY, f"--show={FOLDER / name}.json", f"{flag}={picture}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == tables.report({"batch_size": FOUND, "learning_rate": RATES}[name])
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_to_repeat_a_point_needs_a_file():
-    done = subprocess.run(
-        [sys.executable, *STUDY, "--again=plain-lars-128-seed1"],
-        cwd=pages.ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-    )
+    done = run_command(STUDY, "--again=plain-lars-128-seed1")
     assert done.returncode == 1
     assert "error: --again needs --show" in done.stderr
 

@@ -12,6 +12,7 @@ import time
 
 import keras
 import pytest
+from helpers import run_command
 
 pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
 if keras.backend.backend() != "tensorflow":
@@ -28,6 +29,10 @@ def tiny(**fields):
     """A recipe of a few seconds."""
     fields = {"model": "resnet_tiny", "width": 0.125, "epochs": 2, "warmup_epochs": 1, **fields}
     return recipes.override(**fields)
+
+
+# Where it does not matter what is trained: fewer variables than `tiny()` has, and one epoch.
+SMALLEST = {"model": "alexnet_tiny", "width": 1.0, "epochs": 1, "warmup_epochs": 0}
 
 
 def train(asked, folder):
@@ -133,15 +138,15 @@ def test_the_same_seed_repeats_exactly(run, tmp_path):
 
 
 def test_sgd_is_trained_in_the_same_loop(tmp_path):
-    result = train(tiny(optimizer="sgd"), tmp_path)
-    assert result["epochs"] == 2
+    result = train(tiny(optimizer="sgd", **SMALLEST), tmp_path)
+    assert result["epochs"] == 1
     model = keras.saving.load_model(tmp_path / "model.keras")
     assert model.optimizer.name == "sgd"
     assert not any(row.adapted for row in model.optimizer.variable_table())
 
 
 def test_divergence_is_told(tmp_path):
-    fields = {"optimizer": "sgd", "learning_rate": 1e30, "start_learning_rate": 1e30}
+    fields = {"optimizer": "sgd", "learning_rate": 1e30, "start_learning_rate": 1e30, **SMALLEST}
     result = train(tiny(**fields), tmp_path)
     assert result["diverged"]
     assert "| diverged |" in collect.table(
@@ -151,20 +156,17 @@ def test_divergence_is_told(tmp_path):
 
 
 def test_main_job_in_short_learns(tmp_path):
-    result = train(recipes.override(width=0.125, epochs=6, warmup_epochs=1), tmp_path)
+    result = train(recipes.override(width=1 / 16, epochs=5, warmup_epochs=1), tmp_path)
     assert result["validation_accuracy"] > 0.6
 
 
 # --- the commands ---------------------------------------------------------------------------------
 
+TINY = ("--model=alexnet_tiny", "--width=1", "--warmup_epochs=0")
+
 
 def command(module, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    return run_command(f"benchmarks.{module}", *arguments)
 
 
 @pytest.mark.parametrize(
@@ -194,25 +196,15 @@ def test_an_unwritable_folder_is_told_in_one_line(tmp_path):
 
 
 def test_train_says_what_it_does_and_what_it_reached(tmp_path):
-    done = command(
-        "train",
-        "--model=resnet_tiny",
-        "--width=0.125",
-        "--epochs=1",
-        "--warmup_epochs=0",
-        f"--output_dir={tmp_path / 'run'}",
-    )
+    done = command("train", *TINY, "--epochs=1", f"--output_dir={tmp_path / 'run'}")
     assert done.returncode == 0, done.stderr[-4000:]
     lines = done.stdout.strip().split("\n")
-    assert lines[0].startswith("model         resnet_tiny of width 0.125, 9 convolutions, ")
+    assert lines[0].startswith("model         alexnet_tiny of width 1, 5 convolutions, ")
     assert "22 updates" in done.stdout
     assert re.fullmatch(r"\d+\.\d% of the held-out images right after 22 updates .*", lines[-1])
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == FILES
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["validation_accuracy_at_half_time"] is None  # there is no half of one epoch
-
-
-TINY = ("--model=alexnet_tiny", "--width=1", "--warmup_epochs=0")
 
 
 def test_exit_status_of_a_divergence(tmp_path):

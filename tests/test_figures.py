@@ -10,7 +10,7 @@ import sys
 
 import keras
 import pytest
-from helpers import environment
+from helpers import environment, run_command
 
 pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
 pytest.importorskip("matplotlib", reason="the extra `benchmarks` is not installed")
@@ -395,12 +395,7 @@ def test_each_figure_draws(name, study, model, tmp_path):
 
 
 def command(name, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", f"benchmarks.figures.{name}", *arguments],
-        env=environment(),
-        capture_output=True,
-        text=True,
-    )
+    return run_command(f"benchmarks.figures.{name}", *arguments)
 
 
 REDRAW = """

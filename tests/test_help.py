@@ -5,7 +5,7 @@ import pathlib
 import re
 
 import pytest
-from helpers import run_python
+from helpers import run_command
 
 pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
 
@@ -45,7 +45,9 @@ def test_helpshort_of_every_command_shows_its_flags():
     names = commands()
     assert set(AMONG) < set(names)
     assert len([name for name in names if name.startswith("benchmarks.figures.")]) == 7
-    answers = json.loads(run_python(str(TESTS / "help_script.py"), json.dumps(names)))
+    done = run_command("help_script", json.dumps(names))
+    assert done.returncode == 0, done.stderr[-4000:]
+    answers = json.loads(done.stdout)
     for name in names:
         said, defined = answers[name]["said"], answers[name]["flags"]
         assert defined, name

@@ -5,8 +5,6 @@ import io
 import json
 import pathlib
 import re
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -23,6 +21,7 @@ if keras.backend.backend() != "tensorflow":
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from helpers import run_command
 from PIL import Image
 
 from benchmarks import callbacks, data, loop, recipes
@@ -32,7 +31,6 @@ from benchmarks.execution import Execution
 from benchmarks.plan import make_plan
 from benchmarks.recipe import RecipeError
 
-ROOT = pathlib.Path(__file__).parents[1]
 CLASSES = ["ant", "bee", "cat"]
 EACH, HELD_OUT = 8, 2  # images of a class
 AUGMENTATIONS = ["none", "paper", "extended"]
@@ -472,15 +470,10 @@ def test_other_failures_are_not_those_of_images(copy, tmp_path):
 
 def test_the_command_trains_on_replicas(folder, tmp_path):
     flags = [f"--{name}={value}" for name, value in TINY.items()]
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "benchmarks.train", "--data=image_folder"),
-            *(f"--data_dir={folder}", f"--output_dir={tmp_path / 'run'}", *flags),
-            *("--strategy=mirrored", "--replicas=2", "--epochs=1", "--warmup_epochs=0"),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
+    done = run_command(
+        *("benchmarks.train", "--data=image_folder"),
+        *(f"--data_dir={folder}", f"--output_dir={tmp_path / 'run'}", *flags),
+        *("--strategy=mirrored", "--replicas=2", "--epochs=1", "--warmup_epochs=0"),
     )
     assert done.returncode == 0, done.stderr[-4000:]
     assert "image_folder, 24 training and 6 held-out images of 16x16x3, 3 classes" in done.stdout

@@ -1,13 +1,11 @@
 """The measurement of the input: what it measures, keeps and says."""
 
 import json
-import pathlib
 import re
-import subprocess
-import sys
 
 import keras
 import pytest
+from helpers import run_command
 
 pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
 pytest.importorskip(
@@ -21,17 +19,11 @@ if keras.backend.backend() != "tensorflow":
 from benchmarks import input_pipeline
 from benchmarks.data import fake_imagenet
 
-ROOT = pathlib.Path(__file__).parents[1]
 PARTS = ["decode", "input", "step", "both"]
 
 
 def command(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "benchmarks.input_pipeline", *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    return run_command("benchmarks.input_pipeline", *arguments)
 
 
 def tiny(**fields):

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import peers
 import pytest
-from helpers import run_python
+from helpers import run_command
 from peer_formulas import FORMULAS
 
 import keras_lars
@@ -25,7 +25,8 @@ def outcomes():
     """Of all checks, which take float64 for the rate, and so a process of their own."""
     with tempfile.TemporaryDirectory() as folder:
         result = pathlib.Path(folder, "result.json")
-        run_python(str(TESTS / "trajectory_script.py"), str(result))
+        done = run_command("trajectory_script", result)
+        assert done.returncode == 0, done.stderr[-4000:]
         return json.loads(result.read_text())
 
 

@@ -21,7 +21,7 @@ SECTION = README.split("## Several GPUs, several machines\n")[1].split("\n## ")[
     r"<!-- a training on several machines -->\n```python\n(.+?)```", SECTION, re.S
 )
 (COMMANDS,) = re.findall(r"```bash\n(.+?)```", SECTION, re.S)
-TINY = ["--model=resnet_tiny", "--width=0.125", "--epochs=2", "--warmup_epochs=1"]
+TINY = ["--model=alexnet_tiny", "--width=1", "--epochs=1", "--warmup_epochs=0"]
 
 
 # --- several machines -----------------------------------------------------------------------------
@@ -44,7 +44,7 @@ def test_the_commands_of_several_machines_run(command, tmp_path):
     (tmp_path / "training.py").write_text(SCRIPT, encoding="utf-8")
     output = run(command, tmp_path)
     if "benchmarks.train" in command:
-        assert len(re.findall("of the held-out images right after 44 updates", output)) == 1
+        assert len(re.findall("of the held-out images right after 22 updates", output)) == 1
         assert len(list(tmp_path.glob("runs/*/result.json"))) == 1
     else:
         epochs = {line for line in output.splitlines() if re.search(r"Epoch \d", line)}

@@ -8,7 +8,7 @@ import subprocess
 
 import pages
 import pytest
-from helpers import run_python
+from helpers import run_command
 
 pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
 
@@ -137,7 +137,9 @@ def test_flags_are_there_and_take_what_they_are_given():
     asked = commands()
     assert ("benchmarks.train", "--strategy=multi_worker") in asked
     assert ("benchmarks.figures.norm_ratios", "--data=fashion_mnist") in asked
-    faults = json.loads(run_python(str(TESTS / "flags_script.py"), json.dumps(asked)))
+    done = run_command("flags_script", json.dumps(asked))
+    assert done.returncode == 0, done.stderr[-4000:]
+    faults = json.loads(done.stdout)
     assert len(faults) == len(asked)
     assert {" ".join(c): f for c, f in zip(asked, faults, strict=True) if f} == {}
 

@@ -4,12 +4,11 @@ import base64
 import json
 import math
 import re
-import subprocess
 import sys
 
 import numpy as np
 import pytest
-from helpers import environment
+from helpers import run_command
 
 pytest.importorskip("matplotlib", reason="the extra `report` is not installed")
 
@@ -624,12 +623,7 @@ def test_values_of_the_settings_are_short():
 
 
 def command(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "keras_lars.report", *map(str, arguments)],
-        env=environment(),
-        capture_output=True,
-        text=True,
-    )
+    return run_command("keras_lars.report", *arguments)
 
 
 def test_the_command_prints_the_path_of_the_page(tmp_path):

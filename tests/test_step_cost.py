@@ -3,10 +3,8 @@
 import json
 import pathlib
 import re
-import subprocess
-import sys
 
-from helpers import environment
+from helpers import run_command
 
 from benchmarks import step_cost
 from benchmarks.update_cost import tables
@@ -17,12 +15,7 @@ PAGE = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
 
 
 def command(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "benchmarks.step_cost", *arguments],
-        env=environment(),
-        capture_output=True,
-        text=True,
-    )
+    return run_command("benchmarks.step_cost", *arguments)
 
 
 def test_measures_and_shows_again(tmp_path):

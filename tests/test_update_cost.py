@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from helpers import environment
+from helpers import environment, run_command
 
 from benchmarks.models import MODELS
 from benchmarks.update_cost import reference, settings, sizes, summary
@@ -19,12 +19,7 @@ CHOSEN = "--contenders=^tensorflow/(keras_lars|Keras SGD, XLA)$"
 
 
 def command(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "benchmarks.update_cost", *arguments],
-        env=environment(),
-        capture_output=True,
-        text=True,
-    )
+    return run_command("benchmarks.update_cost", *arguments)
 
 
 def test_resnet50_is_that_of_the_models():
