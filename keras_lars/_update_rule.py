@@ -80,7 +80,8 @@ def least_norm(shape: Sequence[int], weight_norm_floor: float) -> float:
     """What the norm of a weight of that shape counts as at least, so that it can leave 0.
 
     In proportion to the square root of the units, which are the last axis: so grow the norms of
-    biases and of kernels, whatever the number of inputs. Initializers give a unit a norm near 1.
+    biases and of kernels, whatever the number of inputs. Keras's initializers give a unit a norm
+    near 1.
     """
     return weight_norm_floor * math.sqrt(shape[-1] if len(shape) else 1)
 

@@ -130,10 +130,10 @@ class LARS(KerasOptimizer):
         epsilon: Number >= 0, added to the denominator. Defaults to `0.0`.
         trust_clip: Boolean. With `True` the ratio is `min(trust_ratio / learning_rate, 1)`, which
             is LARC, and 1 at a learning rate of 0. Defaults to `False`.
-        weight_norm_floor: Number >= 0. A variable moves as if its elements were at least this
-            large, by root mean square; for a kernel, as if each unit's norm were. So biases, and
-            gammas, that start at 0 get going. Kernels with common initializers are above it. With
-            0 the update is the paper's, and that of other implementations. Defaults to `0.1`.
+        weight_norm_floor: Number >= 0. A bias or gamma moves as if the root mean square of its
+            elements were at least this, and a kernel as if that of the norms of its units were. So
+            what starts at 0 gets going. Kernels with Keras's default initializer are above it.
+            With 0 the update is the paper's, and other implementations'. Defaults to `0.05`.
         zero_weight_ratio: Number >= 0, the ratio used if `norm(w)` is 0. `None` uses the formula,
             which without a floor gives 0, or 1 if its denominator is 0. Other implementations
             use 1: a bias that starts at 0 takes its first step at the full learning rate. Defaults
@@ -191,7 +191,7 @@ class LARS(KerasOptimizer):
         decay_in_norm: bool = False,
         epsilon: float = 0.0,
         trust_clip: bool = False,
-        weight_norm_floor: float = 0.1,
+        weight_norm_floor: float = 0.05,
         zero_weight_ratio: float | None = None,
         zero_gradient_ratio: float | None = 1.0,
         exclude_from_layer_adaptation: "ExclusionRules | None" = None,

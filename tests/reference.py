@@ -21,7 +21,7 @@ class ReferenceLARS:
         nesterov=False,
         decay_in_norm=False,
         trust_clip=False,
-        floor=0.1,
+        floor=0.05,
         zero_weight_ratio=None,
         zero_gradient_ratio=1.0,
         adapted=True,

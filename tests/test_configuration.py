@@ -287,4 +287,4 @@ def test_only_a_whole_configuration_without_a_floor_is_of_the_version_before_it(
     del config["weight_norm_floor"]
     assert keras_lars.LARS.from_config(config).weight_norm_floor == 0.0
     by_hand = {"learning_rate": 4.0, "zero_weight_ratio": 1.0}
-    assert keras_lars.LARS.from_config(by_hand).weight_norm_floor == 0.1
+    assert keras_lars.LARS.from_config(by_hand).weight_norm_floor == 0.05

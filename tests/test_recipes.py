@@ -290,7 +290,7 @@ def test_the_default_is_the_main_job():
         "exclude_from_layer_adaptation": "none",
         "unadapted_learning_rate_multiplier": 1,
         "epsilon": 0,
-        "weight_norm_floor": 0.1,
+        "weight_norm_floor": 0.05,
         "precision": "float32",
         "seed": 0,
     }

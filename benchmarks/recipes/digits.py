@@ -36,7 +36,7 @@ LARS = Recipe(
     exclude_from_layer_adaptation="none",
     unadapted_learning_rate_multiplier=1.0,
     epsilon=0.0,
-    weight_norm_floor=0.1,
+    weight_norm_floor=0.05,
     precision="float32",
     seed=0,
 )

@@ -104,17 +104,19 @@ ZERO_WEIGHTS = tuple(
         zero_weight_ratio=ratio,
     )
     for ratio in (1.0, 1e-2, 1e-3)
-) + (
+) + tuple(
     Arm(
-        "lars_floor",
-        "`weight_norm_floor=0.1`",
+        f"lars_floor_{floor:g}",
+        f"`weight_norm_floor={floor:g}`",
         "lars",
         rate=square_root_rule,
         zero_weight_ratio=None,
-        weight_norm_floor=0.1,
-    ),
+        weight_norm_floor=floor,
+    )
+    for floor in (0.1, 0.05)
 )
-# What somebody gets who writes `LARS(rate)` and no schedule.
+# What somebody gets who writes `LARS(rate)` and no schedule. This was run with a ratio of the trust
+# coefficient in place of the floor.
 CONSTANT_RATES = tuple(
     Arm(
         f"lars_constant_{rate:g}",
@@ -122,8 +124,7 @@ CONSTANT_RATES = tuple(
         "lars",
         rate=functools.partial(_constant, rate),
         constant_rate=True,
-        zero_weight_ratio=None,
-        weight_norm_floor=0.1,
+        zero_weight_ratio=1e-3,
     )
     for rate in (1.0, 4.0, 10.0, 20.0)
 )
