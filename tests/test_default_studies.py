@@ -15,12 +15,7 @@ from benchmarks.studies.batch_size.forms import FORMS
 from benchmarks.studies.batch_size.runs import Run, Study
 
 FOLDER = pages.ROOT / "benchmarks" / "results" / "studies"
-ZERO = (
-    "zero_weights",
-    "zero_weights_gamma",
-    "zero_weights_resnet50",
-    "zero_weights_digits",
-)
+ZERO = ("zero_weights", "zero_weights_gamma", "zero_weights_resnet50", "zero_weights_digits")
 CONSTANT = ("constant_rates", "constant_rates_digits")
 
 

@@ -313,9 +313,10 @@ def test_an_infinity_on_one_replica_changes_nothing_but_the_scale(strategy, opti
 
 def test_evaluate_and_predict_equal_one_device(strategy):
     inputs, targets = batch(0, size=20)
-    # The weights are compared after training above.
-    build = lambda: compiled(sequential, gentle_lars())  # noqa: E731
-    distributed, single = in_both(strategy, build, run=lambda model: None)
+    # Untrained, since the tests above compare the weights after a training.
+    distributed, single = in_both(
+        strategy, lambda: compiled(sequential, gentle_lars()), run=lambda model: None
+    )
     results = [
         [
             model.evaluate(inputs, targets, batch_size=8, verbose=0),

@@ -97,23 +97,17 @@ RATES = (
 # What is done where the norm of a weight is 0, as that of most biases is at first.
 ZERO_WEIGHTS = tuple(
     Arm(
-        f"lars_zero_{ratio:g}",
-        f"`zero_weight_ratio={ratio:g}`",
+        f"lars_{name}_{value:g}",
+        f"`{argument}={value:g}`",
         "lars",
         rate=square_root_rule,
-        zero_weight_ratio=ratio,
+        **{"zero_weight_ratio": None, argument: value},
     )
-    for ratio in (1.0, 1e-2, 1e-3)
-) + tuple(
-    Arm(
-        f"lars_floor_{floor:g}",
-        f"`weight_norm_floor={floor:g}`",
-        "lars",
-        rate=square_root_rule,
-        zero_weight_ratio=None,
-        weight_norm_floor=floor,
+    for name, argument, values in (
+        ("zero", "zero_weight_ratio", (1.0, 1e-2, 1e-3)),
+        ("floor", "weight_norm_floor", (0.1, 0.05)),
     )
-    for floor in (0.1, 0.05)
+    for value in values
 )
 # What somebody gets who writes `LARS(rate)` and no schedule. This was run with a ratio of the trust
 # coefficient in place of the floor.
