@@ -109,8 +109,7 @@ ZERO_WEIGHTS = tuple(
     )
     for value in values
 )
-# What somebody gets who writes `LARS(rate)` and no schedule. This was run with a ratio of the trust
-# coefficient in place of the floor.
+# What somebody gets who writes `LARS(rate)` and no schedule.
 CONSTANT_RATES = tuple(
     Arm(
         f"lars_constant_{rate:g}",
@@ -118,7 +117,8 @@ CONSTANT_RATES = tuple(
         "lars",
         rate=functools.partial(_constant, rate),
         constant_rate=True,
-        zero_weight_ratio=1e-3,
+        zero_weight_ratio=None,
+        weight_norm_floor=0.05,
     )
     for rate in (1.0, 4.0, 10.0, 20.0)
 )
