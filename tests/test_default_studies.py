@@ -92,6 +92,10 @@ def test_small_studies_in_tiny(study, monkeypatch):
     monkeypatch.setattr(images, "load", lambda data_dir, size: data)
     for name, value in {"EPOCHS": 2, "BATCH_SIZE": 8, "IMAGES": 20}.items():
         monkeypatch.setattr(study, name, value, raising=False)
+    monkeypatch.setattr(
+        *(fine_tuning, "OPTIMIZERS"),
+        {name: (make, rates[:1]) for name, (make, rates) in fine_tuning.OPTIMIZERS.items()},
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # so few updates are warned of
         if study is first_try:

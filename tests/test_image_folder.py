@@ -24,7 +24,7 @@ import tensorflow_datasets as tfds
 from helpers import run_command
 from PIL import Image
 
-from benchmarks import callbacks, data, loop, recipes
+from benchmarks import callbacks, data, loop, recipes, report
 from benchmarks.data import augmentation, encoded, image_folder, jpeg, jpeg_or_png
 from benchmarks.data.data_set import WHOLE, Progress, Shard, View
 from benchmarks.execution import Execution
@@ -86,6 +86,12 @@ def copy(tmp_path):
 @pytest.fixture
 def data_set(folder):
     return data.load("image_folder", folder)
+
+
+@pytest.fixture
+def no_plots(monkeypatch):
+    """A plot takes as long as such a training."""
+    monkeypatch.setattr(report, "_plot", lambda *arguments: None)
 
 
 @pytest.fixture
@@ -417,7 +423,7 @@ def test_the_default_recipe_is_the_paper_s_resnet():
         recipes.override("digits_lars", data="image_folder")
 
 
-def test_a_training_resumes_bit_for_bit(folder, monkeypatch, tmp_path):
+def test_a_training_resumes_bit_for_bit(folder, no_plots, monkeypatch, tmp_path):
     recipe = tiny(augmentation="extended")
     how = {
         "data_dir": str(folder),
