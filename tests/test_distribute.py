@@ -220,10 +220,8 @@ def fit(model):
 @pytest.mark.parametrize(
     "name",
     [
-        "classic",
-        "plain ops, nesterov, clipvalue",
+        "plain ops, nesterov, loss scale",  # and clipnorm
         "overwriting average, global_clipnorm",
-        "loss scale",  # and clipnorm
         "accumulation",
     ],
 )
@@ -285,8 +283,11 @@ def test_loss_scaling_around_lars_equals_one_device(strategy, wrapper):
     )
 
 
-@pytest.mark.parametrize("bad", [np.inf, np.nan])
-@pytest.mark.parametrize("options", [{}, {"gradient_accumulation_steps": 2}], ids=str)
+@pytest.mark.parametrize(
+    ("options", "bad"),
+    [({}, np.nan), ({"gradient_accumulation_steps": 2}, np.inf)],
+    ids=["update", "accumulation"],
+)
 def test_an_infinity_on_one_replica_changes_nothing_but_the_scale(strategy, options, bad):
     with strategy.scope():
         variables = make_variables()
@@ -449,8 +450,16 @@ def test_a_missing_gradient_leaves_every_replica_alone(strategy, jit_compile):
     assert_replicas_agree(strategy, [*variables, *optimizer.momentums])
 
 
-@pytest.mark.parametrize("options", [{}, {"gradient_accumulation_steps": 2}], ids=str)
-@pytest.mark.parametrize("jit_compile", ["auto", True, False])
+@pytest.mark.parametrize(
+    ("jit_compile", "options"),
+    [
+        ("auto", {}),
+        ("auto", {"gradient_accumulation_steps": 2}),
+        (True, {}),
+        (False, {"gradient_accumulation_steps": 2}),
+    ],
+    ids=["auto", "auto-accumulation", "True", "False-accumulation"],
+)
 def test_the_update_is_compiled(strategy, jit_compile, options):
     variables, optimizer = built(strategy, jit_compile=jit_compile, **options)
     step = distributed_step(strategy, optimizer, variables)
