@@ -246,6 +246,11 @@ RECORDED = {
         }.items()
     },
 }
+# All in the type that shows the smallest error, and one of each file as people run it too.
+COMPARED = [
+    *((file, label, "float64") for file, label in RECORDED),
+    *((file, label, "float32") for file, label in {each[0]: each for each in RECORDED}.values()),
+]
 
 
 if __name__ == "__main__":

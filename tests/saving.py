@@ -51,7 +51,7 @@ def make_variables(outer="", widths=(3, 2, 1)):
     return variables
 
 
-def trained(builder, optimizer, steps=3):
-    model = compiled(builder, optimizer)
+def trained(builder, optimizer, steps=3, **options):
+    model = compiled(builder, optimizer, **options)
     train(model, 0, steps)
     return model

@@ -23,11 +23,11 @@ def asked(monkeypatch):
     return calls
 
 
-def compiled(build, rate=None, steps=None, wrap=lambda optimizer: optimizer):
+def compiled(build, rate=None, steps=None, wrap=lambda optimizer: optimizer, **options):
     rate = FitSchedule(10, 3, 8, 1.0) if rate is None else rate
     model = build()
     optimizer = keras_lars.LARS(rate, jit_compile=False, gradient_accumulation_steps=steps)
-    model.compile(wrap(optimizer), "mse", jit_compile=False)
+    model.compile(wrap(optimizer), "mse", jit_compile=False, **options)
     return model
 
 
@@ -115,12 +115,12 @@ def test_inside_loss_scaling(wrap, asked):
 
 @pytest.mark.parametrize("rate", [1.0, keras.optimizers.schedules.PolynomialDecay(1.0, 6)])
 def test_nothing_is_asked_for_another_rate(rate, asked):
-    fit(compiled(built, rate))
+    fit(compiled(built, rate, run_eagerly=True))
     assert asked == []
 
 
 def test_nothing_is_asked_of_a_model_that_is_loaded(asked, tmp_path):
-    model = compiled(built)
+    model = compiled(built, run_eagerly=True)
     fit(model)
     model.save(tmp_path / "model.keras")
     asked.clear()
@@ -159,8 +159,7 @@ def test_a_model_around_it_with_another_optimizer_is_not_meant(asked):
     assert np.isfinite(inner.get_weights()[0]).all()
 
 
-@pytest.mark.parametrize("build", [unbuilt, functional])
-@pytest.mark.parametrize("strategy", [False, True])
+@pytest.mark.parametrize(("build", "strategy"), [(functional, False), (unbuilt, True)])
 def test_not_where_statistics_are_taken_anew(build, strategy, asked):
     scope = tf.distribute.MirroredStrategy(["CPU:0"]) if strategy else tf.distribute.get_strategy()
     with scope.scope():
@@ -192,7 +191,7 @@ def warned_of_batches(model, **arguments):
 @pytest.mark.parametrize("build", [unbuilt, functional])
 def test_a_fit_of_another_number_of_batches_is_warned_of(build):
     # The default batch size of 32 where 8 was meant: 3 batches, and the rate never gets to 0.
-    (message,) = warned_of_batches(compiled(build), epochs=3)
+    (message,) = warned_of_batches(compiled(build, run_eagerly=True), epochs=3)
     assert message.startswith("`fit` makes 3 batches, but this schedule is for 6.")
     (message,) = warned_of_batches(compiled(build), batch_size=2, epochs=3)
     assert message.startswith("`fit` makes 15 batches")
@@ -200,6 +199,6 @@ def test_a_fit_of_another_number_of_batches_is_warned_of(build):
 
 @pytest.mark.parametrize("steps", [None, 2, 4])
 def test_the_fit_of_the_schedule_is_not(steps):
-    model = compiled(functional, steps=steps)
+    model = compiled(functional, steps=steps, run_eagerly=steps != 2)
     assert warned_of_batches(model, batch_size=8 // (steps or 1), epochs=3) == []
     assert warned_of_batches(model, batch_size=8 // (steps or 1), epochs=3) == []

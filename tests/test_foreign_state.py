@@ -1,5 +1,7 @@
 """State that another optimizer wrote, or another momentum form, is not loaded."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -11,7 +13,11 @@ from models import (
     sequential,
     train,
 )
-from saving import make_lars, no_warning, trained
+from saving import make_lars, no_warning
+from saving import trained as trained_by_default
+
+# Tracing a step takes longer than a few steps take, and what is saved is the same.
+trained = functools.partial(trained_by_default, run_eagerly=True)
 
 FOREIGN = {
     "SGD": (lambda: keras.optimizers.SGD(0.25, momentum=0.5), "(?i)lars"),
@@ -24,6 +30,14 @@ FOREIGN = {
         "ratio_outside",
     ),
 }
+
+
+@functools.cache
+def source_of(foreign, wrap=lambda optimizer: optimizer):
+    """A trained model with that optimizer, which is saved and never changed."""
+    return trained(sequential, wrap(FOREIGN[foreign][0]()))
+
+
 file_endings = pytest.mark.parametrize("ending", ["weights.h5", "keras"])
 
 
@@ -41,8 +55,7 @@ def assert_starts_afresh(optimizer):
 @file_endings
 @pytest.mark.parametrize("foreign", FOREIGN)
 def test_foreign_state_in_a_file_is_not_loaded(foreign, ending, tmp_path):
-    make_optimizer, expected = FOREIGN[foreign]
-    source = trained(sequential, make_optimizer())
+    source, (_, expected) = source_of(foreign), FOREIGN[foreign]
     path = str(tmp_path / f"model.{ending}")
     save_file(source, path)
 
@@ -60,8 +73,8 @@ def test_foreign_state_in_a_file_is_not_loaded(foreign, ending, tmp_path):
 @pytest.mark.parametrize("foreign", FOREIGN)
 def test_foreign_state_is_not_loaded_inside_loss_scaling(foreign, ending, tmp_path):
     # Keras's wrapper assigns what it finds to the variables of the optimizer inside.
-    make_optimizer, expected = FOREIGN[foreign]
-    source = trained(sequential, keras.optimizers.LossScaleOptimizer(make_optimizer()))
+    source = source_of(foreign, keras.optimizers.LossScaleOptimizer)
+    _, expected = FOREIGN[foreign]
     path = str(tmp_path / f"model.{ending}")
     save_file(source, path)
 
@@ -113,10 +126,10 @@ def test_lars_state_is_not_silently_loaded_into_sgd(ending, tmp_path):
 @pytest.mark.parametrize("build_first", [True, False])
 @pytest.mark.parametrize("foreign", FOREIGN)
 def test_foreign_state_in_a_checkpoint_leaves_the_slots_alone(foreign, build_first, tmp_path):
-    source = trained(sequential, FOREIGN[foreign][0]())
+    source = source_of(foreign)
     path = tf.train.Checkpoint(model=source, optimizer=source.optimizer).save(tmp_path / "foreign")
 
-    model = compiled(sequential, make_lars(), seed=100)
+    model = compiled(sequential, make_lars(), seed=100, run_eagerly=True)
     if build_first:
         train(model, 0, 2)
         slots = numbers(model.optimizer.momentums)

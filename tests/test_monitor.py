@@ -29,6 +29,11 @@ def make_lars(learning_rate=0.5, **options):
     return keras_lars.LARS(learning_rate, record_trust_ratios=True, jit_compile=False, **options)
 
 
+def eager(build, optimizer):
+    """Where only what is written matters: tracing takes longer than the few steps do."""
+    return compiled(build, optimizer, run_eagerly=True)
+
+
 def fit(model, *monitors, epochs=2, size=16, batch_size=4, **options):
     """Four batches an epoch."""
     x, y = batch(0, size)
@@ -77,21 +82,21 @@ def test_rows_are_what_the_optimizer_recorded(tmp_path):
 
 
 def test_every_epoch(tmp_path):
-    model = compiled(network, make_lars())
+    model = eager(network, make_lars())
     fit(model, TrustRatioMonitor(tmp_path, verbose=False), epochs=3)
     assert updates(tmp_path) == [4, 8, 12]
     assert sorted({float(row["epoch"]) for row in rows_of(tmp_path)}) == [1, 2, 3]
 
 
 def test_the_rate_is_that_of_the_update(tmp_path):
-    model = compiled(network, make_lars())
+    model = eager(network, make_lars())
     scheduler = keras.callbacks.LearningRateScheduler(lambda epoch: 0.5 / (epoch + 1))
     fit(model, TrustRatioMonitor(tmp_path, verbose=False), scheduler)
     assert sorted({float(row["learning_rate"]) for row in rows_of(tmp_path)}) == [0.25, 0.5]
 
 
 def test_the_description(tmp_path):
-    model = compiled(network, make_lars(RATE, nesterov=True))
+    model = eager(network, make_lars(RATE, nesterov=True))
     fit(model, TrustRatioMonitor(tmp_path, verbose=False), epochs=1)
     description = json.loads((tmp_path / "variables.json").read_text())
     assert description["optimizer"]["learning_rate"]["config"] == RATE.get_config()
@@ -104,7 +109,7 @@ def test_the_description(tmp_path):
 
 
 def test_the_table_comes_first(tmp_path, capsys):
-    model = compiled(network, make_lars())
+    model = eager(network, make_lars())
     monitor = TrustRatioMonitor(tmp_path)
     fit(model, monitor)
     fit(model, monitor)
@@ -144,7 +149,7 @@ def test_executions_of_several_steps_record_their_last(tmp_path):
 
 
 def test_a_second_fit_goes_on(tmp_path):
-    model = compiled(network, make_lars())
+    model = eager(network, make_lars())
     monitor = TrustRatioMonitor(tmp_path, 3, verbose=False)
     fit(model, monitor, epochs=1)
     fit(model, monitor, epochs=1)
@@ -152,7 +157,7 @@ def test_a_second_fit_goes_on(tmp_path):
     # So does one of another callback, and another training begins anew.
     fit(model, TrustRatioMonitor(tmp_path, 3, verbose=False), epochs=1)
     assert updates(tmp_path) == [1, 4, 7, 10]
-    fit(compiled(network, make_lars()), TrustRatioMonitor(tmp_path, 3, verbose=False), epochs=1)
+    fit(eager(network, make_lars()), TrustRatioMonitor(tmp_path, 3, verbose=False), epochs=1)
     assert updates(tmp_path) == [1, 4]
 
 
@@ -164,7 +169,7 @@ def test_a_training_that_is_restored_leaves_no_gap_and_no_row_twice(first, tmp_p
                 raise KeyboardInterrupt
 
     def train(folder, *callbacks):
-        model = compiled(network, make_lars(RATE))
+        model = eager(network, make_lars(RATE))
         monitor = TrustRatioMonitor(folder, 2, ["csv", "jsonl"], verbose=False)
         backup = BackupAndRestore(folder / "backup", save_freq=3)
         order = [monitor, backup] if first else [backup, monitor]
@@ -194,7 +199,7 @@ def events(folder):
 
 
 def test_tensorboard(tmp_path):
-    model = compiled(network, make_lars(RATE))
+    model = eager(network, make_lars(RATE))
     fit(model, TrustRatioMonitor(tmp_path, 2, ["tensorboard", "csv"], verbose=False))
     found = dict(events(tmp_path / "tensorboard"))
     rows = rows_of(tmp_path)
@@ -237,7 +242,7 @@ def test_only_the_chief_writes(tmp_path, monkeypatch, capsys):
     from keras_lars import _replicas
 
     monkeypatch.setattr(_replicas, "is_chief", lambda strategy: False)
-    model = compiled(network, make_lars())
+    model = eager(network, make_lars())
     fit(model, TrustRatioMonitor(tmp_path / "folder"), TrustRatioMonitor(tmp_path / "other", 1))
     assert list(tmp_path.iterdir()) == []
     assert capsys.readouterr().out == ""
@@ -252,7 +257,7 @@ def test_variables_that_share_a_path_go_by_position(tmp_path):
         def call(self, x):
             return x @ self.one + x @ self.two
 
-    model = compiled(lambda: keras.Sequential([Twice()]), make_lars())
+    model = eager(lambda: keras.Sequential([Twice()]), make_lars())
     fit(model, TrustRatioMonitor(tmp_path, verbose=False), epochs=1)
     assert [row["variable"] for row in rows_of(tmp_path)] == ["0", "1"]
 
@@ -274,7 +279,7 @@ def model_of(weights, optimizer):
         [keras.Input((FEATURES,)), keras.layers.Dense(2, name="a"), keras.layers.Dense(1, name="b")]
     )
     model.set_weights([np.full(w.shape, value) for w, value in zip(model.weights, weights)])
-    model.compile(optimizer, "mse", jit_compile=False)
+    model.compile(optimizer, "mse", run_eagerly=True)
     return model
 
 
@@ -335,14 +340,14 @@ def test_a_variable_without_a_gradient(tmp_path):
         return keras.Sequential([keras.Input((FEATURES,)), Idle(), keras.layers.Dense(1)])
 
     monitor = TrustRatioMonitor(tmp_path, 1, verbose=False)
-    model = compiled(build, make_lars(0.01))
+    model = eager(build, make_lars(0.01))
     messages = warned(model, tmp_path, monitor)
     assert sum("without a gradient" in message for message in messages) == 1
     assert "idle`" in " ".join(messages)
     assert not [row for row in rows_of(tmp_path) if "idle" in row["variable"]]
     # Once, also in another epoch and another fit; and not if it is not adapted.
     assert not [m for m in warned(model, tmp_path, monitor) if "without a gradient" in m]
-    model = compiled(build, make_lars(0.01, exclude_from_layer_adaptation="idle"))
+    model = eager(build, make_lars(0.01, exclude_from_layer_adaptation="idle"))
     assert not [m for m in warned(model, tmp_path) if "without a gradient" in m]
 
 
@@ -391,7 +396,7 @@ def test_a_file_in_place_of_the_folder(tmp_path):
     ],
 )
 def test_optimizers_that_record_nothing(optimizer, expected, tmp_path):
-    model = compiled(network, optimizer())
+    model = eager(network, optimizer())
     with pytest.raises(ValueError, match=expected):
         fit(model, TrustRatioMonitor(tmp_path))
     assert int(model.optimizer.iterations) == 0
@@ -410,7 +415,7 @@ def test_optimizers_that_record_nothing(optimizer, expected, tmp_path):
 )
 def test_a_file_of_something_else_is_left_alone(name, text, tmp_path):
     (tmp_path / name).write_text(text)
-    model = compiled(network, make_lars())
+    model = eager(network, make_lars())
     with pytest.raises(ValueError, match="must be a new folder, or hold a record"):
         fit(model, TrustRatioMonitor(tmp_path, formats=["csv", "jsonl"]))
     assert (tmp_path / name).read_text() == text

@@ -30,8 +30,7 @@ def outcomes():
         return json.loads(result.read_text())
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize(("file", "label"), peers.RECORDED)
+@pytest.mark.parametrize(("file", "label", "dtype"), peers.COMPARED)
 def test_recordings(file, label, dtype):
     outcome = outcomes()[f"{file}, {label}, {dtype}"]
     assert outcome == "ok", outcome

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from models import (
+    BUILDERS,
     assert_equal,
     batch,
     compiled,
@@ -17,7 +18,6 @@ from models import (
 )
 from saving import (
     decaying_rate,
-    every_builder,
     is_narrow,
     make_lars,
     no_warning,
@@ -44,7 +44,8 @@ def blank_twin(model, builder, **changes):
     """The same architecture and optimizer, other weights, an optimizer without variables."""
     config = keras.optimizers.serialize(model.optimizer)
     config["config"].update(changes)
-    return compiled(builder, keras.optimizers.deserialize(config), seed=100)
+    optimizer = keras.optimizers.deserialize(config)
+    return compiled(builder, optimizer, seed=100, run_eagerly=model.run_eagerly)
 
 
 def weights_file(model, builder, tmp_path, **changes):
@@ -101,43 +102,75 @@ def assert_resumes(loaded, model, steps=3):
     assert not np.array_equal(model.get_weights()[0], weights[0])
 
 
-@every_builder
-@every_way
-def test_training_resumes_bit_for_bit(builder, way, tmp_path):
+class Original:
+    """A trained model that tests of several ways share, each of which trains it on."""
+
+    def __init__(self, builder, optimizer, steps=3, **options):
+        self.model = trained(builder, optimizer, steps, **options)
+        self.variables = [*self.model.variables, *optimizer.variables]
+        self.state = numbers(self.variables)
+
+    def put_back(self):
+        """The model after its first steps."""
+        for variable, value in zip(self.variables, self.state, strict=True):
+            variable.assign(value)
+        return self.model
+
+
+@pytest.fixture(scope="module", params=BUILDERS.values(), ids=BUILDERS.keys())
+def built_by(request):
     optimizer = make_lars(learning_rate=decaying_rate())
-    model = trained(builder, optimizer)
-    assert all(np.any(slot) for slot in numbers(optimizer.momentums))
+    original = Original(request.param, optimizer, run_eagerly=request.param is not sequential)
+    return request.param, original
+
+
+# Only the first model is trained in a graph, elsewhere eagerly: tracing takes longer than the few
+# steps do, and what is saved is the same.
+@every_way
+def test_training_resumes_bit_for_bit(built_by, way, tmp_path):
+    builder, original = built_by
+    model = original.put_back()
+    assert all(np.any(slot) for slot in numbers(model.optimizer.momentums))
     loaded = way(model, builder, tmp_path)
-    assert loaded.optimizer.get_config() == optimizer.get_config()
+    assert loaded.optimizer.get_config() == model.optimizer.get_config()
     assert_resumes(loaded, model)
 
 
+OPTIONS = {
+    "ema": ({"use_ema": True, "ema_momentum": 0.5, "ema_overwrite_frequency": 2}, 3),
+    # Three micro-batches with two to an update: the last one waits in the accumulators.
+    "accumulation": ({"gradient_accumulation_steps": 2, "learning_rate": decaying_rate()}, 3),
+    "accumulation+ema": (
+        {
+            "gradient_accumulation_steps": 3,
+            "use_ema": True,
+            "ema_overwrite_frequency": 2,
+            "global_clipnorm": 0.5,
+            "momentum_form": "learning_rate_outside",
+            "nesterov": True,
+        },
+        5,
+    ),
+    "no momentum": ({"momentum": 0.0}, 3),
+    "exclusions": (
+        {"exclude_from_weight_decay": "kernel", "exclude_from_layer_adaptation": is_narrow},
+        3,
+    ),
+    "compiled": ({"record_trust_ratios": True, "jit_compile": "auto"}, 3),
+}
+
+
+@pytest.fixture(scope="module", params=OPTIONS.values(), ids=OPTIONS.keys())
+def with_options(request):
+    options, steps = request.param
+    original = Original(sequential, make_lars(**options), steps, run_eagerly=True)
+    return options, steps, original
+
+
 @every_way
-@pytest.mark.parametrize(
-    ("options", "steps"),
-    [
-        ({"use_ema": True, "ema_momentum": 0.5, "ema_overwrite_frequency": 2}, 3),
-        # Three micro-batches with two to an update: the last one waits in the accumulators.
-        ({"gradient_accumulation_steps": 2, "learning_rate": decaying_rate()}, 3),
-        (
-            {
-                "gradient_accumulation_steps": 3,
-                "use_ema": True,
-                "ema_overwrite_frequency": 2,
-                "global_clipnorm": 0.5,
-                "momentum_form": "learning_rate_outside",
-                "nesterov": True,
-            },
-            5,
-        ),
-        ({"momentum": 0.0}, 3),
-        ({"exclude_from_weight_decay": "kernel", "exclude_from_layer_adaptation": is_narrow}, 3),
-        ({"record_trust_ratios": True, "jit_compile": "auto"}, 3),
-    ],
-    ids=["ema", "accumulation", "accumulation+ema", "no momentum", "exclusions", "compiled"],
-)
-def test_options_with_state_resume_bit_for_bit(options, steps, way, tmp_path):
-    model = trained(sequential, make_lars(**options), steps)
+def test_options_with_state_resume_bit_for_bit(with_options, way, tmp_path):
+    options, steps, original = with_options
+    model = original.put_back()
     if "gradient_accumulation_steps" in options:
         accumulated = [v for v in model.optimizer.variables if "accumulator" in v.path]
         assert len(accumulated) == len(model.trainable_variables)
@@ -147,7 +180,7 @@ def test_options_with_state_resume_bit_for_bit(options, steps, way, tmp_path):
 
 @every_way
 def test_a_learning_rate_assigned_in_training_is_saved(way, tmp_path):
-    model = trained(sequential, make_lars())
+    model = trained(sequential, make_lars(), run_eagerly=True)
     model.optimizer.learning_rate = 0.125
     # The rate is state too: it is loaded over the one that a twin was made with.
     changes = {"learning_rate": 0.25} if way in INTO_TWIN.values() else {}
@@ -161,7 +194,7 @@ def test_loss_scaling_around_lars_resumes_bit_for_bit(way, tmp_path):
     optimizer = keras.optimizers.LossScaleOptimizer(
         make_lars(), initial_scale=4.0, dynamic_growth_steps=2
     )
-    model = trained(sequential, optimizer)
+    model = trained(sequential, optimizer, run_eagerly=True)
     loaded = way(model, sequential, tmp_path)
     assert isinstance(loaded.optimizer.inner_optimizer, keras_lars.LARS)
     assert_resumes(loaded, model)
@@ -169,7 +202,7 @@ def test_loss_scaling_around_lars_resumes_bit_for_bit(way, tmp_path):
 
 @pytest.mark.parametrize("way", CARRYING.values(), ids=CARRYING.keys())
 def test_a_model_saved_before_its_first_step_starts_alike(way, tmp_path):
-    model = compiled(sequential, make_lars())
+    model = compiled(sequential, make_lars(), run_eagerly=True)
     # There is no state to lose, hence nothing to warn about.
     with no_warning():
         loaded = way(model, sequential, tmp_path)
@@ -181,7 +214,7 @@ def test_a_model_saved_before_its_first_step_starts_alike(way, tmp_path):
 
 @pytest.mark.parametrize("way", CARRYING.values(), ids=CARRYING.keys())
 def test_recorded_trust_ratios_are_never_saved(way, tmp_path):
-    model = trained(sequential, make_lars(record_trust_ratios=True))
+    model = trained(sequential, make_lars(record_trust_ratios=True), run_eagerly=True)
     with no_warning():
         loaded = way(model, sequential, tmp_path)
     # The setting is carried, what it recorded is not.
@@ -196,14 +229,17 @@ def test_recorded_trust_ratios_are_never_saved(way, tmp_path):
 @pytest.mark.parametrize("way", INTO_TWIN.values(), ids=INTO_TWIN.keys())
 @pytest.mark.parametrize("saved_with", [True, False])
 def test_state_is_loaded_whether_or_not_trust_ratios_were_recorded(way, saved_with, tmp_path):
-    model = trained(sequential, make_lars(record_trust_ratios=saved_with))
+    model = trained(sequential, make_lars(record_trust_ratios=saved_with), run_eagerly=True)
     with no_warning():
         loaded = way(model, sequential, tmp_path, record_trust_ratios=not saved_with)
     assert_resumes(loaded, model)
 
 
-@every_builder
-@pytest.mark.parametrize("jit_compile", ["auto", False])
+@pytest.mark.parametrize(
+    ("builder", "jit_compile"),
+    [*((builder, "auto") for builder in BUILDERS.values()), (sequential, False)],
+    ids=[*BUILDERS, "plain ops"],
+)
 def test_export_and_saved_model_serve(builder, jit_compile, tmp_path):
     optimizer = make_lars(
         learning_rate=decaying_rate(), jit_compile=jit_compile, record_trust_ratios=True

@@ -5,6 +5,8 @@ The default numbers are w = 2, g = 0.5, η = 0.1, β = 0.25, hence
     q = η‖w‖ / (‖g‖ + β‖w‖) = 0.2 / (0.5 + 0.5) = 0.2.
 """
 
+import itertools
+
 import numpy as np
 import pytest
 from helpers import make_variables, one_step, run_steps, to_numpy
@@ -14,10 +16,12 @@ from keras_lars._update_rule import MOMENTUM_FORMS
 
 RULE = {"trust_coefficient": 0.1, "weight_decay": 0.25}
 
-pytestmark = [
-    pytest.mark.parametrize("dtype", ["float32", "float64"]),
-    pytest.mark.parametrize("jit_compile", ["auto", False]),
-]
+# The rule is written once for all types and both ways of running it; where neither matters, each
+# is there once.
+each = pytest.mark.parametrize(("dtype", "jit_compile"), [("float32", "auto"), ("float64", False)])
+every = pytest.mark.parametrize(
+    ("dtype", "jit_compile"), list(itertools.product(["float32", "float64"], ["auto", False]))
+)
 
 
 def close(actual, expected, dtype):
@@ -55,6 +59,7 @@ def close(actual, expected, dtype):
         ("ratio_of_update", True, (1.8, 1.44), (1.0, 1.85)),
     ],
 )
+@every
 def test_two_steps_of_each_form(
     form, nesterov, expected_weights, expected_velocities, dtype, jit_compile
 ):
@@ -91,12 +96,14 @@ def test_two_steps_of_each_form(
         (0.5, {"weight_decay": 0}, 1.8),
     ],
 )
+@every
 def test_denominators(g, options, expected_weight, dtype, jit_compile):
     options = {**RULE, "momentum": 0, **options}
     _, w = one_step(2.0, g, dtype=dtype, jit_compile=jit_compile, **options)
     close(w, expected_weight, dtype)
 
 
+@every
 def test_norms_are_of_the_whole_tensor(dtype, jit_compile):
     # ‖w‖ = 5, ‖g‖ = 2.5, q = 0.5 / (2.5 + 0.25 * 5) = 2/15, G = (0.75, 3.5).
     _, w = one_step(
@@ -141,6 +148,7 @@ NONE = {"weight_norm_floor": 0, "zero_weight_ratio": None, "zero_gradient_ratio"
         (0.0, 0.0, {**NONE, "epsilon": 0.5}, 0.0, 0.0),
     ],
 )
+@each
 def test_zero_norms(w, g, options, expected_ratio, expected_weight, dtype, jit_compile):
     optimizer, new_w = one_step(
         w,
@@ -167,6 +175,7 @@ def test_zero_norms(w, g, options, expected_ratio, expected_weight, dtype, jit_c
     ],
 )
 @pytest.mark.parametrize("decay_in_norm", [False, True])
+@each
 def test_the_floor_of_the_norm(w, counted_norm, decay_in_norm, dtype, jit_compile):
     # A gradient of norm 2, at right angles to w. The denominator has the norm that w really has.
     signs = np.where(np.arange(w.size).reshape(w.shape) % 2, 1.0, -1.0)
@@ -210,6 +219,7 @@ def test_the_floor_of_the_norm(w, counted_norm, decay_in_norm, dtype, jit_compil
         (2.0, 0.0, 0.0, {}, 0.5),
     ],
 )
+@each
 def test_trust_clip(w, g, learning_rate, options, expected_velocity, dtype, jit_compile):
     optimizer, new_w = one_step(
         w,
@@ -236,6 +246,7 @@ def test_trust_clip(w, g, learning_rate, options, expected_velocity, dtype, jit_
         (1.0, 0.0, 2.0),
     ],
 )
+@each
 def test_unadapted(learning_rate, multiplier, expected_weight, trust_clip, dtype, jit_compile):
     _, w = one_step(
         2.0,
@@ -252,6 +263,7 @@ def test_unadapted(learning_rate, multiplier, expected_weight, trust_clip, dtype
     close(w, expected_weight, dtype)
 
 
+@each
 def test_unadapted_is_not_subject_to_the_zero_rules(dtype, jit_compile):
     _, w = one_step(
         0.0,
@@ -265,6 +277,7 @@ def test_unadapted_is_not_subject_to_the_zero_rules(dtype, jit_compile):
     close(w, -0.25, dtype)
 
 
+@every
 def test_excluded_from_decay(dtype, jit_compile):
     # β = 0 for this variable: q = 0.2 / 0.5 = 0.4 and G = 0.5.
     _, w = one_step(
@@ -275,6 +288,7 @@ def test_excluded_from_decay(dtype, jit_compile):
 
 @pytest.mark.parametrize("form", MOMENTUM_FORMS)
 @pytest.mark.parametrize("nesterov", [False, True])
+@each
 def test_without_momentum_there_is_no_slot(form, nesterov, dtype, jit_compile):
     # All forms are then w - rate * q * G = 2 - 0.5 * 0.2 * 1, and Nesterov changes nothing.
     optimizer, w = one_step(
@@ -293,6 +307,7 @@ def test_without_momentum_there_is_no_slot(form, nesterov, dtype, jit_compile):
     assert list(optimizer.momentums) == []
 
 
+@every
 def test_one_slot_per_variable(dtype, jit_compile):
     variables = make_variables({"a": np.ones((2, 3)), "b": np.ones(4)}, dtype)
     counts = {}
@@ -305,12 +320,14 @@ def test_one_slot_per_variable(dtype, jit_compile):
     assert [(m.shape, m.dtype) for m in optimizer.momentums] == [((2, 3), dtype), ((4,), dtype)]
 
 
+@each
 def test_base_class_decay_is_not_applied_on_top(dtype, jit_compile):
     # Stock Keras would also subtract 1 * 0.25 * 2 = 0.5 from the weight.
     _, w = one_step(2.0, 0.5, dtype=dtype, jit_compile=jit_compile, momentum=0, **RULE)
     close(w, 1.8, dtype)
 
 
+@every
 def test_recorded_norms(dtype, jit_compile):
     optimizer, _ = one_step(
         [3.0, 4.0],
@@ -326,6 +343,7 @@ def test_recorded_norms(dtype, jit_compile):
     assert record._fields == ("weight_norm", "gradient_norm", "trust_ratio")
 
 
+@every
 def test_hyperparameters_are_not_rounded_to_float32(dtype, jit_compile):
     # 0.1 is not a float32: rounded, the ratio would be off by 1.5e-8.
     _, w = one_step(

@@ -17,7 +17,7 @@ import peer_formulas  # noqa: E402
 from helpers import make_variables, report_checks, run_steps  # noqa: E402
 from models import make_variable  # noqa: E402
 from peer_formulas import FORMULAS  # noqa: E402
-from peers import BY_NAME, RECORDED  # noqa: E402
+from peers import BY_NAME, COMPARED, RECORDED  # noqa: E402
 
 import keras_lars  # noqa: E402
 
@@ -104,10 +104,9 @@ def follow(name):
 
 def checks():
     """The checks by name."""
-    for file, label in RECORDED:
-        for dtype, tolerance in (("float64", 1e-12), ("float32", 1e-5)):
-            arguments = (file, label, dtype, tolerance)
-            yield f"{file}, {label}, {dtype}", functools.partial(compare, *arguments)
+    for file, label, dtype in COMPARED:
+        arguments = (file, label, dtype, {"float64": 1e-12, "float32": 1e-5}[dtype])
+        yield f"{file}, {label}, {dtype}", functools.partial(compare, *arguments)
     for name in FORMULAS:
         yield name, functools.partial(follow, name)
 

@@ -1,0 +1,15 @@
+"""Traces an update, and prints what AutoGraph, which warns once in a process, has to say of it."""
+
+import logging
+import sys
+
+import keras
+import tensorflow as tf
+
+import keras_lars
+
+tf.get_logger().addHandler(logging.StreamHandler(sys.stdout))
+w = keras.Variable([3.0, 4.0])
+optimizer = keras_lars.LARS()
+tf.function(lambda g: optimizer.apply([g], [w]))(tf.ones(2))
+tf.get_logger().warning("heard")
