@@ -4,7 +4,7 @@ With three exceptions, which are not ours: HDF5 has no checksums, so that a chan
 numbers of a `.weights.h5` file goes unseen (`.keras` files, checkpoints and backups have them).
 Keras loads the model's weights before it asks the optimizer, so that they stay loaded where only
 the optimizer's part is refused. TensorFlow restores what fits of another model's checkpoint before
-it raises. Foreign backups and states are in `test_backup.py` and `test_foreign_state.py`.
+it raises. Foreign backups and states are in `test_backup_refused.py` and `test_foreign_state.py`.
 """
 
 import itertools
