@@ -1,7 +1,9 @@
 """The studies that chose defaults: which trainings they are, their table, and what it shows."""
 
+import collections
 import json
 import pathlib
+import statistics
 import warnings
 
 import numpy as np
@@ -178,6 +180,34 @@ def test_the_default_rate_is_best_at_its_worst():
     rates = [1.0, 4.0, 10.0, 20.0]
     worst = dict(zip(rates, lost(CONSTANT), strict=True))
     assert keras_lars.LARS().learning_rate == min(worst, key=worst.get)
+    page = " ".join(pages.read("benchmarks/README.md").split())
+    assert f"it loses at most {worst[4.0]} points to the best of a row" in page
+    assert f"A rate of 1 loses {worst[1.0]}, and" in page
+
+
+def test_what_a_schedule_loses_to_the_best_constant_rate():
+    differences = []
+    for network in ("plain", "residual", "vit"):
+        best, ours = (
+            max(
+                statistics.mean(100 * row["test_accuracy"] for row in rows)
+                for rows in by_arm(name, network, 8192).values()
+            )
+            for name in (CONSTANT[0], ZERO[0])
+        )
+        differences.append(best - ours)
+    page = " ".join(pages.read("benchmarks/README.md").split())
+    assert f"reaches {min(differences):.1f} to {max(differences):.1f} points less" in page
+
+
+def by_arm(name, network, batch):
+    """The rows of a study, by setting; of the studies of weights of 0, those of the default."""
+    rows = collections.defaultdict(list)
+    for row in found(name)["rows"]:
+        is_asked = (row["network"], row["batch"]) == (network, batch)
+        if is_asked and (name != ZERO[0] or row["arm"] == "lars_floor_0.05"):
+            rows[row["arm"]].append(row)
+    return rows
 
 
 def test_the_first_try_is_as_good_as_promised():
