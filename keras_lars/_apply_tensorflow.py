@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_lars._bookkeeping import merge_records, moving_average
+from keras_lars._keras import tensorflow_context
 from keras_lars._tensorflow import device_type, update_compiled, update_plain, why_not_xla
 
 _PARAMETER_SERVERS = (
@@ -209,7 +210,11 @@ def _update(
     slots: dict,
 ) -> None:
     plan = optimizer._plan
-    update_variable = update_compiled if plan.compiled else update_plain
+    update_variable = update_plain
+    if plan.compiled and not tensorflow_context.is_searching_for_nans():
+        update_variable = functools.partial(
+            update_compiled, used=plan.compiled_updates, constants={}
+        )
     records = [
         update_variable(
             slots["variables"][i],

@@ -28,7 +28,6 @@ from keras_lars._update_rule import (
     Rule,
     Treatment,
     factors,
-    least_norm,
     momentum_step,
     trust_ratio,
     unadapted_ratio,
@@ -73,11 +72,10 @@ def update_in_place(
     groups = collections.defaultdict(list)
     for i, g in zip(positions, gradients):
         tensors = _Tensors(i, values["variables", i], g, values.get(("velocities", i)))
-        least = least_norm(tensors.w.shape, plan.rule.weight_norm_floor)
-        groups[plan.treatments[i], least, g.dtype].append(tensors)
+        groups[plan.treatments[i], g.dtype].append(tensors)
     records = {}
-    for (treatment, least, _), group in groups.items():
-        records.update(_update_group(group, learning_rate, treatment, least, plan.rule))
+    for (treatment, _), group in groups.items():
+        records.update(_update_group(group, learning_rate, treatment, plan.rule))
     new = {("variables", i): values["variables", i] for i in positions}
     return new, [records.get(i) for i in positions]
 
@@ -91,11 +89,7 @@ def _are_of_variables(values: Iterable[torch.Tensor]) -> bool:
 
 
 def _update_group(
-    group: list[_Tensors],
-    learning_rate: torch.Tensor,
-    treatment: Treatment,
-    least: float,
-    rule: Rule,
+    group: list[_Tensors], learning_rate: torch.Tensor, treatment: Treatment, rule: Rule
 ) -> dict[int, Record]:
     """Update variables that are treated alike; the records by position, where they are kept."""
     dtype = group[0].g.dtype
@@ -107,9 +101,7 @@ def _update_group(
         )
     if treatment.adapted:
         magnitudes = gradient_norms
-        ratios = trust_ratio(
-            weight_norms, gradient_norms, least, learning_rate, treatment.weight_decay, rule
-        )
+        ratios = trust_ratio(weight_norms, gradient_norms, learning_rate, treatment, rule)
     else:
         # Zero times the gradient is 0 or NaN, and so is the sum.
         magnitudes = torch.stack([(0.0 * each.g).sum() for each in group])

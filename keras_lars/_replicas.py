@@ -2,11 +2,14 @@
 
 import functools
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
 from keras_lars._cluster import KINDS
+
+PerReplica: TypeAlias = tf.types.experimental.distributed.PerReplica
 
 
 def true_on_all(flag: tf.Tensor) -> tf.Tensor:
@@ -44,7 +47,7 @@ def exchange(numbers: tuple, strategy: tf.distribute.Strategy) -> list[tuple]:
     per_replica = strategy.experimental_distribute_values_from_function(
         lambda context: tf.constant([numbers], tf.int64)
     )
-    return [tuple(row) for row in _gather(strategy)(per_replica).numpy().tolist()]
+    return [tuple(row) for row in _gather(per_replica, strategy).tolist()]
 
 
 def gather(values: np.ndarray, strategy: tf.distribute.Strategy) -> np.ndarray:
@@ -57,13 +60,21 @@ def gather(values: np.ndarray, strategy: tf.distribute.Strategy) -> np.ndarray:
     per_replica = strategy.experimental_distribute_values_from_function(
         lambda context: tf.constant(values[np.newaxis])
     )
-    return _gather(strategy)(per_replica).numpy()
+    return _gather(per_replica, strategy)
 
 
-@functools.cache
-def _gather(strategy: tf.distribute.Strategy) -> tf.types.experimental.PolymorphicFunction:
-    """`strategy.gather` along the first axis, traced once: by itself it is traced at every call."""
-    return tf.function(lambda per_replica: strategy.gather(per_replica, axis=0), autograph=False)
+def _gather(per_replica: PerReplica, strategy: tf.distribute.Strategy) -> np.ndarray:
+    """`strategy.gather` along the first axis, traced once: by itself it is traced at every call.
+
+    Each shape has a function of its own, since TensorFlow warns of one that is traced for many.
+    """
+    first = strategy.experimental_local_results(per_replica)[0]
+    kept = vars(strategy).setdefault("_keras_lars_gathers", {})
+    key = tuple(first.shape), first.dtype
+    if key not in kept:
+        # No closure either, by which such functions would count as one.
+        kept[key] = tf.function(functools.partial(strategy.gather, axis=0), autograph=False)
+    return kept[key](per_replica).numpy()
 
 
 def read(variable: tf.Variable, strategy: tf.distribute.Strategy) -> np.ndarray:
@@ -96,7 +107,7 @@ def read_all(
         return tf.constant(np.frombuffer(np.int32(replica).tobytes() + data, np.int32)[np.newaxis])
 
     per_replica = strategy.experimental_distribute_values_from_function(packed)
-    rows = _gather(strategy)(per_replica).numpy()
+    rows = _gather(per_replica, strategy)
     rows = rows[np.argsort(rows[:, 0]), 1:]  # gathered by device, and then by worker
     values, start = [], 0
     for variable in variables:

@@ -8,20 +8,26 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_lars._exclusions import path_of, shape_of
+from keras_lars._variable_order import Described, described, new_positions
 from keras_lars._words import counted
 
-_VERSION = 1
+# Files of version 1, of keras_lars 0.1.0, have no list of the variables.
+_VERSION, _OLDEST = 2, 1
+_CHECKPOINT_VERSION = 1
 _MARKER = "marker"
+_VARIABLES = "variables"
 _CHECKPOINT_PREFIX = "keras_lars"
-
-
-def _marker(optimizer: Any) -> dict:
-    return {**optimizer._state_marker(), "state_version": _VERSION}
 
 
 def checkpoint_name(optimizer: Any) -> str:
     """The marker as a name in a `tf.train.Checkpoint`."""
-    return ".".join([_CHECKPOINT_PREFIX, *(str(value) for value in _marker(optimizer).values())])
+    parts = [*optimizer._state_marker().values(), str(_CHECKPOINT_VERSION)]
+    return ".".join([_CHECKPOINT_PREFIX, *parts])
+
+
+def _described(optimizer: Any) -> list[Described]:
+    return [Described(path_of(v), shape_of(v)) for v in optimizer._slots.variables]
 
 
 def is_checkpoint_name(name: str) -> bool:
@@ -31,7 +37,7 @@ def is_checkpoint_name(name: str) -> bool:
 def warn_foreign(optimizer: Any, what: str, consequence: str) -> None:
     warnings.warn(
         f"The state of optimizer '{optimizer.name}' was not loaded: {what} is not state of "
-        f"{_marker(optimizer)}. Its velocities and iteration {consequence}.",
+        f"{optimizer._state_marker()}. Its velocities and iteration {consequence}.",
         stacklevel=2,
     )
 
@@ -51,14 +57,16 @@ def _refuse(optimizer: Any, what: str) -> None:
 
 def save(optimizer: Any, store: Any) -> None:
     """Write the state into a mapping of names to arrays."""
-    marker = json.dumps(_marker(optimizer)).encode()
-    store[_MARKER] = np.frombuffer(marker, dtype=np.uint8)
     if optimizer.built:
-        for name, variable in optimizer._named_variables().items():
-            store[name] = variable.numpy()
+        variables = _described(optimizer)
+        state = {name: v.numpy() for name, v in optimizer._named_variables().items()}
     else:
-        for name, value in (optimizer._waiting_state or {}).items():
-            store[name] = value
+        state = dict(optimizer._waiting_state or {})
+        variables = state.pop(_VARIABLES, None)
+    marker = {**optimizer._state_marker(), "state_version": _VERSION, _VARIABLES: variables}
+    store[_MARKER] = np.frombuffer(json.dumps(marker).encode(), dtype=np.uint8)
+    for name, value in state.items():
+        store[name] = value
 
 
 def load(optimizer: Any, store: Any) -> None:
@@ -68,7 +76,8 @@ def load(optimizer: Any, store: Any) -> None:
         _refuse(optimizer, f"what was saved ({counted(len(names), 'value')} without a marker)")
         return
     marker = _read(optimizer, store, _MARKER, lambda x: json.loads(x.tobytes().decode()))
-    if marker != _marker(optimizer):
+    rows = marker.pop(_VARIABLES, None) if isinstance(marker, dict) else None
+    if not _is_of(optimizer, marker):
         by = " by a later version of keras_lars" if _is_later(marker) else ""
         _refuse(optimizer, f"what was saved{by} ({marker})")
         return
@@ -76,6 +85,8 @@ def load(optimizer: Any, store: Any) -> None:
     state = {name: _read(optimizer, store, name, np.array) for name in names - {_MARKER}}
     if not state:
         return  # saved before it was built, and nothing waited
+    if rows is not None:
+        state[_VARIABLES] = _read(optimizer, store, _MARKER, lambda _: described(rows))
     if optimizer.built:
         _assign(optimizer, state)
     else:
@@ -90,6 +101,11 @@ def _read(optimizer: Any, store: Any, name: str, convert: Callable) -> Any:
             f"The state of optimizer '{optimizer.name}' cannot be loaded, since the file is "
             f"damaged in `{name}`. Its variables stay as they are. Received: {error}"
         ) from error
+
+
+def _is_of(optimizer: Any, marker: Any) -> bool:
+    versions = range(_OLDEST, _VERSION + 1)
+    return any(marker == {**optimizer._state_marker(), "state_version": v} for v in versions)
 
 
 def _is_later(marker: Any) -> bool:
@@ -107,6 +123,7 @@ def restore_waiting(optimizer: Any) -> None:
 
 
 def _assign(optimizer: Any, state: dict) -> None:
+    state = _renumbered(optimizer, state)
     variables = optimizer._named_variables()
     # A learning rate set since, or a schedule in its place, is the user's choice.
     missing = set(variables) - set(state) - {"learning_rate"}
@@ -131,6 +148,24 @@ def _assign(optimizer: Any, state: dict) -> None:
     for name, variable in variables.items():
         if name in state:
             variable.assign(state[name])
+
+
+def _renumbered(optimizer: Any, state: dict) -> dict:
+    """The state by the positions that variables have now."""
+    state = dict(state)
+    saved = state.pop(_VARIABLES, None)
+    positions = None if saved is None else new_positions(saved, _described(optimizer))
+    if positions is None:
+        return state
+
+    def renamed(name: str) -> str:
+        kind, _, position = name.rpartition("_")
+        is_slot = kind in ("velocities", "averages", "accumulators") and position.isdecimal()
+        if not is_slot or int(position) >= len(positions):
+            return name
+        return f"{kind}_{positions[int(position)]}"
+
+    return {renamed(name): value for name, value in state.items()}
 
 
 def _spec(array: Any) -> tuple:

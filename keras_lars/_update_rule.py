@@ -25,6 +25,7 @@ MomentumForm: TypeAlias = Literal[
 MOMENTUM_FORMS: tuple[MomentumForm, ...] = get_args(MomentumForm)
 
 Tensor = Any
+Number: TypeAlias = float | Tensor  # where a tensor is one, a float of 0 is still a float
 Norms = Callable[..., list]  # the Euclidean norm of each of its arguments, all of one shape
 
 
@@ -32,26 +33,32 @@ Norms = Callable[..., list]  # the Euclidean norm of each of its arguments, all 
 class Rule:
     """What is the same for every variable; the names are those of `keras_lars.LARS`."""
 
-    momentum: float
-    trust_coefficient: float
+    momentum: Number
+    trust_coefficient: Number
     nesterov: bool
     momentum_form: MomentumForm
     decay_in_norm: bool
-    epsilon: float
+    epsilon: Number
     trust_clip: bool
-    weight_norm_floor: float
-    zero_weight_ratio: float | None
-    zero_gradient_ratio: float | None
-    unadapted_learning_rate_multiplier: float
+    zero_weight_ratio: Number | None
+    zero_gradient_ratio: Number | None
+    unadapted_learning_rate_multiplier: Number
     record_trust_ratios: bool
 
 
 @dataclasses.dataclass(frozen=True)
 class Treatment:
-    """What differs from variable to variable: is it adapted, and how much is it decayed?"""
+    """What differs from variable to variable.
+
+    Attributes:
+        adapted: Whether it has a trust ratio.
+        weight_decay: 0 where it is excluded.
+        least_norm: See `least_norm`.
+    """
 
     adapted: bool
-    weight_decay: float
+    weight_decay: Number
+    least_norm: Number
 
 
 class Record(NamedTuple):
@@ -60,6 +67,11 @@ class Record(NamedTuple):
     weight_norm: Tensor
     gradient_norm: Tensor
     trust_ratio: Tensor
+
+
+def is_nothing(number: Number) -> bool:
+    """Whether a number is 0 for good, so that what it stands for is left out."""
+    return isinstance(number, float | int) and number == 0
 
 
 def compute_dtype(variable_dtype: str) -> str:
@@ -89,21 +101,22 @@ def least_norm(shape: Sequence[int], weight_norm_floor: float) -> float:
 def trust_ratio(
     weight_norm: Tensor,
     gradient_norm: Tensor,
-    least: float,
     learning_rate: Tensor,
-    weight_decay: float,
+    treatment: Treatment,
     rule: Rule,
 ) -> Tensor:
     """The ratio of an adapted variable, from its norms.
 
-    `least` is what `least_norm` gives. `gradient_norm` is |g|, or |g + weight_decay * w| where
-    `rule.decay_in_norm`, or that of the step where the ratio is that of the update.
+    `gradient_norm` is |g|, or |g + weight_decay * w| where `rule.decay_in_norm`, or that of the
+    step where the ratio is that of the update.
     """
-    norm_w = ops.maximum(weight_norm, least) if least else weight_norm
+    norm_w = weight_norm
+    if not is_nothing(treatment.least_norm):
+        norm_w = ops.maximum(weight_norm, treatment.least_norm)
     numerator = rule.trust_coefficient * norm_w
-    denominator = gradient_norm + rule.epsilon if rule.epsilon else gradient_norm
-    if weight_decay and not rule.decay_in_norm:
-        denominator = denominator + weight_decay * weight_norm
+    denominator = gradient_norm if is_nothing(rule.epsilon) else gradient_norm + rule.epsilon
+    if not is_nothing(treatment.weight_decay) and not rule.decay_in_norm:
+        denominator = denominator + treatment.weight_decay * weight_norm
 
     # Where one of these holds, the last one counting, the ratio is a constant. Both sides of the
     # division are replaced, so that no 0 / 0 is ever computed.
@@ -134,11 +147,11 @@ def nan_unless_finite(value: Tensor, norm: Tensor) -> Tensor:
     """The value, or NaN where a norm is not finite.
 
     A scalar that the gradient is multiplied by is made so, since x / inf = 0 would pass as a small
-    ratio: the whole variable and its velocity become NaN. (`where`, and no product, also keeps
-    TensorFlow's graph optimizer from reordering products, which it does differently on each
-    replica; and XLA takes longer to compile `isfinite` than a comparison.)
+    ratio: the whole variable and its velocity become NaN. (There is neither an infinity nor a NaN
+    where there was none, which those would find who search for one. A product by 0 in place of the
+    difference would be reordered by TensorFlow's graph optimizer, differently on each replica.)
     """
-    return ops.where(norm < float("inf"), value, float("nan"))
+    return value + (norm - norm)
 
 
 def unadapted_ratio(magnitude: Tensor, learning_rate: Tensor, rule: Rule) -> Tensor:
@@ -152,7 +165,7 @@ def factors(
 ) -> tuple[Tensor, Tensor | None]:
     """The factors of the gradient inside the velocity, and of the velocity outside (or `None`)."""
     local_rate = learning_rate * ratio
-    if not rule.momentum:
+    if is_nothing(rule.momentum):
         return local_rate, None  # the forms are one
     match rule.momentum_form:
         case "classic":
@@ -188,7 +201,7 @@ def lars_update(
     w, learning_rate = ops.cast(w, dtype), ops.cast(learning_rate, dtype)
     v = None if v is None else ops.cast(v, dtype)
 
-    decayed = g + treatment.weight_decay * w if treatment.weight_decay else g
+    decayed = g if is_nothing(treatment.weight_decay) else g + treatment.weight_decay * w
     in_denominator = decayed if rule.decay_in_norm else g
     if rule.momentum_form == "ratio_of_update" and v is not None:
         _, in_denominator = momentum_step(v, decayed, rule)
@@ -197,14 +210,7 @@ def lars_update(
         weight_norm, gradient_norm = norms(w, in_denominator)
     if treatment.adapted:
         magnitude = gradient_norm
-        ratio = trust_ratio(
-            weight_norm,
-            gradient_norm,
-            least_norm(w.shape, rule.weight_norm_floor),
-            learning_rate,
-            treatment.weight_decay,
-            rule,
-        )
+        ratio = trust_ratio(weight_norm, gradient_norm, learning_rate, treatment, rule)
     else:
         # Zero times the gradient is 0 or NaN: its norm tells, and cannot overflow.
         (magnitude,) = norms(0.0 * g)

@@ -23,7 +23,7 @@ from keras_lars._exclusions import ExclusionRules
 from keras_lars._keras.fitted_model import fitted_model, fitting_batches, fitting_callbacks
 from keras_lars._keras.optimizer import KerasOptimizer
 from keras_lars._types import KerasArguments, LearningRate, Tensor, Variable
-from keras_lars._update_rule import MOMENTUM_FORMS, MomentumForm, Rule, Treatment
+from keras_lars._update_rule import MOMENTUM_FORMS, MomentumForm, Rule, Treatment, least_norm
 from keras_lars.schedules import FitSchedule
 
 if sys.version_info >= (3, 11):
@@ -76,6 +76,7 @@ class _Plan:
     table: _selection.VariableTable
     record: keras.Variable | None
     compiled: bool
+    compiled_updates: set = dataclasses.field(default_factory=set)
 
 
 @keras.saving.register_keras_serializable(package="keras_lars")
@@ -337,7 +338,12 @@ class LARS(KerasOptimizer):
         self._plan = _Plan(
             rule=self._rule(),
             treatments=[
-                Treatment(row.adapted, self.weight_decay if row.decayed else 0.0) for row in table
+                Treatment(
+                    row.adapted,
+                    self.weight_decay if row.decayed else 0.0,
+                    least_norm(row.shape, self.weight_norm_floor),
+                )
+                for row in table
             ],
             table=table,
             record=self._add_record(variables) if self.record_trust_ratios else None,

@@ -13,6 +13,7 @@ import warnings
 
 import keras
 import numpy as np
+import pytest
 from helpers import make_variables, one_step, report_checks, run_steps, to_numpy, to_tensors
 from reference import ReferenceLARS
 
@@ -405,6 +406,32 @@ def check_non_finite():
         ruined = [np.isnan(to_numpy(v)) for v in variables + list(optimizer.momentums)]
         assert ruined[0].all() & ruined[3].all(), options
         assert not any(r.any() for r in ruined[1:3] + ruined[4:]), options
+
+
+def check_searches_for_nans():
+    """They find one that is there, and none of ours where there is none."""
+    options = {"record_trust_ratios": True, "clipvalue": 1.0, "use_ema": True}
+    variables = make_variables({"w": [[3.0, 4.0]], "zero": np.zeros(2), "excluded": np.ones(2)})
+    optimizer = keras_lars.LARS(1.0, exclude_from_layer_adaptation="excluded", **options)
+    finite = to_tensors([[[0.0, 0.5]], np.zeros(2), np.ones(2)], variables)
+    infinite = [finite[0] / 0.0, *finite[1:]]
+    if keras.backend.backend() == "jax":
+        import jax
+
+        with jax.debug_nans(True), jax.debug_infs(True):
+            optimizer.apply(finite, variables)
+            with pytest.raises(FloatingPointError):
+                optimizer.apply(infinite, variables)
+        return
+    import torch
+
+    with torch.autograd.set_detect_anomaly(True):
+        model = make_model(keras_lars.LARS(1.0, **options))
+        model.fit(*batch(), epochs=1, verbose=0)
+        # Its value is 0, and its derivative 0 times infinity.
+        model.compile(model.optimizer, lambda y, p: keras.ops.sum(keras.ops.sqrt(0.0 * p) * 0.0))
+        with pytest.raises(RuntimeError, match="returned nan"):
+            model.fit(*batch(), epochs=1, verbose=0)
 
 
 def check_jit_compile_setting():

@@ -230,7 +230,7 @@ def test_an_array_that_cannot_be_read_is_an_error(model):
     ("change", "message"),
     [
         (
-            marked(json.dumps({**MARKER, "state_version": 2}).encode()),
+            marked(json.dumps({**MARKER, "state_version": 3}).encode()),
             "saved by a later version of keras_lars",
         ),
         (marked(b"[1]"), r"saved \(\[1\]\) is not"),

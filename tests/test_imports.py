@@ -51,10 +51,13 @@ def test_private_keras_is_used_in_the_place_of_workarounds_alone():
 
 
 TENSORFLOW_MODULES = {
+    "_compiled.py",
+    "_norms_tensorflow.py",
     "_tensorflow.py",
     "_apply_tensorflow.py",
     "_cluster_start.py",
     "_replicas.py",
+    "_keras/tensorflow_context.py",
     "_keras/trainer.py",
     "callbacks/_tensorboard.py",
 }

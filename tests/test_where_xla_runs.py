@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_lars
-from keras_lars import _apply_tensorflow, _tensorflow
+from keras_lars import _apply_tensorflow
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_true_raises(without_xla):
 
 
 def test_a_device_where_xla_runs_is_recognized():
-    assert _tensorflow.why_not_xla("CPU") is None
+    assert _apply_tensorflow.why_not_xla("CPU") is None
 
 
 @pytest.mark.parametrize("persistent", [False, True])

@@ -18,6 +18,9 @@ trainer `reduce_per_replica`, and `TFEpochIterator` with its `_num_batches`; and
 It stands on `train_function` and `test_function` being made anew by `make_train_function` and
 `make_test_function`, which are public.
 
+`tensorflow_context.py` uses, from TensorFlow, `python.eager.context.context`, with its
+`op_callbacks`, and `python.framework.config.is_op_determinism_enabled`.
+
 `fitted_model.py` reads from the stack which model an optimizer is being built for: Keras builds it
 inside of `fit`, `train_on_batch` or `train_step`, methods whose `self` is the model. Of
 `fit` it also reads the locals `callbacks`, `epochs` and `epoch_iterator`, with its `num_batches`.

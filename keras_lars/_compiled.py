@@ -1,0 +1,148 @@
+"""What XLA compiles, and how long it is kept.
+
+An update is compiled for a `Form`: shape, dtype and what there is to compute. Numbers such as the
+momentum come as a tensor, so that the next trial of a search compiles nothing.
+"""
+
+import collections
+import dataclasses
+import functools
+import weakref
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, TypeAlias, TypeVar
+
+import tensorflow as tf
+
+from keras_lars._keras import tensorflow_context
+from keras_lars._norms_tensorflow import staged_norms
+from keras_lars._update_rule import Record, Rule, Treatment, lars_update, plain_norms
+
+Compiled: TypeAlias = tf.types.experimental.PolymorphicFunction
+Settings = TypeVar("Settings", Rule, Treatment)
+
+# Kept after the last optimizer that uses them is gone, for the next one.
+_KEPT = 256
+
+
+class Form(NamedTuple):
+    """What a compiled update is made for. Its rule and treatment are outlines."""
+
+    rule: Rule
+    treatment: Treatment
+    shape: tuple[int, ...]
+    dtype: tf.DType
+    has_velocity: bool
+    on_cpu: bool
+    is_deterministic: bool
+
+
+def numbers(rule: Rule, treatment: Treatment) -> list[float]:
+    """The numbers of an update, without those of 0, which leave something out."""
+    return [getattr(each, name) for each in (rule, treatment) for name in _numeric(each)]
+
+
+def outline(settings: Settings) -> Settings:
+    """What the same program can compute: with 1 in the place of each of `numbers`."""
+    return dataclasses.replace(settings, **dict.fromkeys(_numeric(settings), 1.0))
+
+
+def _filled(settings: Settings, values: Iterator[tf.Tensor]) -> Settings:
+    return dataclasses.replace(settings, **{name: next(values) for name in _numeric(settings)})
+
+
+def _numeric(settings: Rule | Treatment) -> list[str]:
+    return [name for name, x in vars(settings).items() if isinstance(x, float) and x != 0]
+
+
+class Functions:
+    """The compiled updates of one TensorFlow context.
+
+    An optimizer holds those that it uses, and the latest ones are held here. Without the context,
+    which a test may reset, they are of no use, since the variables that they knew are gone.
+    """
+
+    def __init__(self):
+        self._context: weakref.ref | None = None
+        self._all: weakref.WeakValueDictionary[Form, Compiled] = weakref.WeakValueDictionary()
+        self._latest: collections.OrderedDict[Form, Compiled] = collections.OrderedDict()
+        self._devices: set[str] = set()
+
+    def why_not_xla(self, device_type: str) -> str | None:
+        """Why XLA cannot compile for this kind of device now, or None where it can.
+
+        A failure may pass, and so may what hides one: only what is known for good is remembered.
+        """
+        self._forget_other_contexts()
+        if device_type in self._devices:
+            return None
+        probe = tf.function(functools.partial(tf.add, 1.0), jit_compile=True, autograph=False)
+        try:
+            with tf.init_scope(), tf.device(f"/device:{device_type}:0"):
+                probe(tf.constant(0.0))
+        except tf.errors.OpError as error:
+            return str(error)
+        if not tf.config.functions_run_eagerly():
+            self._devices.add(device_type)
+        return None
+
+    def _forget_other_contexts(self) -> None:
+        context = tensorflow_context.current()
+        if self._context is None or self._context() is not context:
+            self._context = weakref.ref(context)
+            self._all.clear()
+            self._latest.clear()
+            self._devices.clear()
+
+    def get(self, form: Form) -> Compiled:
+        """The function for a form, made where it is not there."""
+        self._forget_other_contexts()
+        function = self._all.get(form)
+        if function is None:
+            function = self._all[form] = compiled(form)
+        self._latest[form] = function
+        self._latest.move_to_end(form)
+        if len(self._latest) > _KEPT:
+            self._latest.popitem(last=False)
+        return function
+
+
+FUNCTIONS = Functions()
+
+
+def compiled(form: Form) -> Compiled:
+    """A new function for XLA.
+
+    It takes resource handles, plain tensors, and not variables: under a strategy, a `tf.function`
+    that takes several variables of one shape reuses the trace, and with it the *captured variable*,
+    of the first.
+    """
+    # An object of its own, and no closure: TensorFlow counts traces by code object, and would warn
+    # of several functions that have one in common as of one that is traced again and again.
+    update = functools.partial(_update, form)
+    update.__name__ = "lars_update_compiled"
+    return tf.function(update, jit_compile=True, autograph=False)
+
+
+def _update(
+    form: Form,
+    handles: Sequence[tf.Tensor],
+    numbers: tf.Tensor,
+    gradient: tf.Tensor,
+    learning_rate: tf.Tensor,
+) -> Record | None:
+    values = [tf.raw_ops.ReadVariableOp(resource=handle, dtype=form.dtype) for handle in handles]
+    for tensor in [*values, gradient]:
+        tensor.set_shape(form.shape)
+    each = iter(tf.unstack(numbers))
+    w, v, record = lars_update(
+        values[0],
+        gradient,
+        values[1] if form.has_velocity else None,
+        learning_rate,
+        rule=_filled(form.rule, each),
+        treatment=_filled(form.treatment, each),
+        norms=staged_norms if form.on_cpu else plain_norms,
+    )
+    for handle, value in zip(handles, [w, v]):
+        tf.raw_ops.AssignVariableOp(resource=handle, value=value)
+    return record
