@@ -9,20 +9,11 @@ import keras
 
 from keras_lars import _arguments
 from keras_lars._types import Variable
-
-
-def path_of(variable: Variable) -> str:
-    """The path of a Keras variable, or the name of a backend's own."""
-    return getattr(variable, "path", None) or variable.name
+from keras_lars._variables import described, path_of, shape_of, without_output_number
 
 
 def _last_path_part(variable: Variable) -> str:
     return path_of(variable).split("/")[-1]
-
-
-def shape_of(variable: Variable) -> tuple[int, ...]:
-    """The shape as a tuple of integers, whatever the backend makes of it."""
-    return tuple(int(size) for size in variable.shape)
 
 
 class Exclusion:
@@ -129,7 +120,8 @@ class _GivenVariable(Exclusion):
         if not any(matched):
             raise ValueError(
                 f"`{argument}` must name variables that the optimizer is built with. Received: "
-                f"{argument}={self.variable}, and the paths are {[path_of(v) for v in variables]}"
+                f"{argument}={described(self.variable)}, and the paths are "
+                f"{[path_of(v) for v in variables]}"
             )
         return matched
 
@@ -138,7 +130,7 @@ class _GivenVariable(Exclusion):
             raise ValueError(
                 f"`{argument}` must not hold a variable when the configuration of an optimizer is "
                 "taken that is not built: a variable is saved as its position among the trainable "
-                f"variables. Received: {argument}={self.variable}"
+                f"variables. Received: {argument}={described(self.variable)}"
             )
         position = self.match(argument, variables).index(True)
         saved = _SavedVariable(position, shape_of(self.variable), _last_path_part(self.variable))
@@ -170,6 +162,9 @@ class _SavedVariable(Exclusion):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))  # a list, out of a file
+        # Version 0.1.0 saved the names of TensorFlow's own variables with their ":0".
+        name = without_output_number(self.last_path_part)
+        object.__setattr__(self, "last_path_part", name)
 
     def match(self, argument: str, variables: Sequence[Variable]) -> list[bool]:
         there = variables[self.position] if self.position < len(variables) else None
@@ -310,5 +305,5 @@ def _parse_one(argument: str, rule: Any) -> Exclusion:
         f"`{argument}` must be a rule or a list of rules: a regular expression on `variable.path`, "
         "a variable, a callable that takes a variable, `keras_lars.rank_at_most(n)`, "
         "`keras_lars.bias_or_normalization()` or `keras_lars.optional(pattern)`. "
-        f"Received: {argument}={rule!r}"
+        f"Received: {argument}={described(rule)}"
     )

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from keras_lars._exclusions import Exclusion, path_of, shape_of
+from keras_lars._exclusions import Exclusion
 from keras_lars._types import Variable
+from keras_lars._variables import path_of, shape_of
 
 
 class VariableRow(NamedTuple):
