@@ -17,6 +17,7 @@ from keras_lars import (
     _representation,
     _selection,
     _state,
+    _variables,
 )
 from keras_lars._bookkeeping import NEVER_UPDATED
 from keras_lars._exclusions import ExclusionRules
@@ -163,7 +164,8 @@ class LARS(KerasOptimizer):
 
     Raises:
         ValueError: If an argument is not what is said above; in `build` if a rule names something
-            that is not there, if `jit_compile=True` and XLA cannot compile, or under
+            that is not there, if a variable is not a float of 16, 32 or 64 bits, or not of a fully
+            defined shape, if `jit_compile=True` and XLA cannot compile, or under
             `ParameterServerStrategy`; if anything but `learning_rate` is assigned after `build`.
 
     Example:
@@ -241,7 +243,7 @@ class LARS(KerasOptimizer):
         if name in ("exclude_from_layer_adaptation", "exclude_from_weight_decay"):
             raise ValueError(
                 f"`{name}` must be given to the constructor, or called as a method before the "
-                f"optimizer is built. Received: {name}={value!r}"
+                f"optimizer is built. Received: {name}={_variables.described(value)}"
             )
         if name in _CHECKS:
             value = _CHECKS[name](name, value)
@@ -307,7 +309,8 @@ class LARS(KerasOptimizer):
         if self.built:
             raise ValueError(
                 f"`{argument}` must be called before the optimizer is built. "
-                f"Received: var_list={variables}, var_names={patterns}"
+                f"Received: var_list={_variables.described(variables)}, "
+                f"var_names={_variables.described(patterns)}"
             )
         given = [rules for rules in (variables, patterns) if rules is not None]
         return sum((_exclusions.parse(argument, rules) for rules in given), ())
@@ -322,6 +325,7 @@ class LARS(KerasOptimizer):
             self.learning_rate = self._schedule
         self._check_strategy()
         variables = list(variables)
+        _variables.check(variables)
         table = _selection.variable_table(
             variables, self._adaptation_rules, self._decay_rules, self.weight_decay
         )
@@ -330,7 +334,7 @@ class LARS(KerasOptimizer):
         if self.momentum:
             self.momentums = [
                 None
-                if getattr(variable, "overwrite_with_gradient", False)
+                if _variables.is_overwritten(variable)
                 else self.add_variable_from_reference(variable, "momentum")
                 for variable in variables
             ]

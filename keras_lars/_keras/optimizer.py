@@ -11,6 +11,7 @@ from keras import ops
 from keras_lars import _state
 from keras_lars._types import LearningRate, Schedule, Tensor, Variable
 from keras_lars._update_rule import compute_dtype
+from keras_lars._variables import check_gradient, path_of
 from keras_lars._words import counted
 
 
@@ -84,10 +85,21 @@ class KerasOptimizer(keras.optimizers.Optimizer):
             )
         return variables
 
+    def _check_variables_are_known(self, variables: Sequence[Variable]) -> None:
+        known = self._trainable_variables_indices
+        unknown = [path_of(v) for v in variables if self._var_key(v) not in known]
+        if unknown:
+            raise ValueError(
+                "Unknown variable: `trainable_variables` must be among those that the optimizer "
+                f"was built with. Make a new optimizer for others. Received: {unknown}"
+            )
+
     def _whole(self, gradient: Any, variable: Any) -> Any:
         """The gradient as a dense, unscaled tensor of the dtype that the update computes in."""
         dtype = compute_dtype(keras.backend.standardize_dtype(variable.dtype))
-        gradient = ops.cast(self._engine().dense(gradient, variable), dtype)
+        gradient = self._engine().dense(gradient, variable)
+        check_gradient(gradient, variable)
+        gradient = ops.cast(gradient, dtype)
         if self.loss_scale_factor is not None:
             gradient = gradient / self.loss_scale_factor
         return gradient
