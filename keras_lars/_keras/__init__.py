@@ -4,10 +4,12 @@ The only place that touches private parts of Keras, and it changes no class or f
 
 `optimizer.py` uses, from `keras.optimizers.Optimizer`: `_iterations`, `_learning_rate`,
 `_trainable_variables`, `_variables`, `_accumulated_gradients`, `_model_variables_moving_average`,
-`_get_variable_index`, `_check_variables_are_known`, `_filter_empty_gradients`,
+`_trainable_variables_indices`, `_var_key`, `_get_variable_index`, `_check_variables_are_known`, `_filter_empty_gradients`,
 `_overwrite_variables_directly_with_gradients`, `_clip_gradients`, `_get_current_learning_rate`,
 `_apply_weight_decay`, and from TensorFlow's `Trackable` `_trackable_children`,
 `_lookup_dependency`, `_handle_deferred_dependencies`.
+
+`hooks.py` names methods of `keras.optimizers.Optimizer` that are not called.
 
 `layers.py` uses, from `keras.Model`: `_flatten_layers`.
 

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_lars import _state
+from keras_lars._keras import hooks
 from keras_lars._types import LearningRate, Schedule, Tensor, Variable
 from keras_lars._update_rule import compute_dtype
 from keras_lars._variables import check_gradient, path_of
@@ -37,6 +38,16 @@ class KerasOptimizer(keras.optimizers.Optimizer):
 
     # The state that was loaded before there were variables to hold it, by name.
     _waiting_state: dict[str, np.ndarray] | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for base in cls.__mro__[: cls.__mro__.index(KerasOptimizer)]:
+            for name in vars(base):
+                hooks.refuse(name, f"{base.__qualname__}.{name}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        hooks.refuse(name, f"{name}={value!r}")
+        super().__setattr__(name, value)
 
     def _state_marker(self) -> dict[str, str]:
         raise NotImplementedError
@@ -116,7 +127,9 @@ class KerasOptimizer(keras.optimizers.Optimizer):
 
     def _clipped(self, gradients: list) -> list:
         """The gradients, clipped as the constructor says; NaN where they were not finite."""
-        if self.clipnorm is None and self.clipvalue is None and self.global_clipnorm is None:
+        is_keras = type(self)._clip_gradients is keras.optimizers.Optimizer._clip_gradients
+        limits = (self.clipnorm, self.clipvalue, self.global_clipnorm)
+        if is_keras and all(limit is None for limit in limits):
             return gradients
         dtypes = [keras.backend.standardize_dtype(g.dtype) for g in gradients]
         widest = "float64" if "float64" in dtypes else "float32"
