@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -10,6 +11,8 @@ import keras
 from keras_lars import _arguments
 from keras_lars._types import Variable
 from keras_lars._variables import described, path_of, shape_of, without_output_number
+
+FindVariables: TypeAlias = Callable[[], Sequence[Variable]]
 
 
 def _last_path_part(variable: Variable) -> str:
@@ -22,8 +25,10 @@ class Exclusion:
     def __call__(self, variable: Variable) -> bool:
         raise NotImplementedError
 
-    def match(self, argument: str, variables: Sequence[Variable]) -> list[bool]:
-        """Whether each variable is excluded."""
+    def match(
+        self, argument: str, variables: Sequence[Variable], frozen: FindVariables = list
+    ) -> list[bool]:
+        """Whether each variable is excluded; `frozen` finds others, which are not trained."""
         return [bool(self(variable)) for variable in variables]
 
     def save(self, argument: str, variables: Sequence[Variable] | None) -> Any:
@@ -87,15 +92,25 @@ class _Pattern(Exclusion):
     def __call__(self, variable: Variable) -> bool:
         return re.search(self.pattern, path_of(variable)) is not None
 
-    def match(self, argument: str, variables: Sequence[Variable]) -> list[bool]:
+    def match(
+        self, argument: str, variables: Sequence[Variable], frozen: FindVariables = list
+    ) -> list[bool]:
         matched = super().match(argument, variables)
-        if not self.optional and not any(matched):
+        if self.optional or any(matched):
+            return matched
+        instead = [path_of(v) for v in frozen() if self(v)]
+        if not instead:
             raise ValueError(
                 f"`{argument}` must match at least one variable path (write "
                 f"`keras_lars.optional({self.pattern!r})` if it may match none). "
                 f"Received: {argument}={self.pattern!r}, and the paths are "
                 f"{[path_of(v) for v in variables]}"
             )
+        warnings.warn(
+            f"`{argument}={self.pattern!r}` matches only variables that are frozen, and excludes "
+            f"nothing: {instead}. If that is meant, write `keras_lars.optional({self.pattern!r})`.",
+            stacklevel=2,
+        )
         return matched
 
     def save(self, argument: str, variables: Sequence[Variable] | None) -> Any:
@@ -115,11 +130,15 @@ class _GivenVariable(Exclusion):
     def __call__(self, variable: Variable) -> bool:
         return variable is self.variable
 
-    def match(self, argument: str, variables: Sequence[Variable]) -> list[bool]:
+    def match(
+        self, argument: str, variables: Sequence[Variable], frozen: FindVariables = list
+    ) -> list[bool]:
         matched = super().match(argument, variables)
         if not any(matched):
+            is_frozen = not getattr(self.variable, "trainable", True)
             raise ValueError(
-                f"`{argument}` must name variables that the optimizer is built with. Received: "
+                f"`{argument}` must name variables that the optimizer is built with"
+                f"{', and this one is frozen' if is_frozen else ''}. Received: "
                 f"{argument}={described(self.variable)}, and the paths are "
                 f"{[path_of(v) for v in variables]}"
             )
@@ -166,7 +185,9 @@ class _SavedVariable(Exclusion):
         name = without_output_number(self.last_path_part)
         object.__setattr__(self, "last_path_part", name)
 
-    def match(self, argument: str, variables: Sequence[Variable]) -> list[bool]:
+    def match(
+        self, argument: str, variables: Sequence[Variable], frozen: FindVariables = list
+    ) -> list[bool]:
         there = variables[self.position] if self.position < len(variables) else None
         expected = (self.shape, self.last_path_part)
         if there is None or (shape_of(there), _last_path_part(there)) != expected:

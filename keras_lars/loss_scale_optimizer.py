@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import keras
 
 from keras_lars import _representation
-from keras_lars._types import Tensor
+from keras_lars._keras.fitted_model import loaded_model
+from keras_lars._types import Array, Tensor, Variable
 
 
 @keras.saving.register_keras_serializable(package="keras_lars")
@@ -69,6 +70,20 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         defaults = {"initial_scale": 2.0**15, "dynamic_growth_steps": 2000}
         values = {name: getattr(self, name) for name in defaults}
         return [repr(self.inner_optimizer), *_representation.differing(values, defaults)]
+
+    def build(self, var_list: Sequence[Variable]) -> None:
+        """Make the variables of both optimizers; those of an `.h5` file see its model."""
+        if not var_list:
+            model = loaded_model(self)
+            var_list = [] if model is None else list(model.trainable_variables)
+        super().build(var_list)
+
+    def set_weights(self, weights: Sequence[Array]) -> None:
+        """Set the variables of both optimizers, in the order of `variables`."""
+        own = len(self._variables)
+        super().set_weights(weights[:own])
+        if weights[own:]:
+            self.inner_optimizer.set_weights(weights[own:])
 
     def check_finite(self, grads: Sequence[Tensor | None]) -> Tensor:
         """Whether all gradients are finite, on all replicas."""

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -21,7 +22,12 @@ from keras_lars import (
 )
 from keras_lars._bookkeeping import NEVER_UPDATED
 from keras_lars._exclusions import ExclusionRules
-from keras_lars._keras.fitted_model import fitted_model, fitting_batches, fitting_callbacks
+from keras_lars._keras.fitted_model import (
+    fitted_model,
+    fitting_batches,
+    fitting_callbacks,
+    frozen_variables,
+)
 from keras_lars._keras.optimizer import KerasOptimizer
 from keras_lars._types import KerasArguments, LearningRate, Tensor, Variable
 from keras_lars._update_rule import MOMENTUM_FORMS, MomentumForm, Rule, Treatment
@@ -316,7 +322,10 @@ class LARS(KerasOptimizer):
         return sum((_exclusions.parse(argument, rules) for rules in given), ())
 
     def build(self, variables: Sequence[Variable]) -> None:
-        """Decide how each variable is treated, and make its slot."""
+        """Decide how each variable is treated, and make its slot.
+
+        With no variables there is nothing to decide: the optimizer can still be built with some.
+        """
         if self.built:
             return
         # Again, since arguments may be assigned until now.
@@ -324,10 +333,16 @@ class LARS(KerasOptimizer):
         if self._schedule is not None:
             self.learning_rate = self._schedule
         self._check_strategy()
-        variables = list(variables)
+        variables = list(variables) or self._variables_of_loaded_model()
+        if not variables:
+            return
         _variables.check(variables)
         table = _selection.variable_table(
-            variables, self._adaptation_rules, self._decay_rules, self.weight_decay
+            variables,
+            self._adaptation_rules,
+            self._decay_rules,
+            self.weight_decay,
+            frozen=functools.partial(frozen_variables, self),
         )
         compiled = self._compiles(variables)
         super().build(variables)
@@ -373,7 +388,7 @@ class LARS(KerasOptimizer):
         )
 
     def _compiles(self, variables: list[Variable]) -> bool:
-        if self.jit_compile is False or not variables:
+        if self.jit_compile is False:
             return False
         error = self._xla_error(variables)
         if error is not None and self.jit_compile is True:
