@@ -87,6 +87,11 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
 
     def check_finite(self, grads: Sequence[Tensor | None]) -> Tensor:
         """Whether all gradients are finite, on all replicas."""
+        if keras.backend.backend() == "torch":
+            from keras_lars import _apply_torch
+
+            # torch does not say of a sparse gradient whether it is finite.
+            grads = [None if g is None else _apply_torch.dense(g, None) for g in grads]
         finite = super().check_finite(grads)
         if keras.backend.backend() != "tensorflow":
             return finite  # there one array spans all devices

@@ -28,8 +28,9 @@ Of any function it reads the locals `self` and `model`, for the model whose opti
 
 The faults, as seen on Keras 3.10.0 with TensorFlow 2.18.0, and on 3.15.1 with 2.21.0. A nightly
 3.16 (3.16.0.dev2026102704) has all but 4 and 8. For each a test fails once it is gone, in
-`tests/test_keras_faults.py`, and in `tests/test_multi_worker.py` and
-`tests/jax_distribution_script.py` what needs several workers, or JAX:
+`tests/test_keras_faults.py`, and in `tests/test_multi_worker.py`, `tests/test_empty_builds.py`,
+`tests/jax_distribution_script.py` and `tests/backend_update_checks.py` what needs several workers,
+files, or JAX:
 
 1. Gradients are clipped before they are summed over replicas: each replica's share is clipped.
    https://github.com/tensorflow/tensorflow/issues/33929 (the same in an older Keras)
