@@ -13,7 +13,7 @@ import keras
 from keras import ops
 
 from keras_lars._bookkeeping import merge_records, moving_average
-from keras_lars._update_rule import lars_update
+from keras_lars._update_rule import differentiable_norms, lars_update
 
 _RECORD = ("record", 0)
 
@@ -68,11 +68,17 @@ def apply(
 def update_one_by_one(
     plan: Any, values: dict, gradients: list, positions: list[int], learning_rate: Any
 ) -> tuple[dict, list]:
-    """The new weights and velocities, and the records, by a call of `lars_update` for each."""
+    """The new weights and velocities, and the records, by a call of `lars_update` for each.
+
+    On JAX a loss of the new weights may be differentiated, as where a learning rate is learned.
+    """
     new, records = {}, []
     for i, gradient in zip(positions, gradients):
         w, v = values["variables", i], values.get(("velocities", i))
-        w, v, record = lars_update(w, gradient, v, learning_rate, plan.treatments[i], plan.rule)
+        treatment = plan.treatments[i]
+        w, v, record = lars_update(
+            w, gradient, v, learning_rate, treatment, plan.rule, differentiable_norms
+        )
         new["variables", i] = w
         if v is not None:
             new["velocities", i] = v

@@ -146,6 +146,9 @@ class _Replicas:
         if self._in_replica:
             context = tf.distribute.get_replica_context()
             return context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        if not all(isinstance(g, tf.distribute.DistributedValues) for g in gradients):
+            # A tensor that is the gradient of all replicas comes as itself.
+            gradients = self.values(lambda shares: [tf.identity(g) for g in shares], gradients)
         return self._strategy.extended.batch_reduce_to(
             tf.distribute.ReduceOp.SUM, list(zip(gradients, variables))
         )

@@ -16,7 +16,6 @@ from keras_lars import _apply_functional
 from keras_lars._apply_functional import (
     after,
     check_strategy,
-    dense,
     outside_of_steps,
     per_replica_sum,
     update_one_by_one,
@@ -55,6 +54,13 @@ class _Tensors(NamedTuple):
     w: torch.Tensor
     g: torch.Tensor
     v: torch.Tensor | None
+
+
+def dense(gradient: Any, variable: Any) -> torch.Tensor:
+    """The gradient with repeated indices of a sparse one summed, as of `nn.Embedding`."""
+    del variable  # torch's sparse tensors know their shape
+    gradient = keras.ops.convert_to_tensor(gradient)
+    return gradient if gradient.layout == torch.strided else gradient.to_dense()
 
 
 def apply(optimizer: Any, gradients: list, positions: list[int]) -> None:

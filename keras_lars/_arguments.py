@@ -5,11 +5,13 @@ import numbers
 from collections.abc import Callable
 from typing import Any
 
+from keras_lars._variables import described
+
 Check = Callable[[str, Any], Any]
 
 
 def _refuse(name: str, rule: str, value: Any) -> ValueError:
-    return ValueError(f"`{name}` must be {rule}. Received: {name}={value!r}")
+    return ValueError(f"`{name}` must be {rule}. Received: {name}={described(value)}")
 
 
 def _is_number(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -9,20 +10,13 @@ import keras
 
 from keras_lars import _arguments
 from keras_lars._types import Variable
+from keras_lars._variables import described, path_of, shape_of, without_output_number
 
-
-def path_of(variable: Variable) -> str:
-    """The path of a Keras variable, or the name of a backend's own."""
-    return getattr(variable, "path", None) or variable.name
+FindVariables: TypeAlias = Callable[[], Sequence[Variable]]
 
 
 def _last_path_part(variable: Variable) -> str:
     return path_of(variable).split("/")[-1]
-
-
-def shape_of(variable: Variable) -> tuple[int, ...]:
-    """The shape as a tuple of integers, whatever the backend makes of it."""
-    return tuple(int(size) for size in variable.shape)
 
 
 class Exclusion:
@@ -31,8 +25,10 @@ class Exclusion:
     def __call__(self, variable: Variable) -> bool:
         raise NotImplementedError
 
-    def match(self, argument: str, variables: Sequence[Variable]) -> list[bool]:
-        """Whether each variable is excluded."""
+    def match(
+        self, argument: str, variables: Sequence[Variable], frozen: FindVariables = list
+    ) -> list[bool]:
+        """Whether each variable is excluded; `frozen` finds others, which are not trained."""
         return [bool(self(variable)) for variable in variables]
 
     def save(self, argument: str, variables: Sequence[Variable] | None) -> Any:
@@ -96,15 +92,25 @@ class _Pattern(Exclusion):
     def __call__(self, variable: Variable) -> bool:
         return re.search(self.pattern, path_of(variable)) is not None
 
-    def match(self, argument: str, variables: Sequence[Variable]) -> list[bool]:
+    def match(
+        self, argument: str, variables: Sequence[Variable], frozen: FindVariables = list
+    ) -> list[bool]:
         matched = super().match(argument, variables)
-        if not self.optional and not any(matched):
+        if self.optional or any(matched):
+            return matched
+        instead = [path_of(v) for v in frozen() if self(v)]
+        if not instead:
             raise ValueError(
                 f"`{argument}` must match at least one variable path (write "
                 f"`keras_lars.optional({self.pattern!r})` if it may match none). "
                 f"Received: {argument}={self.pattern!r}, and the paths are "
                 f"{[path_of(v) for v in variables]}"
             )
+        warnings.warn(
+            f"`{argument}={self.pattern!r}` matches only variables that are frozen, and excludes "
+            f"nothing: {instead}. If that is meant, write `keras_lars.optional({self.pattern!r})`.",
+            stacklevel=2,
+        )
         return matched
 
     def save(self, argument: str, variables: Sequence[Variable] | None) -> Any:
@@ -124,12 +130,17 @@ class _GivenVariable(Exclusion):
     def __call__(self, variable: Variable) -> bool:
         return variable is self.variable
 
-    def match(self, argument: str, variables: Sequence[Variable]) -> list[bool]:
+    def match(
+        self, argument: str, variables: Sequence[Variable], frozen: FindVariables = list
+    ) -> list[bool]:
         matched = super().match(argument, variables)
         if not any(matched):
+            is_frozen = not getattr(self.variable, "trainable", True)
             raise ValueError(
-                f"`{argument}` must name variables that the optimizer is built with. Received: "
-                f"{argument}={self.variable}, and the paths are {[path_of(v) for v in variables]}"
+                f"`{argument}` must name variables that the optimizer is built with"
+                f"{', and this one is frozen' if is_frozen else ''}. Received: "
+                f"{argument}={described(self.variable)}, and the paths are "
+                f"{[path_of(v) for v in variables]}"
             )
         return matched
 
@@ -138,7 +149,7 @@ class _GivenVariable(Exclusion):
             raise ValueError(
                 f"`{argument}` must not hold a variable when the configuration of an optimizer is "
                 "taken that is not built: a variable is saved as its position among the trainable "
-                f"variables. Received: {argument}={self.variable}"
+                f"variables. Received: {argument}={described(self.variable)}"
             )
         position = self.match(argument, variables).index(True)
         saved = _SavedVariable(position, shape_of(self.variable), _last_path_part(self.variable))
@@ -170,8 +181,13 @@ class _SavedVariable(Exclusion):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))  # a list, out of a file
+        # Version 0.1.0 saved the names of TensorFlow's own variables with their ":0".
+        name = without_output_number(self.last_path_part)
+        object.__setattr__(self, "last_path_part", name)
 
-    def match(self, argument: str, variables: Sequence[Variable]) -> list[bool]:
+    def match(
+        self, argument: str, variables: Sequence[Variable], frozen: FindVariables = list
+    ) -> list[bool]:
         there = variables[self.position] if self.position < len(variables) else None
         expected = (self.shape, self.last_path_part)
         if there is None or (shape_of(there), _last_path_part(there)) != expected:
@@ -310,5 +326,5 @@ def _parse_one(argument: str, rule: Any) -> Exclusion:
         f"`{argument}` must be a rule or a list of rules: a regular expression on `variable.path`, "
         "a variable, a callable that takes a variable, `keras_lars.rank_at_most(n)`, "
         "`keras_lars.bias_or_normalization()` or `keras_lars.optional(pattern)`. "
-        f"Received: {argument}={rule!r}"
+        f"Received: {argument}={described(rule)}"
     )

@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable, Mapping
 
+from keras_lars._variables import described
+
 # Ours by theirs, with a note where the meaning differs as well.
 _NAMES = {
     "lr": "`learning_rate`",
@@ -65,7 +67,8 @@ def refuse_unknown(given: Mapping[str, object], known: Iterable[str]) -> None:
     known = list(known)
     for name, value in given.items():
         if name not in known:
-            raise ValueError(f"{_explained(name, value, known)} Received: {name}={value!r}")
+            explained = _explained(name, value, known)
+            raise ValueError(f"{explained} Received: {name}={described(value)}")
 
 
 def _explained(name: str, value: object, known: list[str]) -> str:

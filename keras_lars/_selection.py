@@ -1,10 +1,11 @@
 """Which variables are adapted layer by layer, and which are decayed: decided once, in `build`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from keras_lars._exclusions import Exclusion, path_of, shape_of
+from keras_lars._exclusions import Exclusion
 from keras_lars._types import Variable
+from keras_lars._variables import path_of, shape_of
 
 
 class VariableRow(NamedTuple):
@@ -40,10 +41,20 @@ def variable_table(
     adaptation_rules: Sequence[Exclusion],
     decay_rules: Sequence[Exclusion],
     weight_decay: float,
+    frozen: Callable[[], Sequence[Variable]] = list,
 ) -> VariableTable:
-    """All decisions. Raises ValueError where a rule names something that is not there."""
-    adaptation = _excluded_by("exclude_from_layer_adaptation", adaptation_rules, variables)
-    decay = _excluded_by("exclude_from_weight_decay", decay_rules, variables)
+    """All decisions. Raises ValueError where a rule names something that is not there.
+
+    `frozen` finds variables of the model that are not trained. It is called where a rule matches
+    none of those that are.
+    """
+    rules = {
+        "exclude_from_layer_adaptation": adaptation_rules,
+        "exclude_from_weight_decay": decay_rules,
+    }
+    adaptation, decay = (
+        _excluded_by(argument, rules[argument], variables, frozen) for argument in rules
+    )
     return VariableTable(
         VariableRow(
             position=i,
@@ -59,12 +70,15 @@ def variable_table(
 
 
 def _excluded_by(
-    argument: str, rules: Sequence[Exclusion], variables: Sequence[Variable]
+    argument: str,
+    rules: Sequence[Exclusion],
+    variables: Sequence[Variable],
+    frozen: Callable[[], Sequence[Variable]],
 ) -> list[str]:
     """For each variable the first rule that excludes it, in words, or an empty string."""
     names = [""] * len(variables)
     for rule in rules:
-        for i, matched in enumerate(rule.match(argument, variables)):
+        for i, matched in enumerate(rule.match(argument, variables, frozen)):
             if matched and not names[i]:
                 names[i] = str(rule)
     return names

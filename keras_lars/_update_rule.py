@@ -88,6 +88,15 @@ def plain_norms(*tensors: Tensor) -> list:
     return [ops.sqrt(ops.sum(x * x)) for x in tensors]
 
 
+def differentiable_norms(*tensors: Tensor) -> list:
+    """As `plain_norms`; where a norm is 0 its derivative is 0, and not infinite.
+
+    The root of 0 is kept out of both branches: its derivative times 0 would be NaN.
+    """
+    squares = [ops.sum(x * x) for x in tensors]
+    return [ops.where(s == 0, s, ops.sqrt(ops.where(s == 0, 1.0, s))) for s in squares]
+
+
 def least_norm(shape: Sequence[int], weight_norm_floor: float) -> float:
     """What the norm of a weight of that shape counts as at least, so that it can leave 0.
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import keras
 
 from keras_lars import _representation
-from keras_lars._types import Tensor
+from keras_lars._keras.fitted_model import loaded_model
+from keras_lars._types import Array, Tensor, Variable
 
 
 @keras.saving.register_keras_serializable(package="keras_lars")
@@ -70,8 +71,27 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         values = {name: getattr(self, name) for name in defaults}
         return [repr(self.inner_optimizer), *_representation.differing(values, defaults)]
 
+    def build(self, var_list: Sequence[Variable]) -> None:
+        """Make the variables of both optimizers; those of an `.h5` file see its model."""
+        if not var_list:
+            model = loaded_model(self)
+            var_list = [] if model is None else list(model.trainable_variables)
+        super().build(var_list)
+
+    def set_weights(self, weights: Sequence[Array]) -> None:
+        """Set the variables of both optimizers, in the order of `variables`."""
+        own = len(self._variables)
+        super().set_weights(weights[:own])
+        if weights[own:]:
+            self.inner_optimizer.set_weights(weights[own:])
+
     def check_finite(self, grads: Sequence[Tensor | None]) -> Tensor:
         """Whether all gradients are finite, on all replicas."""
+        if keras.backend.backend() == "torch":
+            from keras_lars import _apply_torch
+
+            # torch does not say of a sparse gradient whether it is finite.
+            grads = [None if g is None else _apply_torch.dense(g, None) for g in grads]
         finite = super().check_finite(grads)
         if keras.backend.backend() != "tensorflow":
             return finite  # there one array spans all devices

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -17,10 +18,16 @@ from keras_lars import (
     _representation,
     _selection,
     _state,
+    _variables,
 )
 from keras_lars._bookkeeping import NEVER_UPDATED
 from keras_lars._exclusions import ExclusionRules
-from keras_lars._keras.fitted_model import fitted_model, fitting_batches, fitting_callbacks
+from keras_lars._keras.fitted_model import (
+    fitted_model,
+    fitting_batches,
+    fitting_callbacks,
+    frozen_variables,
+)
 from keras_lars._keras.optimizer import KerasOptimizer
 from keras_lars._types import KerasArguments, LearningRate, Tensor, Variable
 from keras_lars._update_rule import MOMENTUM_FORMS, MomentumForm, Rule, Treatment, least_norm
@@ -164,7 +171,8 @@ class LARS(KerasOptimizer):
 
     Raises:
         ValueError: If an argument is not what is said above; in `build` if a rule names something
-            that is not there, if `jit_compile=True` and XLA cannot compile, or under
+            that is not there, if a variable is not a float of 16, 32 or 64 bits, or not of a fully
+            defined shape, if `jit_compile=True` and XLA cannot compile, or under
             `ParameterServerStrategy`; if anything but `learning_rate` is assigned after `build`.
 
     Example:
@@ -242,7 +250,7 @@ class LARS(KerasOptimizer):
         if name in ("exclude_from_layer_adaptation", "exclude_from_weight_decay"):
             raise ValueError(
                 f"`{name}` must be given to the constructor, or called as a method before the "
-                f"optimizer is built. Received: {name}={value!r}"
+                f"optimizer is built. Received: {name}={_variables.described(value)}"
             )
         if name in _CHECKS:
             value = _CHECKS[name](name, value)
@@ -308,13 +316,17 @@ class LARS(KerasOptimizer):
         if self.built:
             raise ValueError(
                 f"`{argument}` must be called before the optimizer is built. "
-                f"Received: var_list={variables}, var_names={patterns}"
+                f"Received: var_list={_variables.described(variables)}, "
+                f"var_names={_variables.described(patterns)}"
             )
         given = [rules for rules in (variables, patterns) if rules is not None]
         return sum((_exclusions.parse(argument, rules) for rules in given), ())
 
     def build(self, variables: Sequence[Variable]) -> None:
-        """Decide how each variable is treated, and make its slot."""
+        """Decide how each variable is treated, and make its slot.
+
+        With no variables there is nothing to decide: the optimizer can still be built with some.
+        """
         if self.built:
             return
         # Again, since arguments may be assigned until now.
@@ -322,16 +334,23 @@ class LARS(KerasOptimizer):
         if self._schedule is not None:
             self.learning_rate = self._schedule
         self._check_strategy()
-        variables = list(variables)
+        variables = list(variables) or self._variables_of_loaded_model()
+        if not variables:
+            return
+        _variables.check(variables)
         table = _selection.variable_table(
-            variables, self._adaptation_rules, self._decay_rules, self.weight_decay
+            variables,
+            self._adaptation_rules,
+            self._decay_rules,
+            self.weight_decay,
+            frozen=functools.partial(frozen_variables, self),
         )
         compiled = self._compiles(variables)
         super().build(variables)
         if self.momentum:
             self.momentums = [
                 None
-                if getattr(variable, "overwrite_with_gradient", False)
+                if _variables.is_overwritten(variable)
                 else self.add_variable_from_reference(variable, "momentum")
                 for variable in variables
             ]
@@ -375,7 +394,7 @@ class LARS(KerasOptimizer):
         )
 
     def _compiles(self, variables: list[Variable]) -> bool:
-        if self.jit_compile is False or not variables:
+        if self.jit_compile is False:
             return False
         error = self._xla_error(variables)
         if error is not None and self.jit_compile is True:

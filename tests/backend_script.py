@@ -14,6 +14,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
+from backend_update_checks import *  # noqa: F403
 from helpers import make_variables, one_step, report_checks, run_steps, to_numpy, to_tensors
 from reference import ReferenceLARS
 

@@ -4,10 +4,12 @@ The only place that touches private parts of Keras, and it changes no class or f
 
 `optimizer.py` uses, from `keras.optimizers.Optimizer`: `_iterations`, `_learning_rate`,
 `_trainable_variables`, `_variables`, `_accumulated_gradients`, `_model_variables_moving_average`,
-`_get_variable_index`, `_check_variables_are_known`, `_filter_empty_gradients`,
-`_overwrite_variables_directly_with_gradients`, `_clip_gradients`, `_get_current_learning_rate`,
-`_apply_weight_decay`, and from TensorFlow's `Trackable` `_trackable_children`,
-`_lookup_dependency`, `_handle_deferred_dependencies`.
+`_trainable_variables_indices`, `_var_key`, `_get_variable_index`, `_check_variables_are_known`,
+`_filter_empty_gradients`, `_overwrite_variables_directly_with_gradients`, `_clip_gradients`,
+`_get_current_learning_rate`, `_apply_weight_decay`, and from TensorFlow's `Trackable`
+`_trackable_children`, `_lookup_dependency`, `_handle_deferred_dependencies`.
+
+`hooks.py` names methods of `keras.optimizers.Optimizer` that are not called.
 
 `layers.py` uses, from `keras.Model`: `_flatten_layers`.
 
@@ -24,11 +26,14 @@ It stands on `train_function` and `test_function` being made anew by `make_train
 `fitted_model.py` reads from the stack which model an optimizer is being built for: Keras builds it
 inside of `fit`, `train_on_batch` or `train_step`, methods whose `self` is the model. Of
 `fit` it also reads the locals `callbacks`, `epochs` and `epoch_iterator`, with its `num_batches`.
+Of any function it reads the locals `self` and `model`, for the model whose optimizer is built;
+`load_model_from_hdf5`, which builds it with no variables, calls it `model`.
 
 The faults, as seen on Keras 3.10.0 with TensorFlow 2.18.0, and on 3.15.1 with 2.21.0. A nightly
 3.16 (3.16.0.dev2026102704) has all but 4 and 8. For each a test fails once it is gone, in
-`tests/test_keras_faults.py`, and in `tests/test_multi_worker.py` and
-`tests/jax_distribution_script.py` what needs several workers, or JAX:
+`tests/test_keras_faults.py`, and in `tests/test_multi_worker.py`, `tests/test_empty_builds.py`,
+`tests/jax_distribution_script.py` and `tests/backend_update_checks.py` what needs several workers,
+files, or JAX:
 
 1. Gradients are clipped before they are summed over replicas: each replica's share is clipped.
    https://github.com/tensorflow/tensorflow/issues/33929 (the same in an older Keras)
@@ -63,4 +68,7 @@ The faults, as seen on Keras 3.10.0 with TensorFlow 2.18.0, and on 3.15.1 with 2
     loop of the graph. (No issue known.)
 15. On the JAX backend a second `fit` with `use_ema` fails, or ends the process, since weights and
     averages share their memory after the first. (No issue known.)
+16. A model that is loaded from an `.h5` file has an optimizer that was built with no variables: it
+    fails in its next step, and its velocities are lost. (No issue known.)
+17. The derivative of `global_clipnorm` is NaN where all gradients are 0. (No issue known.)
 """

@@ -32,6 +32,29 @@ def fitted_model(optimizer: keras.optimizers.Optimizer) -> keras.Model | None:
     return None
 
 
+def loaded_model(optimizer: keras.optimizers.Optimizer) -> keras.Model | None:
+    """The model that is being loaded from an `.h5` file, if `optimizer` is its own."""
+    for frame in _frames():
+        if frame.f_code.co_name == "load_model_from_hdf5":
+            model = frame.f_locals.get("model")
+            if isinstance(model, keras.Model) and _has(model, optimizer):
+                return model
+    return None
+
+
+def frozen_variables(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
+    """The variables of its model that are not trained, as far as the model can be found.
+
+    It is found where it trains, or is loaded, and in a function that calls it `model`.
+    """
+    for frame in _frames():
+        for name in ("self", "model"):
+            model = frame.f_locals.get(name)
+            if isinstance(model, keras.Model) and _has(model, optimizer):
+                return list(model.non_trainable_variables)
+    return []
+
+
 def fitting_callbacks(model: keras.Model) -> list[keras.callbacks.Callback]:
     """The callbacks of the `fit` of this model in which this is called, as far as they are known.
 

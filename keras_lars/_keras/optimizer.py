@@ -1,6 +1,7 @@
-"""`keras.optimizers.Optimizer` with faults 1 to 8 put right."""
+"""`keras.optimizers.Optimizer` with faults 1 to 8, 15, 16 and 17 put right."""
 
 import contextlib
+import warnings
 from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any, NamedTuple
 
@@ -9,8 +10,11 @@ import numpy as np
 from keras import ops
 
 from keras_lars import _state
+from keras_lars._keras import hooks
+from keras_lars._keras.fitted_model import loaded_model
 from keras_lars._types import LearningRate, Schedule, Tensor, Variable
 from keras_lars._update_rule import compute_dtype
+from keras_lars._variables import check_gradient, path_of
 from keras_lars._words import counted
 
 
@@ -36,6 +40,16 @@ class KerasOptimizer(keras.optimizers.Optimizer):
 
     # The state that was loaded before there were variables to hold it, by name.
     _waiting_state: dict[str, np.ndarray] | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for base in cls.__mro__[: cls.__mro__.index(KerasOptimizer)]:
+            for name in vars(base):
+                hooks.refuse(name, f"{base.__qualname__}.{name}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        hooks.refuse(name, f"{name}={value!r}")
+        super().__setattr__(name, value)
 
     def _state_marker(self) -> dict[str, str]:
         raise NotImplementedError
@@ -77,17 +91,48 @@ class KerasOptimizer(keras.optimizers.Optimizer):
                 "`trainable_variables` must be given to the first call of `apply`, unless the "
                 "optimizer is built. Received: trainable_variables=None"
             )
-        if len(grads) != len(variables):
-            raise ValueError(
-                "`grads` must hold one gradient (or None) for each trainable variable. Received: "
-                f"{counted(len(grads), 'gradient')} for {counted(len(variables), 'variable')}"
-            )
+        _check_count(grads, variables)
         return variables
+
+    def stateless_apply(
+        self, optimizer_variables: list, grads: list, trainable_variables: list
+    ) -> tuple[list, list]:
+        """`apply` on values; see `keras.optimizers.Optimizer.stateless_apply`."""
+        _check_count(grads, trainable_variables)
+        if not self.built and not trainable_variables:
+            # A model of which nothing is trained. In the scope of a wrapper these are variables.
+            return [], [ops.convert_to_tensor(each) for each in optimizer_variables]
+        return super().stateless_apply(optimizer_variables, grads, trainable_variables)
+
+    def _variables_of_loaded_model(self) -> list[keras.Variable]:
+        """What is trained of the model that is being loaded from an `.h5` file, or nothing."""
+        model = loaded_model(self)
+        if model is None:
+            return []
+        if model.optimizer is not self:
+            warnings.warn(
+                f"The state of optimizer '{self.name}' was not loaded: of an `.h5` file Keras's "
+                "`LossScaleOptimizer` loads its own alone. Save to a `.keras` file, or wrap the "
+                "optimizer in `keras_lars.LossScaleOptimizer`. Its velocities and iteration are 0.",
+                stacklevel=2,
+            )
+        return list(model.trainable_variables)
+
+    def _check_variables_are_known(self, variables: Sequence[Variable]) -> None:
+        known = self._trainable_variables_indices
+        unknown = [path_of(v) for v in variables if self._var_key(v) not in known]
+        if unknown:
+            raise ValueError(
+                "Unknown variable: `trainable_variables` must be among those that the optimizer "
+                f"was built with. Make a new optimizer for others. Received: {unknown}"
+            )
 
     def _whole(self, gradient: Any, variable: Any) -> Any:
         """The gradient as a dense, unscaled tensor of the dtype that the update computes in."""
         dtype = compute_dtype(keras.backend.standardize_dtype(variable.dtype))
-        gradient = ops.cast(self._engine().dense(gradient, variable), dtype)
+        gradient = self._engine().dense(gradient, variable)
+        check_gradient(gradient, variable)
+        gradient = ops.cast(gradient, dtype)
         if self.loss_scale_factor is not None:
             gradient = gradient / self.loss_scale_factor
         return gradient
@@ -104,7 +149,9 @@ class KerasOptimizer(keras.optimizers.Optimizer):
 
     def _clipped(self, gradients: list) -> list:
         """The gradients, clipped as the constructor says; NaN where they were not finite."""
-        if self.clipnorm is None and self.clipvalue is None and self.global_clipnorm is None:
+        is_ours = type(self)._clip_gradients is KerasOptimizer._clip_gradients
+        limits = (self.clipnorm, self.clipvalue, self.global_clipnorm)
+        if is_ours and all(limit is None for limit in limits):
             return gradients
         dtypes = [keras.backend.standardize_dtype(g.dtype) for g in gradients]
         widest = "float64" if "float64" in dtypes else "float32"
@@ -115,6 +162,18 @@ class KerasOptimizer(keras.optimizers.Optimizer):
                 ops.where(ops.isfinite(g), c, float("nan")) for g, c in zip(gradients, clipped)
             ]
         return [ops.cast(c, dtype) for c, dtype in zip(clipped, dtypes)]
+
+    def _clip_gradients(self, grads: list) -> list:
+        if self.global_clipnorm is None:
+            return super()._clip_gradients(grads)
+        # As Keras has it, but for the derivative where all gradients are 0: see fault 17.
+        squares = ops.sum(ops.stack([ops.sum(ops.square(g)) for g in grads]))
+        all_zero = squares == 0
+        norm = ops.sqrt(ops.where(all_zero, 1.0, squares))
+        limit = self.global_clipnorm
+        scale = limit * ops.minimum(1.0 / norm, 1.0 / limit) + (norm - norm)
+        scale = ops.where(all_zero, 1.0, scale)
+        return [g * scale for g in grads]
 
     @property
     def _slots(self) -> Slots:
@@ -172,6 +231,8 @@ class KerasOptimizer(keras.optimizers.Optimizer):
 
     def finalize_variable_values(self, var_list: Sequence[keras.Variable]) -> None:
         """Overwrite the variables by their averages, where these are kept."""
+        if not self.built:
+            return  # nothing was trained
         super().finalize_variable_values(var_list)
         if self.use_ema and keras.backend.backend() == "jax":
             # Otherwise weight and average are one array, which the next `fit` gives away twice.
@@ -250,3 +311,11 @@ class KerasOptimizer(keras.optimizers.Optimizer):
 
     def _handle_deferred_dependencies(self, name: str, trackable: Any) -> None:
         """Nothing: all that a checkpoint holds of us is in `_variables`, which is always there."""
+
+
+def _check_count(grads: Sequence, variables: Sequence) -> None:
+    if len(grads) != len(variables):
+        raise ValueError(
+            "`grads` must hold one gradient (or None) for each trainable variable. Received: "
+            f"{counted(len(grads), 'gradient')} for {counted(len(variables), 'variable')}"
+        )

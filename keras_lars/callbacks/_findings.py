@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_lars import _rates, _signs
 from keras_lars._update_rule import least_norm
+from keras_lars._variables import is_overwritten
 
 # How many variables are named in one warning.
 _NAMED = 5
@@ -54,9 +55,7 @@ def without_gradient(optimizer: Any, ratios: dict) -> list[Finding]:
     return [
         Finding("no gradient", variable)
         for row, variable in _rows(optimizer)
-        if row.adapted
-        and variable not in ratios
-        and not getattr(variables[row.position], "overwrite_with_gradient", False)
+        if row.adapted and variable not in ratios and not is_overwritten(variables[row.position])
     ]
 
 

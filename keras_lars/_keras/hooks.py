@@ -1,0 +1,35 @@
+"""Methods of Keras's optimizers that a subclass of ours would override in vain."""
+
+_APPLY = (
+    "`apply(grads, trainable_variables)`, which may change the gradients before and the variables "
+    "after it calls `super().apply`"
+)
+_AVERAGES = "`finalize_variable_values`, or use `keras.callbacks.SwapEMAWeights`"
+
+# What Keras calls in a step and we never do, and what may be overridden in its place.
+NEVER_CALLED = {
+    "update_step": _APPLY,
+    "_backend_update_step": _APPLY,
+    "_backend_apply_gradients": _APPLY,
+    "_distributed_tf_update_step": _APPLY,
+    "_parallel_update_step": _APPLY,
+    "_all_reduce_sum_gradients": _APPLY,
+    "_backend_reset_gradient_accumulators": _APPLY,
+    "_backend_increment_gradient_accumulators": _APPLY,
+    "assign": _APPLY,
+    "assign_add": _APPLY,
+    "assign_sub": _APPLY,
+    "_apply_weight_decay": "nothing, and give `exclude_from_weight_decay` what it is for",
+    "_use_weight_decay": "nothing, and give `exclude_from_weight_decay` a callable of the variable",
+    "_update_model_variables_moving_average": _AVERAGES,
+    "_overwrite_model_variables_with_average_value": _AVERAGES,
+}
+
+
+def refuse(name: str, received: str) -> None:
+    """Raise ValueError if `name` is one of them."""
+    if name in NEVER_CALLED:
+        raise ValueError(
+            f"`{name}` must not be overridden, since LARS never calls it: training would go on as "
+            f"if it were not there. Override {NEVER_CALLED[name]}. Received: {received}"
+        )

@@ -1,0 +1,96 @@
+"""What the optimizer asks of a variable: its path, its shape, and a dtype that it can update."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from keras_lars._types import Variable
+
+_DTYPES = ("float16", "bfloat16", "float32", "float64")
+
+
+def path_of(variable: Variable) -> str:
+    """The path of a Keras variable, or the name of a backend's own.
+
+    TensorFlow adds `:0` to the name. It is left out, or nothing that ends in "bias" would be
+    found.
+    """
+    return getattr(variable, "path", None) or without_output_number(variable.name)
+
+
+def without_output_number(name: str) -> str:
+    """The name that TensorFlow was given, of the one that it makes of it."""
+    return re.sub(r":\d+$", "", name)
+
+
+def shape_of(variable: Variable) -> tuple[int, ...]:
+    """The shape as a tuple of integers, whatever the backend makes of it."""
+    return tuple(int(size) for size in variable.shape)
+
+
+def is_overwritten(variable: Variable) -> bool:
+    """Whether Keras puts the gradient in its place, as it does with the scales of float8."""
+    return getattr(variable, "overwrite_with_gradient", False)
+
+
+def described(value: Any) -> str:
+    """`repr` for messages. Of a variable it is the path, and never what it holds."""
+    if hasattr(value, "assign") and hasattr(value, "dtype"):
+        return f"<variable {path_of(value)!r}>"
+    if isinstance(value, list):
+        return f"[{', '.join(map(described, value))}]"
+    if isinstance(value, tuple):
+        return f"({', '.join(map(described, value))}{',' * (len(value) == 1)})"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key!r}: {described(each)}" for key, each in value.items()) + "}"
+    return repr(value)
+
+
+def check(variables: Sequence[Variable]) -> None:
+    """Raise ValueError for variables that no update is defined for."""
+    undefined = [
+        f"'{path_of(variable)}' of shape {variable.shape}"
+        for variable in variables
+        if not is_known(variable.shape)
+    ]
+    if undefined:
+        raise ValueError(
+            "`variables` must have shapes that are fully defined, since norms and slots depend on "
+            f"them. Received: {', '.join(undefined)}"
+        )
+    # What is written over a value is exact in any dtype.
+    updated = [variable for variable in variables if not is_overwritten(variable)]
+    refused = [
+        f"'{path_of(variable)}' of {dtype}"
+        for variable in updated
+        if (dtype := keras.backend.standardize_dtype(variable.dtype)) not in _DTYPES
+    ]
+    if refused:
+        raise ValueError(
+            f"`variables` must be of dtype {', '.join(_DTYPES[:-1])} or {_DTYPES[-1]}: updates "
+            f"are real, and in float32 or float64. Received: {', '.join(refused)}"
+        )
+
+
+def is_known(shape: Any) -> bool:
+    """Whether there is a number for each dimension."""
+    # TensorFlow's shapes may have no rank, and then no length either.
+    return getattr(shape, "rank", 0) is not None and None not in tuple(shape)
+
+
+def check_gradient(gradient: Any, variable: Variable) -> None:
+    """Raise ValueError for a dense gradient that is not one of this variable."""
+    if "complex" in keras.backend.standardize_dtype(gradient.dtype):
+        raise ValueError(
+            "`grads` must be real: the update has no use for an imaginary part. Received: a "
+            f"gradient of {keras.backend.standardize_dtype(gradient.dtype)} for "
+            f"'{path_of(variable)}'"
+        )
+    # In a graph it may turn out later.
+    if is_known(gradient.shape) and tuple(gradient.shape) != tuple(variable.shape):
+        raise ValueError(
+            "`grads` must have the shapes of their variables. Received: a gradient of shape "
+            f"{shape_of(gradient)} for '{path_of(variable)}' of shape {shape_of(variable)}"
+        )
