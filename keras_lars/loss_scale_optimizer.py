@@ -1,11 +1,11 @@
 """`LossScaleOptimizer`: dynamic loss scaling on which all replicas agree."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import keras
 
-from keras_lars import _representation
+from keras_lars import _arguments, _representation
 from keras_lars._types import Tensor
 
 
@@ -36,9 +36,11 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         dynamic_growth_steps: Integer, the finite steps in a row after which the scale doubles.
             Defaults to `2000`.
         name: String, the name of the optimizer. Defaults to that of the class.
+        **kwargs: What Keras takes from configurations of older versions.
 
     Raises:
-        ValueError: If `inner_optimizer` is no Keras optimizer, or an argument is not known.
+        ValueError: If `inner_optimizer` is no Keras optimizer, or an argument breaks its rule or is
+            not known.
 
     Example:
 
@@ -52,15 +54,24 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         - [Micikevicius et al., 2018](https://arxiv.org/abs/1710.03740), section 3.2.
     """
 
-    if TYPE_CHECKING:  # Keras's own takes more by name in one version than in another
-
-        def __init__(
-            self,
-            inner_optimizer: keras.optimizers.Optimizer,
-            initial_scale: float = 2.0**15,
-            dynamic_growth_steps: int = 2000,
-            name: str | None = None,
-        ): ...
+    def __init__(
+        self,
+        inner_optimizer: keras.optimizers.Optimizer,
+        initial_scale: float = 2.0**15,
+        dynamic_growth_steps: int = 2000,
+        name: str | None = None,
+        **kwargs: Any,
+    ):
+        if not isinstance(inner_optimizer, keras.optimizers.Optimizer):
+            raise _arguments.refusal("inner_optimizer", "a Keras optimizer", inner_optimizer)
+        steps = _arguments.integer(minimum=1, maximum=_arguments.LARGEST_STEP)
+        super().__init__(
+            inner_optimizer,
+            _arguments.number(positive=True)("initial_scale", initial_scale),
+            steps("dynamic_growth_steps", dynamic_growth_steps),
+            _arguments.name_of_optimizer("name", name),
+            **kwargs,
+        )
 
     def __repr__(self) -> str:
         return _representation.call(self, self._differing)
