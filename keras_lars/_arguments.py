@@ -150,9 +150,15 @@ def learning_rate(name: str, value: Any, tensors: bool = True) -> Any:
 
 def step(name: str, value: Any) -> Any:
     """The number of an update, as a tensor."""
-    is_real = _has_real_numbers(value) if hasattr(value, "dtype") else _is_number(value)
-    if not is_real or (not hasattr(value, "dtype") and not abs(value) <= LARGEST_INTEGER):
-        raise refusal(name, "a finite number below 2**63, or a tensor of numbers", value)
+    rule = "a finite number below 2**63, or a tensor of numbers"
+    if _is_number(value):
+        if not abs(value) <= LARGEST_INTEGER:
+            raise refusal(name, rule, value)
+        if isinstance(value, numbers.Integral):
+            return keras.ops.convert_to_tensor(int(value))  # nobody subtracts from a uint64
+        return keras.ops.convert_to_tensor(value if hasattr(value, "dtype") else float(value))
+    if not hasattr(value, "dtype") or not _has_real_numbers(value):
+        raise refusal(name, rule, value)
     return keras.ops.convert_to_tensor(value)
 
 

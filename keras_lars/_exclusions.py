@@ -338,7 +338,8 @@ def _parse_one(argument: str, rule: Any) -> Exclusion:
     # Keras's variables, and those of a backend.
     if all(hasattr(rule, name) for name in ("shape", "dtype", "name")):
         return _GivenVariable(rule)
-    if callable(rule) and _arguments.can_be_called(rule, 1):
+    is_function = callable(rule) and not isinstance(rule, type)
+    if is_function and _arguments.can_be_called(rule, 1):
         return _GivenCallable(rule)
     raise _arguments.refusal(
         argument,

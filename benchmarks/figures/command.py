@@ -190,10 +190,10 @@ def _finish(figure: FigureCommand, found: dict, folder: pathlib.Path) -> None:
     """Prints the table, and draws."""
     if not found["points"]:
         raise RecipeError(f"there are no results yet. Received: {folder}")
+    missing = found["planned"] - len(found["points"])
     print(figure.table(found))
     path = pathlib.Path(flags.FLAGS.plot or folder / "figure.png")
     figure.draw(found, path)
-    missing = found["planned"] - len(found["points"])
     print(f"\n{path}" + (f", without {counted(missing, 'point')} not trained yet" * (missing > 0)))
 
 

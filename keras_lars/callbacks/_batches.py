@@ -65,8 +65,11 @@ def _inputs(data: Any) -> Any:
 
 
 def _check_arrays(data: Any) -> None:
-    arrays = keras.tree.flatten(data)
-    if not arrays or not all(getattr(array, "shape", ()) for array in arrays):
+    try:
+        arrays = keras.tree.flatten(data)
+    except RecursionError:  # a list that holds itself
+        arrays = []
+    if not arrays or not all(len(getattr(array, "shape", ())) for array in arrays):
         rule = "arrays with an axis of samples, or an iterable of batches"
         raise _arguments.refusal("data", rule, data)
     lengths = {array.shape[0] for array in arrays}

@@ -155,7 +155,12 @@ class RecalibrateStatistics(keras.callbacks.Callback):
                 f"moving statistics, such as `BatchNormalization`. Received: {model!r}"
             )
         made = TrainingPass(model, layers)
-        first = next(iter(self._data), None)
+        try:
+            first = next(iter(self._data), None)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"`data` must hold arrays that can be made tensors. Received: {error}"
+            ) from error
         if first is None:
             raise ValueError("`data` must hold at least one batch. Received: none")
         try:
