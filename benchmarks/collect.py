@@ -77,6 +77,8 @@ def main(argv: list[str]) -> None:
                 runs = collect(paths)
             else:
                 runs = [run for path in paths for run in read_json(path, "each argument")]
+            if not runs:
+                raise ValueError("no runs")
             text = table(runs)
         if flags.FLAGS.output:
             write_text(flags.FLAGS.output, json.dumps(runs, indent=1) + "\n")

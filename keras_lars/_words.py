@@ -8,15 +8,19 @@ def counted(count: int, noun: str, plural: str = "") -> str:
     return f"{count} {noun if count == 1 else plural or noun + 's'}"
 
 
-_ESCAPED = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
-_PLAIN = {escaped: plain for plain, escaped in _ESCAPED.items()}
+_ESCAPES = {"\n": "\\n", "\r": "\\r", "\\": "\\\\"}
+_ESCAPED = {escaped: plain for plain, escaped in _ESCAPES.items()}
 
 
 def on_one_line(name: str) -> str:
-    """A name with its line breaks as `\\n` and `\\r`, and backslashes doubled."""
-    return re.sub(r"[\\\n\r]", lambda found: _ESCAPED[found[0]], name)
+    """A name as a line of text shows it: line breaks as `\\n` and `\\r`."""
+    return name.replace("\n", "\\n").replace("\r", "\\r")
 
 
-def from_one_line(text: str) -> str:
-    """The name that `on_one_line` made it of."""
-    return re.sub(r"\\[\\nr]", lambda found: _PLAIN[found[0]], text)
+def escaped(name: str) -> str:
+    """The same, with backslashes doubled, so that `unescaped` gives the name back."""
+    return re.sub(r"[\\\n\r]", lambda found: _ESCAPES[found[0]], name)
+
+
+def unescaped(text: str) -> str:
+    return re.sub(r"\\[\\nr]", lambda found: _ESCAPED[found[0]], text)

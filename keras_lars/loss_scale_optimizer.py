@@ -1,12 +1,33 @@
 """`LossScaleOptimizer`: dynamic loss scaling on which all replicas agree."""
 
+import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 import keras
 
 from keras_lars import _arguments, _representation
 from keras_lars._types import Tensor
+
+if sys.version_info >= (3, 11):
+    from typing import Unpack
+elif TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class _OfOlderVersions(TypedDict, total=False):
+    """What Keras takes as it is by default, out of the configurations of older models."""
+
+    dynamic: bool
+    weight_decay: None
+    clipnorm: None
+    global_clipnorm: None
+    clipvalue: None
+    use_ema: bool
+    ema_momentum: float
+    ema_overwrite_frequency: None
+    loss_scale_factor: None
+    gradient_accumulation_steps: None
 
 
 @keras.saving.register_keras_serializable(package="keras_lars")
@@ -60,7 +81,7 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         initial_scale: float = 2.0**15,
         dynamic_growth_steps: int = 2000,
         name: str | None = None,
-        **kwargs: Any,
+        **kwargs: "Unpack[_OfOlderVersions]",
     ):
         if not isinstance(inner_optimizer, keras.optimizers.Optimizer):
             raise _arguments.refusal("inner_optimizer", "a Keras optimizer", inner_optimizer)

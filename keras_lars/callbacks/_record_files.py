@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from keras_lars import _json
-from keras_lars._words import on_one_line
+from keras_lars._words import escaped
 
 COLUMNS = (
     "update",
@@ -57,7 +57,7 @@ class _Csv:
 
         line = Line()
         # A row is a line: what reads it, and what it is cut off by, goes by lines.
-        row = {**row, "variable": on_one_line(str(row["variable"]))}
+        row = {**row, "variable": escaped(str(row["variable"]))}
         csv.DictWriter(line, COLUMNS, lineterminator="\n").writerow(row)
         return line.text
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from keras_lars import _json
 from keras_lars._arguments import LARGEST_INTEGER, shortened, shown
-from keras_lars._words import counted, from_one_line
+from keras_lars._words import counted, unescaped
 
 NUMBERS = ("epoch", "weight_norm", "gradient_norm", "trust_ratio", "learning_rate")
 COLUMNS = ("update", "variable", *NUMBERS)
@@ -59,7 +59,7 @@ def _csv_rows(path: pathlib.Path, lines: list[str]) -> list[Row]:
                 path, number, f"must have {counted(len(names), 'field')}, as line 1 has", line
             )
         values = dict(zip(names, fields))
-        values["variable"] = from_one_line(values["variable"])
+        values["variable"] = unescaped(values["variable"])
         rows.append(_row(path, number, values, line))
     return rows
 
