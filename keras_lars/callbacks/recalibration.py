@@ -14,7 +14,6 @@ from keras_lars._types import Array
 from keras_lars.callbacks._batches import Batches, samples_of
 from keras_lars.callbacks._training_pass import TrainingPass, value_of
 
-
 # What a model raises of inputs that are not for it; the last two are TensorFlow's.
 _OF_INPUTS = ("TypeError", "ValueError", "InvalidArgumentError", "UnimplementedError")
 
