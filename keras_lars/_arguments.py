@@ -5,6 +5,7 @@ import math
 import numbers
 import os
 import pathlib
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -155,7 +156,10 @@ def step(name: str, value: Any) -> Any:
         if not abs(value) <= LARGEST_INTEGER:
             raise refusal(name, rule, value)
         if isinstance(value, numbers.Integral):
-            return keras.ops.convert_to_tensor(int(value))  # nobody subtracts from a uint64
+            try:  # not as a uint64, from which TensorFlow does not subtract
+                return keras.ops.convert_to_tensor(int(value))
+            except OverflowError:  # JAX counts in 32 bits
+                raise refusal(name, "an integer that the backend can hold", value) from None
         return keras.ops.convert_to_tensor(value if hasattr(value, "dtype") else float(value))
     if not hasattr(value, "dtype") or not _has_real_numbers(value):
         raise refusal(name, rule, value)
@@ -175,6 +179,24 @@ def can_be_called(function: Callable, count: int) -> bool:
     except ValueError:  # some of those written in C have none
         return True
     return True
+
+
+# An alternative that is empty, after flags as in "(?i)".
+_EMPTY = re.compile(r"^(\(\?[a-zA-Z]+\))?(\||$)|(?<!\\)\|(\||$)")
+
+
+def pattern(name: str, value: Any) -> None:
+    """A regular expression that is not found in every path for want of anything to find."""
+    if not isinstance(value, str):
+        raise refusal(name, "a string with a regular expression", value)
+    try:
+        matches_nothing = re.compile(value).fullmatch("") is not None
+    except (re.error, RecursionError, OverflowError) as error:
+        rule = f"a regular expression ({shortened(str(error))})"
+        raise refusal(name, rule, value) from error
+    if matches_nothing and _EMPTY.search(value):
+        rule = "a regular expression without an empty alternative, which every path matches"
+        raise refusal(name, rule, value)
 
 
 def name_of_optimizer(name: str, value: Any) -> str | None:

@@ -97,7 +97,7 @@ class _Pattern(Exclusion):
     optional: bool = False
 
     def __post_init__(self) -> None:
-        _check_pattern("pattern", self.pattern)
+        _arguments.pattern("pattern", self.pattern)
         _arguments.one_of(False, True)("optional", self.optional)
 
     def __call__(self, variable: Variable) -> bool:
@@ -302,23 +302,6 @@ def optional(pattern: str) -> Exclusion:
     return _Pattern(pattern, optional=True)
 
 
-# An alternative that is empty, after flags as in "(?i)".
-_EMPTY = re.compile(r"^(\(\?[a-zA-Z]+\))?(\||$)|(?<!\\)\|(\||$)")
-
-
-def _check_pattern(argument: str, pattern: Any) -> None:
-    if not isinstance(pattern, str):
-        raise _arguments.refusal(argument, "a string with a regular expression", pattern)
-    try:
-        matches_nothing = re.compile(pattern).fullmatch("") is not None
-    except (re.error, RecursionError, OverflowError) as error:
-        rule = f"a regular expression ({_arguments.shortened(str(error))})"
-        raise _arguments.refusal(argument, rule, pattern) from error
-    if matches_nothing and _EMPTY.search(pattern):
-        rule = "a regular expression without an empty alternative, which every path matches"
-        raise _arguments.refusal(argument, rule, pattern)
-
-
 def parse(argument: str, exclusions: Any) -> tuple[Exclusion, ...]:
     """Rules from what a person would write: one rule, or a list of them."""
     if not isinstance(exclusions, (list, tuple)):
@@ -333,7 +316,7 @@ def _parse_one(argument: str, rule: Any) -> Exclusion:
     if isinstance(rule, Exclusion):
         return rule
     if isinstance(rule, str):
-        _check_pattern(argument, rule)
+        _arguments.pattern(argument, rule)
         return _Pattern(rule)
     # Keras's variables, and those of a backend.
     if all(hasattr(rule, name) for name in ("shape", "dtype", "name")):

@@ -33,7 +33,8 @@ class TrustRatioMonitor(keras.callbacks.Callback):
 
     The folder gets `variables.json`, which tells how each variable is treated, and of each format:
 
-    - `"csv"`: `trust_ratios.csv`, a row for each variable of each record.
+    - `"csv"`: `trust_ratios.csv`, a row for each variable of each record. A line break in a name
+      is written as `\\n`, and a backslash twice, so that a row is a line.
     - `"jsonl"`: `trust_ratios.jsonl`, the same as JSON, with `null` for what is not finite.
     - `"tensorboard"`: the folder `tensorboard`, with scalars for each variable, and for each layer
       the distribution of its trust ratios over an epoch. Needs TensorFlow, on any backend.
@@ -63,7 +64,7 @@ class TrustRatioMonitor(keras.callbacks.Callback):
         log_dir: String or path of a folder; made if it is not there.
         update_freq: `"epoch"`, to record the last update of each epoch, or an integer: the number
             of updates from one record to the next. Defaults to `"epoch"`.
-        formats: One of the formats above, or a list of them. Defaults to `"csv"`.
+        formats: One of the formats above, or a list of them, each once. Defaults to `"csv"`.
         verbose: Boolean. Print how each variable is treated when the training begins
             (`LARS.variable_table`). Defaults to `True`.
 

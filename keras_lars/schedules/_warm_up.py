@@ -37,7 +37,7 @@ class WarmUp(LearningRateSchedule):
     Args:
         schedule: Float, or a `keras.optimizers.schedules.LearningRateSchedule`, another `WarmUp`
             included. A float stays what it is after the warm-up.
-        warmup_steps: Integer, 0 or more: how many updates the ramp lasts. 0 is no warm-up.
+        warmup_steps: Integer, 0 to `2**31 - 1`: how many updates the ramp lasts. 0 is no warm-up.
         start_learning_rate: Float, 0 or more: the learning rate at step 0. Defaults to 0, where
             the first update moves nothing.
         power: Float, more than 0. 1 (the default) is a linear ramp, 2 a quadratic one.
