@@ -99,6 +99,7 @@ class Recipe:
             else:
                 is_good = limits["minimum"] <= value < below
                 rule = f"a finite number of at least {limits['minimum']:g}"
-                rule += f" and below {below:g}" if below < math.inf else ""
+                if limits["below"] < math.inf or (math.isfinite(below) and value >= below):
+                    rule += f" and below {below:.10g}"
             if not is_good:
                 raise RecipeError(f"--{field.name} must be {rule}. Received: {value}")
