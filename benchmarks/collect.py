@@ -6,20 +6,36 @@ python -m benchmarks.collect benchmarks/results/NAME.json
 
 import json
 import pathlib
-import sys
 
 from absl import app, flags
+
+from benchmarks.command_line import (
+    UsageError,
+    check_flags,
+    fail,
+    read_json,
+    results_of,
+    show_in_help,
+    write_text,
+)
 
 
 def collect(folders: list[pathlib.Path]) -> list[dict]:
     """What each run was, and what it reached: its `config.json` and `result.json` in one."""
     return [
         {
-            **json.loads((folder / "config.json").read_text(encoding="utf-8")),
-            "result": json.loads((folder / "result.json").read_text(encoding="utf-8")),
+            **_object(folder / "config.json"),
+            "result": _object(folder / "result.json"),
         }
         for folder in folders
     ]
+
+
+def _object(path: pathlib.Path) -> dict:
+    found = read_json(path, str(path.parent))
+    if not isinstance(found, dict):
+        raise UsageError(f"{path.parent} must be a folder of a run. Received: {path}")
+    return found
 
 
 def table(runs: list[dict]) -> str:
@@ -53,17 +69,35 @@ def _percent(share: float | None) -> str:
 def main(argv: list[str]) -> None:
     paths = [pathlib.Path(argument) for argument in argv[1:]]
     try:
+        if not paths:
+            raise UsageError("a run folder must be given, or a file of results. Received: none")
+        received = ", ".join(map(str, paths))
+        with results_of(received, "each argument"):
+            if flags.FLAGS.output:
+                runs = collect(paths)
+            else:
+                runs = [run for path in paths for run in read_json(path, "each argument")]
+            if not runs:
+                raise ValueError("no runs")
+            text = table(runs)
         if flags.FLAGS.output:
-            runs = collect(paths)
-            text = json.dumps(runs, indent=1) + "\n"
-            pathlib.Path(flags.FLAGS.output).write_text(text, encoding="utf-8")
-        else:
-            runs = [run for path in paths for run in json.loads(path.read_text(encoding="utf-8"))]
-    except OSError as error:
-        sys.exit(f"error: {error}")
-    print(table(runs))
+            write_text(flags.FLAGS.output, json.dumps(runs, indent=1) + "\n")
+        print(text)
+    except (OSError, UsageError) as error:
+        fail(error)
+
+
+def parse(argv: list[str]) -> list[str]:
+    """Parses flags, of which what is left is taken as paths."""
+    show_in_help()
+    try:
+        rest = flags.FLAGS(argv)
+        check_flags()
+        return rest
+    except (flags.Error, UsageError) as error:
+        fail(error)
 
 
 if __name__ == "__main__":
     flags.DEFINE_string("output", None, "Where to write the results of the run folders.")
-    app.run(main)
+    app.run(main, flags_parser=parse)

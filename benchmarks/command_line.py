@@ -1,8 +1,26 @@
-"""Flags of a command, with one line and no help text where one is wrong."""
+"""What commands have in common: flags, files of results, and one line where something is wrong."""
 
+import contextlib
+import json
+import math
+import os
+import pathlib
+import re
 import sys
+from collections.abc import Iterator
+from typing import Any, NoReturn
 
 from absl import flags
+
+from benchmarks.recipe import RecipeError
+
+_LARGEST_INTEGER = 2**63 - 1
+_OF_SOMETHING_ELSE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+_LONGEST_WORD, _LONGEST_LINE = 200, 1000  # characters
+
+
+class UsageError(RecipeError):
+    """A command that cannot be done: the message is one line."""
 
 
 def parse(argv: list[str]) -> list[str]:
@@ -12,9 +30,19 @@ def parse(argv: list[str]) -> list[str]:
         rest = flags.FLAGS(argv)
         if len(rest) > 1:
             raise flags.Error(f"unknown argument {rest[1]}")
+        check_flags()
         return rest
-    except flags.Error as error:
-        sys.exit(f"error: {' '.join(str(error).split())}")
+    except (flags.Error, UsageError) as error:
+        fail(error)
+
+
+def fail(error: BaseException | str) -> NoReturn:
+    """Ends the command with one line, which shows long values by their beginning and end."""
+    text = " ".join(str(error).split())
+    text = re.sub(
+        rf"\S{{{_LONGEST_WORD},}}", lambda word: f"{word[0][:80]} ... {word[0][-80:]}", text
+    )
+    sys.exit(f"error: {text[:_LONGEST_LINE]}")
 
 
 def show_in_help() -> None:
@@ -22,8 +50,110 @@ def show_in_help() -> None:
 
     By itself it shows those of the main module, and modules define flags for several commands.
     """
-    for module, defined in flags.FLAGS.flags_by_module_dict().items():
-        if module.startswith("benchmarks."):
-            for flag in defined:
-                # By that name absl knows the main module.
-                flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+    for flag in _own_flags():
+        # By that name absl knows the main module.
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+
+
+def _own_flags() -> list[flags.Flag]:
+    by_module = flags.FLAGS.flags_by_module_dict()
+    return [
+        flag
+        for module, defined in by_module.items()
+        if module.startswith("benchmarks.") or module == sys.argv[0]
+        for flag in defined
+    ]
+
+
+def check_flags() -> None:
+    """Raises UsageError for a value that no flag can mean.
+
+    NaN is within all bounds for absl, as is infinity, which only a default may be. Larger integers
+    than 64 bits hold, and texts and lists that are empty, lead to errors much later.
+    """
+    for flag in _own_flags():
+        if flag.present:
+            values = flag.value if isinstance(flag.value, (list, tuple)) else [flag.value]
+            rule = "not be empty" if not values else None
+            rule = rule or next(filter(None, (_broken_rule(value, flag) for value in values)), None)
+            rule = rule or ("hold each value once" if len({*values}) < len(values) else None)
+            if rule:
+                raise UsageError(f"--{flag.name} must {rule}. Received: {_received(flag.value)}")
+    _check_files()
+
+
+def _broken_rule(value: Any, flag: flags.Flag) -> str | None:
+    if isinstance(value, float) and not math.isfinite(value) and value != flag.default:
+        return "be a finite number"
+    if isinstance(value, int) and abs(value) > _LARGEST_INTEGER:
+        return "be below 2**63"
+    if isinstance(value, str) and not value.strip() and value != flag.default:
+        return "not be empty"
+    if isinstance(value, str) and not value.isprintable():
+        return "be printable text in one line"
+    return None
+
+
+def _received(value: Any) -> str:
+    if isinstance(value, int) and abs(value) > _LARGEST_INTEGER:
+        return f"about 10**{value.bit_length() * math.log10(2):.0f}"
+    return repr(value) if isinstance(value, str) else str(value)
+
+
+def _check_files() -> None:
+    """That results can be written, before hours of training and not after them."""
+    for name in ("output", "plot", "plot_rates"):
+        path = flags.FLAGS[name].value if name in flags.FLAGS else None
+        if not path or ("output_dir" in flags.FLAGS and name != "output"):  # a folder that is made
+            continue
+        folder = pathlib.Path(path).absolute().parent
+        if not os.path.isdir(folder):
+            raise UsageError(f"--{name} must be in a folder that is there. Received: {path}")
+        if os.path.isdir(path) or not os.access(folder, os.W_OK):
+            raise UsageError(f"--{name} must be a file that can be written. Received: {path}")
+        if len(os.fsencode(pathlib.Path(path).name)) > 255 - len(".temporary"):
+            raise UsageError(f"--{name} must have a shorter name. Received: {path}")
+
+
+def read_json(path: str | os.PathLike[str], flag: str) -> Any:
+    """What a file of JSON holds, which may begin with a byte-order mark.
+
+    Raises:
+        UsageError: If it cannot be read, or is no JSON.
+    """
+    try:
+        return json.loads(pathlib.Path(path).read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise UsageError(f"{flag} cannot be read: {error.strerror}. Received: {path}") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{flag} must be a file of results ({error}). Received: {path}") from error
+
+
+@contextlib.contextmanager
+def results_of(path: str | os.PathLike[str], flag: str) -> Iterator[None]:
+    """In here an error means that a file holds something else than results of the command.
+
+    Raises:
+        UsageError: Which says so.
+    """
+    try:
+        yield
+    except RecipeError:
+        raise
+    except (*_OF_SOMETHING_ELSE, RecursionError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise UsageError(
+            f"{flag} must be a file of results of this command ({why}). Received: {path}"
+        ) from error
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes a file, which is whole or as it was."""
+    path = pathlib.Path(path)
+    temporary = path.with_name(path.name + ".temporary")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from benchmarks.recipe import RecipeError
+from benchmarks.recipe import LARGEST, RecipeError
 
 
 def _field(default: Any, help: str, minimum: int = 0) -> Any:
@@ -50,3 +50,5 @@ class Execution:
             value, minimum = getattr(self, field.name), field.metadata["minimum"]
             if field.type is int and value < minimum:
                 raise RecipeError(f"--{field.name} must be at least {minimum}. Received: {value}")
+            if field.type is int and value >= LARGEST:
+                raise RecipeError(f"--{field.name} must be below 2**31. Received: {value}")

@@ -2,14 +2,12 @@
 
 import dataclasses
 import json
-import pathlib
-import sys
 from collections.abc import Callable
 from typing import Any
 
 from absl import app, flags
 
-from benchmarks.command_line import parse
+from benchmarks.command_line import fail, parse, read_json, results_of, write_text
 
 
 def main(settings: type, measure: Callable[[Any], dict], table: Callable[[dict], str]) -> None:
@@ -28,15 +26,16 @@ def main(settings: type, measure: Callable[[Any], dict], table: Callable[[dict],
         del argv
         try:
             if flags.FLAGS.show:
-                results = json.loads(pathlib.Path(flags.FLAGS.show).read_text(encoding="utf-8"))
+                results = read_json(flags.FLAGS.show, "--show")
+                with results_of(flags.FLAGS.show, "--show"):
+                    table(results)
             else:
                 names = [field.name for field in dataclasses.fields(settings)]
                 results = measure(settings(**{name: flags.FLAGS[name].value for name in names}))
             if flags.FLAGS.output:
-                text = json.dumps(results, indent=1) + "\n"
-                pathlib.Path(flags.FLAGS.output).write_text(text, encoding="utf-8")
+                write_text(flags.FLAGS.output, json.dumps(results, indent=1) + "\n")
             print(table(results))
         except (OSError, ValueError) as error:
-            sys.exit(f"error: {error}")
+            fail(error)
 
     app.run(run, flags_parser=parse)

@@ -15,6 +15,9 @@ OPTIMIZERS = ("lars", "sgd")
 EXCLUSIONS = ("none", "bias_or_normalization", "rank_1")
 
 
+LARGEST = 2**31  # below it are all integers but a seed: updates are counted in 32 bits on JAX
+
+
 class RecipeError(ValueError):
     """A training that cannot be: the message is one line, for the person who asked for it."""
 
@@ -85,14 +88,18 @@ class Recipe:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value, limits = getattr(self, field.name), field.metadata
+            below = limits["below"]
+            if field.type is int and below == math.inf:
+                below = LARGEST
             if limits["choices"]:
                 is_good = value in limits["choices"]
                 rule = f"one of {', '.join(limits['choices'])}"
             elif field.type is bool:
                 is_good, rule = isinstance(value, bool), "true or false"
             else:
-                is_good = limits["minimum"] <= value < limits["below"]
+                is_good = limits["minimum"] <= value < below
                 rule = f"a finite number of at least {limits['minimum']:g}"
-                rule += f" and below {limits['below']:g}" if limits["below"] < math.inf else ""
+                if limits["below"] < math.inf or (math.isfinite(below) and value >= below):
+                    rule += f" and below {below:.10g}"
             if not is_good:
                 raise RecipeError(f"--{field.name} must be {rule}. Received: {value}")

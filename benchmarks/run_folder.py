@@ -47,9 +47,9 @@ def _identity(recipe: Recipe, execution: Execution) -> dict[str, Any]:
 
 def _identity_of(folder: pathlib.Path) -> dict[str, Any]:
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8-sig"))
         return {**config["recipe"], "micro_batch_size": config["micro_batch_size"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RecipeError(
             f"--output_dir holds a config.json of something else: {folder}"
         ) from error
@@ -58,7 +58,15 @@ def _identity_of(folder: pathlib.Path) -> dict[str, Any]:
 def result(folder: pathlib.Path) -> dict | None:
     """What a finished run reached; None if it is not finished."""
     path = folder / "result.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
+        return {**found, "diverged": found["diverged"]}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RecipeError(
+            f"--output_dir holds a result.json of something else: {folder}"
+        ) from error
 
 
 class Table:

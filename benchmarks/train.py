@@ -22,7 +22,7 @@ from typing import Any
 from absl import app, flags, logging
 
 from benchmarks import STARTED, cluster, recipes, run_folder
-from benchmarks.command_line import parse
+from benchmarks.command_line import fail, parse
 from benchmarks.execution import Execution
 from benchmarks.plan import Plan, make_plan
 from benchmarks.recipe import Recipe, RecipeError
@@ -39,7 +39,7 @@ def define_flags() -> None:
         _define(field.name, field.type, field.metadata)
     flags.DEFINE_enum("strategy", "none", cluster.STRATEGIES, "Devices: one, all, or a cluster's.")
     flags.DEFINE_integer(
-        "replicas", 2, "Replicas of --strategy=mirrored without GPUs, as logical CPUs.", 1
+        "replicas", 2, "Replicas of --strategy=mirrored without GPUs, as logical CPUs.", 1, 1024
     )
     flags.DEFINE_float("startup_seconds", 300, "How long to wait for the other workers.", 0)
 
@@ -89,7 +89,7 @@ def main(argv: list[str]) -> None:
             print("What would be done:", flush=True)
         sys.exit(_run(plan_of_flags()))
     except RecipeError as error:
-        sys.exit(f"error: {error}")
+        fail(error)
 
 
 def _run(plan: Plan) -> int:

@@ -1,22 +1,72 @@
 """Checks of arguments, in the words of Keras: the argument, the rule, what was received."""
 
+import inspect
 import math
 import numbers
+import os
+import pathlib
+import re
 from collections.abc import Callable
 from typing import Any
+
+import keras
 
 from keras_lars._variables import described
 
 Check = Callable[[str, Any], Any]
 
+# What a counter holds: `iterations` is int64, and on JAX int32.
+LARGEST_INTEGER = 2**63 - 1
+LARGEST_STEP = 2**31 - 1
 
-def _refuse(name: str, rule: str, value: Any) -> ValueError:
-    return ValueError(f"`{name}` must be {rule}. Received: {name}={described(value)}")
+# Updates are computed in float32, where a larger number is infinite.
+_LARGEST_FLOAT = (2 - 2**-23) * 2.0**127
+
+_LONGEST = 200  # characters of a value in a message
+
+
+def shown(value: Any) -> str:
+    """`repr` of a value, shortened where it is long. Never raises, unlike that of huge integers."""
+    if isinstance(value, int) and value.bit_length() > 4 * _LONGEST:
+        return f"an integer of about {value.bit_length() * math.log10(2):.0f} digits"
+    try:
+        text = described(value)
+    except Exception:  # of anybody's class
+        text = f"an object of {type(value)}"
+    return shortened(text)
+
+
+def shortened(text: str) -> str:
+    """Its beginning and its end, where it is long."""
+    half = _LONGEST // 2
+    return text if len(text) <= _LONGEST else f"{text[:half]} ... {text[-half:]}"
+
+
+def refusal(name: str, rule: str, value: Any) -> ValueError:
+    """The error for an argument that breaks its rule."""
+    return ValueError(f"`{name}` must be {rule}. Received: {name}={shown(value)}")
 
 
 def _is_number(value: Any) -> bool:
     # numpy's scalars count, and bool, which Python counts as an integer, does not.
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _as_float(value: Any) -> float:
+    """NaN for what is no finite number of float32."""
+    if not _is_number(value):
+        return math.nan
+    try:
+        converted = float(value)
+    except OverflowError:  # an integer or a fraction
+        return math.nan
+    return converted if abs(converted) <= _LARGEST_FLOAT else math.nan
+
+
+def _unless_too_large(value: Any) -> str:
+    """What a rule adds for a number that is finite, but not in float32."""
+    is_too_large = _is_number(value) and _LARGEST_FLOAT < value < math.inf
+    return f" and <= {_LARGEST_FLOAT:.2g}, which is the largest float32" if is_too_large else ""
 
 
 def number(
@@ -26,7 +76,10 @@ def number(
     at_most: float = math.inf,
     none: bool = False,
 ) -> Check:
-    """A finite number, not negative, as a float; None too where `none`."""
+    """A finite number, not negative, as a float; None too where `none`.
+
+    Finite as a float32, the type that updates are computed in: up to 3.4e38.
+    """
     rule = f"a finite number {'>' if positive else '>='} 0"
     rule += f" and < {below:g}" if below < math.inf else ""
     rule += f" and <= {at_most:g}" if at_most < math.inf else ""
@@ -35,25 +88,29 @@ def number(
     def check(name: str, value: Any) -> float | None:
         if value is None and none:
             return None
-        if not _is_number(value) or not math.isfinite(value):
-            raise _refuse(name, rule, value)
-        if value < 0 or (positive and value == 0) or value >= below or value > at_most:
-            raise _refuse(name, rule, value)
-        return float(value)
+        converted = _as_float(value)
+        # NaN is neither; and what is negative may be 0 as a float.
+        is_good = 0 < converted < below if positive else 0 <= converted < below
+        if not is_good or converted > at_most or value < 0:
+            raise refusal(name, rule + _unless_too_large(value), value)
+        return converted
 
     return check
 
 
-def integer(*, minimum: int, none: bool = False) -> Check:
-    """An integer of at least `minimum`; None too where `none`."""
-    rule = f"an integer >= {minimum}" + (", or None" if none else "")
+def integer(*, minimum: int, maximum: int = LARGEST_INTEGER, none: bool = False) -> Check:
+    """An integer from `minimum` to `maximum`; None too where `none`."""
+    rule = f"an integer >= {minimum}"
+    or_none = ", or None" if none else ""
 
     def check(name: str, value: Any) -> int | None:
         if value is None and none:
             return None
         is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
         if not is_integer or value < minimum:
-            raise _refuse(name, rule, value)
+            raise refusal(name, rule + or_none, value)
+        if value > maximum:
+            raise refusal(name, f"{rule} and <= {maximum}{or_none}", value)
         return int(value)
 
     return check
@@ -66,16 +123,133 @@ def one_of(*choices: Any) -> Check:
         for choice in choices:
             if type(value) is type(choice) and value == choice:
                 return value
-        raise _refuse(name, "one of " + ", ".join(repr(c) for c in choices), value)
+        raise refusal(name, "one of " + ", ".join(repr(c) for c in choices), value)
 
     return check
 
 
-def learning_rate(name: str, value: Any) -> Any:
-    """A number, as a float; schedules, callables and tensors as they are."""
-    if callable(value) or (hasattr(value, "dtype") and not _is_number(value)):
+def learning_rate(name: str, value: Any, tensors: bool = True) -> Any:
+    """A number, as a float; schedules, callables and, where `tensors`, scalars as they are."""
+    if isinstance(value, type):
+        raise refusal(name, "a number or a schedule, and not a class", value)
+    if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
         return value
-    if not _is_number(value) or not math.isfinite(value) or value < 0:
-        rule = "a finite number >= 0, a `LearningRateSchedule`, or a callable without arguments"
-        raise _refuse(name, rule, value)
-    return float(value)
+    if callable(value) and not hasattr(value, "dtype"):
+        if not can_be_called(value, 0):
+            raise refusal(name, "a callable without arguments, if it is a callable", value)
+        return value
+    if hasattr(value, "dtype") and not _is_number(value):
+        if not tensors or not _has_real_numbers(value) or value.shape != ():
+            rule = "a scalar of real numbers" if tensors else "a number, and no tensor or variable"
+            raise refusal(name, f"{rule}, if it is no schedule or callable", value)
+        return value
+    converted = _as_float(value)
+    if not converted >= 0 or value < 0:
+        rule = f"a finite number >= 0{_unless_too_large(value)}, a `LearningRateSchedule`, or a "
+        rule += "callable without arguments"
+        raise refusal(name, rule, value)
+    return converted
+
+
+def step(name: str, value: Any) -> Any:
+    """The number of an update, as a tensor."""
+    rule = "a finite number below 2**63, or a tensor of numbers"
+    if _is_number(value):
+        if not abs(value) <= LARGEST_INTEGER:
+            raise refusal(name, rule, value)
+        if isinstance(value, numbers.Integral):
+            try:  # not as a uint64, from which TensorFlow does not subtract
+                return keras.ops.convert_to_tensor(int(value))
+            except OverflowError:  # JAX counts in 32 bits
+                raise refusal(name, "an integer that the backend can hold", value) from None
+        return keras.ops.convert_to_tensor(value if hasattr(value, "dtype") else float(value))
+    if not hasattr(value, "dtype") or not _has_real_numbers(value):
+        raise refusal(name, rule, value)
+    return keras.ops.convert_to_tensor(value)
+
+
+def _has_real_numbers(array: Any) -> bool:
+    return any(kind in str(array.dtype) for kind in ("float", "int"))  # as of "bfloat16", "uint8"
+
+
+def can_be_called(function: Callable, count: int) -> bool:
+    """Whether it takes so many arguments, as far as its signature is known."""
+    try:
+        inspect.signature(function).bind(*range(count))
+    except TypeError:
+        return False
+    except ValueError:  # some of those written in C have none
+        return True
+    return True
+
+
+# An alternative that is empty, after flags as in "(?i)".
+_EMPTY = re.compile(r"^(\(\?[a-zA-Z]+\))?(\||$)|(?<!\\)\|(\||$)")
+
+
+def pattern(name: str, value: Any) -> None:
+    """A regular expression that is not found in every path for want of anything to find."""
+    if not isinstance(value, str):
+        raise refusal(name, "a string with a regular expression", value)
+    try:
+        matches_nothing = re.compile(value).fullmatch("") is not None
+    except (re.error, RecursionError, OverflowError) as error:
+        rule = f"a regular expression ({shortened(str(error))})"
+        raise refusal(name, rule, value) from error
+    if matches_nothing and _EMPTY.search(value):
+        rule = "a regular expression without an empty alternative, which every path matches"
+        raise refusal(name, rule, value)
+
+
+def name_of_optimizer(name: str, value: Any) -> str | None:
+    """A name that variables may have as the first part of their paths, or None."""
+    if value is None or (isinstance(value, str) and "/" not in value and is_one_line(value)):
+        return value
+    raise refusal(name, "a string of one line without '/', or None", value)
+
+
+def is_one_line(text: str) -> bool:
+    """Whether it can be written into a line, and as UTF-8."""
+    return text.isprintable()
+
+
+def variables(name: str, value: Any) -> list:
+    """A list of variables, of Keras or of a backend."""
+    try:
+        found = [] if hasattr(value, "dtype") else list(value)
+    except TypeError:
+        raise refusal(name, "a list of variables", value) from None
+    are_variables = all(hasattr(each, "shape") and hasattr(each, "name") for each in found)
+    if hasattr(value, "dtype") or not are_variables:
+        raise refusal(name, "a list of variables", value)
+    return found
+
+
+def path(name: str, value: Any) -> pathlib.Path:
+    """A path from a string or a path of strings, which the file system can be asked about."""
+    try:
+        text = os.fspath(value)
+    except TypeError:
+        text = None
+    if not isinstance(text, str) or not text:
+        raise refusal(name, "a path, as a string that is not empty or a `pathlib.Path`", value)
+    try:
+        os.stat(text)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        pass
+    except (OSError, ValueError) as error:  # too long; a zero byte; a loop of links
+        why = getattr(error, "strerror", None) or str(error)
+        raise refusal(name, f"a path that can be used ({why})", value) from error
+    return pathlib.Path(text)
+
+
+def folder(name: str, value: Any) -> pathlib.Path:
+    """A path of a folder, which is there or can be made."""
+    found = path(name, value)
+    # Of those that this process may ask about: others exist, or it makes no difference.
+    nearest = next(p for p in [found, *found.absolute().parents] if os.path.exists(p))
+    if not nearest.is_dir():
+        raise ValueError(
+            f"`{name}` must name a folder. Received a file: {name}={shown(os.fspath(value))}"
+        )
+    return found

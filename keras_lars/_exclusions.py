@@ -63,6 +63,9 @@ def _saved_as(name: str) -> Callable:
 class _RankAtMost(Exclusion):
     n: int
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "n", _arguments.integer(minimum=0)("n", self.n))
+
     def __call__(self, variable: Variable) -> bool:
         return len(variable.shape) <= self.n
 
@@ -89,6 +92,10 @@ class _Pattern(Exclusion):
     pattern: str
     optional: bool = False
 
+    def __post_init__(self) -> None:
+        _arguments.pattern("pattern", self.pattern)
+        _arguments.one_of(False, True)("optional", self.optional)
+
     def __call__(self, variable: Variable) -> bool:
         return re.search(self.pattern, path_of(variable)) is not None
 
@@ -102,8 +109,8 @@ class _Pattern(Exclusion):
         if not instead:
             raise ValueError(
                 f"`{argument}` must match at least one variable path (write "
-                f"`keras_lars.optional({self.pattern!r})` if it may match none). "
-                f"Received: {argument}={self.pattern!r}, and the paths are "
+                f"`keras_lars.optional({_arguments.shown(self.pattern)})` if it may match none). "
+                f"Received: {argument}={_arguments.shown(self.pattern)}, and the paths are "
                 f"{[path_of(v) for v in variables]}"
             )
         warnings.warn(
@@ -180,7 +187,12 @@ class _SavedVariable(Exclusion):
     last_path_part: str
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", tuple(self.shape))  # a list, out of a file
+        size = _arguments.integer(minimum=0)
+        size("position", self.position)
+        if not isinstance(self.last_path_part, str):
+            raise _arguments.refusal("last_path_part", "a string", self.last_path_part)
+        shape = tuple(size("shape", n) for n in self.shape)  # a list, out of a file
+        object.__setattr__(self, "shape", shape)
         # Version 0.1.0 saved the names of TensorFlow's own variables with their ":0".
         name = without_output_number(self.last_path_part)
         object.__setattr__(self, "last_path_part", name)
@@ -217,6 +229,16 @@ class _GivenCallable(Exclusion):
     def __call__(self, variable: Variable) -> bool:
         return self.function(variable)
 
+    def match(self, argument: str, variables: Sequence[Variable]) -> list[bool]:
+        answers = [self(variable) for variable in variables]
+        try:
+            return [bool(answer) for answer in answers]
+        except (TypeError, ValueError) as error:  # an array
+            raise ValueError(
+                f"`{argument}` must hold callables that return True or False. Received: "
+                f"{argument}={self}, which returns {', '.join(map(_arguments.shown, answers))}"
+            ) from error
+
     def save(self, argument: str, variables: Sequence[Variable] | None) -> Any:
         kind = self.function if hasattr(self.function, "__name__") else type(self.function)
         name = keras.saving.get_registered_name(kind)
@@ -250,7 +272,7 @@ def rank_at_most(n: int) -> Exclusion:
     >>> [rule(keras.Variable(keras.ops.ones(shape))) for shape in [(3,), (2, 3)]]
     [True, False]
     """
-    return _RankAtMost(_arguments.integer(minimum=0)("n", n))
+    return _RankAtMost(n)
 
 
 def bias_or_normalization() -> Exclusion:
@@ -278,10 +300,13 @@ def optional(pattern: str) -> Exclusion:
     always a slip. Use `optional` where one setting serves several models.
 
     Args:
-        pattern: String. A regular expression, searched in `variable.path`.
+        pattern: String. A regular expression, searched in `variable.path`. Python's search has no
+            time limit: a repetition of repetitions, as in `(\\w+)*bias`, may take hours in a path
+            of 40 characters. Write `bias`.
 
     Raises:
-        ValueError: If `pattern` is not a string, or not a regular expression.
+        ValueError: If `pattern` is not a string, not a regular expression, or if it or one of its
+            alternatives is empty, as in `"bias|"`: that is found in every path.
 
     Example:
 
@@ -290,17 +315,7 @@ def optional(pattern: str) -> Exclusion:
     >>> optimizer.variable_table()[0].decayed
     True
     """
-    return _pattern("pattern", pattern, optional=True)
-
-
-def _pattern(argument: str, pattern: Any, optional: bool) -> Exclusion:
-    try:
-        re.compile(pattern)
-    except (re.error, TypeError) as error:
-        raise ValueError(
-            f"`{argument}` must be a regular expression: {error}. Received: {argument}={pattern!r}"
-        ) from error
-    return _Pattern(pattern, optional)
+    return _Pattern(pattern, optional=True)
 
 
 def parse(argument: str, exclusions: Any) -> tuple[Exclusion, ...]:
@@ -311,20 +326,32 @@ def parse(argument: str, exclusions: Any) -> tuple[Exclusion, ...]:
 
 
 def _parse_one(argument: str, rule: Any) -> Exclusion:
+    given = rule
     if isinstance(rule, dict):  # out of a configuration
-        rule = keras.saving.deserialize_keras_object(rule)
+        rule = _deserialized(argument, rule)
     if isinstance(rule, Exclusion):
         return rule
     if isinstance(rule, str):
-        return _pattern(argument, rule, optional=False)
+        _arguments.pattern(argument, rule)
+        return _Pattern(rule)
     # Keras's variables, and those of a backend.
-    if hasattr(rule, "shape") and hasattr(rule, "dtype"):
+    if all(hasattr(rule, name) for name in ("shape", "dtype", "name")):
         return _GivenVariable(rule)
-    if callable(rule):
+    is_function = callable(rule) and not isinstance(rule, type)
+    if is_function and _arguments.can_be_called(rule, 1):
         return _GivenCallable(rule)
-    raise ValueError(
-        f"`{argument}` must be a rule or a list of rules: a regular expression on `variable.path`, "
-        "a variable, a callable that takes a variable, `keras_lars.rank_at_most(n)`, "
-        "`keras_lars.bias_or_normalization()` or `keras_lars.optional(pattern)`. "
-        f"Received: {argument}={described(rule)}"
+    raise _arguments.refusal(
+        argument,
+        "a rule or a list of rules: a regular expression on `variable.path`, a variable, a "
+        "callable that takes a variable, `keras_lars.rank_at_most(n)`, "
+        "`keras_lars.bias_or_normalization()` or `keras_lars.optional(pattern)`",
+        given,
     )
+
+
+def _deserialized(argument: str, saved: dict[str, Any]) -> Any:
+    try:
+        return keras.saving.deserialize_keras_object(saved)
+    except (ValueError, TypeError, KeyError, AttributeError, ImportError) as error:
+        rule = f"a rule that Keras can load ({_arguments.shortened(str(error))})"
+        raise _arguments.refusal(argument, rule, saved) from error

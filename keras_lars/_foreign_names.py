@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable, Mapping
 
-from keras_lars._variables import described
+from keras_lars._arguments import shown
 
 # Ours by theirs, with a note where the meaning differs as well.
 _NAMES = {
@@ -68,7 +68,7 @@ def refuse_unknown(given: Mapping[str, object], known: Iterable[str]) -> None:
     for name, value in given.items():
         if name not in known:
             explained = _explained(name, value, known)
-            raise ValueError(f"{explained} Received: {name}={described(value)}")
+            raise ValueError(f"{explained} Received: {name}={shown(value)}")
 
 
 def _explained(name: str, value: object, known: list[str]) -> str:

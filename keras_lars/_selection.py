@@ -6,6 +6,7 @@ from typing import NamedTuple
 from keras_lars._exclusions import Exclusion
 from keras_lars._types import Variable
 from keras_lars._variables import path_of, shape_of
+from keras_lars._words import on_one_line
 
 
 class VariableRow(NamedTuple):
@@ -30,7 +31,9 @@ class VariableTable(tuple[VariableRow, ...]):
         for row in self:
             adapted = "yes" if row.adapted else f"no: {row.adaptation_rule}"
             decayed = "yes" if row.decayed else f"no: {row.decay_rule or 'weight_decay is 0'}"
-            lines.append((str(row.position), row.path, str(row.shape), adapted, decayed))
+            lines.append(
+                (str(row.position), on_one_line(row.path), str(row.shape), adapted, decayed)
+            )
         widths = [max(map(len, column)) for column in zip(*lines)]
         padded = ("  ".join(map(str.ljust, line, widths)) for line in lines)
         return "\n".join(line.rstrip() for line in padded)

@@ -1,13 +1,34 @@
 """`LossScaleOptimizer`: dynamic loss scaling on which all replicas agree."""
 
+import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import keras
 
-from keras_lars import _representation
+from keras_lars import _arguments, _representation
 from keras_lars._keras.fitted_model import loaded_model
 from keras_lars._types import Array, Tensor, Variable
+
+if sys.version_info >= (3, 11):
+    from typing import Unpack
+elif TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class _OfOlderVersions(TypedDict, total=False):
+    """What Keras takes as it is by default, out of the configurations of older models."""
+
+    dynamic: bool
+    weight_decay: None
+    clipnorm: None
+    global_clipnorm: None
+    clipvalue: None
+    use_ema: bool
+    ema_momentum: float
+    ema_overwrite_frequency: None
+    loss_scale_factor: None
+    gradient_accumulation_steps: None
 
 
 @keras.saving.register_keras_serializable(package="keras_lars")
@@ -37,9 +58,11 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         dynamic_growth_steps: Integer, the finite steps in a row after which the scale doubles.
             Defaults to `2000`.
         name: String, the name of the optimizer. Defaults to that of the class.
+        **kwargs: What Keras takes from configurations of older versions.
 
     Raises:
-        ValueError: If `inner_optimizer` is no Keras optimizer, or an argument is not known.
+        ValueError: If `inner_optimizer` is no Keras optimizer, or an argument breaks its rule or is
+            not known.
 
     Example:
 
@@ -53,15 +76,24 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         - [Micikevicius et al., 2018](https://arxiv.org/abs/1710.03740), section 3.2.
     """
 
-    if TYPE_CHECKING:  # Keras's own takes more by name in one version than in another
-
-        def __init__(
-            self,
-            inner_optimizer: keras.optimizers.Optimizer,
-            initial_scale: float = 2.0**15,
-            dynamic_growth_steps: int = 2000,
-            name: str | None = None,
-        ): ...
+    def __init__(
+        self,
+        inner_optimizer: keras.optimizers.Optimizer,
+        initial_scale: float = 2.0**15,
+        dynamic_growth_steps: int = 2000,
+        name: str | None = None,
+        **kwargs: "Unpack[_OfOlderVersions]",
+    ):
+        if not isinstance(inner_optimizer, keras.optimizers.Optimizer):
+            raise _arguments.refusal("inner_optimizer", "a Keras optimizer", inner_optimizer)
+        steps = _arguments.integer(minimum=1, maximum=_arguments.LARGEST_STEP)
+        super().__init__(
+            inner_optimizer,
+            _arguments.number(positive=True)("initial_scale", initial_scale),
+            steps("dynamic_growth_steps", dynamic_growth_steps),
+            _arguments.name_of_optimizer("name", name),
+            **kwargs,
+        )
 
     def __repr__(self) -> str:
         return _representation.call(self, self._differing)

@@ -77,7 +77,7 @@ def strategy(startup_seconds: float = 300.0, port: int = _cluster.PORT) -> "tf.d
             f"`strategy` needs the TensorFlow backend. Received: {keras.backend.backend()}"
         )
     startup_seconds = _arguments.number()("startup_seconds", startup_seconds)
-    port = _arguments.integer(minimum=1)("port", port)
+    port = _arguments.integer(minimum=1, maximum=65_535)("port", port)
     cluster = _cluster.find(port, alone=False)
     if cluster is None:
         import tensorflow as tf
@@ -138,7 +138,7 @@ def prepare(model: keras.Model) -> keras.Model:
         - [keras-team/keras issue 20585](https://github.com/keras-team/keras/issues/20585).
     """
     if not isinstance(model, keras.Model):
-        raise ValueError(f"`model` must be a `keras.Model`. Received: model={model!r}")
+        raise _arguments.refusal("model", "a `keras.Model`", model)
     if keras.backend.backend() != "tensorflow" or getattr(model, "_is_prepared", False):
         return model
     from keras_lars._keras import trainer

@@ -59,9 +59,13 @@ _CHECKS = {
     "global_clipnorm": _arguments.number(positive=True, none=True),
     "use_ema": _arguments.one_of(False, True),
     "ema_momentum": _arguments.number(at_most=1),
-    "ema_overwrite_frequency": _arguments.integer(minimum=1, none=True),
+    "ema_overwrite_frequency": _arguments.integer(
+        minimum=1, maximum=_arguments.LARGEST_STEP, none=True
+    ),
     "loss_scale_factor": _arguments.number(positive=True, none=True),
-    "gradient_accumulation_steps": _arguments.integer(minimum=2, none=True),
+    "gradient_accumulation_steps": _arguments.integer(
+        minimum=2, maximum=_arguments.LARGEST_STEP, none=True
+    ),
 }
 _OWN_ARGUMENTS = [name for name in _CHECKS if name not in KerasArguments.__annotations__]
 
@@ -218,7 +222,8 @@ class LARS(KerasOptimizer):
             for argument, value in kwargs.items()
         }
         weight_decay = _CHECKS["weight_decay"]("weight_decay", weight_decay)
-        learning_rate = _arguments.learning_rate("learning_rate", learning_rate)
+        learning_rate = _arguments.learning_rate("learning_rate", learning_rate, tensors=False)
+        name = _arguments.name_of_optimizer("name", name)
         learning_rate = _rates.counted(learning_rate, of_keras.get("gradient_accumulation_steps"))
         super().__init__(learning_rate, weight_decay, name=name, **of_keras)
         self._assigned_learning_rate = learning_rate
@@ -250,8 +255,10 @@ class LARS(KerasOptimizer):
         if name in ("exclude_from_layer_adaptation", "exclude_from_weight_decay"):
             raise ValueError(
                 f"`{name}` must be given to the constructor, or called as a method before the "
-                f"optimizer is built. Received: {name}={_variables.described(value)}"
+                f"optimizer is built. Received: {name}={_arguments.shown(value)}"
             )
+        if name == "learning_rate":  # before Keras tracks a list, which may hold itself
+            value = _arguments.learning_rate(name, value)
         if name in _CHECKS:
             value = _CHECKS[name](name, value)
             # A traced function would go on with the old value.
@@ -316,11 +323,12 @@ class LARS(KerasOptimizer):
         if self.built:
             raise ValueError(
                 f"`{argument}` must be called before the optimizer is built. "
-                f"Received: var_list={_variables.described(variables)}, "
-                f"var_names={_variables.described(patterns)}"
+                f"Received: var_list={_arguments.shown(variables)}, "
+                f"var_names={_arguments.shown(patterns)}"
             )
-        given = [rules for rules in (variables, patterns) if rules is not None]
-        return sum((_exclusions.parse(argument, rules) for rules in given), ())
+        given = {"var_list": variables, "var_names": patterns}
+        rules = (_exclusions.parse(n, value) for n, value in given.items() if value is not None)
+        return sum(rules, ())
 
     def build(self, variables: Sequence[Variable]) -> None:
         """Decide how each variable is treated, and make its slot.
@@ -334,7 +342,8 @@ class LARS(KerasOptimizer):
         if self._schedule is not None:
             self.learning_rate = self._schedule
         self._check_strategy()
-        variables = list(variables) or self._variables_of_loaded_model()
+        variables = _arguments.variables("variables", variables)
+        variables = variables or self._variables_of_loaded_model()
         if not variables:
             return
         _variables.check(variables)
@@ -537,6 +546,8 @@ class LARS(KerasOptimizer):
         cls, config: dict[str, Any], custom_objects: dict[str, type] | None = None
     ) -> "LARS":
         """The optimizer of a configuration, which for one of version 0.1.0 has no floor."""
+        if not isinstance(config, dict):
+            raise _arguments.refusal("config", "a dictionary, as of `get_config`", config)
         if set(config) >= set(_OWN_ARGUMENTS) - {"weight_norm_floor"}:
             config = {"weight_norm_floor": 0.0, **config}
         return super().from_config(config, custom_objects)

@@ -35,7 +35,8 @@ def files():
                 "loss_scale_optimizer_test",
             )
             is_of_jax = path.parent.name == "jax"
-            if not is_of_one and not is_of_jax and USES_AN_OPTIMIZER.search(path.read_text(encoding="utf-8")):
+            text = path.read_text(encoding="utf-8")
+            if not is_of_one and not is_of_jax and USES_AN_OPTIMIZER.search(text):
                 yield str(path)
 
 

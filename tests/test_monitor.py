@@ -363,11 +363,18 @@ def test_many_are_named_together():
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ({"log_dir": ""}, "`log_dir` must name a folder"),
-        ({"update_freq": 0}, "`update_freq` must be an integer >= 1"),
-        ({"update_freq": "batch"}, "`update_freq` must be an integer >= 1"),
+        ({"log_dir": ""}, "`log_dir` must be a path"),
+        ({"log_dir": None}, "`log_dir` must be a path"),
+        ({"log_dir": b"log"}, "`log_dir` must be a path"),
+        ({"log_dir": "a\0b"}, r"`log_dir` must be a path that can be used \(.* null"),
+        ({"update_freq": 0}, "`update_freq` must be 'epoch', or an integer from 1 "),
+        ({"update_freq": "batch"}, "`update_freq` must be 'epoch', or an integer from 1 "),
+        ({"update_freq": 2**63}, "`update_freq` must be 'epoch', or an integer from 1 to 9"),
         ({"formats": "parquet"}, "`formats` must be one of 'csv', 'jsonl', 'tensorboard'"),
         ({"formats": []}, "`formats` must be one of"),
+        ({"formats": None}, "`formats` must be one of"),
+        ({"formats": ["csv", "csv"]}, "`formats` must be .* a list of them, each of them once"),
+        ({"formats": [["csv"]]}, "`formats` must be one of"),
         ({"verbose": 2}, "`verbose` must be one of False, True"),
     ],
 )

@@ -231,7 +231,11 @@ def test_other_files_must_be_what_they_should_be(tmp_path):
     assert "UTF-8" in fails(tmp_path)
     write_csv(tmp_path, [A])
     assert "`output` must name a folder" in fails(tmp_path, path)
-    for text, message in (("{", "Expecting"), ("{}", "no 'variables'"), ("[]", "indices")):
+    for text, message in (
+        ("{", "Expecting"),
+        ("{}", "no 'variables'"),
+        ("[]", "in the place of a dict"),
+    ):
         (tmp_path / "variables.json").write_text(text, encoding="utf-8")
         assert message in fails(tmp_path)
     write_variables(tmp_path, {"b/kernel": (2, 2)})

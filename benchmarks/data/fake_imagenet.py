@@ -5,13 +5,12 @@ cut out of the two photographs that scikit-learn ships. Labels are random: nothi
 """
 
 import pathlib
-import sys
 
 import numpy as np
 import sklearn.datasets
 from absl import app, flags
 
-from benchmarks.command_line import parse
+from benchmarks.command_line import fail, parse
 from benchmarks.data.imagenet import ImageNet
 from benchmarks.data.prepared import tensorflow_datasets
 from benchmarks.recipe import RecipeError
@@ -142,7 +141,7 @@ def main(argv: list[str]) -> None:
         write(folder, given.images, given.image_height, given.image_width)
         print(f"{folder / ImageNet.name / VERSION} holds fake images: see its README")
     except (OSError, ValueError) as error:
-        sys.exit(f"error: {error}")
+        fail(error)
 
 
 if __name__ == "__main__":

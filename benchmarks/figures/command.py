@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from absl import app, flags
 
-from benchmarks.command_line import parse
+from benchmarks.command_line import fail, parse, results_of
 from benchmarks.execution import Execution
 from benchmarks.figures import presets, results, sweep, tables
 from benchmarks.figures.point import Point
@@ -74,6 +74,8 @@ class _Numbers(flags.ArgumentParser):
             raise ValueError(f"it must be {self.syntactic_help}") from None
         if not all(self.minimum <= value < float("inf") for value in values):
             raise ValueError(f"each must be a finite number of at least {self.minimum:g}")
+        if len(set(values)) < len(values):
+            raise ValueError("each must be there once")
         return values
 
 
@@ -110,13 +112,15 @@ def _run(figure: FigureCommand) -> int:
     try:
         if flags.FLAGS.show:
             path = pathlib.Path(flags.FLAGS.show)
-            _finish(figure, results.read(path, figure.name), path.parent)
+            found = results.read(path, figure.name)
+            with results_of(path, "--show"):
+                _finish(figure, found, path.parent)
         else:
             request = _request(figure)
             preset = presets.find(request.study or figure.name, request.size, request.model)
             _train(figure, request, preset)
     except (RecipeError, OSError) as error:
-        sys.exit(f"error: {error}")
+        fail(error)
     except KeyboardInterrupt as interruption:
         reason = str(interruption) or "interrupted"
         print(f"{reason}; the same command goes on", file=sys.stderr)
@@ -128,7 +132,7 @@ def _request(figure: FigureCommand) -> Request:
     if flags.FLAGS["layers"].value if "layers" in flags.FLAGS else None:
         try:
             re.compile(flags.FLAGS.layers)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise RecipeError(
                 f"--layers must be a regular expression: {error}. Received: {flags.FLAGS.layers}"
             ) from error
@@ -186,10 +190,10 @@ def _finish(figure: FigureCommand, found: dict, folder: pathlib.Path) -> None:
     """Prints the table, and draws."""
     if not found["points"]:
         raise RecipeError(f"there are no results yet. Received: {folder}")
+    missing = found["planned"] - len(found["points"])
     print(figure.table(found))
     path = pathlib.Path(flags.FLAGS.plot or folder / "figure.png")
     figure.draw(found, path)
-    missing = found["planned"] - len(found["points"])
     print(f"\n{path}" + (f", without {counted(missing, 'point')} not trained yet" * (missing > 0)))
 
 

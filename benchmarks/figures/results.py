@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks import run_folder
+from benchmarks.command_line import read_json
 from benchmarks.figures.sweep import Run
 from benchmarks.recipe import RecipeError
 
@@ -37,7 +38,7 @@ def gather(
     environments: list[dict] = []
     points = []
     for run in finished:
-        config = _read_json(run.folder / "config.json")
+        config = read_json(run.folder / "config.json", "--output_dir")
         environment = {name: config[name] for name in ("versions", "device")}
         if environment not in environments:
             environments.append(environment)
@@ -49,7 +50,7 @@ def gather(
                 "recipe": dataclasses.asdict(run.point.recipe),
                 "environment": environments.index(environment),
                 "result": run.result,
-                "history": _rounded(_read_json(run.folder / "history.json")),
+                "history": _rounded(read_json(run.folder / "history.json", "--output_dir")),
                 "norms": _norms(run, layers),
             }
         )
@@ -99,14 +100,11 @@ def read(path: pathlib.Path, figure: str) -> dict:
     Raises:
         RecipeError: If it cannot be read, or holds those of another figure.
     """
-    try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-        found = results["figure"]
-        complete = all(name in results for name in ("settings", "points"))
-    except OSError as error:
-        raise RecipeError(f"--show cannot be read: {error.strerror}. Received: {path}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise RecipeError(f"--show must be a results.json. Received: {path}") from error
+    results = read_json(path, "--show")
+    if not isinstance(results, dict) or "figure" not in results:
+        raise RecipeError(f"--show must be a results.json. Received: {path}")
+    found = results["figure"]
+    complete = all(name in results for name in ("settings", "points", "planned"))
     if found != figure or not complete:
         raise RecipeError(f"--show must be a results.json of {figure}. Received: one of {found}")
     return results
@@ -139,10 +137,6 @@ def groups(points: list[dict]) -> list[list[dict]]:
 def accuracies(points: list[dict]) -> list[float]:
     """In percent, of the points that did not diverge."""
     return [100 * p["result"]["validation_accuracy"] for p in points if not p["result"]["diverged"]]
-
-
-def _read_json(path: pathlib.Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _rounded(value: Any) -> Any:

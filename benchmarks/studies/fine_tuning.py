@@ -8,7 +8,6 @@ on the 5,000 held-out images of these five.
 """
 
 import json
-import pathlib
 import statistics
 
 import keras
@@ -17,7 +16,7 @@ from absl import app, flags
 
 import keras_lars
 from benchmarks import environment
-from benchmarks.command_line import parse
+from benchmarks.command_line import parse, write_text
 from benchmarks.studies.batch_size import images
 from benchmarks.studies.batch_size.networks import NETWORKS
 
@@ -108,8 +107,7 @@ def main(argv: list[str]) -> None:
         "rows": [row for seed in seeds for row in train(seed, flags.FLAGS.data_dir)],
     }
     if flags.FLAGS.output:
-        text = json.dumps(found, indent=1) + "\n"
-        pathlib.Path(flags.FLAGS.output).write_text(text, encoding="utf-8")
+        write_text(flags.FLAGS.output, json.dumps(found, indent=1) + "\n")
     print(report(found))
 
 

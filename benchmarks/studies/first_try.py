@@ -10,7 +10,6 @@ with the same rates times 4,000.
 """
 
 import json
-import pathlib
 import statistics
 import time
 
@@ -20,7 +19,7 @@ from absl import app, flags
 
 import keras_lars
 from benchmarks import environment
-from benchmarks.command_line import parse
+from benchmarks.command_line import parse, write_text
 from benchmarks.studies.batch_size import images
 from benchmarks.studies.batch_size.networks import NETWORKS
 
@@ -120,8 +119,7 @@ def main(argv: list[str]) -> None:
         "rows": rows,
     }
     if flags.FLAGS.output:
-        text = json.dumps(found, indent=1) + "\n"
-        pathlib.Path(flags.FLAGS.output).write_text(text, encoding="utf-8")
+        write_text(flags.FLAGS.output, json.dumps(found, indent=1) + "\n")
     print(report(found))
 
 

@@ -17,7 +17,7 @@ import time
 
 from absl import app, flags
 
-from benchmarks.command_line import parse
+from benchmarks.command_line import UsageError, fail, parse, read_json, results_of, write_text
 from benchmarks.update_cost import estimate, plot, sizes, study, summary, tables
 from benchmarks.update_cost.contenders import BACKENDS, CONTENDERS, FRAMEWORKS, REPLICAS, installed
 from benchmarks.words import counted
@@ -27,10 +27,6 @@ _REPLICATED_MODEL = "resnet50"
 _MEGABYTE = 10**6
 
 
-class UsageError(ValueError):
-    """A command that cannot be done: the message is one line."""
-
-
 def define_flags() -> None:
     flags.DEFINE_list("models", list(sizes.MODELS), "Models of the study of contenders.")
     flags.DEFINE_list("backends", None, "Of tensorflow, jax, torch. Default: what is installed.")
@@ -38,7 +34,9 @@ def define_flags() -> None:
     flags.DEFINE_string("contenders", "", "Regular expression, searched in `backend/name`.")
     flags.DEFINE_integer("rounds", 30, "Timed steps of each contender.", 1)
     flags.DEFINE_integer("warmup", 3, "Steps after the first call that are not timed.", 1)
-    flags.DEFINE_float("memory", 16, "GB of weights and slots; larger: main contenders only.", 0)
+    flags.DEFINE_float(
+        "memory", 16, "GB of weights and slots; larger: main contenders only.", 0, 1e9
+    )
     flags.DEFINE_bool("quick", False, "Tiny shapes: to see whether it works, not how fast.")
     flags.DEFINE_string("output", None, "File for the results, as JSON.")
     flags.DEFINE_string("plot", None, "File for the picture, as PNG.")
@@ -169,40 +167,33 @@ def save(results: dict) -> None:
         text = re.sub(
             r"\[[\d\s,]+\]", lambda match: "".join(match[0].split()), json.dumps(results, indent=1)
         )
-        pathlib.Path(flags.FLAGS.output).write_text(text + "\n", encoding="utf-8")
+        write_text(flags.FLAGS.output, text + "\n")
 
 
-def check_files() -> None:
+def check_plot() -> None:
     """Before an hour of measuring, and not after it."""
-    for name in ("output", "plot"):
-        path = flags.FLAGS[name].value
-        if path and not pathlib.Path(path).absolute().parent.is_dir():
-            raise UsageError(f"--{name} must be in a folder that is there. Received: {path}")
     if flags.FLAGS.plot and not installed("matplotlib"):
         raise UsageError("--plot needs matplotlib, which is not installed")
 
 
 def load(path: str) -> dict:
-    try:
-        results = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    results = read_json(path, "--show")
+    with results_of(path, "--show"):
         tables.report(results)
-        return results
-    except OSError as error:
-        raise UsageError(f"--show cannot be read: {error.strerror}. Received: {path}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"--show must be a file of results. Received: {path}") from error
+    return results
 
 
 def main(argv: list[str]) -> None:
     del argv
     try:
-        check_files()
+        check_plot()
         results = load(flags.FLAGS.show) if flags.FLAGS.show else run()
         print(tables.report(results))
         if flags.FLAGS.plot:
-            plot.draw(results, pathlib.Path(flags.FLAGS.plot))
+            with results_of(flags.FLAGS.show or flags.FLAGS.output, "--show"):
+                plot.draw(results, pathlib.Path(flags.FLAGS.plot))
     except (UsageError, OSError) as error:
-        sys.exit(f"error: {error}")
+        fail(error)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_lars import _arguments
+
 
 class Batches:
     """Batches of a model's inputs, from the beginning whenever it is iterated.
@@ -25,10 +27,8 @@ class Batches:
             data = _inputs(data)
             _check_arrays(data)
         elif not isinstance(data, Iterable) or isinstance(data, (str, bytes, Iterator)):
-            raise ValueError(
-                "`data` must be arrays, or a collection of batches that can be iterated "
-                f"repeatedly, such as a `tf.data.Dataset`. Received: data={data!r}"
-            )
+            rule = "arrays, or a collection of batches that can be iterated repeatedly, such as a "
+            raise _arguments.refusal("data", rule + "`tf.data.Dataset`", data)
         elif batches is None and _is_endless(data):
             raise ValueError("`batches` is required for infinite data. Received: batches=None")
         self._data, self._batches, self._batch_size = data, batches, batch_size
@@ -56,16 +56,22 @@ def samples_of(inputs: Any) -> int:
 
 def _inputs(data: Any) -> Any:
     # A list is what a model of several inputs takes, and no pair of inputs and targets.
-    return keras.utils.unpack_x_y_sample_weight(data)[0] if isinstance(data, tuple) else data
+    if not isinstance(data, tuple):
+        return data
+    if not 1 <= len(data) <= 3:
+        rule = "x, (x,), (x, y) or (x, y, sample_weight), where it is or holds a tuple"
+        raise _arguments.refusal("data", rule, data)
+    return data[0]
 
 
 def _check_arrays(data: Any) -> None:
-    arrays = keras.tree.flatten(data)
-    if not arrays or not all(getattr(array, "shape", ()) for array in arrays):
-        raise ValueError(
-            "`data` must be arrays with an axis of samples, or an iterable of batches. "
-            f"Received: data={data!r}"
-        )
+    try:
+        arrays = keras.tree.flatten(data)
+    except RecursionError:  # a list that holds itself
+        arrays = []
+    if not arrays or not all(len(getattr(array, "shape", ())) for array in arrays):
+        rule = "arrays with an axis of samples, or an iterable of batches"
+        raise _arguments.refusal("data", rule, data)
     lengths = {array.shape[0] for array in arrays}
     if lengths == {0} or len(lengths) > 1:
         raise ValueError(

@@ -8,6 +8,9 @@ import pathlib
 from collections.abc import Iterable
 from typing import Any, Protocol
 
+from keras_lars import _json
+from keras_lars._words import escaped
+
 COLUMNS = (
     "update",
     "epoch",
@@ -53,6 +56,8 @@ class _Csv:
                 self.text = text
 
         line = Line()
+        # A row is a line: what reads it, and what it is cut off by, goes by lines.
+        row = {**row, "variable": escaped(str(row["variable"]))}
         csv.DictWriter(line, COLUMNS, lineterminator="\n").writerow(row)
         return line.text
 
@@ -67,7 +72,7 @@ class _JsonLines:
         return json.dumps(_finite(row)) + "\n"
 
     def update_of(self, line: str) -> int:
-        return json.loads(line)["update"]
+        return int(_json.parse(line)["update"])
 
 
 _FORMS = {"csv": _Csv(), "jsonl": _JsonLines()}
@@ -92,7 +97,8 @@ class _Lines:
     def _kept(self, update: int) -> Iterable[str]:
         if not self._path.is_file():
             return
-        with self._path.open(encoding="utf-8") as file:
+        # An editor may have left a byte-order mark.
+        with self._path.open(encoding="utf-8-sig") as file:
             try:
                 if file.readline(len(self._form.header) or 0) != self._form.header:
                     raise ValueError("another header")
@@ -100,7 +106,7 @@ class _Lines:
                     # One that was cut off by an interruption will come again.
                     if line.endswith("\n") and self._form.update_of(line) < update:
                         yield line
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, OverflowError) as error:
                 raise ValueError(
                     "`log_dir` must be a new folder, or hold a record of `TrustRatioMonitor`. "
                     f"Received a folder with another {self._path.name}: {self._path} ({error})"

@@ -1,10 +1,9 @@
 """`TrustRatioMonitor`: norms and trust ratios of a training, written down and looked at."""
 
 import os
-import pathlib
 import warnings
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import keras
 
@@ -34,7 +33,8 @@ class TrustRatioMonitor(keras.callbacks.Callback):
 
     The folder gets `variables.json`, which tells how each variable is treated, and of each format:
 
-    - `"csv"`: `trust_ratios.csv`, a row for each variable of each record.
+    - `"csv"`: `trust_ratios.csv`, a row for each variable of each record. A line break in a name
+      is written as `\\n`, and a backslash twice, so that a row is a line.
     - `"jsonl"`: `trust_ratios.jsonl`, the same as JSON, with `null` for what is not finite.
     - `"tensorboard"`: the folder `tensorboard`, with scalars for each variable, and for each layer
       the distribution of its trust ratios over an epoch. Needs TensorFlow, on any backend.
@@ -64,7 +64,7 @@ class TrustRatioMonitor(keras.callbacks.Callback):
         log_dir: String or path of a folder; made if it is not there.
         update_freq: `"epoch"`, to record the last update of each epoch, or an integer: the number
             of updates from one record to the next. Defaults to `"epoch"`.
-        formats: One of the formats above, or a list of them. Defaults to `"csv"`.
+        formats: One of the formats above, or a list of them, each once. Defaults to `"csv"`.
         verbose: Boolean. Print how each variable is treated when the training begins
             (`LARS.variable_table`). Defaults to `True`.
 
@@ -103,22 +103,11 @@ class TrustRatioMonitor(keras.callbacks.Callback):
         verbose: bool = True,
     ):
         super().__init__()
-        if not os.fspath(log_dir):
-            raise ValueError("`log_dir` must name a folder. Received: log_dir=''")
-        self.log_dir = pathlib.Path(log_dir)
-        if self.log_dir.exists() and not self.log_dir.is_dir():
-            raise ValueError(
-                f"`log_dir` must name a folder. Received a file: log_dir={str(self.log_dir)!r}"
-            )
-        if update_freq != "epoch":
-            update_freq = _arguments.integer(minimum=1)("update_freq", update_freq)
+        self.log_dir = _arguments.folder("log_dir", log_dir)
+        if not (isinstance(update_freq, str) and update_freq == "epoch"):
+            update_freq = _checked_update_freq(update_freq)
         self.update_freq = update_freq
-        self.formats = [formats] if isinstance(formats, str) else list(formats)
-        if not self.formats or not set(self.formats) <= set(_FORMATS):
-            raise ValueError(
-                f"`formats` must be one of {', '.join(map(repr, _FORMATS))}, or a list of them. "
-                f"Received: formats={formats!r}"
-            )
+        self.formats = _checked_formats(formats)
         self.verbose = _arguments.one_of(False, True)("verbose", verbose)
         self._files = [_record_files.make(name, self.log_dir) for name in self.formats]
         self._is_chief = True
@@ -248,3 +237,23 @@ class TrustRatioMonitor(keras.callbacks.Callback):
         self._warned.update(new)
         for message in _findings.messages(new):
             warnings.warn(message, stacklevel=2)
+
+
+def _checked_update_freq(value: Any) -> int:
+    try:
+        return _arguments.integer(minimum=1)("update_freq", value)
+    except ValueError:
+        rule = f"'epoch', or an integer from 1 to {_arguments.LARGEST_INTEGER}"
+        raise _arguments.refusal("update_freq", rule, value) from None
+
+
+def _checked_formats(value: Any) -> list[str]:
+    formats = [value] if isinstance(value, str) else value
+    are_known = isinstance(formats, (list, tuple)) and all(
+        isinstance(each, str) and each in _FORMATS for each in formats
+    )
+    # Twice would write each row twice.
+    if not are_known or not formats or len(set(formats)) < len(formats):
+        rule = f"one of {', '.join(map(repr, _FORMATS))}, or a list of them, each of them once"
+        raise _arguments.refusal("formats", rule, value)
+    return list(formats)

@@ -14,6 +14,9 @@ from keras_lars._types import Array
 from keras_lars.callbacks._batches import Batches, samples_of
 from keras_lars.callbacks._training_pass import TrainingPass, value_of
 
+# What a model raises of inputs that are not for it; the last two are TensorFlow's.
+_OF_INPUTS = ("TypeError", "ValueError", "InvalidArgumentError", "UnimplementedError")
+
 
 class RecalibrateStatistics(keras.callbacks.Callback):
     """Recomputes the moving statistics of batch normalization before they are used.
@@ -155,16 +158,24 @@ class RecalibrateStatistics(keras.callbacks.Callback):
                 f"moving statistics, such as `BatchNormalization`. Received: {model!r}"
             )
         made = TrainingPass(model, layers)
-        first = next(iter(self._data), None)
+        try:
+            first = next(iter(self._data), None)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"`data` must hold arrays that can be made tensors. Received: {error}"
+            ) from error
         if first is None:
             raise ValueError("`data` must hold at least one batch. Received: none")
         try:
             (found,), _ = made.run(made.start(), [first])
-        except (TypeError, ValueError) as error:
+        except Exception as error:
+            if type(error).__name__ not in _OF_INPUTS:
+                raise
             shapes = keras.tree.map_structure(lambda x: tuple(x.shape), first)
             raise ValueError(
                 "`data` must hold inputs that the model accepts. Received: a batch of "
-                f"shape {shapes}, for which it raises {type(error).__name__}: {error}"
+                f"shape {shapes}, for which it raises {type(error).__name__}: "
+                f"{_arguments.shortened(str(error))}"
             ) from error
         if not found:
             raise ValueError(

@@ -56,13 +56,12 @@ def draw(run: str | os.PathLike[str], output: str | os.PathLike[str] | None = No
         - [You, Gitman and Ginsburg, 2017](https://arxiv.org/abs/1708.03888), figure 2, the local
           learning rates of some layers, and table 2, norms and ratios after the first update.
     """
-    from keras_lars.report import _figures, _heat_map, _lines, _page, _record
+    from keras_lars import _arguments
+    from keras_lars.report import _figures, _files, _heat_map, _lines, _page, _record
 
     _figures.require_matplotlib()
     path = _record.locate(run)
-    folder = path.parent / "report" if output is None else pathlib.Path(output)
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"`output` must name a folder. Received a file: {folder}")
+    folder = _arguments.folder("output", path.parent / "report" if output is None else output)
     record = _record.read(path)
     with _figures.own_style():
         pictures = {
@@ -72,10 +71,5 @@ def draw(run: str | os.PathLike[str], output: str | os.PathLike[str] | None = No
         }
         images = {name: _figures.png(figure) for name, figure in pictures.items()}
     page = _page.html(record, images)
-
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, image in images.items():
-        (folder / name).write_bytes(image)
-    index = folder / "index.html"
-    index.write_text(page, encoding="utf-8")
-    return index
+    _files.write(folder, {**images, "index.html": page.encode("utf-8", "backslashreplace")})
+    return folder / "index.html"

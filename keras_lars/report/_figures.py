@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from keras_lars._words import on_one_line
 from keras_lars.report import _labels
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def text_width(text: str, size: float = LABEL_SIZE) -> float:
 
 def fitted(texts: Sequence[str], width: float, size: float = LABEL_SIZE) -> list[str]:
     """Names without what all share, and short enough."""
-    short = _labels.without_common_folder(texts)
+    short = _labels.without_common_folder([on_one_line(text) for text in texts])
     return [_labels.shorten(text, width, lambda t: text_width(t, size)) for text in short]
 
 

@@ -16,13 +16,24 @@ def without_common_folder(names: Sequence[str]) -> list[str]:
 
 
 def shorten(text: str, width: float, measure: Callable[[str], float]) -> str:
-    """The text, or as much of its end as fits into the width: paths differ at the end."""
-    if measure(text) <= width:
-        return text
-    start = 1
-    while start < len(text) and measure("…" + text[start:]) > width:
-        start += 1
-    return "…" + text[start:]
+    """The text, or as much of its end as fits into the width: paths differ at the end.
+
+    No text much longer than what fits is measured, which takes time in proportion to its length.
+    """
+    fits, exceeds = 0, 16  # characters of its end
+    while exceeds < len(text) and measure(text[-exceeds:]) <= width:
+        exceeds *= 2
+    if exceeds >= len(text):
+        exceeds = len(text)
+        if measure(text) <= width:
+            return text
+    while exceeds - fits > 1:
+        middle = (fits + exceeds) // 2
+        if measure("…" + text[-middle:]) <= width:
+            fits = middle
+        else:
+            exceeds = middle
+    return "…" + text[len(text) - fits :]
 
 
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:

@@ -6,6 +6,7 @@ import pathlib
 
 import numpy as np
 
+from keras_lars import _arguments
 from keras_lars.report import _rows, _variables
 from keras_lars.report._variables import Description, Variable
 
@@ -57,11 +58,11 @@ def locate(run: str | os.PathLike) -> pathlib.Path:
     Raises:
         ValueError: If there is none.
     """
-    path = pathlib.Path(run)
+    path = _arguments.path("run", run)
     if path.is_file():
         return path
     if not path.is_dir():
-        raise ValueError(f"`run` must be a folder or a file that is there. Received: {path}")
+        raise _arguments.refusal("run", "a folder or a file that is there", str(path))
     for name in FILES:
         if (path / name).is_file():
             return path / name
@@ -90,7 +91,7 @@ def read(path: pathlib.Path) -> Record:
         if row.variable not in position:
             raise ValueError(
                 f"`run` must be a record of the variables that its {_variables.NAME} describes. "
-                f"Received: {path} with another variable, {row.variable!r}"
+                f"Received: {path} with another variable, {_arguments.shown(row.variable)}"
             )
 
     updates = np.array(sorted({row.update for row in rows}))

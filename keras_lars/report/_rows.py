@@ -1,12 +1,13 @@
 """The rows of a file that `TrustRatioMonitor` wrote, or another program in its format."""
 
 import csv
-import json
 import math
 import pathlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from keras_lars._words import counted
+from keras_lars import _json
+from keras_lars._arguments import LARGEST_INTEGER, shortened, shown
+from keras_lars._words import counted, unescaped
 
 NUMBERS = ("epoch", "weight_norm", "gradient_norm", "trust_ratio", "learning_rate")
 COLUMNS = ("update", "variable", *NUMBERS)
@@ -37,7 +38,8 @@ def read(path: pathlib.Path) -> list[Row]:
             f"`run` must be a folder, or a file that ends in .csv or .jsonl. Received: {path}"
         )
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+        # An editor may have left a byte-order mark.
+        lines = path.read_text(encoding="utf-8-sig").split("\n")[:-1]
     except UnicodeDecodeError as error:
         raise ValueError(f"`run` must be a file of UTF-8 text. Received: {path}") from error
     rows = _csv_rows(path, lines) if path.suffix == ".csv" else _json_rows(path, lines)
@@ -56,7 +58,9 @@ def _csv_rows(path: pathlib.Path, lines: list[str]) -> list[Row]:
             raise _error(
                 path, number, f"must have {counted(len(names), 'field')}, as line 1 has", line
             )
-        rows.append(_row(path, number, dict(zip(names, fields)), line))
+        values = dict(zip(names, fields))
+        values["variable"] = unescaped(values["variable"])
+        rows.append(_row(path, number, values, line))
     return rows
 
 
@@ -71,7 +75,7 @@ def _json_rows(path: pathlib.Path, lines: list[str]) -> list[Row]:
     rows = []
     for number, line in enumerate(lines, 1):
         try:
-            values = json.loads(line)
+            values = _json.parse(line)
         except ValueError as error:
             raise _error(path, number, f"must be JSON ({error})", line) from error
         if not isinstance(values, dict):
@@ -86,25 +90,40 @@ def _check_columns(path: pathlib.Path, number: int, names: list | dict) -> None:
     if missing:
         raise ValueError(
             f"`run` must be a record of norms and ratios: line {number} of {path} lacks "
-            f"{', '.join(missing)}. Received: {', '.join(map(str, names)) or 'nothing'}"
+            f"{', '.join(missing)}. Received: {shortened(', '.join(names)) or 'nothing'}"
+        )
+    repeated = [column for column in COLUMNS if list(names).count(column) > 1]
+    if repeated:
+        raise ValueError(
+            f"`run` must be a record of norms and ratios: line {number} of {path} must have each "
+            f"column once. Received: {', '.join(repeated)} several times"
         )
 
 
 def _row(path: pathlib.Path, number: int, values: dict, line: str) -> Row:
     try:
+        if isinstance(values["update"], (float, bool)):
+            raise TypeError("an update is an integer")
         update = int(values["update"])
-        if isinstance(values["update"], float):
-            raise TypeError("a fraction of an update")
-        numbers = [math.nan if values[n] is None else float(values[n]) for n in NUMBERS]
-    except (ValueError, TypeError) as error:
-        raise _error(path, number, f"must hold numbers ({error})", line) from error
-    if update < 1:
-        raise _error(path, number, "must have an update of 1 or more", line)
+        numbers = [_number(values[name]) for name in NUMBERS]
+    except (ValueError, TypeError, OverflowError) as error:
+        why = shortened(str(error))
+        raise _error(path, number, f"must hold numbers ({why})", line) from error
+    if not 1 <= update <= LARGEST_INTEGER:
+        raise _error(path, number, "must have an update of 1 or more, and below 2**63", line)
+    if not isinstance(values["variable"], (str, int)) or isinstance(values["variable"], bool):
+        raise _error(path, number, "must name a variable", line)
     return Row(update, str(values["variable"]), *numbers)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool):
+        raise TypeError("a number is neither true nor false")
+    return math.nan if value is None else float(value)
 
 
 def _error(path: pathlib.Path, number: int, rule: str, line: str) -> ValueError:
     return ValueError(
         f"`run` must be a record of norms and ratios: line {number} of {path} {rule}. "
-        f"Received: {line[:200]!r}"
+        f"Received: {shown(line)}"
     )

@@ -2,9 +2,10 @@
 
 import collections
 import dataclasses
-import json
 import pathlib
 from typing import Any
+
+from keras_lars import _arguments, _json
 
 NAME = "variables.json"
 
@@ -46,13 +47,42 @@ def read(folder: pathlib.Path) -> Description | None:
     if not path.is_file():
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        rows = sorted(found["variables"], key=lambda row: row["position"])
-        return Description(dict(found["optimizer"]), dict(found["versions"]), _variables(rows))
+        # An editor may have left a byte-order mark.
+        found = _of(dict, _json.parse(path.read_text(encoding="utf-8-sig")))
+        rows = [_variable(row) for row in _of(list, found["variables"])]
+        rows.sort(key=lambda row: row["position"])
+        optimizer, versions = (_of(dict, found[name]) for name in ("optimizer", "versions"))
+        _arguments.number()("weight_norm_floor", optimizer.get("weight_norm_floor", 0.0))
+        return Description(optimizer, versions, _variables(rows))
     except (ValueError, TypeError) as error:
         raise _error(path, str(error)) from error
     except KeyError as error:
         raise _error(path, f"no {error}") from error
+
+
+def _of(kind: type, value: Any) -> Any:
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise TypeError(f"{_arguments.shown(value)} in the place of a {kind.__name__}")
+    return value
+
+
+_KINDS = {
+    "position": int,
+    "path": str,
+    "shape": list,
+    "adapted": bool,
+    "adaptation_rule": str,
+    "decayed": bool,
+    "decay_rule": str,
+}
+
+
+def _variable(row: Any) -> dict:
+    for name, kind in _KINDS.items():
+        _of(kind, _of(dict, row)[name])
+    for size in row["shape"]:
+        _arguments.integer(minimum=0)("shape", size)
+    return row
 
 
 def _variables(rows: list[dict]) -> list[Variable]:

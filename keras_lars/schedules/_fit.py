@@ -107,6 +107,11 @@ class FitSchedule(LearningRateSchedule):
                 f"samples={self.samples}, gradient_accumulation_steps={steps}"
             )
         batches = self.epochs * (whole + (left_over > 0 and not self.drop_remainder))
+        if batches > _arguments.LARGEST_STEP:
+            raise ValueError(
+                "`epochs` must give fewer than 2**31 batches, which is as far as counters go. "
+                f"Received: epochs={self.epochs}, batches={batches}"
+            )
         if batches < steps:
             raise ValueError(
                 "`epochs` must give at least one update, which needs "

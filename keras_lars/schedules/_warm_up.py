@@ -37,7 +37,7 @@ class WarmUp(LearningRateSchedule):
     Args:
         schedule: Float, or a `keras.optimizers.schedules.LearningRateSchedule`, another `WarmUp`
             included. A float stays what it is after the warm-up.
-        warmup_steps: Integer, 0 or more: how many updates the ramp lasts. 0 is no warm-up.
+        warmup_steps: Integer, 0 to `2**31 - 1`: how many updates the ramp lasts. 0 is no warm-up.
         start_learning_rate: Float, 0 or more: the learning rate at step 0. Defaults to 0, where
             the first update moves nothing.
         power: Float, more than 0. 1 (the default) is a linear ramp, 2 a quadratic one.
@@ -78,7 +78,9 @@ class WarmUp(LearningRateSchedule):
     ):
         super().__init__()
         self.schedule = _schedule(schedule)
-        self.warmup_steps = _arguments.integer(minimum=0)("warmup_steps", warmup_steps)
+        self.warmup_steps = _arguments.integer(minimum=0, maximum=_arguments.LARGEST_STEP)(
+            "warmup_steps", warmup_steps
+        )
         self.start_learning_rate = _arguments.number()("start_learning_rate", start_learning_rate)
         self.power = _arguments.number(positive=True)("power", power)
         self.shift_decay = _arguments.one_of(True, False)("shift_decay", shift_decay)
@@ -93,7 +95,7 @@ class WarmUp(LearningRateSchedule):
             )
 
     def __call__(self, step: float | Array) -> Tensor:
-        at = ops.convert_to_tensor(step)
+        at = _arguments.step("step", step)
         if self.warmup_steps == 0:
             return self._value(at)
         # In the step's own dtype: float32 holds no odd numbers beyond 2**24.
@@ -155,7 +157,5 @@ def _schedule(value: Any) -> float | LearningRateSchedule:
     try:
         return _arguments.number()("schedule", value)
     except ValueError:
-        raise ValueError(
-            "`schedule` must be a finite number >= 0, or a `LearningRateSchedule`. "
-            f"Received: schedule={value!r}"
-        ) from None
+        rule = "a finite number >= 0, or a `LearningRateSchedule`"
+        raise _arguments.refusal("schedule", rule, value) from None

@@ -12,12 +12,12 @@ import json
 import os
 import pathlib
 import sys
+from contextlib import nullcontext
 
 from absl import app, flags
 
-from benchmarks.command_line import parse
+from benchmarks.command_line import UsageError, fail, parse, read_json, results_of, write_text
 from benchmarks.durations import in_words
-from benchmarks.recipe import RecipeError
 from benchmarks.studies.batch_size import pool, results, tables, training
 from benchmarks.studies.batch_size.forms import FORMS
 from benchmarks.studies.batch_size.runs import Study
@@ -41,8 +41,9 @@ def run() -> dict:
     folder = pathlib.Path(asked.output_dir or f"runs/batch_size_{asked.form}")
     form, before = FORMS[asked.form], None
     if asked.output and pathlib.Path(asked.output).exists():
-        found = json.loads(pathlib.Path(asked.output).read_text(encoding="utf-8"))
-        before = results.of_earlier_sitting(found, asked.form, form)
+        found = read_json(asked.output, "--output")
+        with results_of(asked.output, "--output"):
+            before = results.of_earlier_sitting(found, asked.form, form)
     study = Study(form, folder, before)
     waiting = study.waiting()
     if waiting:
@@ -55,7 +56,8 @@ def run() -> dict:
 
 def again(found: dict, name: str) -> str:
     """A training once more, beside what it reached before."""
-    asked, before = results.training_of(found, name)
+    with results_of(flags.FLAGS.show, "--show"):
+        asked, before = results.training_of(found, name)
     print(asked, flush=True)
     if flags.FLAGS.processes > 1:
         training.use_one_core()  # as it was
@@ -81,20 +83,24 @@ def main(argv: list[str]) -> None:
     del argv
     try:
         if flags.FLAGS.again and not flags.FLAGS.show:
-            raise ValueError("--again needs --show with a file of results. Received: no --show")
+            raise UsageError("--again needs --show with a file of results. Received: no --show")
         if flags.FLAGS.show:
-            found = json.loads(pathlib.Path(flags.FLAGS.show).read_text(encoding="utf-8"))
+            found = read_json(flags.FLAGS.show, "--show")
         else:
             found = run()
-        if flags.FLAGS.output:
-            rows = ",\n".join(json.dumps(row) for row in found["rows"])
-            head = json.dumps({**found, "rows": []}, indent=1).removesuffix("[]\n}")
-            text = f"{head}[\n{rows}\n]\n}}\n"
-            pathlib.Path(flags.FLAGS.output).write_text(text, encoding="utf-8")
-        draw(found)
-        print(again(found, flags.FLAGS.again) if flags.FLAGS.again else tables.report(found))
-    except (OSError, ValueError, RecipeError) as error:
-        sys.exit(f"error: {error}")
+        wrapped = results_of(flags.FLAGS.show, "--show") if flags.FLAGS.show else nullcontext()
+        with wrapped:
+            report = "" if flags.FLAGS.again else tables.report(found)
+            if flags.FLAGS.output:
+                rows = ",\n".join(json.dumps(row) for row in found["rows"])
+                head = json.dumps({**found, "rows": []}, indent=1).removesuffix("[]\n}")
+                write_text(flags.FLAGS.output, f"{head}[\n{rows}\n]\n}}\n")
+            draw(found)
+        if flags.FLAGS.again:
+            report = again(found, flags.FLAGS.again)
+        print(report)
+    except (OSError, ValueError) as error:
+        fail(error)
     except KeyboardInterrupt:
         sys.exit("interrupted; the same command goes on")
 

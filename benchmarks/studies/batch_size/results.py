@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+from benchmarks.recipe import RecipeError
 from benchmarks.studies.batch_size.arms import BY_NAME, Arm
 from benchmarks.studies.batch_size.forms import Form
 from benchmarks.studies.batch_size.images import CLASSES
@@ -61,7 +62,7 @@ def training_of(results: dict, name: str) -> tuple[Training, dict]:
     """What was trained under a name, to be trained again, and its row.
 
     Raises:
-        ValueError: If it is not among the results.
+        RecipeError: If it is not among the results.
     """
     for row in results["rows"]:
         run = Run(**{key: row[key] for key in _OF_RUN})
@@ -79,18 +80,18 @@ def training_of(results: dict, name: str) -> tuple[Training, dict]:
                 **_unusual(row),
             )
             return asked, row
-    raise ValueError(f"--again must name a training that is done, as {run.name}. Received: {name}")
+    raise RecipeError(f"--again must name a training that is done, as {run.name}. Received: {name}")
 
 
 def of_earlier_sitting(found: dict, name: str, form: Form) -> dict[Run, dict]:
     """What a file of results holds, as a study keeps it.
 
     Raises:
-        ValueError: If the file is of another form.
+        RecipeError: If the file is of another form.
     """
     found = {"data": "fashion_mnist", **found}
     if found["form"] != name or any(found.get(key) != value for key, value in _form(form).items()):
-        raise ValueError(f"--output must be new, or hold results of this form. Received: {name}")
+        raise RecipeError(f"--output must be new, or hold results of this form. Received: {name}")
     return {
         Run(**{key: row[key] for key in _OF_RUN}): {
             "run": {key: row[key] for key in _OF_RUN},

@@ -6,6 +6,7 @@ import os
 import pathlib
 from collections.abc import Iterator
 
+from benchmarks.command_line import UsageError, read_json
 from benchmarks.studies.batch_size import arms
 from benchmarks.studies.batch_size.arms import Arm
 from benchmarks.studies.batch_size.forms import Form
@@ -33,6 +34,13 @@ class Run:
         return TRIAL_SEED if self.kind == "trial" else self.number
 
 
+def _read(path: pathlib.Path) -> dict:
+    found = read_json(path, "--output_dir")
+    if not isinstance(found, dict) or {"run", "training", "diverged"} - {*found}:
+        raise UsageError(f"--output_dir must hold results of this study. Received: {path}")
+    return found
+
+
 class Study:
     """The trainings of a form, and the files of those that are done.
 
@@ -48,7 +56,7 @@ class Study:
         for run in self.runs():
             path = self._path(run)
             if path.is_file():
-                self.results[run] = json.loads(path.read_text(encoding="utf-8"))
+                self.results[run] = _read(path)
             elif before and run in before:
                 self.results[run] = before[run]
 

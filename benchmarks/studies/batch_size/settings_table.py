@@ -5,13 +5,11 @@ python -m benchmarks.studies.batch_size.settings_table --results=FILE,FILE
 prints it for one question, which may have been asked of several networks in several files.
 """
 
-import json
-import pathlib
 import statistics
 
 from absl import app, flags
 
-from benchmarks.command_line import parse
+from benchmarks.command_line import UsageError, fail, parse, read_json, results_of
 from benchmarks.environment import in_words
 from benchmarks.studies.batch_size.results import accuracy_of, arms_of, failed, select
 
@@ -56,12 +54,15 @@ def _cell(rows: list[dict]) -> str:
 
 def main(argv: list[str]) -> None:
     del argv
-    paths = map(pathlib.Path, flags.FLAGS.results)
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-    print(table(*found))
-    environments = [each for results in found for each in results["environments"]]
-    for line in dict.fromkeys(in_words(each["versions"], each["device"]) for each in environments):
-        print(f"\n{line}")
+    try:
+        found = [read_json(path, "--results") for path in flags.FLAGS.results]
+        with results_of(", ".join(flags.FLAGS.results), "--results"):
+            lines = [table(*found)]
+            environments = [each for results in found for each in results["environments"]]
+            lines += dict.fromkeys(in_words(e["versions"], e["device"]) for e in environments)
+    except UsageError as error:
+        fail(error)
+    print("\n\n".join(lines))
 
 
 if __name__ == "__main__":

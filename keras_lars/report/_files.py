@@ -1,0 +1,21 @@
+"""The files of a report, of which either all are new or none is."""
+
+import contextlib
+import os
+import pathlib
+from collections.abc import Mapping
+
+
+def write(folder: pathlib.Path, contents: Mapping[str, bytes]) -> None:
+    """Make the folder and its files; what cannot be written leaves those that are there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = {name: folder / f"{name}.temporary" for name in contents}
+    try:
+        for name, content in contents.items():
+            temporary[name].write_bytes(content)
+        for name, path in temporary.items():
+            os.replace(path, folder / name)
+    finally:
+        for path in temporary.values():
+            with contextlib.suppress(OSError):
+                path.unlink()

@@ -1,0 +1,48 @@
+"""Runs a command to where its work would begin: `python -m fuzz_command_script FOLDER MODULE ...`.
+
+It is run in the folder. What is refused is refused as ever; else it ends with status 0 there, or
+once it has shown a file of results.
+"""
+
+import importlib
+import os
+import runpy
+import socket
+import sys
+
+from absl import app
+
+
+class Started(BaseException):
+    """All that was asked for was found to be possible."""
+
+
+def start(*arguments, **named):
+    raise Started
+
+
+# Where the work begins that takes minutes, or opens sockets.
+WORK = {
+    "benchmarks.train": ["benchmarks.cluster.start"],
+    "benchmarks.input_pipeline": ["keras.utils.set_random_seed"],
+    "benchmarks.step_cost": ["keras.utils.set_random_seed"],
+    "benchmarks.update_cost": ["benchmarks.update_cost.study.check"],
+    "benchmarks.studies.batch_size": ["benchmarks.studies.batch_size.pool.budget"],
+    "benchmarks.studies.first_try": ["keras.utils.set_random_seed"],
+    "benchmarks.studies.fine_tuning": ["keras.utils.set_random_seed"],
+    "benchmarks.data.fake_imagenet": ["numpy.random.default_rng"],
+    "benchmarks.figures": ["benchmarks.figures.sweep.run"],
+}
+
+folder, module, *arguments = sys.argv[1:]
+for place in WORK.get(module, WORK["benchmarks.figures"] if ".figures." in module else []):
+    home, _, name = place.rpartition(".")
+    setattr(importlib.import_module(home), name, start)
+socket.socket.bind = start
+os.chdir(folder)
+sys.argv = [module, *arguments]
+app.define_help_flags()
+try:
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+except Started:
+    sys.exit(0)
