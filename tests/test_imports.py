@@ -56,6 +56,7 @@ TENSORFLOW_MODULES = {
     "_cluster_start.py",
     "_replicas.py",
     "_keras/trainer.py",
+    "callbacks/_backup_state.py",
     "callbacks/_tensorboard.py",
 }
 
