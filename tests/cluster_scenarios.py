@@ -7,6 +7,7 @@ name: numbers, or lists of arrays. All of a cluster's scenarios run in one start
 import contextlib
 import os
 import signal
+import stat
 
 import keras
 import numpy as np
@@ -469,7 +470,8 @@ def killed_in_the_write(strategy, folder):
         writes, sync = [], os.fsync
 
         def fsync(file):
-            writes.append(file)
+            if stat.S_ISREG(os.fstat(file).st_mode):
+                writes.append(file)
             if len(writes) == 2:
                 os.truncate(file, 1000)
                 os.kill(os.getpid(), signal.SIGKILL)

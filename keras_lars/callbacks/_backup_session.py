@@ -147,15 +147,17 @@ class Session:
         if self._rate is None or self._first_rate is None or not places:
             return
         saved, now = float(arrays[places[0]]), self._first_rate
-        if now == saved:
+        if header.version > 1 and now in (saved, header.learning_rate):
+            self._first_rate = header.learning_rate  # it is the same training
+        elif now == saved:
             return
-        if header.version == 1:
+        elif header.version == 1:
             self._warn(
                 f"The learning rate is {saved}, as in the backup of version 0.1.0 in "
                 f"'{self._folder.path}', and not {now}: it may have been changed by a callback. "
                 "Set it in `on_train_begin` of a callback behind this one to change it."
             )
-        elif now != header.learning_rate:
+        else:
             self._rate_is_kept = True
             self._warn(
                 f"The learning rate is {now}, as given now. The training in "

@@ -112,7 +112,8 @@ def state_of_optimizer(optimizer: Any) -> dict[str, str | int] | None:
 
 def constant_rate(optimizer: Any) -> keras.Variable | None:
     """The variable that holds the learning rate; None where a schedule or callable gives it."""
-    return next((each for each in optimizer.variables if each.name == "learning_rate"), None)
+    innermost = _chain(optimizer)[-1]  # others have one of their own, which does nothing
+    return next((each for each in innermost.variables if each.name == "learning_rate"), None)
 
 
 def _chain(optimizer: Any) -> list:
