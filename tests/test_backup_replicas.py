@@ -1,5 +1,6 @@
 """A backup of some replicas goes on with another number of them, where that is asked for."""
 
+import functools
 import os
 import pathlib
 import re
@@ -14,6 +15,7 @@ from backups import (
     TARGETS,
     InterruptionError,
     Training,
+    not_tuned,
     position_in,
     refusal,
     state_of,
@@ -59,22 +61,27 @@ class Look(keras.callbacks.Callback):
             raise InterruptionError
 
 
+@functools.cache
+def strategy_of(replicas):
+    """One that is kept, and without collectives: those of several in a process collide."""
+    if replicas == 1:
+        return None
+    devices = [f"CPU:{i}" for i in range(replicas)]
+    return tf.distribute.MirroredStrategy(devices, tf.distribute.ReductionToOneDevice())
+
+
 def begin(replicas, folder, stop_after=100, allow_other_replicas=True):
     """A process with so many replicas: what it sees, and how it ends."""
-    strategy = None
-    if replicas > 1:
-        strategy = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(replicas)])
-    model = Training("accumulation", strategy).model()
+    model = Training("accumulation", strategy_of(replicas)).model()
     look = Look(stop_after)
     backup = BackupAndRestore(folder, 2, allow_other_replicas=allow_other_replicas)
-    samples = STEPS * BATCH
-    inputs, targets = INPUTS[:samples], TARGETS[:samples]
+    batches = tf.data.Dataset.from_tensor_slices((INPUTS, TARGETS)).batch(BATCH).take(STEPS)
     options = {"epochs": EPOCHS, "callbacks": [backup, look], "shuffle": False, "verbose": 0}
     if stop_after < 100:
         with pytest.raises(InterruptionError):
-            model.fit(inputs, targets, BATCH, **options)
+            model.fit(not_tuned(batches), **options)
     else:
-        model.fit(inputs, targets, BATCH, **options)
+        model.fit(not_tuned(batches), **options)
     return look
 
 

@@ -31,15 +31,14 @@ class BackupAndRestore(keras.callbacks.Callback):
     one is whole. Values that differ between replicas (accumulators, moving statistics) are saved
     for each. Only the chief worker writes; all take part in reading, and so need to see the folder.
 
-    A folder belongs to one training. While a process trains there it holds a lock (the file
-    `backup.lock`), which it loses when it is killed, and no other process can begin. Where a file
-    system has no locks, and between machines that is possible, a training that finds the backup of
-    another one stops and leaves it. A save that fails (a full disk, a folder that is gone) warns,
-    and training goes on.
+    A folder belongs to one training. A process that trains there holds a lock, `backup.lock`, and
+    no other process can begin; a process that is killed loses its lock at once. Some file systems
+    that machines share have no locks. There a training that finds the backup of another one stops
+    and leaves it alone. A save that fails (disk full, folder gone) warns, and training goes on.
 
     A backup is restored by the same model and optimizer: class, momentum form, and the names and
-    shapes of all variables. A constant learning rate that is another one than at the first start
-    is your choice; it stays, and a warning says so.
+    shapes of all variables. A constant learning rate that you have changed since the training began
+    is used, and a warning says so.
 
     The order of the data must be a function of the epoch: then an epoch that was interrupted is
     read again, and its first batches, already seen, are skipped. `epochs` makes such data. With
@@ -103,7 +102,7 @@ class BackupAndRestore(keras.callbacks.Callback):
     (2, 3)
 
     Reference:
-        - `keras.callbacks.BackupAndRestore`, whose arguments these are. It saves no seed
+        - `keras.callbacks.BackupAndRestore`, whose first three arguments these are. It saves no seed
           generators, and goes on from the beginning of the epoch.
     """
 
