@@ -102,8 +102,8 @@ class BackupAndRestore(keras.callbacks.Callback):
     (2, 3)
 
     Reference:
-        - `keras.callbacks.BackupAndRestore`, whose first three arguments these are. It saves no seed
-          generators, and goes on from the beginning of the epoch.
+        - `keras.callbacks.BackupAndRestore`, whose arguments the first three are. It saves no
+          seed generators, and goes on from the beginning of the epoch.
     """
 
     def __init__(
