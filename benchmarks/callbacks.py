@@ -72,10 +72,8 @@ class Stop(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         if self._received is not None:
-            if self.backup is not None:
-                self.backup.save()
-            update = updates_of(self.model)
-            raise Interrupted(update, self.backup is not None, self._received)
+            is_saved = self.backup is not None and self.backup.save()
+            raise Interrupted(updates_of(self.model), is_saved, self._received)
 
 
 class StopAtDivergence(keras.callbacks.TerminateOnNaN):

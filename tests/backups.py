@@ -75,6 +75,13 @@ def shuffled(epoch):
     return slices.batch(BATCH).map(lambda i: (tf.gather(INPUTS, i), tf.gather(TARGETS, i)))
 
 
+def not_tuned(data):
+    """The data, without a thread that tunes them and is waited for when `fit` is broken off."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return data.with_options(options)
+
+
 def make_model(optimizer, **options):
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
@@ -131,7 +138,7 @@ class Training:
             data = tf.data.Dataset.range(tf.int64.max).flat_map(shuffled)
             if backup:
                 data = backup.epochs(shuffled)
-            model.fit(data, **{"steps_per_epoch": STEPS, **options})
+            model.fit(not_tuned(data), **{"steps_per_epoch": STEPS, **options})
         return record.epochs
 
     def begin(self, folder, save_freq="epoch", after=None, **options):

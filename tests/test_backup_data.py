@@ -15,10 +15,11 @@ from backups import (
     assert_as_if_not_interrupted,
     position_in,
     shuffled,
+    state_of,
 )
 from models import FEATURES, assert_equal
 
-from keras_lars.callbacks import BackupAndRestore
+from keras_lars.callbacks import BackupAndRestore, _backup_folder
 
 
 class Watched(keras.Sequential):
@@ -83,8 +84,7 @@ def test_the_backup_is_deleted_with_its_folder(tmp_path):
     folder = tmp_path / "a" / "b"
     training = Training()
     training.interrupt(folder, 4, 9)
-    (folder / "backup.npz.part").write_bytes(b"of a process that was killed")
-    training.begin(folder, 100)  # which saves nothing that would take its place
+    training.begin(folder, 100, delete_checkpoint=True)
     assert list(tmp_path.iterdir()) == [folder.parent]
     assert not folder.exists()
 
@@ -93,7 +93,7 @@ def test_other_files_stay(tmp_path):
     training = Training()
     training.interrupt(tmp_path, 4, 9)
     (tmp_path / "mine").touch()
-    backup = BackupAndRestore(tmp_path, 4)
+    backup = BackupAndRestore(tmp_path, 4, delete_checkpoint=True)
     model = training.model()
     training.fit(model, backup)
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
@@ -103,6 +103,75 @@ def test_other_files_stay(tmp_path):
     assert [log["epoch"] for log in training.fit(model, epochs=1)] == [0]
     assert [log["epoch"] for log in training.fit(model, backup, epochs=2)] == [0, 1]
     assert int(model.optimizer.iterations) == (EPOCHS + 1 + 2) * STEPS
+
+
+def as_another_process(monkeypatch):
+    monkeypatch.setattr(_backup_folder, "_ended_here", set())
+
+
+def test_nothing_is_deleted_before_the_model_can_be_saved(tmp_path, monkeypatch):
+    training = Training("average")  # whose weights `fit` overwrites at its very end
+    training.interrupt(tmp_path, 4, 9)
+    backup = BackupAndRestore(tmp_path, 100)  # which saves nothing else
+    model = training.model()
+    training.fit(model, backup)
+    assert [path.name for path in tmp_path.iterdir()] == ["backup.npz"]
+    assert (backup.epoch, backup.batch) == position_in(tmp_path) == (0, 0)
+
+    # A process that ended before it saved the model is started again.
+    as_another_process(monkeypatch)
+    assert position_in(tmp_path) == (EPOCHS, 0)
+    model = training.model()
+    with pytest.warns(match="is finished, after 3 epochs. Its end is restored, and nothing is"):
+        logs = training.fit(model, BackupAndRestore(tmp_path))
+    assert logs == []
+    assert_as_if_not_interrupted(training, model, logs, first_epoch=EPOCHS)
+
+    # A longer one goes on.
+    as_another_process(monkeypatch)
+    logs = training.fit(model, BackupAndRestore(tmp_path), epochs=4)
+    assert [log["epoch"] for log in logs] == [3]
+
+    # In the same process the next training is another one, whichever callback it has.
+    logs = training.fit(model, BackupAndRestore(tmp_path, 100), epochs=1)
+    assert [log["epoch"] for log in logs] == [0]
+
+
+def test_the_next_training_deletes_the_backup_as_it_begins(tmp_path, monkeypatch):
+    training = Training()
+    training.begin(tmp_path)
+    training.interrupt(tmp_path, 100, 1)
+    as_another_process(monkeypatch)
+    assert position_in(tmp_path) == (0, 0)
+
+
+class StopAfter(keras.callbacks.Callback):
+    """As `EarlyStopping` does."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.stop_training = epoch == 1
+
+
+def test_a_training_that_stopped_early_is_over(tmp_path, monkeypatch):
+    training = Training()
+    model = training.model()
+    training.fit(model, BackupAndRestore(tmp_path), StopAfter())
+    end = state_of(model)
+    as_another_process(monkeypatch)
+    assert position_in(tmp_path) == (2, 0)
+    with pytest.warns(match="is finished"):
+        model, logs = training.begin(tmp_path)
+    assert logs == []
+    assert_equal(state_of(model), end)
+
+
+def test_a_shorter_fit_leaves_a_backup_alone(tmp_path):
+    training = Training()
+    training.interrupt(tmp_path, 4, 9)
+    before = (tmp_path / "backup.npz").read_bytes()
+    assert training.fit(training.model(), BackupAndRestore(tmp_path), epochs=1) == []
+    assert (tmp_path / "backup.npz").read_bytes() == before
+    assert position_in(tmp_path) == (1, 2)
 
 
 def test_a_training_that_is_done_stays_done(tmp_path):

@@ -22,6 +22,7 @@ from saving import make_lars, trained
 
 from keras_lars import callbacks
 from keras_lars.callbacks import _backup_file
+from keras_lars.callbacks._backup_file import Spec
 
 CUTS = [0.0, 0.001, 0.3, 0.7, 0.99, "text"]  # a share of the file, or another file altogether
 
@@ -143,31 +144,34 @@ def test_a_damaged_checkpoint(folder, model, part):
 def test_a_backup_that_is_damaged_anywhere(folder, model):
     """It is refused, or read as it was written: not every byte of an archive means something."""
     path = folder / "backup.npz"
+    header = _backup_file.read_header(path)
     with np.load(path) as file:
         expected = {
             kind: [
-                (file[f"{kind}_{i}"].shape, file[f"{kind}_{i}"].dtype)
-                for i in range(sum(name.startswith(kind) for name in file.files))
+                Spec(name, file[f"{kind}_{i}"].shape, file[f"{kind}_{i}"].dtype)
+                for i, name in enumerate(names)
             ]
-            for kind in ("shared", "replica", "metric")
+            for kind, names in header.names.items()
         }
+    assert list(expected) == ["shared", "replica", "metric"]
 
     def read():
-        arrays = _backup_file.read(path, expected, 1, "LARS")
-        return _backup_file.read_position(path), list(itertools.chain(*arrays.values()))
+        header = _backup_file.read_header(path)
+        arrays = _backup_file.read(path, header, expected)
+        return header, list(itertools.chain(*arrays.values()))
 
-    position, arrays = read()
+    _, arrays = read()
     data = path.read_bytes()
     refused = harmless = 0
     for place in range(0, len(data), 29):
         path.write_bytes(data)
         flip(path, place)
         try:
-            read_position, read_arrays = read()
+            read_header, read_arrays = read()
         except ValueError as error:
             refused += str(path) in str(error)
             continue
-        assert read_position == position
+        assert read_header == header
         assert_equal(read_arrays, arrays)
         harmless += 1
     assert refused + harmless == len(range(0, len(data), 29))

@@ -2,13 +2,23 @@
 
 import json
 import pathlib
+import shutil
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from fixtures.make import make_model, state_of, train
+from fixtures.make import (
+    compiled_model,
+    fit_with_backup,
+    make_model,
+    state_of,
+    train,
+    with_accumulation,
+)
 from saving import no_warning
+
+from keras_lars import callbacks
 
 FOLDER = pathlib.Path(__file__).parent / "fixtures"
 FILES = sorted(
@@ -89,3 +99,32 @@ def test_a_file_of_an_earlier_version_keeps_what_was_the_default_then():
     model = keras.models.load_model(FOLDER / "0.1.0" / "loss_scaling" / "model.keras")
     assert model.optimizer.inner_optimizer.zero_weight_ratio == 1.0
     assert model.optimizer.inner_optimizer.weight_norm_floor == 0.0
+
+
+class Look(keras.callbacks.Callback):
+    """Keeps what a training begins with."""
+
+    def on_train_begin(self, logs=None):
+        self.state = state_of(self.model)
+
+
+def test_a_backup_of_an_earlier_version_is_restored(tmp_path):
+    for path in FOLDER.glob("*/backup"):
+        folder = shutil.copytree(path, tmp_path / path.parent.name)
+        model, look = compiled_model(with_accumulation), Look()
+        with no_warning():
+            fit_with_backup(model, folder, look)
+        expected = json.loads((path / "expected.json").read_text())["state"]
+        assert_equal_state(look.state, expected, rtol=0, atol=0)
+        assert int(model.optimizer.iterations) == 2  # one update was done, of two batches each
+        assert callbacks.BackupAndRestore(folder).epoch == 0
+    assert look.state
+
+
+def test_a_backup_of_an_earlier_version_says_that_it_knows_no_first_rate(tmp_path):
+    folder = shutil.copytree(FOLDER / "0.1.0" / "backup", tmp_path / "backup")
+    model = compiled_model(with_accumulation)
+    model.optimizer.learning_rate = 0.25
+    with pytest.warns(match="The learning rate is 0.5, as in the backup of version 0.1.0 in"):
+        fit_with_backup(model, folder)
+    assert float(model.optimizer.learning_rate) == 0.5

@@ -59,6 +59,7 @@ TENSORFLOW_MODULES = {
     "_replicas.py",
     "_keras/tensorflow_context.py",
     "_keras/trainer.py",
+    "callbacks/_backup_state.py",
     "callbacks/_tensorboard.py",
 }
 

@@ -49,7 +49,8 @@ def test_the_commands_of_several_machines_run(command, tmp_path):
     else:
         epochs = {line for line in output.splitlines() if re.search(r"Epoch \d", line)}
         assert epochs == {f"[worker {i}] Epoch {n}/4" for i in range(2) for n in range(1, 5)}
-        assert not (tmp_path / "backup").exists()  # all is done
+        # All is done, and stays there: the script has not saved its model.
+        assert (tmp_path / "backup" / "backup.npz").exists()
 
 
 # --- the other blocks -----------------------------------------------------------------------------

@@ -112,6 +112,7 @@ name: str = sqrt_scaling(4.0, 1024)  # wrong
 TrustRatioMonitor("run", 10, "csv")
 TrustRatioMonitor(pathlib.Path("run"), "epoch", ["csv", "tensorboard"], verbose=False)
 BackupAndRestore(pathlib.Path("run"), save_freq=100, delete_checkpoint=False)
+BackupAndRestore("run", delete_checkpoint="next_fit", max_failed_saves=2)
 AverageStatistics()
 TrustRatioMonitor(1)  # wrong
 TrustRatioMonitor("run", "batch")  # wrong
@@ -120,6 +121,7 @@ TrustRatioMonitor("run", formats=["csv", "xml"])  # wrong
 TrustRatioMonitor("run", verbose="yes")  # wrong
 BackupAndRestore(None)  # wrong
 BackupAndRestore("run", save_freq="batch")  # wrong
+BackupAndRestore("run", delete_checkpoint="false")  # wrong
 BackupAndRestore("run", every=3)  # wrong
 BackupAndRestore("run").epochs(lambda: variable)  # wrong
 AverageStatistics("run")  # wrong

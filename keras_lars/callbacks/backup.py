@@ -2,18 +2,20 @@
 
 import functools
 import os
-import pathlib
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 import keras
 
 from keras_lars._words import counted
-from keras_lars.callbacks import _backup_file
-from keras_lars.callbacks._backup_file import Backup, Position
+from keras_lars.callbacks import _backup_arguments
+from keras_lars.callbacks._backup_folder import BackupFolder, TakenError
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+    from keras_lars.callbacks._backup_session import Session
 
 
 class BackupAndRestore(keras.callbacks.Callback):
@@ -25,9 +27,18 @@ class BackupAndRestore(keras.callbacks.Callback):
 
     A backup is one file that holds weights, the optimizer's state (velocities, averages,
     accumulators, loss scale), seed generators, metrics, and the epoch and batch. It is written
-    under a temporary name and then renamed, so that a backup is whole or is not there. Values that
-    differ between replicas (accumulators, moving statistics) are saved for each. Only the chief
-    worker writes; all take part in reading, and so need to see the folder.
+    under a temporary name, read back and then renamed, so that the last backup stays until the new
+    one is whole. Values that differ between replicas (accumulators, moving statistics) are saved
+    for each. Only the chief worker writes; all take part in reading, and so need to see the folder.
+
+    A folder belongs to one training. A process that trains there holds a lock, `backup.lock`, and
+    no other process can begin; a process that is killed loses its lock at once. Some file systems
+    that machines share have no locks. There a training that finds the backup of another one stops
+    and leaves it alone. A save that fails (disk full, folder gone) warns, and training goes on.
+
+    A backup is restored by the same model and optimizer: class, momentum form, and the names and
+    shapes of all variables. A constant learning rate that you have changed since the training began
+    is used, and a warning says so.
 
     The order of the data must be a function of the epoch: then an epoch that was interrupted is
     read again, and its first batches, already seen, are skipped. `epochs` makes such data. With
@@ -44,13 +55,26 @@ class BackupAndRestore(keras.callbacks.Callback):
         restore everything, epoch, batch
         skip the first `batch` batches of epoch `epoch`
     write everything, epoch, batch           # every `save_freq`, all of it or nothing
+    write everything, "finished"             # when `fit` ends by itself
     ```
 
     Args:
         backup_dir: String or path of a folder for this training alone; made if it is not there.
         save_freq: `"epoch"`, or an integer: the number of batches after which to save. Defaults to
             `"epoch"`.
-        delete_checkpoint: Boolean. Delete the backup when `fit` ends by itself. Defaults to `True`.
+        delete_checkpoint: When to delete the backup of a `fit` that ended by itself. `"next_fit"`:
+            when this process begins the next `fit` in this folder, so that a process that ends
+            before the model is saved has lost nothing: a new one restores the end, trains nothing,
+            or goes on if there are more `epochs` now. `True`: at once. `False`: never; a `fit`
+            with more epochs goes on. Defaults to `"next_fit"`.
+        max_failed_saves: Integer, how many saves in a row may fail with a warning; one more ends
+            the training with an `OSError`. `None` for any number. Defaults to `None`.
+        allow_other_replicas: Boolean. Restore a backup of another number of replicas as well, from
+            its last whole epoch: weights, velocities, averages and iteration are the same,
+            accumulators keep their sum, moving statistics are averaged. A warning says that the
+            weights will not be, bit for bit, those of an uninterrupted training. With several
+            replicas, or this argument, an integer `save_freq` also saves whole epochs. Defaults to
+            `False`.
 
     Attributes:
         epoch: Integer, the epoch that the backup in the folder goes on with; 0 without one.
@@ -58,9 +82,11 @@ class BackupAndRestore(keras.callbacks.Callback):
 
     Raises:
         ValueError: If an argument is not as above or the backend is not TensorFlow; when `fit`
-            begins, if the model is not built, or if the backup is of another model, optimizer,
-            number of replicas or `steps_per_execution`, or is not seen by every worker; if the data
-            of `epochs` do not begin where `fit` does, or an epoch has become too short.
+            begins, if the model is not built, if the folder cannot be written to or another process
+            trains in it, if the backup is damaged, of another model, optimizer, number of replicas
+            or `steps_per_execution`, or is not seen by every worker; if the data of `epochs` do not
+            begin where `fit` does, or an epoch has become too short.
+        RuntimeError: If another training has written into the folder in the meantime.
 
     Example:
 
@@ -76,15 +102,17 @@ class BackupAndRestore(keras.callbacks.Callback):
     (2, 3)
 
     Reference:
-        - `keras.callbacks.BackupAndRestore`, whose arguments these are. It saves no seed
-          generators, and goes on from the beginning of the epoch.
+        - `keras.callbacks.BackupAndRestore`, whose arguments the first three are. It saves no
+          seed generators, and goes on from the beginning of the epoch.
     """
 
     def __init__(
         self,
         backup_dir: str | os.PathLike[str],
         save_freq: Literal["epoch"] | int = "epoch",
-        delete_checkpoint: bool = True,
+        delete_checkpoint: bool | Literal["next_fit"] = "next_fit",
+        max_failed_saves: int | None = None,
+        allow_other_replicas: bool = False,
     ):
         super().__init__()
         if keras.backend.backend() != "tensorflow":
@@ -92,28 +120,19 @@ class BackupAndRestore(keras.callbacks.Callback):
                 "`BackupAndRestore` needs the TensorFlow backend. "
                 f"Received: {keras.backend.backend()}"
             )
-        if not os.fspath(backup_dir):
-            raise ValueError("`backup_dir` must name a folder. Received: backup_dir=''")
-        is_integer = isinstance(save_freq, int) and not isinstance(save_freq, bool)
-        if save_freq != "epoch" and not (is_integer and save_freq >= 1):
-            raise ValueError(
-                "`save_freq` must be 'epoch' or an integer of at least 1. "
-                f"Received: save_freq={save_freq!r}"
-            )
-        self.backup_dir = pathlib.Path(backup_dir)
-        if self.backup_dir.exists() and not self.backup_dir.is_dir():
-            raise ValueError(
-                "`backup_dir` must name a folder. Received a file: "
-                f"backup_dir={str(self.backup_dir)!r}"
-            )
-        self.save_freq = save_freq
-        self.delete_checkpoint = delete_checkpoint
-        self._path = self.backup_dir / "backup.npz"
-        self.epoch, self.batch, _ = _backup_file.read_position(self._path)
+        self.backup_dir = _backup_arguments.folder(backup_dir)
+        self.save_freq = _backup_arguments.save_freq(save_freq)
+        self.delete_checkpoint = _backup_arguments.delete_checkpoint(delete_checkpoint)
+        self.max_failed_saves = _backup_arguments.max_failed_saves(max_failed_saves)
+        self.allow_other_replicas = _backup_arguments.allow_other_replicas(allow_other_replicas)
+        self._folder = BackupFolder(self.backup_dir)
+        self._read_position()
+        self._session: Session | None = None  # of a `fit`
         self._at_epoch = self._at_batch = 0  # where the training is, past the backup
-        self._data_epoch = None  # with which the data of `epochs` begin
-        self._data_batches = None  # in each of their epochs; negative if that is not known
+        self._data_epoch: int | None = None  # with which the data of `epochs` begin
+        self._data_batches: int | None = None  # in each of their epochs; negative if not known
         self._is_first_epoch = True  # of this `fit`
+        self._has_trained = False  # in this `fit`
         self._skipping = 0  # batches at the beginning of this epoch
         self._since_saving = 0  # batches
 
@@ -140,7 +159,7 @@ class BackupAndRestore(keras.callbacks.Callback):
         """
         import tensorflow as tf
 
-        self.epoch, self.batch, _ = _backup_file.read_position(self._path)
+        self._read_position()
         self._data_epoch = self.epoch
         batches = make_epoch(tf.constant(self.epoch, tf.int64)).cardinality()
         self._data_batches = int(batches)
@@ -148,7 +167,7 @@ class BackupAndRestore(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Restore the backup, if there is one."""
-        from keras_lars._keras import trainer
+        from keras_lars.callbacks._backup_session import Session
 
         if not self.model.built:
             raise ValueError(
@@ -158,26 +177,13 @@ class BackupAndRestore(keras.callbacks.Callback):
         self._forget_start()  # of a `fit` that was interrupted
         self._check_steps()
         self._since_saving = 0
-        self._is_first_epoch = True
-        position = self._position_of_all()
-        self.epoch, self.batch, _ = position
-        if position == Position():
-            return
-        executions, rest = divmod(self.batch, self.model.steps_per_execution)
-        if rest:
-            raise ValueError(
-                "`steps_per_execution` must divide the "
-                f"{counted(self.batch, 'batch', 'batches')} after which the backup was taken. "
-                f"Received: {self.model.steps_per_execution}"
-            )
-        if not self.model.optimizer.built:
-            self.model.optimizer.build(self.model.trainable_variables)
-        self._restore("shared", "replica")
-        trainer.start_at(self.model, self.epoch)
-        if executions:
-            self._skipping = self.batch
-            restore = functools.partial(self._restore, "metric")
-            trainer.skip_executions(self.model, executions, restore)
+        self._is_first_epoch, self._has_trained = True, False
+        self._session = Session(self.model, self._folder, self.max_failed_saves)
+        try:
+            self._begin(self._session)
+        except BaseException:
+            self._session.end(is_over=False)
+            raise
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Count batches from here."""
@@ -199,6 +205,7 @@ class BackupAndRestore(keras.callbacks.Callback):
         self._at_batch += self.model.steps_per_execution
         if self._at_batch <= self._skipping:
             return
+        self._has_trained = True
         self._since_saving += self.model.steps_per_execution
         if self.save_freq != "epoch" and self._since_saving >= self.save_freq:
             self._save()
@@ -214,30 +221,80 @@ class BackupAndRestore(keras.callbacks.Callback):
         self._at_epoch, self._at_batch, self._skipping = epoch + 1, 0, 0
         if self.save_freq == "epoch":
             self._save()
+        elif self._keeps_epoch:
+            since_saving = self._since_saving
+            self._save()
+            self._since_saving = since_saving  # so that the others come when they would have
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        """Delete the backup of a training that is done."""
-        from keras_lars import _replicas
-
+        """Mark the backup of a training that is done, or delete it."""
+        assert self._session is not None
         self._forget_start()
-        if not self.delete_checkpoint:
-            return
-        self.epoch = self.batch = 0
-        _replicas.exchange((0,), self._strategy)  # nobody is reading it any more
-        if _replicas.is_chief(self._strategy):
-            _backup_file.delete(self._path)
-            if self.backup_dir.is_dir() and not any(self.backup_dir.iterdir()):
-                self.backup_dir.rmdir()
+        is_over = bool(self.delete_checkpoint)
+        try:
+            if self.delete_checkpoint == "next_fit":
+                restored, epochs = self._session.restored, self.params["epochs"]
+                is_marked = restored is not None and restored.finished_epochs > 0
+                is_at_end = (self._at_epoch, self._at_batch) == (epochs, 0)
+                # Otherwise it is of a longer training, of which this `fit` had nothing to do.
+                is_over = self._has_trained or is_marked or (restored is not None and is_at_end)
+                if is_over and (self._has_trained or not is_marked):
+                    self._save(epochs)
+            elif self.delete_checkpoint:
+                self._session.delete()
+        except TakenError as error:  # all is trained: the user can save the model
+            warnings.warn(str(error), stacklevel=2)
+        if is_over:
+            self.epoch = self.batch = 0  # with which the next `fit` of this process begins
+        self._session.end(is_over)
 
-    def save(self) -> None:
+    def save(self) -> bool:
         """Save now, whatever `save_freq` says.
 
         Use it in the `on_train_batch_end` of a callback that comes after this one, when a scheduler
         is about to end the process. Under several workers all of them must call it after the same
         batch.
+
+        Returns:
+            Boolean, whether the backup is of this batch. It is not if the write failed, or while
+            batches are skipped.
         """
         if self._at_batch > self._skipping or not self._skipping:
-            self._save()
+            return self._save()
+        return self._at_batch == self._skipping
+
+    def _begin(self, session: "Session") -> None:
+        from keras_lars._keras import trainer
+
+        header = session.find(self.allow_other_replicas)
+        self.epoch, self.batch = header.position[:2] if header else (0, 0)
+        self._at_epoch, self._at_batch = self.epoch, self.batch
+        if header is None:
+            return
+        executions, rest = divmod(self.batch, self.model.steps_per_execution)
+        if rest:
+            raise ValueError(
+                "`steps_per_execution` must divide the "
+                f"{counted(self.batch, 'batch', 'batches')} after which the backup was taken. "
+                f"Received: {self.model.steps_per_execution}"
+            )
+        if not self.model.optimizer.built:
+            self.model.optimizer.build(self.model.trainable_variables)
+        session.restore("shared", "replica")
+        if 0 < self.params["epochs"] <= header.finished_epochs:
+            warnings.warn(
+                f"The training in '{self.backup_dir}' is finished, after "
+                f"{counted(header.finished_epochs, 'epoch')}. Its end is restored, and nothing is "
+                "trained. Delete the folder, or choose another one, to train anew.",
+                stacklevel=2,
+            )
+            trainer.start_at(self.model, self.params["epochs"])
+            return
+        trainer.start_at(self.model, self.epoch)
+        if executions:
+            self._skipping = self.batch
+            restore = functools.partial(session.restore, "metric")
+            trainer.skip_executions(self.model, executions, restore)
 
     def _check_steps(self) -> None:
         """Epochs of the data must be those of `fit`, or batches are skipped in the wrong ones."""
@@ -256,8 +313,14 @@ class BackupAndRestore(keras.callbacks.Callback):
             )
 
     @property
-    def _strategy(self) -> "tf.distribute.Strategy":
-        return self.model.distribute_strategy
+    def _keeps_epoch(self) -> bool:
+        """Whether whole epochs are kept, which alone other numbers of replicas can go on from."""
+        replicas = self.model.distribute_strategy.num_replicas_in_sync
+        return self.allow_other_replicas or replicas > 1
+
+    def _read_position(self) -> None:
+        header = self._folder.header()
+        self.epoch, self.batch = header.position[:2] if header else (0, 0)
 
     def _forget_start(self) -> None:
         """Let the next `fit` begin at the beginning, as far as it depends on the model."""
@@ -267,78 +330,11 @@ class BackupAndRestore(keras.callbacks.Callback):
         trainer.stop_skipping(self.model)
         self._skipping = 0
 
-    def _optimizer_name(self) -> str:
-        """Its class and those that it wraps: slots of another one may well have these shapes."""
-        names, optimizer = [], self.model.optimizer
-        while optimizer is not None:
-            names.append(type(optimizer).__name__)
-            optimizer = getattr(optimizer, "inner_optimizer", None)
-        return " of ".join(names)
-
-    def _variables(self) -> "dict[str, list[tf.Variable]]":
-        """What is saved: with the same value on all replicas, or with one for each."""
-        import tensorflow as tf
-
-        trainable = {id(variable) for variable in self.model.trainable_variables}
-        of_optimizer = {id(variable) for variable in self.model.optimizer.variables}
-        variables = {"shared": [], "replica": []}
-        for variable in [*self.model.variables, *self.model.optimizer.variables]:
-            on_read = variable.value.synchronization == tf.VariableSynchronization.ON_READ
-            is_shared = id(variable) in trainable | of_optimizer and not on_read
-            variables["shared" if is_shared else "replica"].append(variable.value)
-        variables["metric"] = [variable.value for variable in self.model.metrics_variables]
-        return variables
-
-    def _position_of_all(self) -> Position:
-        from keras_lars import _replicas
-
-        position = _backup_file.read_position(self._path)
-        positions = _replicas.exchange(position, self._strategy)
-        if any(other != position for other in positions):
-            raise ValueError(
-                f"`backup_dir` must be a folder that all workers share. Received: {self.backup_dir}"
-                f", where they find backups at (epoch, batch, identity) {positions}"
-            )
-        return position
-
-    def _restore(self, *kinds: str) -> None:
-        from keras_lars import _replicas
-
-        replicas = self._strategy.num_replicas_in_sync
-        variables = self._variables()
-        expected = {
-            kind: [
-                (
-                    tuple(variable.shape) if kind == "shared" else (replicas, *variable.shape),
-                    variable.dtype.as_numpy_dtype,
-                )
-                for variable in variables[kind]
-            ]
-            for kind in kinds
-        }
-        arrays = _backup_file.read(self._path, expected, replicas, self._optimizer_name())
-        for kind in kinds:
-            if kind == "shared":
-                for variable, value in zip(variables[kind], arrays[kind]):
-                    _replicas.write(variable, value, self._strategy)
-            else:
-                _replicas.write_all(variables[kind], arrays[kind], self._strategy)
-
-    def _save(self) -> None:
-        from keras_lars import _replicas
-
+    def _save(self, finished_epochs: int = 0) -> bool:
+        assert self._session is not None
         self._since_saving = 0
-        strategy, variables = self._strategy, self._variables()
-        arrays = {
-            kind: _replicas.read_all(variables[kind], strategy) for kind in ("replica", "metric")
-        }
-        if _replicas.is_chief(strategy):
-            arrays["shared"] = [
-                _replicas.read(variable, strategy) for variable in variables["shared"]
-            ]
-            position = Position(self._at_epoch, self._at_batch, _backup_file.new_identity())
-            replicas = strategy.num_replicas_in_sync
-            _backup_file.write(
-                self._path, Backup(position, replicas, self._optimizer_name(), arrays)
-            )
-        self.epoch, self.batch = self._at_epoch, self._at_batch
+        position = self._at_epoch, self._at_batch
+        is_saved = self._session.save(*position, self._keeps_epoch, finished_epochs)
+        if is_saved:
+            self.epoch, self.batch = position
+        return is_saved

@@ -1,0 +1,124 @@
+"""The header of a backup: what it belongs to, and how far the training has come."""
+
+import json
+from typing import Any, NamedTuple
+
+VERSION = 2
+_READABLE = (1, VERSION)
+_LARGEST = 2**63 - 1
+
+
+class Position(NamedTuple):
+    """How far a training has come, and which backup says so."""
+
+    epoch: int = 0  # epochs that are done
+    batch: int = 0  # batches of the next epoch that are done
+    identity: int = 0  # a random number, another one for each backup
+
+
+class Header(NamedTuple):
+    """All that a backup says of itself."""
+
+    position: Position
+    replicas: int
+    optimizer: str  # its class, and those that it wraps
+    state: dict[str, str | int] | None = None  # what the numbers of LARS mean; None for others
+    names: dict[str, list[str]] | None = None  # of the arrays, by kind; None in version 1
+    learning_rate: float | None = None  # a constant one, as the training began with it
+    finished_epochs: int = 0  # how many it was to train; 0 unless it ended by itself
+    whole_epoch: int = 0  # the identity of the backup of the last whole epoch; 0 for none
+    version: int = VERSION
+
+
+class LaterVersionError(ValueError):
+    """The header is not damaged, but of a version that this package does not know."""
+
+
+def encode(header: Header) -> bytes:
+    """As JSON, with the position in one level with the rest, as in version 1."""
+    about = header._asdict()
+    about.update(about.pop("position")._asdict())
+    return json.dumps(about).encode()
+
+
+def decode(data: bytes) -> Header:
+    """The header that was encoded.
+
+    Raises:
+        ValueError: If it is not one, with the reason.
+    """
+    try:
+        about = json.loads(data.decode())
+    except RecursionError:
+        raise ValueError("its header is nested too deeply") from None
+    if not isinstance(about, dict):
+        raise ValueError("its header is no JSON object")
+    version = _integer(about, "version", 1)
+    if version not in _READABLE:
+        raise LaterVersionError(f"version {version}")
+    position = Position(*(_integer(about, name, 0) for name in Position._fields))
+    header = Header(position, _integer(about, "replicas", 1), _text(about, "optimizer"))
+    if version == 1:
+        return header._replace(version=1)
+    return header._replace(
+        state=_state(about),
+        names=_names(about),
+        learning_rate=_number(about, "learning_rate"),
+        finished_epochs=_integer(about, "finished_epochs", 0),
+        whole_epoch=_integer(about, "whole_epoch", 0),
+    )
+
+
+def _value(about: dict[str, Any], name: str) -> Any:
+    if name not in about:
+        raise ValueError(f"its header lacks `{name}`")
+    return about[name]
+
+
+def _damaged(name: str, rule: str, value: Any) -> ValueError:
+    return ValueError(f"`{name}` of its header must be {rule}, and is {repr(value)[:80]}")
+
+
+def _integer(about: dict[str, Any], name: str, minimum: int) -> int:
+    value = _value(about, name)
+    if type(value) is not int or not minimum <= value <= _LARGEST:
+        raise _damaged(name, f"an integer from {minimum} to 2**63 - 1", _shown(value))
+    return value
+
+
+def _shown(value: Any) -> Any:
+    """Integers of thousands of digits cannot be printed."""
+    is_long = isinstance(value, int) and value.bit_length() > 64
+    return f"an integer of {value.bit_length()} bits" if is_long else value
+
+
+def _text(about: dict[str, Any], name: str) -> str:
+    value = _value(about, name)
+    if not isinstance(value, str):
+        raise _damaged(name, "a string", value)
+    return value
+
+
+def _number(about: dict[str, Any], name: str) -> float | None:
+    value = _value(about, name)
+    if value is not None and type(value) is not float:
+        raise _damaged(name, "a float or null", _shown(value))
+    return value
+
+
+def _state(about: dict[str, Any]) -> dict[str, str | int] | None:
+    value = _value(about, "state")
+    if value is not None and not isinstance(value, dict):
+        raise _damaged("state", "an object or null", value)
+    return value
+
+
+def _names(about: dict[str, Any]) -> dict[str, list[str]]:
+    value = _value(about, "names")
+    is_good = isinstance(value, dict) and all(
+        isinstance(names, list) and all(isinstance(name, str) for name in names)
+        for names in value.values()
+    )
+    if not is_good:
+        raise _damaged("names", "an object of lists of strings", value)
+    return value

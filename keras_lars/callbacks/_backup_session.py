@@ -1,0 +1,251 @@
+"""The backups of one `fit`, which all of its workers read and write together."""
+
+import warnings
+
+import keras
+
+from keras_lars import _replicas
+from keras_lars._words import counted
+from keras_lars.callbacks import _backup_file, _backup_state
+from keras_lars.callbacks._backup_folder import BackupFolder, TakenError
+from keras_lars.callbacks._backup_header import Header, Position
+
+_OF_OTHERS, _SAVED, _FAILED, _TAKEN = range(4)  # what became of a save: the chief says it
+
+
+class Session:
+    """Restores what `fit` begins with, and saves what the next one begins with."""
+
+    def __init__(self, model: keras.Model, folder: BackupFolder, max_failed_saves: int | None):
+        self.restored: Header | None = None  # of the backup that was restored
+        self._model, self._folder = model, folder
+        self._strategy = model.distribute_strategy
+        self._is_chief = _replicas.is_chief(self._strategy)
+        self._max_failed_saves = max_failed_saves
+        self._failed_saves = 0  # in a row
+        self._last = Position()  # read or written
+        self._rate = _backup_state.constant_rate(model.optimizer)
+        self._rate_is_kept = False
+        self._first_rate: float | None = None  # as the training began with it
+        if self._rate is not None:
+            self._first_rate = float(_replicas.read(self._rate.value, self._strategy))
+
+    @property
+    def _replicas(self) -> int:
+        return self._strategy.num_replicas_in_sync
+
+    # Restoring.
+
+    def find(self, allow_other_replicas: bool) -> Header | None:
+        """The header of the backup to restore, or None; nothing is restored yet."""
+        header = self._header_of_all()
+        if header is None:
+            return None
+        self._last = header.position
+        if header.replicas != self._replicas:
+            if not allow_other_replicas:
+                raise ValueError(
+                    f"The backup `{self._folder.file}` must be restored by as many replicas as "
+                    f"wrote it, which are {header.replicas}, unless `allow_other_replicas=True`. "
+                    f"Received: {counted(self._replicas, 'replica')}"
+                )
+            header = self._for_other_replicas(header)
+        self.restored = header
+        return header
+
+    def _header_of_all(self) -> Header | None:
+        header = error = None
+        try:
+            if self._is_chief:
+                self._folder.begin()
+            header = self._folder.header()
+        except ValueError as caught:
+            error = caught
+            self._folder.end()
+        position = header.position if header else Position()
+        rows = self._all(int(error is None), *position)
+        if error is not None:
+            raise error
+        if not all(is_good for is_good, *_ in rows):
+            raise ValueError(
+                "`backup_dir` must be a folder that all workers can use. Received: "
+                f"{self._folder.path}, which another worker cannot: see its error"
+            )
+        if any(tuple(other) != position for _, *other in rows):
+            positions = [tuple(other) for _, *other in rows]
+            self._folder.end()
+            raise ValueError(
+                f"`backup_dir` must be a folder that all workers share. Received: "
+                f"{self._folder.path}, where they find backups at (epoch, batch, identity) "
+                f"{positions}"
+            )
+        return header
+
+    def _for_other_replicas(self, header: Header) -> Header | None:
+        """The header of the last whole epoch; None for the beginning of the first one."""
+        epoch, batch, _ = header.position
+        whole = self._folder.whole_epoch(header) if epoch or not batch else None
+        if epoch and whole is None:
+            raise ValueError(
+                f"The backup `{self._folder.file}` must be of a whole epoch to be restored by "
+                f"another number of replicas than the {header.replicas} that wrote it, or have one "
+                f"beside it. Received: one after {counted(batch, 'batch', 'batches')} of epoch "
+                f"{epoch}, without"
+            )
+        if self._is_chief:
+            warnings.warn(
+                f"The training in '{self._folder.path}' was backed up by "
+                f"{counted(header.replicas, 'replica')}, and goes on with {self._replicas} from "
+                f"the beginning of epoch {epoch}. Accumulated gradients keep their sum, moving "
+                "statistics are averaged over replicas. The weights will not be, bit for bit, "
+                "those of a training that was not interrupted.",
+                stacklevel=2,
+            )
+        return whole
+
+    def restore(self, *kinds: str) -> None:
+        """Give the variables of these kinds the values of the backup; all of them, or none."""
+        header = self.restored
+        assert header is not None
+        self._check_optimizer(header)
+        variables = _backup_state.variables_of(self._model)
+        expected = {
+            kind: _backup_state.specs(
+                variables[kind], None if kind == "shared" else header.replicas
+            )
+            for kind in kinds
+        }
+        arrays = self._folder.read(header, expected)
+        if header.replicas != self._replicas and "replica" in arrays:
+            arrays["replica"] = [
+                _backup_state.for_replicas(each.value, rows, self._replicas)
+                for each, rows in zip(variables["replica"], arrays["replica"])
+            ]
+        if "shared" in kinds:
+            self._choose_rate(header, variables["shared"], arrays["shared"])
+        kept = [self._rate] if self._rate is not None and self._rate_is_kept else []
+        _backup_state.write(variables, arrays, self._strategy, kept)
+
+    def _check_optimizer(self, header: Header) -> None:
+        optimizer = self._model.optimizer
+        name = _backup_state.name_of_optimizer(optimizer)
+        if header.optimizer != name:
+            raise ValueError(
+                f"The backup `{self._folder.file}` is of another optimizer, {header.optimizer}. "
+                f"Received: {name}"
+            )
+        state = _backup_state.state_of_optimizer(optimizer)
+        if header.version > 1 and header.state != state:
+            raise ValueError(
+                f"The backup `{self._folder.file}` is of an optimizer whose state means something "
+                f"else, {header.state}. Received: {state}"
+            )
+
+    def _choose_rate(self, header: Header, variables: list, arrays: list) -> None:
+        """Keep a constant rate that was changed for this start, and say so."""
+        places = [i for i, each in enumerate(variables) if each.variable is self._rate]
+        if self._rate is None or self._first_rate is None or not places:
+            return
+        saved, now = float(arrays[places[0]]), self._first_rate
+        if header.version > 1 and now in (saved, header.learning_rate):
+            self._first_rate = header.learning_rate  # it is the same training
+        elif now == saved:
+            return
+        elif header.version == 1:
+            self._warn(
+                f"The learning rate is {saved}, as in the backup of version 0.1.0 in "
+                f"'{self._folder.path}', and not {now}: it may have been changed by a callback. "
+                "Set it in `on_train_begin` of a callback behind this one to change it."
+            )
+        else:
+            self._rate_is_kept = True
+            self._warn(
+                f"The learning rate is {now}, as given now. The training in "
+                f"'{self._folder.path}' began with {header.learning_rate}, and was backed up with "
+                f"{saved}."
+            )
+
+    def _warn(self, message: str) -> None:
+        if self._is_chief:
+            warnings.warn(message, stacklevel=2)
+
+    # Saving.
+
+    def save(self, epoch: int, batch: int, keeps_epoch: bool, finished_epochs: int = 0) -> bool:
+        """Write a backup. Returns whether it is there; all workers return the same.
+
+        Raises:
+            OSError: If too many saves in a row have failed.
+            TakenError: If another training has written one in the meantime.
+        """
+        variables = _backup_state.variables_of(self._model)
+        arrays = _backup_state.read(variables, self._strategy, self._is_chief)
+        outcome, position = _OF_OTHERS, Position()
+        error: OSError | TakenError | None = None
+        if self._is_chief:
+            position = Position(epoch, batch, _backup_file.new_identity())
+            header = Header(
+                position,
+                self._replicas,
+                _backup_state.name_of_optimizer(self._model.optimizer),
+                _backup_state.state_of_optimizer(self._model.optimizer),
+                {kind: [each.name for each in found] for kind, found in variables.items()},
+                self._first_rate,
+                finished_epochs,
+            )
+            try:
+                self._folder.write(header, arrays, keeps_epoch)
+                outcome = _SAVED
+            except TakenError as caught:
+                outcome, error = _TAKEN, caught
+            except OSError as caught:
+                outcome, error = _FAILED, caught
+        rows = self._all(outcome, *position)
+        outcome, *position = max(rows)
+        if outcome == _TAKEN:
+            raise error or TakenError(
+                f"The chief worker has found that another training uses '{self._folder.path}'."
+            )
+        if outcome == _FAILED:
+            self._count_failure(epoch, batch, error)
+            return False
+        self._failed_saves = 0
+        self._last = Position(*position)
+        return True
+
+    def _count_failure(self, epoch: int, batch: int, error: Exception | None) -> None:
+        self._failed_saves += 1
+        reason = error or "see the chief worker"
+        message = (
+            f"The backup of epoch {epoch} and batch {batch} could not be written into "
+            f"'{self._folder.path}' ({reason}). {self._folder.what_is_left()}"
+        )
+        if self._max_failed_saves is not None and self._failed_saves > self._max_failed_saves:
+            raise OSError(
+                f"{message}. {counted(self._failed_saves, 'save')} in a row failed"
+            ) from error
+        self._warn(f"{message}, and training goes on.")
+
+    # The end.
+
+    def delete(self) -> None:
+        """Delete the backup."""
+        self._all(0)  # nobody is reading it any more
+        if self._is_chief:
+            self._folder.delete()
+
+    def end(self, is_over: bool) -> None:
+        """Let others use the folder; where it `is_over`, this process will not restore the backup.
+
+        A folder in which nothing is left is removed.
+        """
+        self._folder.end(self._last if is_over else None)
+        if self._is_chief and is_over:
+            self._folder.remove()
+
+    def _all(self, *numbers: int) -> list[tuple]:
+        """What every worker gives. All of them must call it together."""
+        if len(_replicas.workers(self._strategy)) < 2:
+            return [numbers]
+        numbers += (0,) * (4 - len(numbers))  # of one length: each other one would be traced
+        return _replicas.exchange(numbers, self._strategy)

@@ -1,0 +1,163 @@
+"""What a backup holds of a training: the variables, whose they are, and their values."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_lars import _replicas, _state
+from keras_lars.callbacks._backup_file import Arrays, Spec
+
+
+class Saved(NamedTuple):
+    """One variable, and its name in the backup."""
+
+    name: str
+    variable: keras.Variable
+
+    @property
+    def value(self) -> tf.Variable:
+        return self.variable.value
+
+
+def variables_of(model: keras.Model) -> dict[str, list[Saved]]:
+    """What is saved: "shared" with one value on all replicas, "replica" and "metric" with many."""
+    optimizer = model.optimizer
+    trainable = {id(variable) for variable in model.trainable_variables}
+    of_optimizer = {id(variable) for variable in optimizer.variables}
+    names = dict(zip(map(id, model.variables), _comparable(v.path for v in model.variables)))
+    names |= _names_of_slots(optimizer.variables, model.trainable_variables, names)
+    variables: dict[str, list[Saved]] = {"shared": [], "replica": []}
+    for variable in [*model.variables, *optimizer.variables]:
+        on_read = variable.value.synchronization == tf.VariableSynchronization.ON_READ
+        is_shared = id(variable) in trainable | of_optimizer and not on_read
+        saved = Saved(names[id(variable)], variable)
+        variables["shared" if is_shared else "replica"].append(saved)
+    metrics = model.metrics_variables
+    variables["metric"] = list(map(Saved, _comparable(v.path for v in metrics), metrics))
+    return variables
+
+
+def specs(variables: Iterable[Saved], replicas: int | None) -> list[Spec]:
+    """What they are in a backup, by how many replicas; None for those that are shared."""
+    first = () if replicas is None else (replicas,)
+    return [
+        Spec(name, (*first, *variable.shape), variable.value.dtype.as_numpy_dtype)
+        for name, variable in variables
+    ]
+
+
+def read(
+    variables: dict[str, list[Saved]], strategy: tf.distribute.Strategy, is_chief: bool
+) -> Arrays:
+    """The values, of which the chief alone reads those that are shared. All call it together."""
+    arrays = {
+        kind: _replicas.read_all([each.value for each in variables[kind]], strategy)
+        for kind in ("replica", "metric")
+    }
+    if is_chief:
+        arrays["shared"] = [_replicas.read(each.value, strategy) for each in variables["shared"]]
+    return arrays
+
+
+def write(
+    variables: dict[str, list[Saved]],
+    arrays: Arrays,
+    strategy: tf.distribute.Strategy,
+    kept: Sequence[keras.Variable] = (),
+) -> None:
+    """Give variables the values of some kinds, but for those that are to be kept."""
+    for kind, values in arrays.items():
+        tensors = [each.value for each in variables[kind]]
+        if kind != "shared":
+            _replicas.write_all(tensors, values, strategy)
+            continue
+        for each, value in zip(variables[kind], values):
+            if not any(each.variable is variable for variable in kept):
+                _replicas.write(each.value, value, strategy)
+
+
+def for_replicas(variable: tf.Variable, rows: np.ndarray, replicas: int) -> np.ndarray:
+    """The values of some replicas as those of so many others.
+
+    Args:
+        variable: The variable. If its value is read as a sum over replicas, as that of an
+            accumulator is, the sum stays the same. Other floats are averaged.
+        rows: Array of shape (replicas before, *shape).
+        replicas: Integer, how many there are now.
+    """
+    shape = (replicas, *rows.shape[1:])
+    if variable.aggregation == tf.VariableAggregation.SUM:
+        values = np.zeros(shape, np.float64)
+        values[0] = rows.astype(np.float64).sum(axis=0)
+        return values.astype(rows.dtype)
+    if variable.dtype.is_floating:
+        return np.broadcast_to(rows.astype(np.float64).mean(axis=0), shape).astype(rows.dtype)
+    return np.array(np.broadcast_to(rows[0], shape))  # seed generators
+
+
+def name_of_optimizer(optimizer: Any) -> str:
+    """Its class and those that it wraps: slots of another one may well have these shapes."""
+    return " of ".join(type(each).__name__ for each in _chain(optimizer))
+
+
+def state_of_optimizer(optimizer: Any) -> dict[str, str | int] | None:
+    """What the numbers in the slots of LARS mean; None for an optimizer of Keras."""
+    innermost = _chain(optimizer)[-1]
+    return _state._marker(innermost) if hasattr(innermost, "_state_marker") else None
+
+
+def constant_rate(optimizer: Any) -> keras.Variable | None:
+    """The variable that holds the learning rate; None where a schedule or callable gives it."""
+    innermost = _chain(optimizer)[-1]  # others have one of their own, which does nothing
+    return next((each for each in innermost.variables if each.name == "learning_rate"), None)
+
+
+def _chain(optimizer: Any) -> list:
+    found = []
+    while optimizer is not None:
+        found.append(optimizer)
+        optimizer = getattr(optimizer, "inner_optimizer", None)
+    return found
+
+
+def _comparable(paths: Iterable[str]) -> list[str]:
+    """Names that are the same when the same script runs again, also in the same process.
+
+    Keras numbers layers on, so that numbers are replaced by their ranks. It puts the name of a
+    model in front or not, by how it was made, so that layer and variable alone count.
+    """
+    split = [
+        [re.fullmatch(r"(.*?)(?:_(\d+))?", part).groups() for part in path.split("/")[-2:]]
+        for path in paths
+    ]
+    numbers: dict[str, set[int]] = {}
+    for parts in split:
+        for name, number in parts:
+            numbers.setdefault(name, set()).add(int(number or 0))
+    return ["/".join(_ranked(name, int(number or 0), numbers) for name, number in p) for p in split]
+
+
+def _ranked(name: str, number: int, numbers: dict[str, set[int]]) -> str:
+    rank = sorted(numbers[name]).index(number)
+    return f"{name}_{rank}" if rank else name
+
+
+def _names_of_slots(
+    variables: Sequence[keras.Variable], trainable: Sequence[keras.Variable], names: dict[int, str]
+) -> dict[int, str]:
+    """The slot and the name of the variable that it is of; Keras puts that one's path in front."""
+    of = {variable.path.replace("/", "_"): names[id(variable)] for variable in trainable}
+    found = {}
+    for variable in variables:
+        words = variable.name.split("_")
+        fronts = ("_".join(words[:end]) for end in range(len(words) - 1, 0, -1))
+        front = next((front for front in fronts if front in of), None)
+        if front is None:
+            found[id(variable)] = re.sub(r"_\d+(?=_|$)", "", variable.name)
+        else:
+            found[id(variable)] = f"{of[front]}: {variable.name[len(front) + 1 :]}"
+    return found
