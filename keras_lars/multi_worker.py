@@ -21,7 +21,9 @@ class WorkerLostError(RuntimeError):
     """Another worker of the cluster is gone, and with it the training of them all."""
 
 
-def strategy(startup_seconds: float = 300.0, port: int = _cluster.PORT) -> "tf.distribute.Strategy":
+def strategy(
+    startup_seconds: float = 300.0, port: int = _cluster.PORT, heartbeat_seconds: float = 10.0
+) -> "tf.distribute.Strategy":
     """The strategy for the cluster this process belongs to, or the one-device default.
 
     Use it in a script that is to run unchanged on one machine, under Slurm's `srun`, and on
@@ -49,6 +51,9 @@ def strategy(startup_seconds: float = 300.0, port: int = _cluster.PORT) -> "tf.d
         startup_seconds: Float, how long to wait for the other workers. Defaults to 300.
         port: Integer, the port of the first task on each node of Slurm's. Jobs that share a node
             need different ones. TF_CONFIG names its own. Defaults to 8888.
+        heartbeat_seconds: Float, how long a worker may give no sign of life before the others
+            raise `WorkerLostError`, from 1 to 86400. Use more where machines are paused for longer,
+            as when they are moved to other hardware. Give the same on all workers. Defaults to 10.
 
     Returns:
         A `tf.distribute.Strategy`.
@@ -78,6 +83,12 @@ def strategy(startup_seconds: float = 300.0, port: int = _cluster.PORT) -> "tf.d
         )
     startup_seconds = _arguments.number()("startup_seconds", startup_seconds)
     port = _arguments.integer(minimum=1)("port", port)
+    heartbeat_seconds = _arguments.number(at_most=86400)("heartbeat_seconds", heartbeat_seconds)
+    if heartbeat_seconds < 1:  # the network may take a part of a second by itself
+        raise ValueError(
+            "`heartbeat_seconds` must be at least 1. "
+            f"Received: heartbeat_seconds={heartbeat_seconds:g}"
+        )
     cluster = _cluster.find(port, alone=False)
     if cluster is None:
         import tensorflow as tf
@@ -85,7 +96,7 @@ def strategy(startup_seconds: float = 300.0, port: int = _cluster.PORT) -> "tf.d
         return tf.distribute.get_strategy()
     from keras_lars import _cluster_start
 
-    return _cluster_start.start(cluster, startup_seconds)
+    return _cluster_start.start(cluster, startup_seconds, heartbeat_seconds)
 
 
 def prepare(model: keras.Model) -> keras.Model:
@@ -219,6 +230,7 @@ def _repair_trainer(model: keras.Model) -> None:
         trainer.repair_build(model)
     if trainer.has_logs_fault(strategy):
         trainer.repair_logs(model)
+    trainer.repair_endings(model)
     for name in ("fit", "evaluate", "predict"):
         setattr(model, name, _naming_lost_workers(getattr(model, name)))
 
@@ -249,11 +261,14 @@ def _cause(message: str) -> str:
 def _naming_lost_workers(method: Callable[..., Any]) -> Callable[..., Any]:
     import tensorflow as tf
 
+    # The last is of the one that is cut off from the first worker, which watches over all.
+    lost = tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError
+
     @functools.wraps(method)
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
             return method(*args, **kwargs)
-        except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
+        except lost as error:
             raise WorkerLostError(
                 "Another worker was lost, or could not be reached: this one cannot go on without. "
                 "Restart all workers; `keras_lars.callbacks.BackupAndRestore` lets them go on "

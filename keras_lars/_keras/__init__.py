@@ -18,14 +18,20 @@ trainer `reduce_per_replica`, and `TFEpochIterator` with its `_num_batches`; and
 It stands on `train_function` and `test_function` being made anew by `make_train_function` and
 `make_test_function`, which are public.
 
+`iterators.py` uses `_get_iterator` of `TFEpochIterator`.
+
+`heartbeat.py` uses, from TensorFlow's `tensorflow.python.eager.context`, the method
+`configure_coordination_service`, which its own strategies call.
+
 `fitted_model.py` reads from the stack which model an optimizer is being built for: Keras builds it
 inside of `fit`, `train_on_batch` or `train_step`, methods whose `self` is the model. Of
 `fit` it also reads the locals `callbacks`, `epochs` and `epoch_iterator`, with its `num_batches`.
 
 The faults, as seen on Keras 3.10.0 with TensorFlow 2.18.0, and on 3.15.1 with 2.21.0. A nightly
-3.16 (3.16.0.dev2026102704) has all but 4 and 8. For each a test fails once it is gone, in
-`tests/test_keras_faults.py`, and in `tests/test_multi_worker.py` and
-`tests/jax_distribution_script.py` what needs several workers, or JAX:
+3.16 (3.16.0.dev2026102704) has all but 4 and 8. For each, except for 16, which is a matter of
+chance, a test fails once it is gone, in `tests/test_keras_faults.py`, and in
+`tests/test_multi_worker.py` and `tests/jax_distribution_script.py` what needs several workers, or
+JAX:
 
 1. Gradients are clipped before they are summed over replicas: each replica's share is clipped.
    https://github.com/tensorflow/tensorflow/issues/33929 (the same in an older Keras)
@@ -60,4 +66,7 @@ The faults, as seen on Keras 3.10.0 with TensorFlow 2.18.0, and on 3.15.1 with 2
     loop of the graph. (No issue known.)
 15. On the JAX backend a second `fit` with `use_ema` fails, or ends the process, since weights and
     averages share their memory after the first. (No issue known.)
+16. Whoever deletes an iterator of tf.data, as `fit` does after each epoch, may wait as long as half
+    the iterator's age, up to a minute: the thread that tunes the data sleeps so long between its
+    looks, and often misses that it is told to end. (A fault of TensorFlow; no issue known.)
 """
