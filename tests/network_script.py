@@ -22,11 +22,15 @@ INTERRUPTED = 75
 def train(folder, reached, index):
     """To the end, or until a worker is lost: the exit status, as that of `benchmarks.train`."""
     import tensorflow as tf
+    from tensorflow.python.eager import context
 
     import keras_lars
 
     tf.config.experimental.enable_tensor_float_32_execution(False)
     strategy = keras_lars.multi_worker.strategy(heartbeat_seconds=HEARTBEAT_SECONDS)
+    # What TensorFlow has made of it, which would otherwise set its own.
+    config = context.context().config.experimental.coordination_config
+    (folder / f"{index}.heartbeat").write_text(str(config.heartbeat_timeout_in_ms))
     from cluster_scenarios import WaitAt, backed_up
 
     callbacks = [WaitAt(8, reached / str(index), reached / "go on")] if reached else []

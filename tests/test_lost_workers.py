@@ -57,6 +57,7 @@ def test_a_link_is_cut_and_all_start_again(tmp_path, workers, how):
     assert seen["statuses"] == {"whole": nothing, "lost": [75] * workers, "again": nothing}, output
     assert seen["seconds"] < 60
     for index in range(workers):
+        assert (tmp_path / "again" / f"{index}.heartbeat").read_text() == "5000"  # as asked for
         assert_names_the_loss((tmp_path / "again" / f"{index}.error").read_text())
         again, whole = (
             pickle.loads((tmp_path / name / f"{index}.pickle").read_bytes())
