@@ -42,8 +42,9 @@ def start(
             return strategy
     _refuse_late_start()
     _meet(cluster.own, [a for a in cluster.workers if a != cluster.own], seconds)
-    # All are there by now: TensorFlow's own hour would be too long for one that is lost here.
-    heartbeat.set_timeouts(cluster.addresses, heartbeat_seconds, registered=60.0)
+    # All are there by now, but one may still be lost; TensorFlow would wait for it for an hour.
+    registered = min(max(seconds, 10.0), 86400.0)
+    heartbeat.set_timeouts(cluster.addresses, heartbeat_seconds, registered)
     try:
         strategy = tf.distribute.MultiWorkerMirroredStrategy(_resolver(cluster))
     except tf.errors.OpError as error:

@@ -35,7 +35,7 @@ import time
 import local_network
 from forked_workers import Workers, fork
 
-HEARTBEAT_SECONDS, STARTUP_SECONDS = 10.0, 60.0
+HEARTBEAT_SECONDS, STARTUP_SECONDS = 10.0, 40.0
 EPOCHS, BATCH_SECONDS = 6, 0.1  # of ten batches
 INTERRUPTED = 75
 LIMIT_SECONDS = 60  # for each worker to end by itself
@@ -116,7 +116,8 @@ class Losses:
             if None in workers.poll():
                 self.happened[count][kind] += 1
                 with contextlib.suppress(local_network.NoNamespacesError):  # it has just ended
-                    self.disturb(workers, kind, index)
+                    if not self.disturb(workers, kind, index):
+                        self.report("took more than a minute", place, kind, workers.statuses)
             if not workers.wait(4 * seconds + LIMIT_SECONDS):
                 self.report("hung", place, kind, workers.statuses)
             workers.end()
@@ -135,6 +136,7 @@ class Losses:
             shutil.rmtree(place)
 
     def disturb(self, workers, kind, index):
+        """Whether all have ended in time, where they should."""
         process, started = workers.processes[index], time.monotonic()
         if kind == "kill":
             workers.send(index, signal.SIGKILL)
@@ -149,16 +151,18 @@ class Losses:
             self.network.cut(index)
         if kind in HARMLESS:
             time.sleep(self.random.uniform(0, 0.3 * HEARTBEAT_SECONDS))
+        in_time = True
         if kind == "stop":
-            workers.wait(LIMIT_SECONDS, lambda s: sum(one is None for one in s) <= 1)
+            in_time = workers.wait(LIMIT_SECONDS, lambda s: sum(one is None for one in s) <= 1)
         if kind in ("stop", "pause"):
             workers.send(index, signal.SIGCONT)
         if kind == "blink":
             self.network.mend(index)
         if kind not in HARMLESS:
-            workers.wait(LIMIT_SECONDS)
+            in_time = workers.wait(LIMIT_SECONDS) and in_time
             seconds = time.monotonic() - started
             self.seconds[kind] = max(self.seconds.get(kind, 0.0), round(seconds, 1))
+        return in_time
 
     def report(self, what, place, kind, statuses):
         self.faults.append(f"{what}: {kind}, {statuses}, {place}")

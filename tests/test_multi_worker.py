@@ -209,6 +209,18 @@ def test_what_tensorflow_raises_when_a_worker_is_lost(name):
     assert type(caught.value.__cause__).__name__ == name
 
 
+def test_a_loss_in_the_scope_of_the_strategy():
+    """Where models are made: what TensorFlow raises there is seen in a cluster only."""
+    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
+    for _ in range(2):  # a second call of `strategy()` returns the same one
+        keras_lars.multi_worker._name_lost_workers_in_scope(strategy)
+    with strategy.scope() as opened:
+        assert opened is tf.distribute.get_strategy() is strategy
+    with pytest.raises(keras_lars.multi_worker.WorkerLostError, match="gone"), strategy.scope():
+        raise tf.errors.UnavailableError(None, None, "gone")
+    assert tf.distribute.get_strategy() is not strategy
+
+
 def test_what_else_tensorflow_raises_is_left_as_it_is():
     def fit():
         raise tf.errors.InvalidArgumentError(None, None, "a wrong shape")
