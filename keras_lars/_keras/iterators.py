@@ -33,7 +33,10 @@ class _Iterable:
 
 
 def _delete(resources: list) -> None:
-    threading.Thread(target=_outlive, args=(resources,), daemon=True).start()
+    # As Python ends it can have no more threads: then whoever deletes has to wait.
+    if threading.main_thread().is_alive() and not sys.is_finalizing():
+        # No daemon, which would abort the process if it were in TensorFlow's hands at its end.
+        threading.Thread(target=_outlive, args=(resources,), daemon=False).start()
 
 
 def _outlive(resources: list) -> None:
