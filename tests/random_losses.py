@@ -111,8 +111,8 @@ class Losses:
         while True:
             workers = self.start(count, place)
             kind, index = self.random.choice(self.kinds), self.random.randrange(count)
-            # Some come too late, so that trainings end.
-            workers.wait(self.random.uniform(0, 1.3 * seconds), lambda s: None not in s or any(s))
+            # Some come too late, so that trainings end: what is left to do becomes less.
+            workers.wait(self.random.uniform(0, 0.8 * seconds), lambda s: None not in s or any(s))
             if None in workers.poll():
                 self.happened[count][kind] += 1
                 with contextlib.suppress(local_network.NoNamespacesError):  # it has just ended
