@@ -3,8 +3,9 @@
 python -m benchmarks.local_cluster --workers=2 -- python my_training.py --its_own_flags
 
 Each worker finds its place in TF_CONFIG, as `tf.distribute.MultiWorkerMirroredStrategy` wants it.
-What it writes comes out in whole lines with a label. As soon as one fails, or Ctrl-C is pressed,
-all are stopped, and none is left behind. The exit status is that of the first worker that failed.
+What it writes comes out in whole lines with a label; of a progress bar, which overwrites its line,
+one a second. As soon as one fails, or Ctrl-C is pressed, all are stopped, and none is left behind.
+The exit status is that of the first worker that failed.
 
 Needs a POSIX system, but neither Keras nor TensorFlow.
 """
@@ -13,6 +14,7 @@ import contextlib
 import json
 import math
 import os
+import pathlib
 import queue
 import selectors
 import signal
@@ -21,16 +23,30 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 
 from absl import app, flags
 
+from benchmarks.worker_lines import Lines
+
 # What happens comes as (index of a worker, its return code), or as (None, a signal).
 _Events = queue.SimpleQueue
 
+# In the environment of a worker, and so of all processes that it starts, a value of its own.
+_MARK = "KERAS_LARS_LOCAL_CLUSTER"
+
 # The launcher holds the other end of its standard input, which closes however the launcher ends,
-# even by SIGKILL. It kills the group of the worker then, to which it does not belong itself.
-_GUARD = 'read line; kill -s KILL -- "-$1"'
+# even by SIGKILL. It kills the group of the worker then, to which it does not belong itself, and,
+# where there is a /proc, those that left the group.
+_GUARD = """
+read line
+kill -s KILL -- "-$1"
+for file in $(grep -ls "$2" /proc/[0-9]*/environ); do
+  number=${file#/proc/}
+  kill -s KILL "${number%/environ}"
+done
+"""
 
 
 class LaunchError(Exception):
@@ -46,10 +62,17 @@ class _Worker:
         task = {"type": "worker", "index": index}
         config = json.dumps({"cluster": {"worker": addresses}, "task": task})
         self.index, self.events, self.guard = index, events, None
+        self.mark = uuid.uuid4().hex
+        self.left_behind: list[str] = []
         self.process = subprocess.Popen(
             command,
             # A Python worker would otherwise keep its lines until it has thousands of bytes.
-            env={**os.environ, "PYTHONUNBUFFERED": "1", "TF_CONFIG": config},
+            env={
+                **os.environ,
+                "PYTHONUNBUFFERED": "1",
+                "TF_CONFIG": config,
+                _MARK: self.mark,
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -58,7 +81,7 @@ class _Worker:
         )
         try:
             self.guard = subprocess.Popen(
-                ["sh", "-c", _GUARD, "sh", str(self.process.pid)],
+                ["sh", "-c", _GUARD, "sh", str(self.process.pid), self.mark],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -79,11 +102,34 @@ class _Worker:
             os.killpg(self.process.pid, number)
 
     def clean_up(self) -> None:
-        """Kills what is left of a worker that ended; at once, before its number is used again."""
+        """Kills what is left of a worker that ended; at once, before its number is used again.
+
+        Also those of its processes that left its group, where there is a /proc to find them in.
+        """
         self.send(signal.SIGKILL)
+        for number, name in _marked(self.mark):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(number, signal.SIGKILL)
+                self.left_behind.append(f"{name}, process {number}")
         if self.guard:
             self.guard.kill()
             self.guard.communicate()
+
+
+def _marked(mark: str) -> list[tuple[int, str]]:
+    """The processes whose environment has the mark, with their names; none without a /proc."""
+    found = []
+    for folder in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended just now, or is of another user
+            if f"{_MARK}={mark}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+                name = (folder / "comm").read_text(errors="replace").strip()
+                found.append((int(folder.name), name))
+    return found
+
+
+def _tell(story: str) -> None:
+    with contextlib.suppress(OSError):
+        _write(2, f"local_cluster: {story}\n".encode())
 
 
 class _Printer(threading.Thread):
@@ -97,41 +143,42 @@ class _Printer(threading.Thread):
         self.events = events
         self.finished = threading.Event()
         self.broken = False
-        self.pending = {}
+        self.lines = {}
         self.selector = selectors.DefaultSelector()
         for worker in workers:
             label = f"[worker {worker.index}] ".encode()
             for pipe, target in ((worker.process.stdout, 1), (worker.process.stderr, 2)):
-                self.pending[pipe] = b""
+                self.lines[pipe] = Lines()
                 self.selector.register(pipe, selectors.EVENT_READ, (label, target))
 
     def run(self) -> None:
-        while self.pending:
+        while self.lines:
             # Asked before looking, so that what was written until then is seen.
             finished = self.finished.is_set()
             ready = self.selector.select(timeout=0.1)
             for key, _ in ready:
                 self._copy(key)
-            if finished and not ready:  # a process that left its group may hold a pipe open
-                for key in list(self.selector.get_map().values()):
+            for key in list(self.selector.get_map().values()):
+                self._print(key, self.lines[key.fileobj].bar())
+                if finished and not ready:  # a process that left its group may hold a pipe open
                     self._close(key)
         self.selector.close()
 
     def _copy(self, key: selectors.SelectorKey) -> None:
         if chunk := os.read(key.fd, 1 << 16):
-            *lines, self.pending[key.fileobj] = (self.pending[key.fileobj] + chunk).split(b"\n")
-            self._print(key, lines)
+            self._print(key, self.lines[key.fileobj].add(chunk))
         else:
             self._close(key)
 
     def _close(self, key: selectors.SelectorKey) -> None:
-        if rest := self.pending.pop(key.fileobj):
-            self._print(key, [rest])
+        self._print(key, self.lines.pop(key.fileobj).rest())
         self.selector.unregister(key.fileobj)
         key.fileobj.close()
 
     def _print(self, key: selectors.SelectorKey, lines: list[bytes]) -> None:
         label, target = key.data
+        if not lines:
+            return
         try:
             _write(target, b"".join(label + line + b"\n" for line in lines))
         except OSError:  # nobody reads it any more, as after `| head`
@@ -142,8 +189,9 @@ class _Printer(threading.Thread):
 
 def _write(target: int, text: bytes) -> None:
     """Writes past Python's buffers, whose locks would outlast a thread that stands still."""
-    while text:
-        text = text[os.write(target, text) :]
+    view = memoryview(text)
+    while view:
+        view = view[os.write(target, view) :]
 
 
 def free_addresses(count: int) -> list[str]:
@@ -233,17 +281,18 @@ def run(command: Sequence[str], workers: int, grace_seconds: float = 5.0) -> int
         raise LaunchError(f"--grace_seconds must be at least 0. Received: {grace_seconds:g}")
     if not command:
         raise LaunchError("no command was given; it comes last, after --")
-    events, running = _Events(), {}
+    events, running, started = _Events(), {}, []
     with _signals_into(events):
         try:
             try:
                 addresses = free_addresses(workers)
                 for index in range(workers):
                     running[index] = _Worker(command, index, addresses, events)
+                    started.append(running[index])
             except OSError as error:
                 name = error.filename or command[0]
                 raise LaunchError(f"cannot start {name}: {error.strerror}") from error
-            printer = _Printer(list(running.values()), events)
+            printer = _Printer(started, events)
             printer.start()
             status, story = _wait(running, events)
         finally:
@@ -252,8 +301,10 @@ def run(command: Sequence[str], workers: int, grace_seconds: float = 5.0) -> int
         # What is left is printed, unless a further signal asks to end a standstill.
         while printer.is_alive() and (events.empty() or events.get() == (None, signal.SIGPIPE)):
             printer.join(0.1)
-        with contextlib.suppress(OSError):
-            _write(2, f"local_cluster: {story}\n".encode())
+        for worker in started:
+            if worker.left_behind:
+                _tell(f"killed what worker {worker.index} left: {'; '.join(worker.left_behind)}")
+        _tell(story)
     return status
 
 

@@ -103,14 +103,15 @@ def _run(plan: Plan) -> int:
     )
     # Late, as Keras takes seconds to start.
     from benchmarks import callbacks, loop
-    from keras_lars.multi_worker import WorkerLostError
+    from keras_lars import multi_worker
 
     if flags.FLAGS.dry_run:
         loop.describe(plan, strategy)
         return 0
     try:
-        result = loop.train_plan(plan, STARTED, strategy)
-    except (callbacks.Interrupted, WorkerLostError) as interruption:
+        # Also where it is not in `fit` that a worker is missed: when a model is made, say.
+        result = multi_worker._naming_lost_workers(loop.train_plan)(plan, STARTED, strategy)
+    except (callbacks.Interrupted, multi_worker.WorkerLostError) as interruption:
         print(
             f"{interruption}; go on by the same command with --resume --output_dir={plan.folder}",
             file=sys.stderr,

@@ -75,7 +75,8 @@ def _from_tf_config(text: str) -> Cluster:
     except (ValueError, RecursionError) as error:
         raise ClusterError(
             'TF_CONFIG must be JSON such as {"cluster": {"worker": ["host:port", ...]}, "task": '
-            f'{{"type": "worker", "index": 0}}}}. Received: {" ".join(text.split())} ({error})'
+            f'{{"type": "worker", "index": 0}}}}. Received: {_shortened(text)} '
+            f"({_shortened(str(error))})"
         ) from error
     if cluster is None:
         raise ClusterError(
@@ -83,6 +84,12 @@ def _from_tf_config(text: str) -> Cluster:
             f"supported, and all workers evaluate together. Received: {kind}"
         )
     return cluster
+
+
+def _shortened(text: str, characters: int = 500) -> str:
+    """In one line, of which the end is left out if it is long."""
+    line = " ".join(text.split())
+    return line if len(line) <= characters else f"{line[:characters]}..."
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -127,13 +134,24 @@ def _check_jobs(jobs: Any) -> None:
             raise ValueError(f"{kind!r} is not a list of addresses")
     if len(jobs.get("chief", [])) > 1:
         raise ValueError("there is more than one chief")
-    every = [address for addresses in jobs.values() for address in addresses]
-    for address in every:
-        host, _, port = address.rpartition(":") if isinstance(address, str) else ("", "", "")
-        if not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) not in _PORTS:
-            raise ValueError(f"{address} is not of the form host:port")
-    if len(set(every)) < len(every):
+    places = [_place(address) for addresses in jobs.values() for address in addresses]
+    if len(set(places)) < len(places):
         raise ValueError("an address is repeated")
+
+
+def _place(address: Any) -> tuple[str, int]:
+    """The host and the port of an address."""
+    host, _, port = address.rpartition(":") if isinstance(address, str) else ("", "", "")
+    if host.startswith("[") or host.count(":") > 1:
+        # Nothing would ever answer there.
+        raise ValueError(
+            f"{address} is an IPv6 address, and TensorFlow's servers listen on IPv4 only; give a "
+            "host name or an IPv4 address"
+        )
+    is_port = re.fullmatch(r"[0-9]{1,5}", port) and int(port) in _PORTS
+    if not re.fullmatch(r"[\w.-]+", host) or not is_port:
+        raise ValueError(f"{address} is not of the form host:port")
+    return host.lower(), int(port)
 
 
 # --- Slurm ----------------------------------------------------------------------------------------
@@ -169,7 +187,7 @@ def _from_slurm(port: int) -> Cluster:
         raise ClusterError(
             "SLURM_STEP_TASKS_PER_NODE must have a number for each node of SLURM_STEP_NODELIST, "
             "and SLURM_STEP_NUM_TASKS be their sum. Received: "
-            + ", ".join(f"{name}={os.environ[name]}" for name in [*names[1:], _TASKS])
+            + ", ".join(f"{name}={_shortened(os.environ[name])}" for name in [*names[1:], _TASKS])
         )
     if index >= tasks:
         raise ClusterError(f"SLURM_PROCID must be less than {_TASKS}={tasks}. Received: {index}")
@@ -200,7 +218,9 @@ def _check_place(node: int, local: int) -> None:
 def _number(name: str, minimum: int = 0) -> int:
     text = os.environ[name]
     if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < minimum:
-        raise ClusterError(f"{name} must be an integer of at least {minimum}. Received: {text}")
+        raise ClusterError(
+            f"{name} must be an integer of at least {minimum}. Received: {_shortened(text)}"
+        )
     return int(text)
 
 
@@ -211,7 +231,8 @@ def _counts(name: str) -> list[int]:
         found = re.fullmatch(r"([0-9]{1,5})(?:\(x([0-9]{1,5})\))?", part)
         if not found or int(found[1]) < 1:
             raise ClusterError(
-                f"{name} must be numbers of tasks such as 2(x3),1. Received: {os.environ[name]}"
+                f"{name} must be numbers of tasks such as 2(x3),1. "
+                f"Received: {_shortened(os.environ[name])}"
             )
         counts += [int(found[1])] * int(found[2] or 1)
     return counts
@@ -229,7 +250,8 @@ def _nodes(name: str) -> list[str]:
             raise ValueError
     except ValueError as error:
         raise ClusterError(
-            f"{name} must be names of nodes such as n[08-10],m5. Received: {os.environ[name]}"
+            f"{name} must be names of nodes such as n[08-10],m5. "
+            f"Received: {_shortened(os.environ[name])}"
         ) from error
     return nodes
 

@@ -1,12 +1,16 @@
 """A cluster is started once all of its workers are there."""
 
+import contextlib
 import errno
 import socket
+import threading
 import time
+from collections.abc import Iterator
 
 import tensorflow as tf
 
 from keras_lars._cluster import Cluster
+from keras_lars._keras import heartbeat
 
 # What this process has started: TensorFlow starts one cluster in a process, and only once.
 _started: list[tuple[Cluster, tf.distribute.Strategy]] = []
@@ -16,12 +20,19 @@ class StartError(RuntimeError):
     """A cluster that cannot be started: the message is one line."""
 
 
-def start(cluster: Cluster, seconds: float) -> tf.distribute.Strategy:
+# As TensorFlow has it.
+HEARTBEAT_SECONDS = 10.0
+
+
+def start(
+    cluster: Cluster, seconds: float, heartbeat_seconds: float = HEARTBEAT_SECONDS
+) -> tf.distribute.Strategy:
     """The strategy of the cluster; the same one if it is started already.
 
     Args:
         cluster: Of which this process is a worker.
         seconds: How long to wait for the other workers.
+        heartbeat_seconds: How long a worker may give no sign of life.
 
     Raises:
         StartError: If TensorFlow is in use already, or the port is, or a worker does not come.
@@ -31,6 +42,9 @@ def start(cluster: Cluster, seconds: float) -> tf.distribute.Strategy:
             return strategy
     _refuse_late_start()
     _meet(cluster.own, [a for a in cluster.workers if a != cluster.own], seconds)
+    # All are there by now, but one may still be lost; TensorFlow would wait for it for an hour.
+    registered = min(max(seconds, 10.0), 86400.0)
+    heartbeat.set_timeouts(cluster.addresses, heartbeat_seconds, registered)
     try:
         strategy = tf.distribute.MultiWorkerMirroredStrategy(_resolver(cluster))
     except tf.errors.OpError as error:
@@ -77,6 +91,21 @@ def _meet(own: str, others: list[str], seconds: float) -> None:
     TensorFlow would wait for ever, holding Python's lock, and of a port that is in use it would say
     no more than that it could not start a server.
     """
+    with _listening(own):
+        missing, until = list(others), time.monotonic() + seconds
+        while missing := [address for address in missing if not _answers(address)]:
+            if time.monotonic() > until:
+                raise StartError(
+                    f"all workers must start within {seconds:g} seconds (`startup_seconds`). "
+                    f"Received: no answer from {', '.join(missing)}"
+                )
+            time.sleep(0.1)
+    # From here on TensorFlow's server answers those who come later.
+
+
+@contextlib.contextmanager
+def _listening(own: str) -> Iterator[None]:
+    """Answers at this worker's address: whoever connects, and however many there are."""
     with socket.socket() as listener:
         # As TensorFlow's server does: a port whose last user has just gone is free.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -87,16 +116,22 @@ def _meet(own: str, others: list[str], seconds: float) -> None:
             raise StartError(
                 f"the port of this worker must be free. Received: {own}, which {reason}"
             ) from error
-        listener.listen(len(others))
-        missing, until = list(others), time.monotonic() + seconds
-        while missing := [address for address in missing if not _answers(address)]:
-            if time.monotonic() > until:
-                raise StartError(
-                    f"all workers must start within {seconds:g} seconds (`startup_seconds`). "
-                    f"Received: no answer from {', '.join(missing)}"
-                )
-            time.sleep(0.1)
-    # From here on TensorFlow's server answers those who come later.
+        listener.listen()
+        listener.settimeout(0.1)
+        is_over = threading.Event()
+        thread = threading.Thread(target=_accept, args=(listener, is_over), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
+
+
+def _accept(listener: socket.socket, is_over: threading.Event) -> None:
+    while not is_over.is_set():
+        with contextlib.suppress(OSError):  # nobody came in time, or is gone already
+            listener.accept()[0].close()
 
 
 def _answers(address: str) -> bool:

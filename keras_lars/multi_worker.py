@@ -1,9 +1,10 @@
 """`fit` on several machines: `strategy` at the start, and `prepare(model)` before `compile`."""
 
+import contextlib
 import functools
 import inspect
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -21,7 +22,9 @@ class WorkerLostError(RuntimeError):
     """Another worker of the cluster is gone, and with it the training of them all."""
 
 
-def strategy(startup_seconds: float = 300.0, port: int = _cluster.PORT) -> "tf.distribute.Strategy":
+def strategy(
+    startup_seconds: float = 300.0, port: int = _cluster.PORT, heartbeat_seconds: float = 10.0
+) -> "tf.distribute.Strategy":
     """The strategy for the cluster this process belongs to, or the one-device default.
 
     Use it in a script that is to run unchanged on one machine, under Slurm's `srun`, and on
@@ -39,6 +42,8 @@ def strategy(startup_seconds: float = 300.0, port: int = _cluster.PORT) -> "tf.d
 
     - Each worker uses all GPUs that it can see. On one machine with several GPUs and no cluster,
       write `tf.distribute.MirroredStrategy()` instead: this returns the strategy of one device.
+    - If a worker is lost, what is done in the strategy's scope raises `WorkerLostError`, as does
+      `fit` of a model that was given to `prepare`.
     - `"evaluator"` and `"ps"` tasks may stand in TF_CONFIG, and take no part in the training. Such
       a task itself gets a `ValueError`.
     - Slurm's tasks listen at `port` on each node; where a node has several, at `port + 1`,
@@ -49,6 +54,10 @@ def strategy(startup_seconds: float = 300.0, port: int = _cluster.PORT) -> "tf.d
         startup_seconds: Float, how long to wait for the other workers. Defaults to 300.
         port: Integer, the port of the first task on each node of Slurm's. Jobs that share a node
             need different ones. TF_CONFIG names its own. Defaults to 8888.
+        heartbeat_seconds: Float from 1 to 86400. Workers give a sign of life twice in this time,
+            and one that gives none for as long is lost: it may be paused for half of it in any
+            case. Use more where machines are paused for longer, as when they are moved to other
+            hardware, and the same on all workers. Defaults to 10.
 
     Returns:
         A `tf.distribute.Strategy`.
@@ -78,6 +87,12 @@ def strategy(startup_seconds: float = 300.0, port: int = _cluster.PORT) -> "tf.d
         )
     startup_seconds = _arguments.number()("startup_seconds", startup_seconds)
     port = _arguments.integer(minimum=1, maximum=65_535)("port", port)
+    heartbeat_seconds = _arguments.number(at_most=86400)("heartbeat_seconds", heartbeat_seconds)
+    if heartbeat_seconds < 1:  # the network may take a part of a second by itself
+        raise ValueError(
+            "`heartbeat_seconds` must be at least 1. "
+            f"Received: heartbeat_seconds={heartbeat_seconds:g}"
+        )
     cluster = _cluster.find(port, alone=False)
     if cluster is None:
         import tensorflow as tf
@@ -85,7 +100,9 @@ def strategy(startup_seconds: float = 300.0, port: int = _cluster.PORT) -> "tf.d
         return tf.distribute.get_strategy()
     from keras_lars import _cluster_start
 
-    return _cluster_start.start(cluster, startup_seconds)
+    started = _cluster_start.start(cluster, startup_seconds, heartbeat_seconds)
+    _name_lost_workers_in_scope(started)
+    return started
 
 
 def prepare(model: keras.Model) -> keras.Model:
@@ -219,6 +236,7 @@ def _repair_trainer(model: keras.Model) -> None:
         trainer.repair_build(model)
     if trainer.has_logs_fault(strategy):
         trainer.repair_logs(model)
+    trainer.repair_endings(model)
     for name in ("fit", "evaluate", "predict"):
         setattr(model, name, _naming_lost_workers(getattr(model, name)))
 
@@ -246,18 +264,40 @@ def _cause(message: str) -> str:
     return " ".join(lines[start : start + 2])
 
 
-def _naming_lost_workers(method: Callable[..., Any]) -> Callable[..., Any]:
+@contextlib.contextmanager
+def _lost_workers_named() -> Iterator[None]:
     import tensorflow as tf
 
+    # The last is of the one that is cut off from the first worker, which watches over all.
+    lost = tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError
+    try:
+        yield
+    except lost as error:
+        raise WorkerLostError(
+            "Another worker was lost, or could not be reached: this one cannot go on without. "
+            "Restart all workers; `keras_lars.callbacks.BackupAndRestore` lets them go on "
+            f"from the last backup. Received: {_cause(error.message)}"
+        ) from error
+
+
+def _naming_lost_workers(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def run(*args: Any, **kwargs: Any) -> Any:
-        try:
+        with _lost_workers_named():
             return method(*args, **kwargs)
-        except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
-            raise WorkerLostError(
-                "Another worker was lost, or could not be reached: this one cannot go on without. "
-                "Restart all workers; `keras_lars.callbacks.BackupAndRestore` lets them go on "
-                f"from the last backup. Received: {_cause(error.message)}"
-            ) from error
 
     return run
+
+
+def _name_lost_workers_in_scope(strategy: "tf.distribute.Strategy") -> None:
+    """Also there: workers exchange the initial values of variables when a model is made."""
+    if "scope" in vars(strategy):
+        return
+    original = strategy.scope
+
+    @contextlib.contextmanager
+    def scope() -> "Iterator[tf.distribute.Strategy]":
+        with _lost_workers_named(), original() as opened:
+            yield opened
+
+    strategy.scope = scope

@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 import stat
+import time
 
 import keras
 import numpy as np
@@ -365,7 +366,10 @@ def faults(strategy, folder):
     fault_14 = fails_with(tf.errors.InvalidArgumentError, "placeholder", lambda: fit(several))
     batches = trainer.epoch_iterator(unequal_data(strategy), strategy).num_batches
     found = [trainer.has_build_fault(strategy), trainer.has_logs_fault(strategy)]
+    own = trainer.epoch_iterator(batches_of_all(), strategy)
+    make(strategy, linear)._maybe_symbolic_build(iterator=own)
     return {
+        "deletes_elsewhere": [np.array("_get_iterator" in vars(own))],
         "failed": [np.array([fault_9, fault_10, fault_14])],
         "found": [np.array(found)],
         "batches_of_each": [np.array(batches)],
@@ -398,12 +402,12 @@ def shuffled(epoch):
     return indices.map(lambda i: (tf.gather(INPUTS, i), tf.gather(TARGETS, i)))
 
 
-def backed_up(strategy, folder, *callbacks):
+def backed_up(strategy, folder, *callbacks, epochs=2):
     """A training with accumulation that goes on from `folder`: all it ends with, and its logs."""
     backup = keras_lars.callbacks.BackupAndRestore(folder, save_freq=3)
     model = make(strategy, with_dropout, lambda: make_lars(gradient_accumulation_steps=4))
     data = {"x": backup.epochs(shuffled), "y": None, "batch_size": None, "steps_per_epoch": 10}
-    history = fit(model, callbacks=[backup, *callbacks], **data)
+    history = fit(model, epochs, callbacks=[backup, *callbacks], **data)
     return {"all": numbers([*model.variables, *model.optimizer.variables]), **logs_of(history)}
 
 
@@ -418,6 +422,21 @@ class Kill(keras.callbacks.Callback):
         self.left -= 1
         if self.left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+class WaitAt(keras.callbacks.Callback):
+    """After some batches: says so by one file, and goes on once the other is there."""
+
+    def __init__(self, batches, says, waits_for):
+        super().__init__()
+        self.left, self.says, self.waits_for = batches, says, waits_for
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if self.left == 0:
+            self.says.touch()
+            while not self.waits_for.exists():
+                time.sleep(0.01)
 
 
 def killed_in_mid_epoch(strategy, folder):

@@ -1,8 +1,11 @@
 """Where a cluster is found, and that each mistake is told in one line."""
 
+import contextlib
 import json
 import os
 import socket
+import threading
+import time
 import warnings
 
 import keras
@@ -11,6 +14,7 @@ import pytest
 import keras_lars
 from keras_lars import _cluster, multi_worker
 
+PATIENCE = 60  # seconds until a test that waits for something gives up; none waits that long
 WORKERS = ["10.0.0.1:2222", "10.0.0.2:2222"]
 SLURM = {
     "SLURM_PROCID": "1",
@@ -124,7 +128,21 @@ def test_tf_config_comes_before_slurm(monkeypatch, slurm):
         (config({"worker": ["a:0", WORKERS[1]]}), "a:0 is not of the form host:port"),
         (config({"worker": [2222, WORKERS[1]]}), "2222 is not of the form host:port"),
         (config({"worker": [None, WORKERS[1]]}), "None is not of the form host:port"),
+        (config({"worker": ["[::1]:2222", WORKERS[1]]}), "[::1]:2222 is an IPv6 address, and Tens"),
+        (config({"worker": ["fe80::1:2222", WORKERS[1]]}), "listen on IPv4 only; give a host name"),
+        (config({"worker": ["http://a:2222", WORKERS[1]]}), "is not of the form host:port"),
+        (config({"worker": ["a b:2222", WORKERS[1]]}), "a b:2222 is not of the form host:port"),
+        (config({"worker": [[WORKERS[0]], WORKERS[1]]}), "is not of the form host:port"),
         (config({"worker": WORKERS[:1] * 2}), "an address is repeated"),
+        (config({"worker": ["node:2222", "Node:02222"]}), "an address is repeated"),
+        (config({"chief": WORKERS[:1], "worker": WORKERS}), "an address is repeated"),
+        (config({"worker": WORKERS}, index=[0]), "its index [0] is no"),
+        (config({"worker": WORKERS}, index={"a": 0}), "its index {'a': 0} is no"),
+        (config({"worker": WORKERS}, index="1\n"), "its index '1\\n' is no"),
+        (config({"worker": WORKERS}, index="\u0661"), "its index '\u0661' is no"),
+        ('{"cluster": {}, "task": {"index": 0, "index": 1}}', "a key is repeated"),
+        ("\ufeff{}", "BOM"),
+        ('{"cluster": ' + "9" * 5000 + "}", "Exceeds the limit"),
         ('{"cluster":\n{}}', "it lacks 'task'"),
     ],
     ids=lambda text: text[:60],
@@ -135,6 +153,7 @@ def test_a_malformed_tf_config(monkeypatch, text, reason):
         _cluster.find()
     assert reason in str(error.value)
     assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 1500
 
 
 @pytest.mark.parametrize("jobs", [OTHERS, {"worker": WORKERS}], ids=["within", "apart"])
@@ -233,6 +252,10 @@ def test_one_task_of_slurm_is_a_cluster_where_one_is_asked_for(monkeypatch):
         ({"SLURM_PROCID": "-1"}, "SLURM_PROCID must be an integer .* 0. Received: -1$"),
         ({"SLURM_PROCID": "9" * 5000}, "SLURM_PROCID must be an integer"),
         ({"SLURM_PROCID": "one"}, "SLURM_PROCID must be an integer"),
+        ({"SLURM_PROCID": "1.0"}, "SLURM_PROCID must be an integer"),
+        ({"SLURM_PROCID": "1\n2"}, "SLURM_PROCID must be an integer .* Received: 1 2$"),
+        ({"SLURM_NODEID": "99", "SLURM_LOCALID": "0"}, "fill one node after .* task 0 of node 99"),
+        ({"SLURM_NODEID": "x", "SLURM_LOCALID": "0"}, "SLURM_NODEID must be an integer"),
         ({"SLURM_STEP_NUM_TASKS": "many"}, "NUM_TASKS must be an integer .* 1. Received: many$"),
         ({"SLURM_STEP_NUM_TASKS": "0"}, "NUM_TASKS must be an integer .* 1. Received: 0$"),
         ({"SLURM_STEP_NUM_TASKS": "4"}, "their sum. Received: .*NUM_TASKS=4$"),
@@ -263,6 +286,7 @@ def test_variables_of_slurm_that_make_no_sense(slurm, changes, message):
     with pytest.raises(ValueError, match=message) as error:
         _cluster.find(alone=False)
     assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 1500
 
 
 def test_ports_end(slurm):
@@ -280,6 +304,9 @@ def test_ports_end(slurm):
     [
         ({"startup_seconds": -1}, "`startup_seconds` must be a finite number >= 0"),
         ({"startup_seconds": None}, "`startup_seconds` must be a finite number >= 0"),
+        ({"heartbeat_seconds": 0.5}, "`heartbeat_seconds` must be at least 1. Received: .*=0.5"),
+        ({"heartbeat_seconds": 1e6}, "`heartbeat_seconds` must be a finite number .* <= 86400"),
+        ({"heartbeat_seconds": "10"}, "`heartbeat_seconds` must be a finite number"),
         ({"port": 0}, "`port` must be an integer >= 1"),
         ({"port": 1.5}, "`port` must be an integer >= 1"),
     ],
@@ -326,6 +353,37 @@ def test_a_port_in_use():
         user.listen()
         with pytest.raises(RuntimeError, match=f"Received: {own}, which is in use$"):
             _cluster_start._meet(own, [other], 0.3)
+
+
+@needs_tensorflow
+def test_any_number_of_strangers_may_come_before_the_others():
+    """A scan of ports, or a probe whether the worker is alive."""
+    from keras_lars import _cluster_start
+
+    own, other = free_addresses(2)
+    places = [("127.0.0.1", int(address.split(":")[1])) for address in (own, other)]
+    result = []
+    worker = threading.Thread(
+        target=lambda: result.append(_cluster_start._meet(own, [other], PATIENCE)), daemon=True
+    )
+    worker.start()
+
+    def connect():
+        for _ in range(PATIENCE * 100):  # until it listens
+            with contextlib.suppress(ConnectionRefusedError):
+                return socket.create_connection(places[0], timeout=5)
+            time.sleep(0.01)
+        raise AssertionError("nobody listens")
+
+    strangers = [connect() for _ in range(20)]
+    assert all(stranger.recv(1) == b"" for stranger in strangers)  # none is kept waiting
+    with socket.socket() as late:
+        late.bind(places[1])
+        late.listen()
+        worker.join(PATIENCE)
+    assert result == [None]
+    for stranger in strangers:
+        stranger.close()
 
 
 def free_addresses(count):

@@ -48,6 +48,7 @@ def users(name):
 
 def test_private_keras_is_used_in_the_place_of_workarounds_alone():
     assert users("keras.src") == {"_keras/trainer.py"}
+    assert users("tensorflow.python") == {"_keras/heartbeat.py"}
 
 
 TENSORFLOW_MODULES = {
@@ -57,6 +58,8 @@ TENSORFLOW_MODULES = {
     "_apply_tensorflow.py",
     "_cluster_start.py",
     "_replicas.py",
+    "_keras/heartbeat.py",
+    "_keras/iterators.py",
     "_keras/tensorflow_context.py",
     "_keras/trainer.py",
     "callbacks/_backup_state.py",

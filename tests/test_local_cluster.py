@@ -13,7 +13,8 @@ import time
 
 import pytest
 
-from benchmarks import local_cluster
+from benchmarks import local_cluster, worker_lines
+from benchmarks.worker_lines import LONGEST_LINE, Lines
 
 ROOT = pathlib.Path(__file__).parents[1]
 PATIENCE = 60  # seconds until a test that waits for something gives up; none waits that long
@@ -162,6 +163,58 @@ def test_output_comes_as_it_is_written(launcher):
     assert launcher.process.poll() is None
 
 
+def test_a_progress_bar_is_shown_while_it_moves(launcher):
+    launcher.start_workers("print('\\r1/2', end=''); time.sleep(600)", workers=1)
+    assert launcher.first_line() == b"[worker 0] 1/2\n"
+    assert launcher.process.poll() is None
+
+
+def test_the_end_of_a_long_line_is_left_out(launcher):
+    launcher.start_workers("print('x' * 1_000_000); print('next')", workers=1)
+    _, output, _ = launcher.finish()
+    first = f"[worker 0] {'x' * LONGEST_LINE} ... ({1_000_000 - LONGEST_LINE} more bytes)"
+    assert output == [first, "[worker 0] next"]
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 1000])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b"", []),
+        (b"a\n\nb", [b"a", b"", b"b"]),
+        (b"a\r\nb\r\n\r\n", [b"a", b"b", b""]),
+        (b"\r1/9\b\b\b\r2/9\b\b\b\r9/9\nafter\n", [b"9/9", b"after"]),
+        (b"10%\r20%\r", [b"20%"]),
+    ],
+)
+def test_lines(text, expected, size):
+    lines = Lines()
+    found = [line for i in range(0, len(text), size) for line in lines.add(text[i : i + size])]
+    assert found + lines.rest() == expected
+
+
+def test_a_bar_is_shown_once_a_second(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(worker_lines.time, "monotonic", lambda: now[0])
+    lines, shown = Lines(), []
+    for i in range(1, 26):
+        assert lines.add(b"\b\b\b\b\r%d/25" % i) == []
+        shown += lines.bar()
+        now[0] += 0.125
+    assert shown == [b"1/25", b"9/25", b"17/25", b"25/25"]
+    assert lines.add(b"\nnext") == []  # the bar was shown as it ended
+    assert lines.bar() == []  # no bar
+    assert lines.add(b"\n") == [b"next"]
+
+
+def test_a_line_without_an_end_takes_no_more_memory():
+    lines = Lines()
+    for _ in range(100_000):
+        assert lines.add(b"x" * 1000) == []
+        assert len(lines.text) <= LONGEST_LINE
+    assert lines.size == 100_000_000
+
+
 def test_workers_do_not_wait_for_input(launcher):
     launcher.start_workers("print(repr(sys.stdin.read()))", workers=1, stdin=subprocess.PIPE)
     assert launcher.first_line() == b"[worker 0] ''\n"
@@ -305,8 +358,24 @@ def test_a_worker_that_succeeds_leaves_no_children(launcher):
     assert launcher.finish()[0] == 0
 
 
-def test_a_process_that_left_its_group_does_not_hold_up_the_launcher(launcher):
+needs_proc = pytest.mark.skipif(
+    not pathlib.Path("/proc/self/environ").exists(), reason="needs a /proc to find processes in"
+)
+
+
+@needs_proc
+def test_a_process_that_left_its_session_is_killed_and_named(launcher):
     code = "child('child', start_new_session=True); print('last', end='')"
+    launcher.start_workers(code, workers=1)
+    (number,) = launcher.numbers("child")
+    status, output, errors = launcher.finish()
+    assert (status, output) == (0, ["[worker 0] last"])
+    assert errors[0] == f"local_cluster: killed what worker 0 left: sleep, process {number}"
+    wait_until(lambda: gone(number))
+
+
+def test_a_process_that_nobody_can_find_does_not_hold_up_the_launcher(launcher):
+    code = "child('child', start_new_session=True, env={}); print('last', end='')"
     launcher.start_workers(code, workers=1)
     (number,) = launcher.numbers("child")
     try:
@@ -318,6 +387,15 @@ def test_a_process_that_left_its_group_does_not_hold_up_the_launcher(launcher):
 
 def test_a_killed_launcher_takes_its_workers_along(launcher):
     launcher.start_workers("signal.signal(signal.SIGTERM, signal.SIG_IGN)" + WITH_CHILD)
+    numbers = launcher.numbers(*ALL)
+    launcher.process.kill()
+    wait_until(lambda: all(map(gone, numbers)))
+
+
+@needs_proc
+def test_a_killed_launcher_takes_those_along_that_left_their_session(launcher):
+    code = WITH_CHILD.replace('child {index}")', 'child {index}", start_new_session=True)')
+    launcher.start_workers(code)
     numbers = launcher.numbers(*ALL)
     launcher.process.kill()
     wait_until(lambda: all(map(gone, numbers)))

@@ -5,11 +5,16 @@ One cluster of two workers and one of three run all scenarios; each test looks a
 
 import json
 import pickle
+import threading
+import time
+import weakref
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from cluster_scenarios import (
+    BATCH,
     INPUTS,
     LIKE_ONE_PROCESS,
     OF_THREE,
@@ -25,6 +30,7 @@ from helpers import run_command
 from models import assert_close, assert_equal
 
 import keras_lars
+from keras_lars._keras import iterators, trainer
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +197,63 @@ def test_9_10_and_14_keras_fails_under_several_workers(clusters):
 def test_13_each_worker_counts_its_own_batches(clusters):
     counts = [seen["batches_of_each"][0] for seen in clusters(2)["faults"]]
     assert counts == [3, 4]  # and not the same number, or none, on both
+
+
+@pytest.mark.parametrize("name", ["UnavailableError", "AbortedError", "DeadlineExceededError"])
+def test_what_tensorflow_raises_when_a_worker_is_lost(name):
+    def fit():
+        raise getattr(tf.errors, name)(None, None, "where\nCollective ops is aborted by: a\nb\nc")
+
+    with pytest.raises(keras_lars.multi_worker.WorkerLostError, match=r"by: a b$") as caught:
+        keras_lars.multi_worker._naming_lost_workers(fit)()
+    assert type(caught.value.__cause__).__name__ == name
+
+
+def test_a_loss_in_the_scope_of_the_strategy():
+    """Where models are made: what TensorFlow raises there is seen in a cluster only."""
+    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
+    for _ in range(2):  # a second call of `strategy()` returns the same one
+        keras_lars.multi_worker._name_lost_workers_in_scope(strategy)
+    with strategy.scope() as opened:
+        assert opened is tf.distribute.get_strategy() is strategy
+    with pytest.raises(keras_lars.multi_worker.WorkerLostError, match="gone"), strategy.scope():
+        raise tf.errors.UnavailableError(None, None, "gone")
+    assert tf.distribute.get_strategy() is not strategy
+
+
+def test_what_else_tensorflow_raises_is_left_as_it_is():
+    def fit():
+        raise tf.errors.InvalidArgumentError(None, None, "a wrong shape")
+
+    with pytest.raises(tf.errors.InvalidArgumentError, match="a wrong shape"):
+        keras_lars.multi_worker._naming_lost_workers(fit)()
+
+
+def test_16_iterators_are_deleted_by_a_thread_of_their_own(strategy):
+    """Not by the one that trains, which would wait for it."""
+    data = tf.data.Dataset.from_tensor_slices((INPUTS, TARGETS)).batch(BATCH)
+    epochs = trainer.epoch_iterator(data, strategy)
+    iterators.delete_elsewhere(epochs)
+    iterators.delete_elsewhere(epochs)  # as in `evaluate` within `fit`, and no more than once
+    iterator = iter(epochs._get_iterator())
+    next(iterator)
+    deleted_by = []
+    resources = tf.nest.flatten(iterator, expand_composites=True)
+    count = len(resources)
+    while resources:
+        weakref.finalize(resources.pop(), lambda: deleted_by.append(threading.current_thread()))
+    assert (count > 0, deleted_by) == (True, [])
+    del iterator
+    until = time.monotonic() + 120
+    while len(deleted_by) < count:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    assert threading.current_thread() not in deleted_by
+
+
+def test_prepared_models_have_their_iterators_deleted_so(clusters):
+    # Only under several workers: seen by what `prepare` has made of the model there.
+    assert [seen["deletes_elsewhere"][0].item() for seen in clusters(2)["faults"]] == [True, True]
 
 
 # Where Keras does without, nothing changes.

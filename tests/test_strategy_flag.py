@@ -12,7 +12,7 @@ if keras.backend.backend() != "tensorflow":
 
 import tensorflow as tf
 
-from benchmarks import cluster
+from benchmarks import cluster, loop, train
 from benchmarks.data.data_set import Shard
 from benchmarks.recipe import RecipeError
 
@@ -33,6 +33,23 @@ def no_cluster(monkeypatch):
 
 def config(jobs, kind="worker", index=0):
     return json.dumps({"cluster": jobs, "task": {"type": kind, "index": index}})
+
+
+@pytest.mark.parametrize("name", ["UnavailableError", "AbortedError", "DeadlineExceededError"])
+def test_a_worker_that_is_lost_outside_of_fit(monkeypatch, capsys, tmp_path, name):
+    """As when a model is made: the status is that of an interruption, and 1 of any other error."""
+
+    def lose(*arguments):
+        raise getattr(tf.errors, name)(None, None, "Collective ops is aborted")
+
+    options = {"strategy": "multi_worker", "replicas": 2, "startup_seconds": 1, "dry_run": False}
+    monkeypatch.setattr(
+        train, "flags", types.SimpleNamespace(FLAGS=types.SimpleNamespace(**options))
+    )
+    monkeypatch.setattr(train.cluster, "start", lambda *arguments: None)
+    monkeypatch.setattr(loop, "train_plan", lose)
+    assert train._run(types.SimpleNamespace(folder=tmp_path, is_chief=True)) == 75
+    assert capsys.readouterr().err.startswith("Another worker was lost, or could not be reached")
 
 
 @pytest.mark.parametrize(("index", "expected"), [(0, True), (1, False)])

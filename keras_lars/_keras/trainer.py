@@ -1,4 +1,4 @@
-"""`fit` and `evaluate` of one model with faults 9, 10 and 12 to 14 put right; starting midway."""
+"""`fit` and `evaluate` of one model with faults 9, 10, 12 to 14 and 16 mended; starting midway."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_lars import _replicas
+from keras_lars._keras.iterators import delete_elsewhere
 from keras_lars._keras.layers import all_layers
 
 
@@ -71,6 +72,18 @@ def repair_build(model: keras.Model) -> None:
                 lambda value: strategy.experimental_local_results(value)[0], _first_batch(iterator)
             )
         original(data_batch=data_batch)
+
+    model._maybe_symbolic_build = build
+
+
+def repair_endings(model: keras.Model) -> None:
+    """Let `fit` and `evaluate` not wait until their data are deleted (fault 16)."""
+    original = model._maybe_symbolic_build
+
+    def build(iterator: Any = None, data_batch: Any = None) -> None:
+        if iterator is not None:
+            delete_elsewhere(iterator)
+        original(iterator=iterator, data_batch=data_batch)
 
     model._maybe_symbolic_build = build
 
