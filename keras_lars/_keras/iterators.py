@@ -1,4 +1,4 @@
-"""Iterators over data that are deleted where nobody waits for it (fault 16)."""
+"""Iterators over data that are deleted where nobody waits for it (fault 18)."""
 
 import sys
 import threading

@@ -77,7 +77,7 @@ def repair_build(model: keras.Model) -> None:
 
 
 def repair_endings(model: keras.Model) -> None:
-    """Let `fit` and `evaluate` not wait until their data are deleted (fault 16)."""
+    """Let `fit` and `evaluate` not wait until their data are deleted (fault 18)."""
     original = model._maybe_symbolic_build
 
     def build(iterator: Any = None, data_batch: Any = None) -> None:
