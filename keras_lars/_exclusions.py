@@ -19,6 +19,13 @@ def _last_path_part(variable: Variable) -> str:
     return path_of(variable).split("/")[-1]
 
 
+def _alike(variables: Sequence[Variable], shape: tuple[int, ...], name: str) -> list[int]:
+    """The positions of all variables of one shape and name."""
+    return [
+        i for i, v in enumerate(variables) if (shape_of(v), _last_path_part(v)) == (shape, name)
+    ]
+
+
 class Exclusion:
     """A rule of any kind. `argument` is the constructor's argument that holds it, for errors."""
 
@@ -159,7 +166,13 @@ class _GivenVariable(Exclusion):
                 f"variables. Received: {argument}={described(self.variable)}"
             )
         position = self.match(argument, variables).index(True)
-        saved = _SavedVariable(position, shape_of(self.variable), _last_path_part(self.variable))
+        alike = _alike(variables, shape_of(self.variable), _last_path_part(self.variable))
+        saved = _SavedVariable(
+            position,
+            shape_of(self.variable),
+            _last_path_part(self.variable),
+            alike.index(position),
+        )
         # Kept, since Keras tells what goes into one file apart by `id`: were this object gone, the
         # next rule could get its id, and be loaded as this one.
         if self.saved != saved:
@@ -179,16 +192,19 @@ class _SavedVariable(Exclusion):
     """A variable as it is saved.
 
     A path would not do: it changes when a Sequential model is loaded again, and two weights of one
-    layer may share it. The position does not change; shape and last path part check it.
+    layer may share it. So it is the variable with this number among those of its shape and name, as
+    saved state has it. Version 0.1.0 saved the position alone.
     """
 
     position: int
     shape: tuple[int, ...]
     last_path_part: str
+    number: int | None = None
 
     def __post_init__(self) -> None:
         size = _arguments.integer(minimum=0)
         size("position", self.position)
+        _arguments.integer(minimum=0, none=True)("number", self.number)
         if not isinstance(self.last_path_part, str):
             raise _arguments.refusal("last_path_part", "a string", self.last_path_part)
         shape = tuple(size("shape", n) for n in self.shape)  # a list, out of a file
@@ -200,15 +216,20 @@ class _SavedVariable(Exclusion):
     def match(
         self, argument: str, variables: Sequence[Variable], frozen: FindVariables = list
     ) -> list[bool]:
-        there = variables[self.position] if self.position < len(variables) else None
-        expected = (self.shape, self.last_path_part)
-        if there is None or (shape_of(there), _last_path_part(there)) != expected:
+        alike = _alike(variables, self.shape, self.last_path_part)
+        if self.number is not None:
+            alike = alike[self.number : self.number + 1]
+        elif self.position in alike:
+            alike = [self.position]
+        else:
+            alike = []
+        if not alike:
             raise ValueError(
                 f"`{argument}` must find the variable that it was saved with: "
                 f"`{self.last_path_part}` of shape {self.shape} at position {self.position} of the "
                 f"trainable variables. Received: the paths {[path_of(v) for v in variables]}"
             )
-        return [position == self.position for position in range(len(variables))]
+        return [position == alike[0] for position in range(len(variables))]
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "shape": list(self.shape)}
@@ -229,7 +250,9 @@ class _GivenCallable(Exclusion):
     def __call__(self, variable: Variable) -> bool:
         return self.function(variable)
 
-    def match(self, argument: str, variables: Sequence[Variable]) -> list[bool]:
+    def match(
+        self, argument: str, variables: Sequence[Variable], frozen: FindVariables = list
+    ) -> list[bool]:
         answers = [self(variable) for variable in variables]
         try:
             return [bool(answer) for answer in answers]

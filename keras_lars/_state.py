@@ -14,16 +14,21 @@ from keras_lars._words import counted
 
 # Files of version 1, of keras_lars 0.1.0, have no list of the variables.
 _VERSION, _OLDEST = 2, 1
-_CHECKPOINT_VERSION = 1
+# What the numbers in the slots mean has not changed since.
+_MEANING = 1
 _MARKER = "marker"
 _VARIABLES = "variables"
 _CHECKPOINT_PREFIX = "keras_lars"
 
 
+def meaning(optimizer: Any) -> dict[str, str | int]:
+    """What the numbers in the slots are, wherever they are kept."""
+    return {**optimizer._state_marker(), "state_version": _MEANING}
+
+
 def checkpoint_name(optimizer: Any) -> str:
-    """The marker as a name in a `tf.train.Checkpoint`."""
-    parts = [*optimizer._state_marker().values(), str(_CHECKPOINT_VERSION)]
-    return ".".join([_CHECKPOINT_PREFIX, *parts])
+    """The same as a name in a `tf.train.Checkpoint`."""
+    return ".".join([_CHECKPOINT_PREFIX, *map(str, meaning(optimizer).values())])
 
 
 def _described(optimizer: Any) -> list[Described]:

@@ -107,7 +107,7 @@ def name_of_optimizer(optimizer: Any) -> str:
 def state_of_optimizer(optimizer: Any) -> dict[str, str | int] | None:
     """What the numbers in the slots of LARS mean; None for an optimizer of Keras."""
     innermost = _chain(optimizer)[-1]
-    return _state._marker(innermost) if hasattr(innermost, "_state_marker") else None
+    return _state.meaning(innermost) if hasattr(innermost, "_state_marker") else None
 
 
 def constant_rate(optimizer: Any) -> keras.Variable | None:
