@@ -49,7 +49,7 @@ def begin(name, after=None):
 
 
 def die_in_two():
-    die_in_writing(3)  # the third: after the sixth batch of the second epoch
+    die_in_writing(4)  # in the second epoch: each epoch's end is saved as well
     begin("two")
 
 

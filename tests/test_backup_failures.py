@@ -95,8 +95,14 @@ def test_failures_in_a_row_end_a_training_where_that_is_asked_for(
     training = Training()
     full_disk(monkeypatch, *failing)
     if not ends:
-        with pytest.warns(match="There is no backup, and training goes on"):
+        with pytest.warns(match="goes on") as caught:
             training.begin(tmp_path, max_failed_saves=1)
+        pattern = "There is no backup|The last backup.* batch 0"
+        left = [re.search(pattern, str(each.message)) for each in caught]
+        assert [found[0] for found in left] == [
+            "There is no backup",
+            "The last backup, of epoch 2 and batch 0",
+        ]
         return
     with pytest.warns(match="There is no backup"), pytest.raises(OSError) as error:
         training.begin(tmp_path, max_failed_saves=1)

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from backups import (
-    BATCH,
     INPUTS,
     TARGETS,
     InterruptionError,
@@ -26,6 +25,7 @@ from helpers import run_command
 from keras_lars.callbacks import BackupAndRestore, _backup_state
 
 FOUR = os.environ.get("KERAS_LARS_TEST_REPLICAS") == "4"  # in the process of the last test
+BATCH = 12  # divided by one, two, three and four replicas
 STEPS, EPOCHS = 3, 3  # fewer than the micro-batches of an update, so that some always wait
 
 

@@ -116,7 +116,7 @@ def test_a_backup_of_an_earlier_version_is_restored(tmp_path):
         model, look = compiled_model(with_accumulation), Look()
         with no_warning():
             fit_with_backup(model, folder, look)
-        expected = json.loads((path / "expected.json").read_text())["state"]
+        expected = json.loads((path / "state.json").read_text())["state"]
         assert_equal_state(look.state, expected, rtol=0, atol=0)
         assert int(model.optimizer.iterations) == 2  # one update was done, of two batches each
         assert callbacks.BackupAndRestore(folder).epoch == 0
