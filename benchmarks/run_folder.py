@@ -62,8 +62,8 @@ def result(folder: pathlib.Path) -> dict | None:
         return None
     try:
         found = json.loads(path.read_text(encoding="utf-8-sig"))
-        return {**found, "diverged": found["diverged"]}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        return {**found}  # a TypeError where it is no object
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise RecipeError(
             f"--output_dir holds a result.json of something else: {folder}"
         ) from error

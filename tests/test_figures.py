@@ -339,7 +339,7 @@ def test_files_of_results(tmp_path):
     ("content", "message"),
     [
         (None, "--show cannot be read: No such file"),
-        ("[", "--show must be a results.json. Received"),
+        ("[", "--show must be a file of results .*. Received"),
         ("[]", "--show must be a results.json. Received"),
         ("{}", "--show must be a results.json. Received"),
         ('{"figure": "other"}', "must be a results.json of ablations. Received: one of other"),

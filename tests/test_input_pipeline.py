@@ -80,7 +80,7 @@ def test_the_bottleneck_is_said(tmp_path, input_images, line):
         (["--seconds=0"], "error: flag --seconds=0.*"),
         (["--data=imagenet2012", "--data_dir={}"], "error: --data_dir must hold imagenet2012/5.*"),
         (["--data=digits", "--batch_size=2000"], "error: --batch_size must be at most the 1437 .*"),
-        (["--show={}/none.json"], r"error: .*none.json'"),
+        (["--show={}/none.json"], r"error: .*none.json"),
     ],
     ids=["data", "seconds", "missing", "batch", "show"],
 )

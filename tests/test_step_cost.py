@@ -44,7 +44,7 @@ def test_table():
 def test_a_missing_file_is_told_in_one_line(tmp_path):
     done = command(f"--show={tmp_path / 'none.json'}")
     assert done.returncode == 1
-    assert re.fullmatch("error: .*none.json'", done.stderr.strip().splitlines()[-1])
+    assert re.fullmatch("error: .*none.json", done.stderr.strip().splitlines()[-1])
 
 
 def test_the_page_shows_the_committed_results():
