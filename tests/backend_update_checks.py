@@ -239,7 +239,7 @@ def check_derivable_norms_change_no_bits():
         w, g, v = (np.float32(scale * random.normal(size=shape)) for _ in range(3))
         ends = [
             jax.jit(lars_update, static_argnums=(4, 5, 6))(w, g, v, 0.3, treatment, rule, norms)
-            for treatment in (Treatment(True, 0.1), Treatment(False, 0.1))
+            for treatment in (Treatment(True, 0.1, 0.5), Treatment(False, 0.1, 0.5))
             for norms in (plain_norms, differentiable_norms)
         ]
         for plain, other in (ends[:2], ends[2:]):
