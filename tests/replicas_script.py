@@ -36,14 +36,15 @@ BATCH, STEPS, EPOCHS = 24, 3, 4
 def summary(model):
     strategy, same, sums, means = model.distribute_strategy, [], [], []
     variables = [variable.value for variable in [*model.variables, *model.optimizer.variables]]
+    statistics = {id(variable.value) for variable in model.non_trainable_variables}
     for variable, rows in zip(variables, _replicas.read_all(variables, strategy), strict=True):
-        if variable.synchronization != tf.VariableSynchronization.ON_READ:
-            assert np.array_equal(rows, np.repeat(rows[:1], len(rows), 0))
-            same.append(rows[0].tobytes())
+        if id(variable) in statistics:
+            means.append(float(rows.mean()))
         elif variable.aggregation == tf.VariableAggregation.SUM:
             sums.append(float(rows.sum()))
         else:
-            means.append(float(rows.mean()))
+            assert np.array_equal(rows, np.repeat(rows[:1], len(rows), 0))
+            same.append(rows[0].tobytes())
     return {
         "iteration": int(model.optimizer.iterations),
         "the same": hashlib.sha256(b"".join(same)).hexdigest()[:16],

@@ -17,7 +17,7 @@ from backups import (
     refusal,
 )
 
-from keras_lars.callbacks import BackupAndRestore
+from keras_lars.callbacks import BackupAndRestore, _backup_file
 
 
 def full_disk(monkeypatch, *numbers):
@@ -35,13 +35,20 @@ def full_disk(monkeypatch, *numbers):
     monkeypatch.setattr(np, "savez", savez)
 
 
-@pytest.mark.parametrize("kind", ["file", "read-only"])
+@pytest.mark.parametrize("kind", ["file", "read-only", "full"])
 def test_the_folder_is_tested_before_the_first_batch(tmp_path, monkeypatch, kind):
     folder, batches = tmp_path / "a" / "b", []
     backup = BackupAndRestore(folder)
     if kind == "file":
         (tmp_path / "a").touch()
         error = os.strerror(errno.ENOTDIR)
+    elif kind == "full":
+        error = os.strerror(errno.ENOSPC)
+
+        def create(path):
+            raise OSError(errno.ENOSPC, error)
+
+        monkeypatch.setattr(_backup_file, "create", create)
     else:
         error = os.strerror(errno.EROFS)
         folder.mkdir(parents=True)
