@@ -28,6 +28,7 @@ from collections.abc import Iterator, Sequence
 
 from absl import app, flags
 
+from benchmarks.command_line import UsageError, check_flags, fail
 from benchmarks.worker_lines import Lines
 
 # What happens comes as (index of a worker, its return code), or as (None, a signal).
@@ -315,9 +316,10 @@ def parse(argv: list[str]) -> list[str]:
         rest = flags.FLAGS(argv[:end])
         if len(rest) > 1:
             raise flags.Error(f"unknown argument {rest[1]}; the command comes after --")
+        check_flags()
         return rest + argv[end + 1 :]
-    except flags.Error as error:
-        sys.exit(f"error: {' '.join(str(error).split())}")
+    except (flags.Error, UsageError) as error:
+        fail(error)
 
 
 def main(argv: list[str]) -> None:

@@ -16,7 +16,12 @@ BACKUP = "backup"  # a folder in the run folder
 
 def check(folder: pathlib.Path, recipe: Recipe, execution: Execution) -> None:
     """Raise unless a run can begin in the folder, or go on. Changes nothing."""
-    nearest = next(path for path in [folder, *folder.absolute().parents] if path.exists())
+    try:
+        nearest = next(path for path in [folder, *folder.absolute().parents] if path.exists())
+    except OSError as error:  # a name that is too long
+        raise RecipeError(
+            f"--output_dir cannot be written ({error.strerror}). Received: {folder}"
+        ) from error
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         raise RecipeError(f"--output_dir cannot be written. Received: {folder}")
     if nearest != folder or not any(folder.iterdir()):

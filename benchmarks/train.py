@@ -97,7 +97,7 @@ def _run(plan: Plan) -> int:
     if (result := run_folder.result(plan.folder)) is not None:
         if plan.is_chief:
             print(f"finished already; see {plan.folder}")
-        return DIVERGED if result["diverged"] else 0
+        return DIVERGED if result.get("diverged") else 0
     strategy = cluster.start(
         flags.FLAGS.strategy, flags.FLAGS.replicas, flags.FLAGS.startup_seconds
     )

@@ -62,10 +62,12 @@ def check(variables: Sequence[Variable]) -> None:
         )
     # What is written over a value is exact in any dtype.
     updated = [variable for variable in variables if not is_overwritten(variable)]
+    # No `:=`, which AutoGraph cannot read in a custom loop.
+    dtypes = [keras.backend.standardize_dtype(variable.dtype) for variable in updated]
     refused = [
         f"'{path_of(variable)}' of {dtype}"
-        for variable in updated
-        if (dtype := keras.backend.standardize_dtype(variable.dtype)) not in _DTYPES
+        for variable, dtype in zip(updated, dtypes)
+        if dtype not in _DTYPES
     ]
     if refused:
         raise ValueError(
