@@ -457,7 +457,7 @@ def test_workers_are_stopped_when_the_reader_leaves(launcher):
         (["--workers=0", "--", "true"], "--workers must be at least 1. Received: 0"),
         (["--workers=two", "--", "true"], "flag --workers=two: .*"),
         (["--grace_seconds=-1", "--", "true"], "--grace_seconds must be at least 0. Received: -1"),
-        (["--grace_seconds=nan", "--", "true"], "--grace_seconds must be at least 0. .* nan"),
+        (["--grace_seconds=nan", "--", "true"], "--grace_seconds must be a finite number. .* nan"),
         (["--worker=1", "--", "true"], "Unknown command line flag 'worker'.*"),
         (["true"], "unknown argument true; the command comes after --"),
         ([], "no command was given; it comes last, after --"),
