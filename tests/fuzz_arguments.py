@@ -5,6 +5,7 @@ import inspect
 import json
 import math
 import pathlib
+import tempfile
 from typing import Any, NamedTuple
 
 import fuzz_files
@@ -117,6 +118,9 @@ _FIT = {"samples": 5000, "epochs": 8, "global_batch_size": 64}
 _RULES = ("exclude_from_weight_decay", "exclude_from_layer_adaptation", "pattern")
 
 TARGETS = {
+    "callbacks.BackupAndRestore": Target(
+        keras_lars.callbacks.BackupAndRestore, {"backup_dir": tempfile.mkdtemp}, accepted
+    ),
     "LARS": Target(
         keras_lars.LARS,
         {"jit_compile": False},

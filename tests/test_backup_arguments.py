@@ -1,5 +1,7 @@
 """Arguments that `BackupAndRestore` takes and refuses, in words."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ def test_a_bad_save_freq(tmp_path, save_freq):
 
 def test_integers_that_cannot_be_printed_are_described(tmp_path):
     message = refusal(BackupAndRestore, tmp_path, 10**5000)
-    assert message.endswith("Received: save_freq=an integer of 16610 bits")
+    assert message.endswith("Received: save_freq=an integer of about 5000 digits")
 
 
 def test_integers_and_booleans_of_numpy_are_taken(tmp_path):
@@ -45,10 +47,10 @@ def test_other_arguments(tmp_path, name, rule, values):
         )
 
 
-@pytest.mark.parametrize("backup_dir", [None, b"x", 3, 1.5, ["x"]], ids=repr)
+@pytest.mark.parametrize("backup_dir", [None, "", b"x", 3, 1.5, ["x"]], ids=repr)
 def test_what_is_no_path(backup_dir):
     assert refusal(BackupAndRestore, backup_dir) == (
-        "`backup_dir` must be the path of a folder, as a string or a `pathlib.Path`. "
+        "`backup_dir` must be a path, as a string that is not empty or a `pathlib.Path`. "
         f"Received: backup_dir={backup_dir!r}"
     )
 
@@ -56,14 +58,7 @@ def test_what_is_no_path(backup_dir):
 @pytest.mark.parametrize(("backup_dir", "why"), [("a\0b", "null"), ("x" * 5000, "too long")])
 def test_a_path_that_cannot_be_used(backup_dir, why):
     message = refusal(BackupAndRestore, backup_dir)
-    start = "`backup_dir` must be a path that can be used. Received: backup_dir="
-    assert message.startswith(start + repr(backup_dir[:200]))
-    assert why in message
-
-
-def test_a_folder_without_a_name():
-    message = "`backup_dir` must name a folder. Received: backup_dir=''"
-    assert refusal(BackupAndRestore, "") == message
+    assert re.match(f"`backup_dir` must be a path that can be used .*{why}.* Received: ", message)
 
 
 def test_a_folder_that_is_a_file(tmp_path):

@@ -16,8 +16,7 @@ pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
 
 # Why something public has no inputs here.
 WITHOUT = {
-    "callbacks.BackupAndRestore": "in `test_backup.py`, with backups that were damaged",
-    "callbacks.BackupAndRestore.epochs": "the same",
+    "callbacks.BackupAndRestore.epochs": "in `test_backup_data.py`",
     "multi_worker.WorkerLostError": "nobody calls it",
 }
 

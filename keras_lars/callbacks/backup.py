@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import keras
 
+from keras_lars import _arguments
 from keras_lars._words import counted
 from keras_lars.callbacks import _backup_arguments
 from keras_lars.callbacks._backup_folder import BackupFolder, TakenError
@@ -120,7 +121,7 @@ class BackupAndRestore(keras.callbacks.Callback):
                 "`BackupAndRestore` needs the TensorFlow backend. "
                 f"Received: {keras.backend.backend()}"
             )
-        self.backup_dir = _backup_arguments.folder(backup_dir)
+        self.backup_dir = _arguments.folder("backup_dir", backup_dir)
         self.save_freq = _backup_arguments.save_freq(save_freq)
         self.delete_checkpoint = _backup_arguments.delete_checkpoint(delete_checkpoint)
         self.max_failed_saves = _backup_arguments.max_failed_saves(max_failed_saves)
