@@ -91,18 +91,29 @@ def pytest_configure(config):
 
 def run(kind):
     """The outcome and message of each test."""
+    from helpers import environment
+
     with tempfile.TemporaryDirectory() as folder:
         log = pathlib.Path(folder, "log.xml")
-        subprocess.run(
+        done = subprocess.run(
             [
                 *(sys.executable, "-m", "pytest", "-q", "-p", "keras_own_tests"),
                 *("-p", "no:cacheprovider", "--rootdir", folder, f"--junit-xml={log}"),
-                *("-o", "junit_family=xunit1", "--tb=short", *files()),
+                *(
+                    "-o",
+                    "junit_family=xunit1",
+                    "--tb=short",
+                    "--continue-on-collection-errors",
+                    *files(),
+                ),
             ],
-            env={**os.environ, "KERAS_LARS_STANDS_IN": kind},
-            stdout=subprocess.DEVNULL,
+            env=environment(KERAS_LARS_STANDS_IN=kind),
+            capture_output=True,
+            text=True,
             cwd=folder,
         )
+        if not log.exists():
+            sys.exit(f"error: pytest ended without a log: {done.stderr[-2000:]}")
         from xml.etree import ElementTree
 
         found = {}

@@ -48,7 +48,8 @@ class KerasOptimizer(keras.optimizers.Optimizer):
                 hooks.refuse(name, f"{base.__qualname__}.{name}")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        hooks.refuse(name, f"{name}={value!r}")
+        if name in hooks.NEVER_CALLED:  # or each value would be printed, of many variables
+            hooks.refuse(name, f"{name}={value!r}")
         super().__setattr__(name, value)
 
     def _state_marker(self) -> dict[str, str]:
