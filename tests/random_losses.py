@@ -132,7 +132,7 @@ class Losses:
             )
             if [a.tobytes() for a in again] != [b.tobytes() for b in expected]:
                 self.report("other bits", place, "at the end", [i])
-        if not any(str(place) in fault for fault in self.faults):
+        if not any(fault.endswith(place.name) for fault in self.faults):
             shutil.rmtree(place)
 
     def disturb(self, workers, kind, index):
@@ -165,8 +165,8 @@ class Losses:
         return in_time
 
     def report(self, what, place, kind, statuses):
-        self.faults.append(f"{what}: {kind}, {statuses}, {place}")
-        print(self.faults[-1], flush=True)
+        self.faults.append(f"{what}: {kind}, {statuses}, {place.name}")
+        print(f"{self.faults[-1]}; see {place}", flush=True)
 
     def summary(self):
         return {
