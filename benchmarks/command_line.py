@@ -119,10 +119,12 @@ def read_json(path: str | os.PathLike[str], flag: str) -> Any:
     """What a file of JSON holds, which may begin with a byte-order mark.
 
     Raises:
-        UsageError: If it cannot be read, or is no JSON.
+        UsageError: If it cannot be read, is no JSON, or holds text that cannot be printed.
     """
     try:
-        return json.loads(pathlib.Path(path).read_text(encoding="utf-8-sig"))
+        value = json.loads(pathlib.Path(path).read_text(encoding="utf-8-sig"))
+        json.dumps(value, ensure_ascii=False).encode()  # JSON can say halves of characters
+        return value
     except OSError as error:
         raise UsageError(f"{flag} cannot be read: {error.strerror}. Received: {path}") from error
     except (ValueError, RecursionError) as error:

@@ -215,12 +215,12 @@ def is_one_line(text: str) -> bool:
 
 def variables(name: str, value: Any) -> list:
     """A list of variables, of Keras or of a backend."""
+    is_one_thing = hasattr(value, "dtype") or isinstance(value, str | bytes | dict)
     try:
-        found = [] if hasattr(value, "dtype") else list(value)
+        found = None if is_one_thing else list(value)
     except TypeError:
-        raise refusal(name, "a list of variables", value) from None
-    are_variables = all(hasattr(each, "shape") and hasattr(each, "name") for each in found)
-    if hasattr(value, "dtype") or not are_variables:
+        found = None
+    if found is None or not all(hasattr(v, "shape") and hasattr(v, "name") for v in found):
         raise refusal(name, "a list of variables", value)
     return found
 

@@ -11,6 +11,7 @@ import pytest
 from helpers import run_command
 
 import keras_lars
+from benchmarks import command_line
 from keras_lars import _arguments, _json, _words, report, schedules
 from keras_lars.callbacks import TrustRatioMonitor, _record_files
 from keras_lars.report import _labels, _record
@@ -392,3 +393,11 @@ def test_files_of_something_else(module, form, text, tmp_path):
     path.write_bytes(text.encode("latin-1"))
     assert re.match(r"error: (--\w+|each argument) must be ", said(module, form.format(path)))
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_results_with_halves_of_characters(tmp_path):
+    """They are JSON, and cannot be printed."""
+    path = tmp_path / "results.json"
+    path.write_text(r'{"\ud800": 1}', encoding="utf-8")
+    with pytest.raises(command_line.UsageError, match="^--show must be a file of results .*surrog"):
+        command_line.read_json(path, "--show")

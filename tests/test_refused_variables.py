@@ -135,3 +135,9 @@ def test_errors_print_no_numbers(error, make):
     assert "1234" not in message
     assert ("layer/kernel" in message) == (error != "number of gradients")
     assert "layer/kernel:0" not in message
+
+
+@pytest.mark.parametrize("variables", ["", b"", {}, None, 3, ["w"]], ids=repr)
+def test_what_is_no_list_of_variables(variables):
+    with pytest.raises(ValueError, match=r"`variables` must be a list of variables\. Received: "):
+        keras_lars.LARS().build(variables)
