@@ -399,5 +399,5 @@ def test_results_with_halves_of_characters(tmp_path):
     """They are JSON, and cannot be printed."""
     path = tmp_path / "results.json"
     path.write_text(r'{"\ud800": 1}', encoding="utf-8")
-    with pytest.raises(command_line.UsageError, match="^--show must be a file of results .*surrog"):
+    with pytest.raises(command_line.UsageError, match=r"^--show must be a file of .*surrogates"):
         command_line.read_json(path, "--show")
