@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from keras_lars._cluster import Cluster
 from keras_lars._keras import heartbeat
+from keras_lars._start_guard import ended_after
 
 # What this process has started: TensorFlow starts one cluster in a process, and only once.
 _started: list[tuple[Cluster, tf.distribute.Strategy]] = []
@@ -22,6 +23,9 @@ class StartError(RuntimeError):
 
 # As TensorFlow has it.
 HEARTBEAT_SECONDS = 10.0
+
+# For what TensorFlow does besides, such as starting GPUs.
+_GRACE_SECONDS = 60.0
 
 
 def start(
@@ -42,11 +46,13 @@ def start(
             return strategy
     _refuse_late_start()
     _meet(cluster.own, [a for a in cluster.workers if a != cluster.own], seconds)
-    # All are there by now, but one may still be lost; TensorFlow would wait for it for an hour.
+    # All are there by now, but one may still be lost. If it does not register TensorFlow says so,
+    # and if it is lost right after that, nobody does.
     registered = min(max(seconds, 10.0), 86400.0)
     heartbeat.set_timeouts(cluster.addresses, heartbeat_seconds, registered)
     try:
-        strategy = tf.distribute.MultiWorkerMirroredStrategy(_resolver(cluster))
+        with ended_after(registered + _GRACE_SECONDS):
+            strategy = tf.distribute.MultiWorkerMirroredStrategy(_resolver(cluster))
     except tf.errors.OpError as error:
         message = " ".join(error.message.split())
         raise StartError(f"the cluster cannot be started: {message}") from error
