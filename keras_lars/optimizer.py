@@ -67,6 +67,8 @@ _CHECKS = {
         minimum=2, maximum=_arguments.LARGEST_STEP, none=True
     ),
 }
+# Read now, since people replace Keras's optimizers by ours.
+_OF_KERAS = _representation.defaults(keras.optimizers.SGD)
 _OWN_ARGUMENTS = [name for name in _CHECKS if name not in KerasArguments.__annotations__]
 
 
@@ -507,7 +509,7 @@ class LARS(KerasOptimizer):
     def _known_arguments() -> dict[str, Any]:
         """All arguments with their defaults: ours, then Keras's, of which a later one has more."""
         ours = _representation.defaults(LARS)
-        return ours | _representation.defaults(keras.optimizers.SGD) | ours
+        return ours | _OF_KERAS | ours
 
     def _require_built(self, what: str) -> None:
         if not self.built:

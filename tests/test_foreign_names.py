@@ -85,3 +85,10 @@ def test_the_table_names_arguments_that_there_are():
     assert set(re.findall(r"`(\w+)", ours)) <= PARAMETERS
     theirs = {*_foreign_names._NAMES, *(name for name, _ in _foreign_names._FORMS)}
     assert not {*theirs, *_foreign_names._REFUSED} & PARAMETERS
+
+
+def test_arguments_are_known_where_another_class_stands_for_sgd(monkeypatch):
+    """As of people who run their program with LARS in the place of SGD."""
+    monkeypatch.setattr(keras.optimizers, "SGD", lambda **arguments: keras_lars.LARS(**arguments))
+    assert keras.optimizers.SGD(clipnorm=1.0).clipnorm == 1.0
+    assert "clipnorm=1.0" in repr(keras_lars.LARS(clipnorm=1.0))
