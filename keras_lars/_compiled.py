@@ -41,6 +41,7 @@ def numbers(rule: Rule, treatment: Treatment) -> list[float]:
     return [getattr(each, name) for each in (rule, treatment) for name in _numeric(each)]
 
 
+@functools.lru_cache(_KEPT)  # asked for each variable, in each step of an eager loop
 def outline(settings: Settings) -> Settings:
     """What the same program can compute: with 1 in the place of each of `numbers`."""
     return dataclasses.replace(settings, **dict.fromkeys(_numeric(settings), 1.0))
