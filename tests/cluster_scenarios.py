@@ -119,17 +119,6 @@ def trained(strategy, build, optimizer=make_lars, fit_options=None, **options):
 # Equal to one process with the same global batch.
 
 
-def everything(strategy, build):
-    """Fit with validation, evaluate and predict, the last two also with a batch that is short."""
-    validation = (INPUTS[:24], TARGETS[:24])
-    model, seen = trained(strategy, build, fit_options={"validation_data": validation})
-    results = model.evaluate(INPUTS, TARGETS, BATCH, verbose=0, return_dict=True)
-    seen |= {f"evaluated_{name}": [np.float64(value)] for name, value in results.items()}
-    seen["predicted"] = [model.predict(INPUTS, batch_size=BATCH, verbose=0)]
-    seen["predicted_short"] = [model.predict(INPUTS[:29], batch_size=BATCH, verbose=0)]
-    return seen
-
-
 def fit_subclassed(strategy, folder):
     """Fit with validation, evaluate and predict, the last two also with a batch that is short."""
     validation = (INPUTS[:24], TARGETS[:24])

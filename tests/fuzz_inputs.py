@@ -61,11 +61,7 @@ def judged_command(prepare, module, arguments, folder):
         return Verdict("works")
     if "Traceback" in words or len(words.splitlines()) != 1 or not words.startswith("error: "):
         return Verdict("fault", f"status {status}: {words[-300:]!r}")
-    if len(words) > LONGEST:
-        return Verdict("fault", f"a line of {len(words)} characters: {words[:200]}")
-    if listed(folder) != before:
-        return Verdict("fault", f"left {sorted(set(listed(folder)) ^ set(before))} behind")
-    return Verdict("refused", words)
+    return _refused(words, before, folder)
 
 
 def judged(names, prepare, act, folder):
@@ -96,6 +92,11 @@ def _of_refusal(error, names, before, folder):
         return Verdict("fault", _last_line(error))
     if not any(f"`{name}`" in message for name in names) or "Received" not in message:
         return Verdict("fault", f"not in the house style: {message[:300]}")
+    return _refused(message, before, folder)
+
+
+def _refused(message, before, folder):
+    """The verdict on a refusal in the right words: short, and nothing is left behind."""
     if len(message) > LONGEST:
         return Verdict("fault", f"a message of {len(message)} characters: {message[:200]}")
     if listed(folder) != before:
