@@ -1,0 +1,309 @@
+"""The loop learns and repeats itself, and its commands tell mistakes in a line."""
+
+import csv
+import dataclasses
+import json
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import pytest
+from support.helpers import run_command
+
+pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("the benchmarks run on TensorFlow", allow_module_level=True)
+
+from benchmarks import collect, data, loop, models, optimizers, plan, recipe, recipes
+from benchmarks.execution import Execution
+
+ROOT = pathlib.Path(__file__).parents[1]
+FILES = ["config.json", "history.csv", "history.json", "model.keras", "plot.png", "result.json"]
+
+
+def tiny(**fields):
+    """A recipe of a few seconds."""
+    fields = {"model": "alexnet_tiny", "width": 1.0, "epochs": 2, "warmup_epochs": 1, **fields}
+    return recipes.override(**fields)
+
+
+ONE_EPOCH = {"epochs": 1, "warmup_epochs": 0}
+
+
+def train(asked, folder):
+    return loop.train(asked, Execution(output_dir=str(folder)))
+
+
+# --- what cannot be -------------------------------------------------------------------------------
+
+
+def test_names_that_recipes_know_are_the_tables():
+    assert tuple(models.MODELS) == recipe.MODELS
+    assert tuple(data.DATA_SETS) == recipe.DATA_SETS
+    assert tuple(optimizers.EXCLUSIONS) == recipe.EXCLUSIONS
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"model": "vgg"}, "--model must be one of resnet50, .*. Received: vgg"),
+        ({"data": "cats"}, "--data must be one of"),
+        ({"optimizer": "adam"}, "--optimizer must be one of"),
+        ({"epochs": 0}, "--epochs must be a finite number of at least 1. Received: 0"),
+        ({"global_batch_size": 0}, "--global_batch_size must be"),
+        ({"learning_rate": float("nan")}, "--learning_rate must be"),
+        ({"learning_rate": float("inf")}, "--learning_rate must be"),
+        ({"momentum": 1.0}, "--momentum must be .* at least 0 and below 1. Received: 1.0"),
+        ({"width": 0.0}, "--width must be"),
+        ({"seed": -1}, "--seed must be"),
+        ({"global_batch_size": 1438}, "--global_batch_size must be at most the 1437 training"),
+        ({"epochs": 2, "warmup_epochs": 2}, "--warmup_epochs must be less than --epochs"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(fields, message, tmp_path):
+    with pytest.raises(recipe.RecipeError, match=message) as error:
+        train(recipes.override(**fields), tmp_path / "run")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_in_use_is_left_alone(tmp_path):
+    (tmp_path / "precious").write_text("here")
+    for folder in (tmp_path, tmp_path / "precious", tmp_path / "precious" / "run"):
+        with pytest.raises(recipe.RecipeError, match="--output_dir"):
+            train(tiny(), folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+
+
+# --- training -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "first"
+    return folder, train(tiny(), folder)
+
+
+def test_run_folder(run):
+    folder, result = run
+    assert sorted(path.name for path in folder.iterdir()) == FILES
+    assert json.loads((folder / "result.json").read_text()) == result
+    config = json.loads((folder / "config.json").read_text())
+    assert config["recipe"] == dataclasses.asdict(tiny())
+    assert config["updates"] == 44
+    assert config["versions"]["keras"] == keras.__version__
+    assert config["device"]["backend"] == "tensorflow"
+    assert (folder / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_history(run):
+    folder, result = run
+    history = json.loads((folder / "history.json").read_text())
+    with open(folder / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2
+    for name, values in history.items():
+        assert [float(row[name]) for row in rows] == values
+    assert history["val_accuracy"] == [
+        result["validation_accuracy_at_half_time"],
+        result["validation_accuracy"],
+    ]
+    # The last of 22 updates of the ramp, and the last of 22 of the decay.
+    assert history["learning_rate"] == pytest.approx([4 * 21 / 22, 4 * (1 / 22) ** 2], rel=1e-5)
+
+
+def test_the_saved_model_is_the_trained_one(run):
+    folder, result = run
+    model = keras.saving.load_model(folder / "model.keras")
+    assert int(model.optimizer.iterations) == 44
+    made = plan.make_plan(tiny(), Execution())
+    batches = made.data_set.validation(made.view, 64)
+    accuracy = model.evaluate(batches, verbose=0, return_dict=True)["accuracy"]
+    assert accuracy == result["validation_accuracy"]
+
+
+def test_the_same_seed_repeats_exactly(run, tmp_path):
+    folder, _ = run
+    train(tiny(), tmp_path / "same")
+    train(tiny(seed=1, epochs=1, warmup_epochs=0.5), tmp_path / "other")
+    history = (folder / "history.csv").read_bytes()
+    assert (tmp_path / "same" / "history.csv").read_bytes() == history
+    other = (tmp_path / "other" / "history.csv").read_bytes()
+    assert other.splitlines()[1] != history.splitlines()[1]
+
+
+def test_sgd_is_trained_in_the_same_loop(tmp_path):
+    result = train(tiny(optimizer="sgd", **ONE_EPOCH), tmp_path)
+    assert result["epochs"] == 1
+    model = keras.saving.load_model(tmp_path / "model.keras")
+    assert model.optimizer.name == "sgd"
+    assert not any(row.adapted for row in model.optimizer.variable_table())
+
+
+def test_divergence_is_told(tmp_path):
+    fields = {"optimizer": "sgd", "learning_rate": 1e30, "start_learning_rate": 1e30, **ONE_EPOCH}
+    result = train(tiny(**fields), tmp_path)
+    assert result["diverged"]
+    assert "| diverged |" in collect.table(
+        [{"recipe": dataclasses.asdict(tiny()), "result": result}]
+    )
+    assert "NaN" not in (tmp_path / "history.json").read_text()
+
+
+def test_main_job_in_short_learns(tmp_path):
+    result = train(recipes.override(width=1 / 16, epochs=5, warmup_epochs=1), tmp_path)
+    assert result["validation_accuracy"] > 0.6
+
+
+# --- the commands ---------------------------------------------------------------------------------
+
+TINY = ("--model=alexnet_tiny", "--width=1", "--warmup_epochs=0")
+
+
+def command(module, *arguments):
+    return run_command(f"benchmarks.{module}", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--model=vgg", "error: flag --model=vgg: value should be one of <resnet50.*alexnet_tiny>"),
+        ("--epochs=many", "error: flag --epochs=many: .*"),
+        ("--epoch=1", "error: Unknown command line flag 'epoch'.*"),
+        ("extra", "error: unknown argument extra"),
+        ("--global_batch_size=2000", "error: --global_batch_size must be at most the 1437 .*"),
+        ("--warmup_epochs=100", "error: --warmup_epochs must be less than --epochs, .*"),
+    ],
+)
+def test_a_wrong_flag_is_told_in_one_line(argument, message, tmp_path):
+    done = command("train", argument, f"--output_dir={tmp_path / 'run'}")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert re.fullmatch(message, done.stderr.strip())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unwritable_folder_is_told_in_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = command("train", f"--output_dir={tmp_path / 'file' / 'run'}")
+    assert done.returncode == 1
+    assert re.fullmatch("error: --output_dir cannot be written. Received: .*", done.stderr.strip())
+
+
+def test_train_says_what_it_does_and_what_it_reached(tmp_path):
+    flags = (*TINY, "--epochs=1", f"--output_dir={tmp_path / 'run'}", "--resume")
+    done = command("train", *flags)
+    assert done.returncode == 0, done.stderr[-4000:]
+    lines = done.stdout.strip().split("\n")
+    assert lines[0].startswith("model         alexnet_tiny of width 1, 5 convolutions, ")
+    assert "22 updates" in done.stdout
+    assert re.fullmatch(r"\d+\.\d% of the held-out images right after 22 updates .*", lines[-1])
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == FILES
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["validation_accuracy_at_half_time"] is None  # there is no half of one epoch
+    # A finished run is not trained again.
+    again = command("train", *flags)
+    assert again.returncode == 0
+    assert again.stdout == f"finished already; see {tmp_path / 'run'}\n"
+
+
+def test_exit_status_of_a_divergence(tmp_path):
+    flags = ("--optimizer=sgd", "--learning_rate=1e25", "--epochs=1")
+    done = command("train", *TINY, *flags, f"--output_dir={tmp_path / 'run'}")
+    assert done.returncode == 3, done.stderr[-4000:]
+    last = done.stdout.strip().split("\n")[-1]
+    assert last.startswith("diverged: the loss was not finite at update 2 of 22, in epoch 1 of 1;")
+
+
+def test_exit_status_of_an_interruption(tmp_path):
+    """A scheduler says SIGTERM, and later gives the same command again."""
+    folder = tmp_path / "run"
+    flags = (*TINY, "--epochs=1000", "--backup_every_updates=1", f"--output_dir={folder}")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.train", *flags, "--resume"],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while not (folder / "backup" / "backup.npz").exists() and process.poll() is None:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        errors = process.communicate()[1]
+    finally:
+        process.kill()
+    assert process.returncode == 75, errors[-4000:]
+    told = re.search(r"interrupted by SIGTERM after update (\d+), saved; go on by .*", errors)
+    assert told[0].endswith(f"--resume --output_dir={folder}")
+    assert not (folder / "result.json").exists()
+    refused = command("train", *flags)
+    assert refused.returncode == 1
+    assert "unless --resume is given" in refused.stderr
+
+
+def test_resuming_needs_a_folder():
+    done = command("train", "--resume")
+    assert done.returncode == 1
+    assert (
+        done.stderr.strip() == "error: --resume needs the --output_dir of the run. Received: none"
+    )
+
+
+def test_list_recipes():
+    done = command("train", "--list_recipes")
+    assert done.returncode == 0
+    for name, row in recipes.ROWS.items():
+        assert f"\n{name} " in done.stdout
+        assert f"\n{row.source}:\n" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_a_dry_run_leaves_nothing(tmp_path):
+    flags = ("--recipe=alexnet_bn_lars_8192", "--data=digits", "--micro_batch_size=32")
+    done = command("train", *flags, "--dry_run", f"--output_dir={tmp_path / 'run'}")
+    assert done.returncode == 0, done.stderr[-4000:]
+    published, here = done.stdout.split("\nWhat would be done:\n")
+    row = recipes.find("alexnet_bn_lars_8192")
+    assert published == f"As it was published:\n{recipes.details(row)}\n"
+    assert here.startswith("model         alexnet_bn of width 0.25, ")
+    assert "batch         128 images, 11 updates an epoch, 20 epochs, 220 updates" in done.stdout
+    assert "at once       32 images, 4 times an update; normalization layers, if any, see 16" in (
+        done.stdout
+    )
+    assert re.search(r"^memory        about .* GB a replica", done.stdout, re.MULTILINE)
+    assert re.search(r"^time          about \d+ \w+", done.stdout, re.MULTILINE)
+    assert not (tmp_path / "run").exists()
+
+
+def test_collect(run, tmp_path):
+    folder, result = run
+    done = command("collect", f"--output={tmp_path / 'results.json'}", folder)
+    (collected,) = json.loads((tmp_path / "results.json").read_text())
+    assert collected["result"] == result
+    assert collected["recipe"]["optimizer"] == "lars"
+    assert done.stdout.strip() == collect.table([collected])
+
+
+def test_readme_shows_the_committed_results():
+    runs = json.loads((ROOT / "benchmarks" / "results" / "digits_resnet50.json").read_text())
+    assert collect.table(runs) in (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    lars = [run for run in runs if run["recipe"]["optimizer"] == "lars"]
+    main_job = recipes.override()
+    assert {run["recipe"]["seed"] for run in lars} == {0, 1, 2}
+    for run in lars:
+        assert run["recipe"] == dataclasses.asdict(
+            dataclasses.replace(main_job, seed=run["recipe"]["seed"])
+        )
+        assert run["result"]["validation_accuracy"] >= 0.95
+        assert run["result"]["validation_accuracy_at_half_time"] > 0.5
+        assert run["result"]["seconds"] <= 180
+    accuracies = [f"{100 * run['result']['validation_accuracy']:.1f}" for run in lars]
+    seconds = [f"{run['result']['seconds']:.0f}" for run in lars]
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"reached {min(accuracies)} to {max(accuracies)} % on the held-out fifth" in text
+    assert f"in {min(seconds)} to {max(seconds)} s on two cores" in text

@@ -1,0 +1,57 @@
+"""`--helpshort` of every command shows its flags."""
+
+import json
+import pathlib
+import re
+
+import pytest
+from support.helpers import run_command
+
+pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
+
+TESTS = pathlib.Path(__file__).parent
+# Of some commands, a flag that another module than theirs defines.
+AMONG = {
+    "benchmarks.train": "recipe",
+    "benchmarks.local_cluster": "workers",
+    "benchmarks.input_pipeline": "output",
+    "benchmarks.step_cost": "show",
+    "benchmarks.update_cost": "contenders",
+    "benchmarks.collect": "output",
+    "benchmarks.data.fake_imagenet": "images",
+    "benchmarks.studies.batch_size": "form",
+    "benchmarks.studies.batch_size.settings_table": "results",
+    "benchmarks.studies.fine_tuning": "seeds",
+    "benchmarks.studies.first_try": "seeds",
+    "benchmarks.figures.ablations": "study",
+    "benchmarks.figures.accuracy_by_learning_rate": "learning_rates",
+    "benchmarks.figures.local_learning_rate": "layers",
+}
+
+
+def commands():
+    """The modules that are run by `python -m`."""
+    root = TESTS.parent
+    found = []
+    for path in sorted((root / "benchmarks").rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        if '\nif __name__ == "__main__":' in text and re.search("flags|main\\(FIGURE", text):
+            name = ".".join(path.relative_to(root).with_suffix("").parts)
+            found.append(name.removesuffix(".__main__"))
+    return found
+
+
+def test_helpshort_of_every_command_shows_its_flags():
+    names = commands()
+    assert set(AMONG) < set(names)
+    assert len([name for name in names if name.startswith("benchmarks.figures.")]) == 7
+    done = run_command("help_script", json.dumps(names))
+    assert done.returncode == 0, done.stderr[-4000:]
+    answers = json.loads(done.stdout)
+    for name in names:
+        said, defined = answers[name]["said"], answers[name]["flags"]
+        assert defined, name
+        assert AMONG.get(name, "data") in defined
+        for flag in defined:
+            assert re.search(rf"^  --(\[no\])?{flag}: ", said, re.MULTILINE), (name, flag)
+        assert said.count("\n  --") == len(defined), name  # and no others

@@ -1,0 +1,188 @@
+"""`benchmarks.update_cost` measures what it says: its sizes, its check, its files, its errors."""
+
+import dataclasses
+import json
+import math
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from support.helpers import environment, run_command
+
+from benchmarks.models import MODELS
+from benchmarks.update_cost import reference, settings, sizes, summary
+from benchmarks.update_cost.contenders import BACKENDS, BY_KEY, CONTENDERS, installed
+
+CHOSEN = "--contenders=^tensorflow/(keras_lars|Keras SGD, XLA)$"
+
+
+def command(*arguments):
+    return run_command("benchmarks.update_cost", *arguments)
+
+
+def test_resnet50_is_that_of_the_models():
+    shapes = sizes.resnet50()
+    weights = MODELS["resnet50"]((224, 224, 3), 1000).trainable_weights
+    assert shapes == {weight.path: tuple(weight.shape) for weight in weights}
+    assert sizes.parameters(shapes) == 25_557_032
+
+
+@pytest.mark.parametrize(
+    ("model", "variables", "kinds", "parameters"),
+    [
+        ("alexnet", 16, 13, 60_965_224),
+        ("small_variables", 1000, 20, 1_889_000),
+        ("embedding", 1, 1, 100_000_000),
+    ],
+)
+def test_sizes_of_the_other_models(model, variables, kinds, parameters):
+    shapes = sizes.MODELS[model]()
+    assert (len(shapes), len(set(shapes.values()))) == (variables, kinds)
+    assert sizes.parameters(shapes) == parameters
+
+
+@pytest.mark.parametrize("count", [1, 7, 2000])
+def test_small_variables_can_be_counted(count):
+    assert len(sizes.small_variables(count)) == count
+
+
+def test_what_must_be_among_the_contenders():
+    assert len(BY_KEY) >= len(CONTENDERS)
+    forms = {row.rule.form for row in CONTENDERS if row.ours and row.framework == "tensorflow"}
+    assert forms == {"classic", "learning_rate_outside", "ratio_outside"}
+    for backend in BACKENDS:
+        roles = {row.role for row in CONTENDERS if row.framework == backend}
+        assert {"lars", "sgd", "lamb"} <= roles
+
+
+VARIABLES = {
+    path: (settings.weight(i, shape), settings.gradient(i, shape, settings.CHECKED))
+    for i, (path, shape) in enumerate(
+        {"a/kernel": (4, 3), "b/kernel": (4, 3), "c/bias": (3,)}.items()
+    )
+}
+
+
+def reached(rule, hyper=settings.CHECKED):
+    return [
+        rule.weights(path, w.astype(np.float64), g.astype(np.float64), 3, hyper)
+        for path, (w, g) in VARIABLES.items()
+    ]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"form": "ratio_outside"},
+        {"nesterov": True},
+        {"decay_in_norm": True},
+        {"vectors": "plain"},
+        {"epsilon": 1e-3},
+    ],
+    ids=str,
+)
+def test_check_finds_another_formula(wrong):
+    rule = reference.Lars()
+    assert error_of(rule, reached(rule)) < 1e-12
+    if "form" in wrong:  # at a constant ratio the forms are one
+        assert error_of(rule, reached(dataclasses.replace(rule, **wrong))) > 1e-4
+    else:
+        assert error_of(rule, reached(dataclasses.replace(rule, **wrong))) > 1e-3
+
+
+@pytest.mark.parametrize(
+    "field", ["learning_rate", "momentum", "weight_decay", "trust_coefficient"]
+)
+def test_check_finds_another_rate(field):
+    rule = reference.Lars()
+    hyper = dataclasses.replace(settings.CHECKED, **{field: 0.9 * getattr(settings.CHECKED, field)})
+    assert error_of(rule, reached(rule, hyper)) > 1e-3
+
+
+def error_of(rule, weights):
+    return reference.error(rule, VARIABLES, weights, 3, settings.CHECKED)
+
+
+def test_check_finds_nan_and_variables_that_changed_places():
+    rule = reference.Lars()
+    first, second, bias = reached(rule)
+    assert error_of(rule, [second, first, bias]) > 0.1
+    assert not error_of(rule, [first * math.nan, second, bias]) <= 1
+
+
+def test_ratios_are_taken_within_rounds():
+    # Ratios of medians would be 1, as both were slow in some round.
+    assert summary.ratio([10, 40, 90], [10, 20, 30]) == 2
+    assert summary.ratio([1], None) is None
+
+
+def test_a_quick_run_and_its_results_again(tmp_path):
+    path = tmp_path / "results.json"
+    done = command(
+        "--quick", "--rounds=2", "--models=resnet50", CHOSEN, f"--output={path}",
+        f"--plot={tmp_path / 'plot.png'}", "--studies=contenders,sizes,memory",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "minutes in all" in done.stderr
+    results = json.loads(path.read_text())
+    assert results["workers"]["tensorflow"]["versions"]["tensorflow"]
+    assert results["workers"]["tensorflow"]["device"]["processor"]
+    assert set(results["outcomes"].values()) == {"right"}
+    (model,) = results["contenders"]
+    assert {row["contender"] for row in model["results"]} == {"keras_lars", "Keras SGD, XLA"}
+    for row in model["results"]:
+        assert row["status"] == "measured"
+        assert row["first_call_seconds"] > 0
+        assert len(row["rounds_us"]) == 2
+    assert {axis: len(points) for axis, points in results["sizes"].items()} == {
+        "elements": 1,
+        "variables": 2,
+    }
+    assert len(results["memory"]) == 2
+    assert (tmp_path / "plot.png").stat().st_size > 10_000
+    shown = command(f"--show={path}")
+    assert shown.returncode == 0, shown.stderr[-4000:]
+    assert shown.stdout == done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--models=vgg"], "error: --models must be of .* Received: vgg"),
+        (["--studies=gpu"], "error: --studies must be of .* Received: gpu"),
+        (["--contenders=nobody"], "error: --contenders must match one of them. Received: nobody"),
+        (["--contenders=("], "error: --contenders must be a regular expression: .*"),
+        (["--rounds=0"], "error: .*rounds.*"),
+        (["--show=nothing.json"], "error: --show cannot be read: .* Received: nothing.json"),
+        (["--output=none/x.json"], "error: --output must be in a folder that is there. .*"),
+        (["more"], "error: unknown argument more"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_mistakes_are_told_in_one_line(arguments, message):
+    done = command(*arguments)
+    assert done.returncode == 1
+    assert re.fullmatch(message, done.stderr.strip()), done.stderr
+
+
+@pytest.mark.parametrize("framework", ["jax", "torch"])
+def test_other_workers_do_without_tensorflow(framework):
+    if not installed(framework):
+        pytest.skip(f"{framework} is not installed")
+    script = (
+        "import sys\n"
+        "sys.modules['tensorflow'] = None\n"
+        "from benchmarks.update_cost import worker\n"
+        f"worker = worker.Worker({framework!r})\n"
+        f"print(worker.check({framework + '/keras_lars'!r})['right'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment(KERAS_BACKEND=framework),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.stdout.split()[-1] == "True"

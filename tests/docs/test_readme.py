@@ -1,0 +1,194 @@
+"""What README tells people to run is run, on a small network where that is all that matters."""
+
+import ast
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+
+import keras
+import numpy as np
+from support import pages
+import pytest
+from support.helpers import environment, make_variables, run_steps
+
+import keras_lars
+
+README = pages.read("README.md")
+SECTION = README.split("## Several GPUs, several machines\n")[1].split("\n## ")[0]
+(SCRIPT,) = re.findall(
+    r"<!-- a training on several machines -->\n```python\n(.+?)```", SECTION, re.S
+)
+(COMMANDS,) = re.findall(r"```bash\n(.+?)```", SECTION, re.S)
+TINY = ["--model=alexnet_tiny", "--width=1", "--epochs=1", "--warmup_epochs=0"]
+
+
+# --- several machines -----------------------------------------------------------------------------
+
+
+def run(command, folder):
+    """A command of README, by this Python, in a folder of its own."""
+    words = [sys.executable if word == "python" else word for word in shlex.split(command)]
+    words += TINY if "benchmarks.train" in words else []
+    done = subprocess.run(
+        words, cwd=folder, env=environment(), capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS.splitlines())
+def test_the_commands_of_several_machines_run(command, tmp_path):
+    pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
+    (tmp_path / "training.py").write_text(SCRIPT, encoding="utf-8")
+    output = run(command, tmp_path)
+    if "benchmarks.train" in command:
+        assert len(re.findall("of the held-out images right after 22 updates", output)) == 1
+        assert len(list(tmp_path.glob("runs/*/result.json"))) == 1
+    else:
+        epochs = {line for line in output.splitlines() if re.search(r"Epoch \d", line)}
+        assert epochs == {f"[worker {i}] Epoch {n}/4" for i in range(2) for n in range(1, 5)}
+        # All is done, and stays there: the script has not saved its model.
+        assert (tmp_path / "backup" / "backup.npz").exists()
+
+
+# --- the other blocks -----------------------------------------------------------------------------
+
+# The blocks of a section share their names and run in order. Those of a section that is not in the
+# table `SECTIONS` begin with nothing but the modules that README imports at its top.
+
+
+def classifier():
+    layers = [keras.Input((8, 8)), keras.layers.Flatten(), keras.layers.Dense(10, "softmax")]
+    return {"model": keras.Sequential(layers)}
+
+
+def trains(names, block):
+    """After a block that compiles the model."""
+    expected = "LARS" if "keras_lars" in block.text else "SGD"
+    assert type(names["optimizer"]).__name__ == expected
+    x, y = np.ones((8, 8, 8), "float32"), np.arange(8)
+    history = names["model"].fit(x, y, epochs=1, batch_size=4, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+
+
+def classifier_and_data():
+    return {**classifier(), "images": np.ones((8, 8, 8), "float32"), "labels": np.arange(8)}
+
+
+def leaves_a_record(names, block):
+    assert set(names["optimizer"].trust_ratios) == {v.path for v in names["model"].weights}
+    assert pathlib.Path("run", "trust_ratios.csv").is_file()
+    assert pathlib.Path("run", "tensorboard").is_dir()
+
+
+NUMBERS = {
+    **{"momentum": 0.9, "weight_decay": 0.1, "trust_coefficient": 0.02, "epsilon": 0.3},
+    "weight_norm_floor": 3.5,  # 3.5 * sqrt(2) is just below the norm of the weight at first
+}
+GRADIENTS = [np.array([0.5, -1.0]), np.array([2.0, 1.0])]
+
+
+def a_weight():
+    names = {"norm": np.linalg.norm, "sqrt": np.sqrt, "learning_rate": 2.0, **NUMBERS}
+    return {**names, "w": np.array([3.0, 4.0]), "g": GRADIENTS[0], "v": 0.0}
+
+
+def is_what_lars_does(names, block):
+    """The rule as it is printed, twice, is two updates."""
+    weights = [names["w"]]
+    exec(block.text, names := {**names, "g": GRADIENTS[1]})
+    weights.append(names["w"])
+    optimizer = keras_lars.LARS(2.0, exclude_from_weight_decay=[], **NUMBERS)
+    variables = make_variables({"w": a_weight()["w"]})
+    steps = run_steps(optimizer, variables, [[gradient] for gradient in GRADIENTS])
+    for expected, ((actual,), _) in zip(weights, steps, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-6)
+
+
+def model_with_embedding():
+    layers = [keras.layers.Dense(2, name=name) for name in ("first", "embedding")]
+    return {"model": keras.Sequential([keras.Input((3,)), *layers])}
+
+
+def excludes(names, block):
+    names["_"].build(names["model"].trainable_variables)
+    table = {row.path: row for row in names["_"].variable_table()}
+    rules = {path.split("/", 1)[1]: row.decay_rule for path, row in table.items()}
+    assert rules["first/kernel"].startswith("variable ")
+    assert rules["embedding/kernel"] == "'embedding'"
+    assert [row.adapted for row in table.values()] == [True, False, True, False]
+
+
+def lengths():
+    return {"decay_steps": 8, "warmup_steps": 2}
+
+
+def ramps(names, block):
+    rates = [float(names["schedule"](step)) for step in (0, 2, 10)]
+    np.testing.assert_allclose(rates, [0, 29, 1e-4], rtol=1e-5)
+
+
+def rises_and_falls(names, block):
+    schedule = names["schedule"]
+    assert schedule.updates == 20 * 15
+    rates = [float(schedule(step)) for step in (0, schedule.warmup_updates, schedule.updates)]
+    np.testing.assert_allclose(rates, [0, 4 * 2**2.5, 0], rtol=1e-5, atol=1e-6)
+
+
+def normalized_and_data():
+    images, labels = np.arange(128.0).reshape(8, 16), np.arange(8)
+    normalization = keras.layers.BatchNormalization(name="normalization")
+    layers = [keras.Input((16,)), normalization, keras.layers.Dense(10, "softmax")]
+    model = keras.Sequential(layers)
+    model.compile(keras_lars.LARS(), "sparse_categorical_crossentropy")
+    return {"model": model, "images": images, "labels": labels}
+
+
+def has_the_statistics_of_its_images(names, block):
+    if "fit" not in block.text:
+        return
+    mean = names["model"].get_layer("normalization").moving_mean
+    np.testing.assert_allclose(mean, names["images"].mean(axis=0), rtol=1e-5)
+
+
+# By the heading: the names that its blocks have at first, and what is checked after each.
+SECTIONS = {
+    ("README.md", "keras_lars"): (classifier, trains),
+    ("README.md", "Look inside"): (classifier_and_data, leaves_a_record),
+    ("README.md", "The rule"): (a_weight, is_what_lars_does),
+    ("README.md", "Exclusions"): (model_with_embedding, excludes),
+    ("README.md", "Choosing the learning rate"): (dict, rises_and_falls),
+    ("README.md", "Batch statistics"): (normalized_and_data, has_the_statistics_of_its_images),
+    ("README.md", "Schedules"): (lengths, ramps),
+}
+
+BLOCKS = [block for block in pages.blocks("python") if block.text + "\n" != SCRIPT]
+
+
+def execute(block, names):
+    """Run it; the value of an expression at its end becomes the name `_`."""
+    tree = ast.parse(block.text)
+    if isinstance(tree.body[-1], ast.Expr):
+        tree.body[-1] = ast.Assign([ast.Name("_", ast.Store())], tree.body[-1].value)
+    exec(compile(ast.fix_missing_locations(tree), block.section, "exec"), names)
+
+
+@pytest.mark.parametrize(
+    "section", dict.fromkeys(block[:2] for block in BLOCKS), ids=lambda section: section[1]
+)
+def test_blocks_run(section, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # for what they write
+    make_names, check = SECTIONS.get(section, (dict, None))
+    names = {"keras": keras, "keras_lars": keras_lars, **make_names()}
+    for block in BLOCKS:
+        if block[:2] == section:
+            execute(block, names)
+            if check:
+                check(names, block)
+
+
+def test_no_section_is_listed_in_vain():
+    assert SECTIONS.keys() <= {block[:2] for block in BLOCKS}
+    assert len(BLOCKS) == len(pages.blocks("python")) - 1

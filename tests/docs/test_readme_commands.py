@@ -1,0 +1,185 @@
+"""Every command in the pages is run by a test, or cannot be and is at least a right one."""
+
+import ast
+import json
+import re
+import shlex
+import subprocess
+
+from support import pages
+import pytest
+from support.helpers import run_command
+
+pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
+
+from benchmarks import recipes
+
+TESTS = pages.ROOT / "tests"
+
+# Where a line of a bash block is run, up to its folder and the size of what it trains.
+# `*` at the end of a key is any end.
+SEVERAL_MACHINES = "test_readme::test_the_commands_of_several_machines_run"
+RUN = {
+    "python training.py": "test_readme::test_blocks_run",
+    "python -m benchmarks.local_cluster --workers=2 -- python training.py": SEVERAL_MACHINES,
+    "python -m benchmarks.local_cluster --workers=2 -- python -m benchmarks.train "
+    "--strategy=multi_worker": SEVERAL_MACHINES,
+    "python -m benchmarks.train --strategy=mirrored --replicas=2": SEVERAL_MACHINES,
+    "python -m benchmarks.train --list_recipes": "test_benchmarks::test_list_recipes",
+    "python -m benchmarks.data.fake_imagenet *": "test_imagenet::test_the_fake_folder",
+    "python -m benchmarks.input_pipeline *": "test_input_pipeline::test_each_part_is_measured",
+    "python -m benchmarks.train --seed=$seed *": (
+        "test_benchmarks::test_the_same_seed_repeats_exactly"
+    ),
+    "python -m benchmarks.collect *": "test_benchmarks::test_collect",
+}
+STUDY = "trains for hours; in tiny: test_batch_size_study::test_a_training"
+TINY = "test_default_studies::test_small_studies_in_tiny"
+MINUTES = "takes minutes: its points are listed here, and tests/test_figures.py trains some in tiny"
+# Why a line is run nowhere. It is parsed at least.
+NOT_RUN = {
+    'pip install ".[tensorflow,benchmarks]" && python -m benchmarks.train': (
+        "needs the network; in short: test_benchmarks::test_main_job_in_short_learns"
+    ),
+    'pip install ".[tensorflow,benchmarks,tests]" && python -m pytest *': "is the test command",
+    'pip install "keras-lars[tensorflow] @ file:///path/to/this/clone"': "names no real folder",
+    'pip install ".[tensorflow,benchmarks,peers]" && *': (
+        "needs the network; in short: test_update_cost::test_a_quick_run_and_its_results_again"
+    ),
+    "python -m benchmarks.train --recipe=resnet50_lars_8192 *": "needs ImageNet",
+    "python -m benchmarks.train --recipe=alexnet_bn_lars_8192 *": "needs Fashion-MNIST",
+    'pip install ".[tensorflow,report]" && python -m keras_lars.report run': (
+        "needs the network; on a record, test_report::test_the_command_prints_the_path_of_the_page"
+    ),
+    "python -m benchmarks.figures.*": MINUTES,
+    "python -m benchmarks.studies.batch_size *": STUDY,
+    "python -m benchmarks.studies.first_try *": "trains for minutes; in tiny: " + TINY,
+    "python -m benchmarks.studies.fine_tuning *": "trains for minutes; in tiny: " + TINY,
+}
+
+# What stands for something else, in commands that are shown rather than to be copied.
+PLACES = {"$seed": "0"}
+
+
+def lines():
+    """The lines of all bash blocks, without the words of a loop around them.
+
+    Whole scripts are not among them: `test_clusters_page.py` looks at the one there is.
+    """
+    found = []
+    for block in pages.blocks("bash"):
+        if block.text.startswith("#!"):
+            continue
+        text = block.text.replace("\\\n", " ")
+        stripped = [line.strip() for line in text.splitlines()]
+        found += [
+            s for s in stripped if s and not re.fullmatch(r"for \w+ in [^;]+; do|done|#.*", s)
+        ]
+    return found
+
+
+def rows_for(line):
+    return [
+        key
+        for key in [*RUN, *NOT_RUN]
+        if line == key or (key.endswith("*") and line.startswith(key[:-1]))
+    ]
+
+
+def commands():
+    """All of `python -m MODULE ARGUMENTS`, in blocks and in sentences, as tuples of words."""
+    inline = [
+        " ".join(code.split())
+        for page in pages.PAGES
+        for code in re.findall(r"`([^`]*)`", re.sub(r"```.*?```", "", pages.read(page), flags=re.S))
+    ]
+    found = []
+    for line in [*lines(), *inline]:
+        for place, value in PLACES.items():
+            line = line.replace(place, value)
+        for part in re.split(r"(?=\bpython -m )", line):
+            if re.match(r"python -m (benchmarks|keras_lars)\b", part):
+                module, *arguments = shlex.split(part)[2:]
+                arguments = [word for word in arguments if not word.startswith("--help")]
+                modules = [module.replace("NAME", name) for name in figures()]
+                found += [(module, *arguments) for module in dict.fromkeys(modules)]
+    return list(dict.fromkeys(found))
+
+
+def figures():
+    folder = pages.ROOT / "benchmarks" / "figures"
+    return [p.stem for p in folder.glob("*.py") if "__main__" in p.read_text(encoding="utf-8")]
+
+
+def setup_argument(name):
+    tree = ast.parse((pages.ROOT / "setup.py").read_text(encoding="utf-8"))
+    (value,) = (
+        node.value for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg == name
+    )
+    return ast.literal_eval(value)
+
+
+@pytest.mark.parametrize("line", dict.fromkeys(lines()))
+def test_a_line_is_run_or_says_why_not(line):
+    assert len(rows_for(line)) == 1
+
+
+def test_the_tables_are_about_lines_and_tests_that_are_there():
+    assert {row for line in lines() for row in rows_for(line)} == {*RUN, *NOT_RUN}
+    named = re.findall(r"test_\w+::test_\w+", " ".join([*RUN.values(), *NOT_RUN.values()]))
+    assert len(named) > len(RUN)
+    for name in named:
+        file, test = name.split("::")
+        assert f"\ndef {test}(" in (TESTS / f"{file}.py").read_text(encoding="utf-8"), name
+
+
+def test_flags_are_there_and_take_what_they_are_given():
+    asked = commands()
+    assert ("benchmarks.train", "--strategy=multi_worker") in asked
+    assert ("benchmarks.figures.norm_ratios", "--data=fashion_mnist") in asked
+    done = run_command("flags_script", json.dumps(asked))
+    assert done.returncode == 0, done.stderr[-4000:]
+    faults = json.loads(done.stdout)
+    assert len(faults) == len(asked)
+    assert {" ".join(c): f for c, f in zip(asked, faults, strict=True) if f} == {}
+
+
+def test_recipes_are_there():
+    names = [
+        name
+        for page in pages.PAGES
+        for name in re.findall(r"--recipe=(\w+)", pages.read(page))
+        if name != "NAME"
+    ]
+    assert names
+    for name in names:
+        assert recipes.find(name).recipe is not None
+
+
+def test_what_pip_installs_is_this_package_with_extras_it_has():
+    installs = [
+        requirement
+        for page in pages.PAGES
+        for requirement in re.findall(r'pip install "([^"]+)"', pages.read(page))
+    ]
+    assert installs
+    for requirement in installs:
+        name, extras = re.fullmatch(r"([^\[]+)\[([\w,]+)\](?: @ file:.*)?", requirement).groups()
+        assert name in (".", setup_argument("name"))
+        assert set(extras.split(",")) <= setup_argument("extras_require").keys()
+
+
+def test_the_oldest_versions_are_those_of_setup():
+    """setup.py alone names them; the scripts of `.ci` read it, and README tells."""
+    script = "source .ci/oldest_environment; lower_bound 'python_requires=\"'; oldest_packages"
+    done = subprocess.run(
+        ["bash", "-euc", script], cwd=pages.ROOT, capture_output=True, text=True, check=True
+    )
+    extras = setup_argument("extras_require")["tensorflow"]
+    required = [*setup_argument("install_requires"), *extras]
+    bounds = dict(re.findall(r"(keras|tensorflow)>=([\d.]+)", " ".join(required)))
+    python = setup_argument("python_requires").removeprefix(">=")
+    packages = [f"{name}=={version}" for name, version in bounds.items()]
+    assert done.stdout.split() == [python, *packages]
+    told = f"Python {python}, Keras {bounds['keras']}.0 and TensorFlow {bounds['tensorflow']}.0"
+    assert told in " ".join(pages.read("README.md").split())

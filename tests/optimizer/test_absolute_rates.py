@@ -1,0 +1,254 @@
+"""Rates that callbacks set, and that were not meant for LARS: warned of once, or refused."""
+
+import re
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from support.models import batch, compiled
+
+import keras_lars
+from keras_lars.callbacks import TrustRatioMonitor
+from keras_lars.schedules import FitSchedule
+
+
+def network():
+    return keras.Sequential([keras.layers.Dense(1)])
+
+
+def make_lars(rate=4.0, **options):
+    return keras_lars.LARS(rate, jit_compile=False, **options)
+
+
+def messages(action):
+    """The warnings of the package that an action makes."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        action()
+    return [str(w.message) for w in caught if "hundredth" in str(w.message)]
+
+
+def assign(optimizer, *rates):
+    for rate in rates:
+        optimizer.learning_rate = rate
+
+
+def fit(model, *callbacks, epochs=3):
+    x, y = batch(0)
+    model.fit(x, y, epochs=epochs, verbose=0, callbacks=list(callbacks))
+
+
+def scheduler(rate):
+    return keras.callbacks.LearningRateScheduler(rate)
+
+
+# By assignment.
+
+
+@pytest.mark.parametrize(
+    ("given", "rates", "warned"),
+    [
+        (4.0, [0.001], 1),
+        (4.0, [np.float32(0.001)], 1),
+        (4.0, [0.001, 0.001, 4.0, 0.0001], 1),
+        (4.0, [0.0399], 1),
+        (4.0, [0.04], 0),
+        (4.0, [0.3, 0.001], 1),
+        (4.0, [100.0, 0.001], 1),
+        (4.0, [0.4, 0.04, 0.004, 0.0004], 0),  # by tenths, as it is meant
+        (4.0, [0.4, 0.04, 0.0039], 1),
+        (4.0, [0.0], 0),  # to stop
+        (4.0, [0.0, 0.01, 0.02], 0),  # a ramp
+        (0.0, [0.001], 0),
+        (1.0, [0.001], 1),
+        (0.05, [0.001], 0),  # one that was given as such
+        (keras.optimizers.schedules.PolynomialDecay(4.0, 10), [FitSchedule(8, 9, 8, 1e-3)], 0),
+    ],
+)
+def test_assigned_rates(given, rates, warned):
+    optimizer = make_lars(given)
+    assert len(messages(lambda: assign(optimizer, *rates))) == warned
+    if isinstance(rates[-1], float):
+        assert float(optimizer.learning_rate) == pytest.approx(rates[-1])
+
+
+def test_what_it_says():
+    (message,) = messages(lambda: assign(make_lars(name="mine"), 0.001))
+    assert message.startswith("`learning_rate` of optimizer 'mine' was set to 0.001, less than")
+    assert "the initial 4" in message
+    assert "`LearningRateScheduler`" in message
+    assert "keras_lars.schedules.for_fit(" in message
+
+
+def test_in_the_scope_of_a_strategy_and_in_a_step(strategy):
+    with strategy.scope():
+        optimizer = make_lars()
+        assert len(messages(lambda: assign(optimizer, 0.001))) == 1
+    optimizer = make_lars()
+
+    @tf.function
+    def step(rate):
+        optimizer.learning_rate = 0.001
+        optimizer.learning_rate = rate
+
+    assert len(messages(lambda: step(tf.constant(0.002)))) == 1
+    assert float(optimizer.learning_rate) == np.float32(0.002)
+
+
+# In a fit.
+
+
+@pytest.mark.parametrize("wrap", [lambda lars: lars, keras_lars.LossScaleOptimizer])
+def test_the_scheduler_of_a_tutorial(wrap):
+    model = compiled(network, wrap(make_lars()))
+    callback = scheduler(lambda epoch: 1e-3 if epoch < 2 else 1e-4)
+    assert len(messages(lambda: fit(model, callback))) == 1
+    assert messages(lambda: fit(model, callback)) == []
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [
+        # No improvement is ever enough.
+        keras.callbacks.ReduceLROnPlateau("loss", factor=0.1, patience=1, min_delta=1e9),
+        scheduler(lambda epoch, rate: rate / 10),
+        scheduler(lambda epoch: 4.0 * (1 - epoch / 6) ** 3),
+        scheduler(lambda epoch: 4.0 * epoch / 6),
+    ],
+    ids=["plateau", "tenths", "decay", "ramp"],
+)
+def test_callbacks_that_know_the_rate(callback, tmp_path):
+    model = compiled(network, make_lars(record_trust_ratios=True))
+    rates = []
+    record = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: rates.append(float(model.optimizer.learning_rate))
+    )
+    monitor = TrustRatioMonitor(tmp_path, verbose=False)
+    assert messages(lambda: fit(model, callback, record, monitor, epochs=6)) == []
+    assert min(rates) <= 0.0401
+
+
+def restored(model, build):
+    """Another model, with the state of the optimizer of this one, at once or when it is built."""
+    store = {}
+    model.optimizer.save_own_variables(store)
+    again = compiled(network, make_lars(record_trust_ratios=True))
+    if build:
+        again.optimizer.build(again.trainable_variables)
+    again.optimizer.load_own_variables(store)
+    return again
+
+
+@pytest.fixture(scope="module")
+def decayed():
+    """A model that was trained until its rate was a thousandth of the one that was given."""
+    model = compiled(network, make_lars(record_trust_ratios=True))
+    assign(model.optimizer, 0.4, 0.04, 0.004)
+    fit(model, epochs=1)
+    return model
+
+
+@pytest.mark.parametrize("build", [False, True])
+def test_a_decay_goes_on_from_a_rate_that_is_restored(build, decayed, tmp_path):
+    def train():
+        fit(model, scheduler(lambda epoch: 0.003), TrustRatioMonitor(tmp_path, 1, verbose=False))
+
+    model = restored(decayed, build)
+    assert messages(train) == []
+    assert float(model.optimizer.learning_rate) == np.float32(0.003)
+
+
+def test_loading_is_no_assignment(decayed, tmp_path):
+    decayed.save(tmp_path / "model.keras")
+    checkpoint = tf.train.Checkpoint(model=decayed).save(str(tmp_path / "checkpoint"))
+
+    def load():
+        model = keras.models.load_model(tmp_path / "model.keras")
+        assert float(model.optimizer.learning_rate) == np.float32(0.004)
+        model = restored(decayed, build=True)
+        tf.train.Checkpoint(model=model).restore(checkpoint)
+        assert float(model.optimizer.learning_rate) == np.float32(0.004)
+
+    assert messages(load) == []
+
+
+# What cannot be assigned.
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (FitSchedule(8, 9, 8, 1.0), "it is FitSchedule(peak=1, updates=9, warm-up=1 update)"),
+        (keras.optimizers.schedules.PolynomialDecay(1.0, 9), "it is of type PolynomialDecay"),
+        (lambda: 0.5, "it is of type function"),
+    ],
+)
+def test_a_number_cannot_replace_a_schedule(given, told):
+    model = compiled(network, make_lars(given))
+    with pytest.raises(TypeError, match=re.escape(told)) as error:
+        fit(model, scheduler(lambda epoch: 1e-3))
+    message = str(error.value)
+    assert message.startswith("`learning_rate` must not be assigned a number where it is a ")
+    assert "leave the callback out, or the schedule. Received: learning_rate=0.001, " in message
+    assert int(model.optimizer.iterations) == 0
+    model.optimizer.learning_rate = FitSchedule(8, 9, 8, 2.0)
+    assert model.optimizer._schedule.peak == 2.0
+
+
+# Past the setter.
+
+
+class Assigns(keras.callbacks.Callback):
+    """As Keras's older callbacks do."""
+
+    def __init__(self, *rates):
+        super().__init__()
+        self.rates = rates
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.optimizer.learning_rate.assign(self.rates[min(epoch, len(self.rates) - 1)])
+
+
+def monitored(tmp_path, *callbacks, rate=4.0, again=False):
+    model = compiled(network, make_lars(rate, record_trust_ratios=True))
+    monitor = TrustRatioMonitor(tmp_path, 1, verbose=False)
+
+    def train():
+        fit(model, *callbacks, monitor)
+        if again:
+            fit(model, *callbacks, monitor)
+
+    return messages(train)
+
+
+def test_the_monitor_sees_rates_that_are_assigned_past_the_optimizer(tmp_path):
+    (message,) = monitored(tmp_path, Assigns(1e-3, 4.0, 1e-4), again=True)
+    assert message.startswith("The learning rate is less than a hundredth of the initial")
+    assert "`0.001 instead of 4`" in message
+    assert "keras_lars.schedules.for_fit(" in message
+
+
+def test_the_monitor_does_not_say_again_what_the_optimizer_said(tmp_path):
+    (message,) = monitored(tmp_path, scheduler(lambda epoch: 1e-3), again=True)
+    assert message.startswith("`learning_rate` of optimizer 'lars' was set to 0.001")
+
+
+@pytest.mark.parametrize(
+    ("given", "rates"),
+    [(4.0, [0.4, 0.04, 0.004]), (4.0, [0.0, 0.01, 0.02]), (0.05, [0.001]), (0.0, [0.001])],
+)
+def test_the_monitor_knows_decays_and_ramps(given, rates, tmp_path):
+    assert monitored(tmp_path, Assigns(*rates), rate=given) == []
+
+
+def test_the_monitor_knows_that_schedules_decay(tmp_path):
+    assert monitored(tmp_path, rate=FitSchedule(8, 3, 8, 4.0, power=9.0)) == []
+    assert monitored(tmp_path, rate=lambda: 1e-9) == []
+
+
+def test_the_monitor_knows_a_rate_that_was_restored(decayed, tmp_path):
+    model = restored(decayed, build=True)
+    assert messages(lambda: fit(model, TrustRatioMonitor(tmp_path, verbose=False))) == []
+    assert float(model.optimizer.learning_rate) == np.float32(0.004)

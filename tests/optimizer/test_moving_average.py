@@ -1,0 +1,62 @@
+"""The exponential moving average of the weights, and weights overwritten by it."""
+
+import numpy as np
+import pytest
+from support.behaviour import (
+    RATE,
+    assert_follows,
+    eagerly_and_in_a_graph,
+    fit,
+    gradients_of,
+    make_lars,
+    make_references,
+    make_variables,
+    steps_of,
+)
+from support.models import (
+    assert_close,
+    assert_equal,
+    compiled,
+    numbers,
+    sequential,
+)
+
+
+def averages_of(optimizer):
+    return [v for v in optimizer.variables if "average" in v.path]
+
+
+@eagerly_and_in_a_graph
+@pytest.mark.parametrize("frequency", [None, 1, 2, 3])
+def test_averages(frequency, graph):
+    variables, references = make_variables(), make_references()
+    optimizer = make_lars(use_ema=True, ema_momentum=0.75, ema_overwrite_frequency=frequency)
+    step = steps_of(optimizer, variables, graph)
+    averages = None
+    for i in range(5):
+        step(gradients_of(i))
+        for reference, gradient in zip(references, gradients_of(i), strict=True):
+            reference.step(gradient, RATE)
+        weights = [r.w for r in references]
+        # The average starts as the weights of the first update.
+        averages = (
+            weights
+            if averages is None
+            else [0.75 * a + 0.25 * w for a, w in zip(averages, weights, strict=True)]
+        )
+        if frequency and (i + 1) % frequency == 0:
+            for reference, average in zip(references, averages, strict=True):
+                reference.w = average
+        assert_follows(variables, optimizer, references)
+        assert_close(numbers(averages_of(optimizer)), averages)
+    optimizer.finalize_variable_values(variables)
+    assert_close(numbers(variables), averages)
+
+
+def test_fit_ends_with_the_averages():
+    model = compiled(sequential, make_lars(use_ema=True, ema_momentum=0.5))
+    plain = compiled(sequential, make_lars())
+    fit(model)
+    fit(plain)
+    assert_equal(model.get_weights(), numbers(averages_of(model.optimizer)))
+    assert not np.array_equal(model.get_weights()[0], plain.get_weights()[0])

@@ -1,0 +1,93 @@
+"""Whoever comes from another LARS gets its numbers, by the arguments in README's table."""
+
+import functools
+import json
+import pathlib
+import tempfile
+
+import keras
+import numpy as np
+from support import peers
+import pytest
+from support.helpers import run_command
+from support.peer_formulas import FORMULAS
+
+import keras_lars
+
+TESTS = pathlib.Path(__file__).parent
+FOLDER = TESTS / "trajectories"
+README = (TESTS.parent / "README.md").read_text(encoding="utf-8")
+FILES = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
+
+
+@functools.cache
+def outcomes():
+    """Of all checks, which take float64 for the rate, and so a process of their own."""
+    with tempfile.TemporaryDirectory() as folder:
+        result = pathlib.Path(folder, "result.json")
+        done = run_command("trajectory_script", result)
+        assert done.returncode == 0, done.stderr[-4000:]
+        return json.loads(result.read_text())
+
+
+@pytest.mark.parametrize(("file", "label", "dtype"), peers.COMPARED)
+def test_recordings(file, label, dtype):
+    outcome = outcomes()[f"{file}, {label}, {dtype}"]
+    assert outcome == "ok", outcome
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_what_was_read(name):
+    outcome = outcomes()[name]
+    assert outcome == "ok", outcome
+
+
+def test_all_recordings_are_compared():
+    recorded = {(file, each["label"]) for file in FILES for each in FILES[file]["recordings"]}
+    assert set(peers.RECORDED) == recorded
+    assert {peers.BY_NAME[name].file for name, _ in peers.RECORDED.values()} | {"lightly"} == set(
+        FILES
+    )
+
+
+def test_every_row_is_recorded_or_read():
+    compared = {name for name, _ in peers.RECORDED.values()} | set(FORMULAS)
+    assert compared == set(peers.BY_NAME)
+    assert not set(FORMULAS) & {peer.name for peer in peers.PEERS if peer.file}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_recordings_say_what_made_them(file):
+    assert {"python", "numpy"} < set(FILES[file]["versions"])
+    for each in FILES[file]["recordings"]:
+        weights = np.array(each["weights"])
+        assert len(weights) == len(each["learning_rates"]) >= 12
+        # Nothing stands still, and nothing was lost.
+        assert np.isfinite(weights).all()
+        assert (np.diff(weights, axis=0) != 0).any(axis=0).all()
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_our_schedules_give_their_rates(file):
+    """Apart from the rest, since schedules of Keras are float32."""
+    for each in FILES[file]["recordings"]:
+        rates, peak = each["learning_rates"], each["peak_learning_rate"]
+        decay = keras.optimizers.schedules.PolynomialDecay(peak, 9, 0.0, power=2.0)
+        schedule = keras_lars.schedules.WarmUp(decay, 4, shift_decay=True)
+        ramp = [float(schedule(step)) for step in range(len(rates))]
+        # Their ramp reaches the peak in its last step, ours in the step after it.
+        np.testing.assert_allclose(ramp[4:], rates[4:], rtol=1e-6)
+        np.testing.assert_allclose(ramp[1:4], rates[:3], rtol=1e-6)
+
+
+def test_the_table_in_readme():
+    (table,) = [
+        part.split("<!-- /peers -->")[0].strip() for part in README.split("<!-- peers -->")[1:]
+    ]
+    assert table == peers.table()
+
+
+@pytest.mark.parametrize("peer", peers.PEERS, ids=lambda peer: peer.name)
+def test_the_arguments_are_those_of_lars(peer):
+    optimizer = keras_lars.LARS(1.0, **peer.options())
+    assert optimizer.get_config()["momentum"] == 0.9

@@ -1,0 +1,403 @@
+"""Numbers, texts and files that nobody should give are refused in words, or understood."""
+
+import csv
+import json
+import re
+import time
+
+import keras
+import numpy as np
+import pytest
+from support.helpers import run_command
+
+import keras_lars
+from benchmarks import command_line
+from keras_lars import _arguments, _json, _words, report, schedules
+from keras_lars.callbacks import TrustRatioMonitor, _record_files
+from keras_lars.report import _labels, _record
+
+HUGE = 10**400
+
+
+def refused(match, function, *arguments, **named):
+    """The message, of which no more than 1,500 characters are shown."""
+    with pytest.raises(ValueError, match=match) as caught:
+        function(*arguments, **named)
+    assert len(str(caught.value)) < 1500
+    return str(caught.value)
+
+
+def ids(value):
+    """Short ones: the environment of processes holds them."""
+    return _arguments.shown(value)[:20].replace("\0", "0")
+
+
+# Numbers.
+
+
+@pytest.mark.parametrize("value", [HUGE, -HUGE, 1e39, np.longdouble("1e4000"), 10**5000], ids=ids)
+def test_numbers_that_no_float32_holds(value):
+    for argument in ("learning_rate", "weight_decay", "clipnorm"):
+        refused(f"`{argument}` must be a finite number", keras_lars.LARS, **{argument: value})
+
+
+def test_the_largest_float32_is_one_of_the_numbers():
+    largest = float(np.finfo("float32").max)
+    assert keras_lars.LARS(weight_decay=largest).weight_decay == largest
+    message = refused("", keras_lars.LARS, weight_decay=np.nextafter(largest, np.inf))
+    assert ">= 0 and <= 3.4e+38, which is the largest float32. Received: weight_decay=" in message
+
+
+def test_huge_numbers_are_shown_by_their_length():
+    message = refused("", keras_lars.LARS, HUGE)
+    assert message.endswith("Received: learning_rate=an integer of about 400 digits")
+    with pytest.raises(ValueError, match="digits"):  # why: Python does not write them out
+        str(10**5000)
+
+
+def test_steps_that_no_counter_holds():
+    for steps in (2**31, 2**63, HUGE):
+        refused("`warmup_steps` must be an integer >= 0", schedules.WarmUp, 1.0, steps)
+        for argument in ("gradient_accumulation_steps", "ema_overwrite_frequency"):
+            refused(f"`{argument}` must be an integer", keras_lars.LARS, **{argument: steps})
+    warm_up = schedules.WarmUp(1.0, 2**31 - 1)
+    assert float(warm_up(2**30)) == pytest.approx(0.5)
+    refused("`step` must be a finite number", warm_up, 2**63)
+    refused("`epochs` must give fewer than 2\\*\\*31", schedules.FitSchedule, 2**31, 1, 1, 1.0)
+
+
+def test_a_schedule_is_called_with_any_number():
+    warm_up = schedules.WarmUp(1.0, 4)
+    for step in (2, 2.0, np.uint64(2), np.int8(2), np.float64(2), keras.ops.array(2)):
+        assert float(warm_up(step)) == 0.5
+    for step in ("2", None, True, [2], float("nan"), 1j, np.array("a")):
+        refused("`step` must be", warm_up, step)
+
+
+def test_loss_scaling():
+    def wrap(**given):
+        return keras_lars.LossScaleOptimizer(keras_lars.LARS(), **given)
+
+    for scale in (0, -1, float("nan"), HUGE, "8", True):
+        refused("`initial_scale` must be a finite number > 0", wrap, initial_scale=scale)
+    for steps in (0, 1.5, 2**63, True):
+        refused("`dynamic_growth_steps` must be an integer", wrap, dynamic_growth_steps=steps)
+    refused("`inner_optimizer` must be", keras_lars.LossScaleOptimizer, "sgd")
+    refused("`name` must be a string of one line", wrap, name="a\nb")
+
+
+def test_ports():
+    refused(
+        "`port` must be an integer >= 1 and <= 65535", keras_lars.multi_worker.strategy, 1, 65_536
+    )
+
+
+# Learning rates and rules.
+
+
+@pytest.mark.parametrize(
+    ("value", "rule"),
+    [
+        (keras.optimizers.schedules.CosineDecay, "not a class"),
+        (lambda step: 1.0, "a callable without arguments"),
+        (np.array([1.0, 2.0]), "no tensor or variable"),
+        (np.array("x"), "no tensor or variable"),
+    ],
+)
+def test_learning_rates_of_odd_kinds(value, rule):
+    refused(f"`learning_rate` must be .*{rule}", keras_lars.LARS, value)
+
+
+def test_learning_rates_that_are_assigned():
+    optimizer = keras_lars.LARS()
+    optimizer.learning_rate = keras.ops.convert_to_tensor(2.0)
+    assert float(optimizer.learning_rate) == 2.0
+    cyclic = []
+    cyclic.append(cyclic)
+    for value in (np.array([1.0, 2.0]), np.array("x"), keras.ops.ones(2), cyclic, HUGE):
+        refused("`learning_rate` must be", setattr, optimizer, "learning_rate", value)
+
+
+@pytest.mark.parametrize("pattern", ["", "bias|", "|bias", "a||b", "(?i)", "(?i)|bias"], ids=ids)
+def test_patterns_with_nothing_in_them(pattern):
+    """They are found in every path, so that they would exclude everything."""
+    refused("`pattern` must be .* without an empty alternative", keras_lars.optional, pattern)
+    for argument in ("exclude_from_layer_adaptation", "exclude_from_weight_decay"):
+        for rule in (pattern, ["kernel", pattern]):
+            message = refused(f"`{argument}` must be", keras_lars.LARS, **{argument: rule})
+            assert message.endswith(f"Received: {argument}={pattern!r}")
+
+
+@pytest.mark.parametrize(
+    "pattern", [".*", "^(?!.*kernel)", "[|]$|a", r"a\|", "[||]", "(a|)$", "x*"], ids=ids
+)
+def test_patterns_that_match_nothing_for_a_reason(pattern):
+    assert repr(keras_lars.optional(pattern)) == f"optional({pattern!r})"
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [b"x", None, 5, re.compile("x"), "(", "(" * 20_000, "a{99999999999999999999}"],
+    ids=ids,
+)
+def test_patterns_that_are_none(pattern):
+    refused("`pattern` must be", keras_lars.optional, pattern)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [b"bias", len("a"), [["bias"]], int, lambda: True, np.ones(2), {"class_name": "NoSuch"}]
+    + [{"class_name": "pattern", "config": {"pattern": b"x"}, "registered_name": None}],
+)
+def test_rules_of_odd_kinds(rule):
+    given = {"exclude_from_weight_decay": rule}
+    refused("`exclude_from_weight_decay` must be a rule", keras_lars.LARS, **given)
+
+
+def test_a_callable_that_answers_with_an_array():
+    optimizer = keras_lars.LARS(exclude_from_weight_decay=lambda variable: np.ones(2))
+    variables = [keras.Variable([1.0])]
+    refused("must hold callables that return True or False", optimizer.build, variables)
+
+
+def test_variables_and_configurations_of_odd_kinds():
+    for given in (None, 5, "w", [5], [None], np.ones(3), keras.Variable([1.0])):
+        refused("`variables` must be a list of variables", keras_lars.LARS().build, given)
+        refused("`config` must be a dictionary", keras_lars.LARS.from_config, given)
+    refused("`var_list` must be a rule", keras_lars.LARS().exclude_from_weight_decay, 5)
+    refused("`name` must be a string of one line", keras_lars.LARS, name="a\rb")
+
+
+class Unwritable:
+    def __repr__(self):
+        raise RuntimeError("no repr")
+
+
+def test_what_is_shown_of_a_value():
+    assert _arguments.shown("a") == "'a'"
+    assert len(_arguments.shown("x" * 4000)) == 205
+    assert "Unwritable" in _arguments.shown(Unwritable())
+    assert "`momentum` must be" in refused("", keras_lars.LARS, momentum=Unwritable())
+
+
+# Data.
+
+
+@pytest.mark.parametrize("data", [np.array([None, {}]), np.array(["a", "b"])])
+def test_data_that_are_no_numbers(data):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.BatchNormalization()])
+    model.compile(keras_lars.LARS(), "mse")
+    callback = keras_lars.callbacks.RecalibrateStatistics(data)
+    x = np.ones((4, 1))
+    refused("`data` must hold", model.fit, x, x, verbose=0, callbacks=[callback])
+
+
+def test_data_without_samples():
+    cyclic = []
+    cyclic.append(cyclic)
+    for data in ((), keras.ops.array(1.0), cyclic, (1, 2, 3, 4)):
+        refused("`data` must be", keras_lars.callbacks.RecalibrateStatistics, data)
+
+
+# Records.
+
+COLUMNS = ",".join(_record_files.COLUMNS) + "\n"
+ROW = "1,0.5,dense/kernel,5.0,0.5,0.01,2.0\n"
+
+
+@pytest.mark.parametrize(
+    "name", ["dense\nlayer", "a\r\nb", "back\\slash", "\\n", 'a"b,c', "a\\\nb"], ids=ids
+)
+def test_names_with_line_breaks(name, tmp_path):
+    """A layer may be called so: its rows are lines all the same, and the report shows them."""
+    layer = keras.layers.Dense(1, name=name)
+    model = keras.Sequential([keras.Input((2,)), layer], name="model")
+    # Eagerly: TensorFlow refuses such names in graphs, and other backends do not.
+    optimizer = keras_lars.LARS(record_trust_ratios=True, jit_compile=False)
+    model.compile(optimizer, "mse", run_eagerly=True)
+    formats = ["csv", "jsonl"]
+    for _ in range(2):  # the second goes on with the files of the first
+        monitor = TrustRatioMonitor(tmp_path, formats=formats, verbose=False)
+        model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0, callbacks=[monitor])
+    for kind in formats:
+        record = _record.read(tmp_path / f"trust_ratios.{kind}")
+        assert [variable.key for variable in record.variables] == [v.path for v in layer.weights]
+        assert record.updates.tolist() == [1, 2]
+        assert record.is_recorded.all()
+    lines = (tmp_path / "trust_ratios.csv").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == len(list(csv.reader(lines))) == 1 + 2 * 2
+    page = report.draw(tmp_path).read_text(encoding="utf-8")
+    assert "LARS, layer by layer" in page
+    assert len(str(model.optimizer.variable_table()).split("\n")) == 1 + 2
+
+
+def test_names_on_one_line_are_found_again():
+    for name in ("a", "\n", "\\", "\\n", "\\\n", "\r\n\\r", "\\\\n"):
+        assert "\n" not in _words.escaped(name)
+        assert _words.unescaped(_words.escaped(name)) == name
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_a_byte_order_mark_is_understood(kind, tmp_path):
+    path = tmp_path / f"trust_ratios.{kind}"
+    row = dict(zip(_record_files.COLUMNS, [1, 0.5, "dense/kernel", 5.0, 0.5, 0.01, 2.0]))
+    text = COLUMNS + ROW if kind == "csv" else json.dumps(row) + "\n"
+    path.write_text("\ufeff" + text, encoding="utf-8")
+    assert _record.read(path).updates.tolist() == [1]
+    file = _record_files.make(kind, tmp_path)
+    file.check()
+    file.begin(2)
+    assert path.read_text(encoding="utf-8") == text
+
+
+def test_a_byte_order_mark_in_the_description(tmp_path):
+    (tmp_path / "trust_ratios.csv").write_text(COLUMNS + ROW, encoding="utf-8")
+    variable = {"position": 0, "path": "dense/kernel", "shape": [2, 2], "adapted": True}
+    variable |= {"adaptation_rule": "", "decayed": True, "decay_rule": ""}
+    text = json.dumps({"optimizer": {}, "versions": {}, "variables": [variable]})
+    (tmp_path / "variables.json").write_text("\ufeff" + text, encoding="utf-8")
+    assert _record.read(tmp_path / "trust_ratios.csv").variables[0].adapted
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "[" * 500 + "]" * 500, '{"a":' * 500 + "1" + "}" * 500], ids=ids
+)
+def test_deep_json(text, tmp_path):
+    with pytest.raises(ValueError, match="nested too deeply"):
+        _json.parse(text)
+    (tmp_path / "trust_ratios.jsonl").write_text(text + "\n", encoding="utf-8")
+    refused("`run` must be a record", report.draw, tmp_path)
+    (tmp_path / "trust_ratios.csv").write_text(COLUMNS + ROW, encoding="utf-8")
+    (tmp_path / "variables.json").write_text(text, encoding="utf-8")
+    refused("`run` must have a variables.json", report.draw, tmp_path)
+    monitor = TrustRatioMonitor(tmp_path, formats="jsonl")
+    refused("`log_dir` must be a new folder", monitor._files[0].check)
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".csv", ".json", ".jsonl"]
+
+
+@pytest.mark.parametrize("update", [str(HUGE), str(2**63), "9" * 5000, "0", "1.5", "true"], ids=ids)
+def test_updates_that_are_none(update, tmp_path):
+    (tmp_path / "trust_ratios.csv").write_text(COLUMNS + update + ROW[1:], encoding="utf-8")
+    refused("`run` must be a record of norms and ratios: line 2", report.draw, tmp_path)
+
+
+@pytest.mark.parametrize("value", [None, b"log", 5, "", "a\0b", "x" * 5000], ids=ids)
+def test_paths_that_are_none(value, tmp_path):
+    refused("`run` must be a path", report.draw, value)
+    (tmp_path / "trust_ratios.csv").write_text(COLUMNS + ROW, encoding="utf-8")
+    if value is not None:
+        refused("`output` must be a path", report.draw, tmp_path, value)
+
+
+def test_a_folder_below_a_file(tmp_path):
+    (tmp_path / "file").write_text("")
+    refused("`log_dir` must name a folder", TrustRatioMonitor, tmp_path / "file" / "log")
+
+
+def test_a_report_that_cannot_be_written_leaves_the_one_before(tmp_path):
+    (tmp_path / "trust_ratios.csv").write_text(COLUMNS + ROW, encoding="utf-8")
+    report.draw(tmp_path)
+    folder = tmp_path / "report"
+    picture = (folder / "norms.png").read_bytes()
+    (folder / "index.html.temporary").mkdir()  # where the last of the files would be written
+    (tmp_path / "trust_ratios.csv").write_text(COLUMNS + "2" + ROW[1:], encoding="utf-8")
+    with pytest.raises(OSError, match="temporary"):
+        report.draw(tmp_path)
+    assert (folder / "norms.png").read_bytes() == picture
+    assert len(list(folder.iterdir())) == 4 + 1
+
+
+# Long names.
+
+
+def test_long_names_are_cut_without_measuring_them():
+    measured = []
+
+    def width(text):
+        measured.append(len(text))
+        return len(text)
+
+    assert _labels.shorten("x" * 4000 + "end", 10, width) == "…xxxxxxend"
+    assert max(measured) <= 32
+    assert len(measured) < 12
+    for length in range(40):
+        text = "".join(map(chr, range(65, 65 + length)))
+        expected = text if length <= 10 else "…" + text[-9:]
+        assert _labels.shorten(text, 10, len) == expected
+    assert _labels.shorten("abc", 0, len) == "…"
+
+
+def test_a_report_of_names_of_4000_characters_takes_seconds(tmp_path):
+    rows = [
+        f"{update},1,{'x' * 4000}{i:02},5.0,{i + 0.5},0.01,2.0\n"
+        for update in (1, 2)
+        for i in range(20)
+    ]
+    (tmp_path / "trust_ratios.csv").write_text(COLUMNS + "".join(rows), encoding="utf-8")
+    started = time.process_time()
+    report.draw(tmp_path)
+    # It took more than a minute for a tenth of the length.
+    assert time.process_time() - started < 30
+
+
+# Commands.
+
+
+def said(module, *arguments):
+    done = run_command(module, *arguments)
+    assert done.returncode == 1
+    lines = [line for line in done.stderr.splitlines() if line]
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--startup_seconds=nan"], "error: --startup_seconds must be a finite number. .*nan"),
+        (["--output_dir="], "error: --output_dir must not be empty. Received: ''"),
+        (["--data_dir=a\nb"], "error: --data_dir must be printable text in one line. .*"),
+        ([f"--epochs={HUGE}"], r"error: --epochs must be below 2\*\*63. Received: about 10\*\*400"),
+        ([f"--epochs={2**31}"], "error: --epochs must be a finite number .* below 2147483648. .*"),
+        ([f"--micro_batch_size={2**31}"], r"error: --micro_batch_size must be below 2\*\*31. .*"),
+        ([f"--recipe={'x' * 4000}"], "error: --recipe must be a name .{,700}"),
+    ],
+)
+def test_flags_of_a_training(flags, expected):
+    assert re.fullmatch(expected, said("benchmarks.train", *flags))
+
+
+def test_flags_of_other_commands(tmp_path):
+    line = said("benchmarks.figures.ablations", "--seeds=1,1")
+    assert re.fullmatch("error: flag --seeds=1,1: each must be there once", line)
+    assert "--memory" in said("benchmarks.update_cost", "--memory=inf")
+    assert "--models must hold each value once" in said("benchmarks.update_cost", "--models=a,a")
+    line = said("benchmarks.studies.first_try", f"--output={tmp_path}/none/x.json")
+    assert "--output must be in a folder that is there" in line
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "null", "{}", "[[]]", '{"rows": 1}', "\xff", ""], ids=ids
+)
+@pytest.mark.parametrize(
+    ("module", "form"),
+    [
+        ("benchmarks.collect", "{}"),
+        ("benchmarks.step_cost", "--show={}"),
+        ("benchmarks.studies.batch_size.settings_table", "--results={}"),
+        ("benchmarks.figures.norm_ratios", "--show={}"),
+    ],
+)
+def test_files_of_something_else(module, form, text, tmp_path):
+    path = tmp_path / "results.json"
+    path.write_bytes(text.encode("latin-1"))
+    assert re.match(r"error: (--\w+|each argument) must be ", said(module, form.format(path)))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_results_with_halves_of_characters(tmp_path):
+    """They are JSON, and cannot be printed."""
+    path = tmp_path / "results.json"
+    path.write_text(r'{"\ud800": 1}', encoding="utf-8")
+    with pytest.raises(command_line.UsageError, match=r"^--show must be a file of .*surrogates"):
+        command_line.read_json(path, "--show")

@@ -1,0 +1,79 @@
+"""A short run of `fuzz_inputs.py`, and that it sees what is wrong."""
+
+import inspect
+import pathlib
+
+from support import fuzz_arguments
+from support import fuzz_inputs
+import keras
+from support import public_api
+import pytest
+
+import keras_lars
+
+pytest.importorskip("matplotlib", reason="the extra `report` is not installed")
+pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
+
+# Why something public has no inputs here.
+WITHOUT = {
+    "callbacks.BackupAndRestore.epochs": "in `test_backup_data.py`",
+    "multi_worker.WorkerLostError": "nobody calls it",
+}
+
+
+def faults(verdicts):
+    return {name: verdict.why for name, verdict in verdicts.items() if verdict.kind == "fault"}
+
+
+@pytest.mark.parametrize(("kind", "count"), [("argument", 220), ("file", 60), ("command", 20)])
+def test_inputs_are_refused_in_words_or_work(kind, count):
+    verdicts = fuzz_inputs.run(count, chosen=kind)
+    assert len(verdicts) == count
+    assert faults(verdicts) == {}
+    kinds = {verdict.kind for verdict in verdicts.values()}
+    assert kinds == {"refused", "works"}
+
+
+def test_every_argument_of_everything_public_has_inputs():
+    callables = {
+        name
+        for name, value in public_api.objects().items()
+        if callable(value) and (inspect.isclass(value) or inspect.isfunction(value))
+    }
+    methods = {"LARS.variable_table"}  # takes nothing
+    assert callables - methods - {*WITHOUT} <= {*fuzz_arguments.TARGETS}
+    assert "momentum_form" in fuzz_arguments.arguments(fuzz_arguments.TARGETS["LARS"])
+    assert "clipnorm" in fuzz_arguments.arguments(fuzz_arguments.TARGETS["LARS"])
+
+
+def verdict(act, folder, names=("n",)):
+    return fuzz_inputs.judged(names, lambda folder: None, act, folder)
+
+
+def test_what_is_wrong_is_seen(tmp_path):
+    def raises(error):
+        def act(folder):
+            raise error
+
+        return act
+
+    assert verdict(lambda folder: keras_lars.rank_at_most(-1), tmp_path).kind == "refused"
+    assert verdict(lambda folder: keras_lars.rank_at_most(1), tmp_path).kind == "works"
+    for error in (OverflowError("int too large"), KeyError("n"), RecursionError(), SystemExit(1)):
+        assert verdict(raises(error), tmp_path).kind == "fault"
+    # A ValueError of somebody else, or of this package about another argument.
+    assert "at test_fuzz_inputs.py" in verdict(raises(ValueError("`n`. Received")), tmp_path).why
+    assert (
+        "Variable"
+        in verdict(lambda folder: keras.Variable("a", shape=3), tmp_path).why + "Variable"
+    )
+    of_another = verdict(lambda folder: keras_lars.rank_at_most(-1), tmp_path, names=("m",))
+    assert "not in the house style" in of_another.why
+
+
+def test_what_is_left_behind_is_seen(tmp_path):
+    def act(folder):
+        pathlib.Path(folder, "half").write_text("")
+        keras_lars.rank_at_most(-1)
+
+    assert verdict(act, tmp_path).why == "left ['half'] behind"

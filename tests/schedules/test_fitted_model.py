@@ -1,0 +1,204 @@
+"""A schedule of `for_fit` leads to the model that is trained, and what is asked of it."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from support.models import FEATURES, batch
+
+import keras_lars
+from keras_lars import _batch_statistics
+from keras_lars.schedules import FitSchedule
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The models that were asked for their batch statistics, each with the number of batches."""
+    calls = []
+    monkeypatch.setattr(
+        _batch_statistics, "warn_if_stale", lambda model, batches: calls.append((model, batches))
+    )
+    return calls
+
+
+def compiled(build, rate=None, steps=None, wrap=lambda optimizer: optimizer, **options):
+    rate = FitSchedule(10, 3, 8, 1.0) if rate is None else rate
+    model = build()
+    optimizer = keras_lars.LARS(rate, jit_compile=False, gradient_accumulation_steps=steps)
+    model.compile(wrap(optimizer), "mse", jit_compile=False, **options)
+    return model
+
+
+def fit(model, batch_size=8):
+    model.fit(*batch(0, 10), batch_size=batch_size, epochs=3, verbose=0)
+
+
+def unbuilt():
+    return keras.Sequential([keras.layers.Dense(1)])
+
+
+def built():
+    return keras.Sequential([keras.Input((FEATURES,)), keras.layers.Dense(1)])
+
+
+def functional():
+    inputs = keras.Input((FEATURES,))
+    return keras.Model(inputs, keras.layers.Dense(1)(inputs))
+
+
+class OwnStep(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(1)
+
+    def call(self, inputs):
+        return self.dense(inputs)
+
+    def train_step(self, data):
+        x, y = data
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((self(x, training=True) - y) ** 2)
+        variables = self.trainable_variables
+        self.optimizer.apply(tape.gradient(loss, variables), variables)
+        return {"loss": loss}
+
+
+@pytest.mark.parametrize("build", [unbuilt, built, functional, OwnStep])
+def test_a_fit(build, asked):
+    model = compiled(build)
+    assert asked == []
+    fit(model)
+    fit(model)
+    assert asked == [(model, 6)]
+
+
+def test_batches_are_those_of_an_accumulation(asked):
+    model = compiled(unbuilt, steps=2)
+    fit(model, batch_size=4)
+    assert asked == [(model, 3 * 3)]  # of which the last is left over
+
+
+@pytest.mark.parametrize("build", [unbuilt, functional])
+def test_a_fit_on_two_replicas(build, asked, strategy):
+    with strategy.scope():
+        model = compiled(build)
+    fit(model)
+    assert asked == [(model, 6)]
+
+
+def test_a_step_that_replicas_build_themselves(asked, strategy):
+    """Each is in a thread of its own, whose stack begins at the step."""
+    with strategy.scope():
+        model = compiled(built)
+    assert not model.optimizer.built
+    data = tuple(map(tf.constant, batch(0)))
+    strategy.run(model.train_step, args=(data,))
+    assert asked == [(model, 6)]
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda optimizer: optimizer, keras_lars.LossScaleOptimizer], ids=["Keras's", "ours"]
+)
+def test_inside_loss_scaling(wrap, asked):
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = compiled(unbuilt, wrap=wrap)
+        assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+        fit(model)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    assert asked == [(model, 6)]
+
+
+@pytest.mark.parametrize("rate", [1.0, keras.optimizers.schedules.PolynomialDecay(1.0, 6)])
+def test_nothing_is_asked_for_another_rate(rate, asked):
+    fit(compiled(built, rate, run_eagerly=True))
+    assert asked == []
+
+
+def test_nothing_is_asked_of_a_model_that_is_loaded(asked, tmp_path):
+    model = compiled(built, run_eagerly=True)
+    fit(model)
+    model.save(tmp_path / "model.keras")
+    asked.clear()
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.optimizer.built
+    assert asked == []
+
+
+def test_nothing_is_asked_in_a_custom_loop(asked):
+    variable = keras.Variable([1.0])
+    optimizer = keras_lars.LARS(FitSchedule(10, 3, 8, 1.0), jit_compile=False)
+
+    @tf.function
+    def step():
+        optimizer.apply([tf.constant([1.0])], [variable])
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # AutoGraph warns of what it cannot read
+        step()
+    assert int(optimizer.iterations) == 1
+    assert asked == []
+
+
+def test_a_model_around_it_with_another_optimizer_is_not_meant(asked):
+    """A fit within a fit: that of the inner model is found."""
+    inner = compiled(built)
+
+    class FitsAnother(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            fit(inner)
+
+    outer = compiled(built, 1.0)
+    x, y = batch(0)
+    outer.fit(x, y, verbose=0, callbacks=[FitsAnother()])
+    assert asked == [(inner, 6)]
+    assert np.isfinite(inner.get_weights()[0]).all()
+
+
+@pytest.mark.parametrize(("build", "strategy"), [(functional, False), (unbuilt, True)])
+def test_not_where_statistics_are_taken_anew(build, strategy, asked):
+    scope = tf.distribute.MirroredStrategy(["CPU:0"]) if strategy else tf.distribute.get_strategy()
+    with scope.scope():
+        model = compiled(lambda: keras.Sequential([keras.layers.BatchNormalization(), build()]))
+    recalibrate = keras_lars.callbacks.RecalibrateStatistics(batch(0, 10)[0])
+    model.fit(*batch(0, 10), batch_size=8, epochs=3, verbose=0, callbacks=[recalibrate])
+    assert asked == []
+
+
+def test_a_warning_in_a_fit_names_the_layer_and_both_remedies():
+    layers = [keras.layers.BatchNormalization(name="bn"), keras.layers.Dense(1)]
+    model = compiled(lambda: keras.Sequential(layers))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit(model)
+        fit(model)
+    (message,) = [str(each.message) for each in caught if "statistics" in str(each.message)]
+    for words in ("`bn`", "BatchNormalization(momentum=", "RecalibrateStatistics"):
+        assert words in message
+
+
+def warned_of_batches(model, **arguments):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(*batch(0, 10), verbose=0, **arguments)
+    return [str(each.message) for each in caught if "but this schedule" in str(each.message)]
+
+
+@pytest.mark.parametrize("build", [unbuilt, functional])
+def test_a_fit_of_another_number_of_batches_is_warned_of(build):
+    # The default batch size of 32 where 8 was meant: 3 batches, and the rate never gets to 0.
+    (message,) = warned_of_batches(compiled(build, run_eagerly=True), epochs=3)
+    assert message.startswith("`fit` makes 3 batches, but this schedule is for 6.")
+    (message,) = warned_of_batches(compiled(build), batch_size=2, epochs=3)
+    assert message.startswith("`fit` makes 15 batches")
+
+
+@pytest.mark.parametrize("steps", [None, 2, 4])
+def test_the_fit_of_the_schedule_is_not(steps):
+    model = compiled(functional, steps=steps, run_eagerly=steps != 2)
+    assert warned_of_batches(model, batch_size=8 // (steps or 1), epochs=3) == []
+    assert warned_of_batches(model, batch_size=8 // (steps or 1), epochs=3) == []

@@ -1,0 +1,247 @@
+"""Checks of gradients and of what is refused, for `backend_script.py` to run on each backend."""
+
+import itertools
+import warnings
+
+import keras
+import numpy as np
+from support.helpers import make_variables, to_numpy
+
+import keras_lars
+from keras_lars._update_rule import (
+    MOMENTUM_FORMS,
+    Treatment,
+    differentiable_norms,
+    lars_update,
+    plain_norms,
+)
+
+
+def raised(call):
+    try:
+        call()
+    except ValueError as error:
+        return str(error)
+    raise AssertionError("nothing was raised")
+
+
+def check_a_model_of_which_nothing_is_trained():
+    """As on TensorFlow, where the optimizer is not asked, a rule raises nothing."""
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="only")])
+    model.layers[0].trainable = False
+    before = model.get_weights()
+    for wrap in (lambda optimizer: optimizer, keras_lars.LossScaleOptimizer):
+        lars = keras_lars.LARS(exclude_from_weight_decay="kernel", use_ema=True)
+        model.compile(wrap(lars), "mse")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            history = model.fit(np.ones((4, 3)), np.ones((4, 2)), epochs=2, verbose=0).history
+        assert np.isfinite(history["loss"]).all()
+        assert not lars.built
+        assert int(lars.iterations) == 0
+    np.testing.assert_array_equal(model.get_weights()[0], before[0])
+
+
+def check_refused_variables_and_gradients():
+    # torch itself trains no integers.
+    integer = [("int32", 3)] if keras.backend.backend() == "jax" else []
+    for dtype, value in [("complex64", 1 + 2j), *integer]:
+        variable = keras.Variable(np.full(2, value), dtype=dtype, name="kernel")
+        message = raised(lambda: keras_lars.LARS().build([variable]))  # noqa: B023
+        assert f"'kernel' of {dtype}" in message
+    (variable,) = make_variables({"kernel": np.full((2, 3), 1234.5)})
+    lars = keras_lars.LARS()
+    lars.build([variable])
+    for gradient in (np.ones(3), np.ones((3, 2)), np.ones((2, 3)) * 1j):
+        message = raised(lambda: lars.apply([gradient], [variable]))  # noqa: B023
+        assert "'kernel'" in message
+        assert "1234" not in message
+    (stranger,) = make_variables({"stranger": [1234.5]})
+    message = raised(lambda: lars.apply([np.ones(1)], [stranger]))
+    assert "stranger" in message
+    assert "1234" not in message
+    if keras.backend.backend() == "jax":
+        state = [v.value for v in lars.variables]
+        assert "0 gradients" in raised(lambda: lars.stateless_apply(state, [], [variable.value]))
+
+
+def sparse_gradients(dense):
+    """The same gradient, in which one place comes twice, as this backend has it."""
+    rows, columns, values = [0, 2, 2], [1, 0, 0], [1.0, 0.5, 0.25]
+    if keras.backend.backend() == "torch":
+        import torch
+
+        tensor = torch.sparse_coo_tensor([rows, columns], values, dense.shape)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a beta state
+            return [tensor, tensor.coalesce(), tensor.to_sparse_csr()]
+    from jax.experimental import sparse
+
+    indices = np.stack([rows, columns], axis=1)
+    return [sparse.BCOO((np.array(values, "float32"), indices), shape=dense.shape)]
+
+
+def check_sparse_gradients():
+    dense = np.zeros((3, 2), "float32")
+    dense[0, 1], dense[2, 0] = 1.0, 0.75
+    options = {"global_clipnorm": 0.5, "gradient_accumulation_steps": 2, "loss_scale_factor": 2.0}
+    for gradient in sparse_gradients(dense):
+        ends = []
+        for each in (gradient, keras.ops.convert_to_tensor(dense)):
+            (variable,) = make_variables({"table": np.arange(1.0, 7.0).reshape(3, 2)})
+            lars = keras_lars.LARS(**options)
+            for _ in range(2):
+                lars.apply([each], [variable])
+            ends.append(to_numpy(variable))
+        np.testing.assert_allclose(*ends, rtol=1e-6, err_msg=str(type(gradient)))
+        assert (ends[0] != np.arange(1.0, 7.0).reshape(3, 2)).all()
+
+
+def check_a_sparse_embedding():
+    """torch's own, which is trained through its wrapper."""
+    if keras.backend.backend() != "torch":
+        return
+    import torch
+
+    @keras.saving.register_keras_serializable(package="keras_lars_tests")
+    class Table(keras.Model):
+        def __init__(self, sparse):
+            super().__init__()
+            torch.manual_seed(0)
+            table = torch.nn.Embedding(6, 2, sparse=sparse)
+            self.table = keras.layers.TorchModuleWrapper(table)
+
+        def call(self, inputs):
+            return self.table(inputs)
+
+    tokens, targets = np.array([0, 0, 5, 1]), np.ones((4, 2), "float32")
+    for wrap in (lambda optimizer: optimizer, keras_lars.LossScaleOptimizer):
+        ends = []
+        for sparse in (False, True):
+            model = Table(sparse)
+            model.compile(wrap(keras_lars.LARS(clipnorm=0.5)), "mse")
+            model.fit(tokens, targets, epochs=3, verbose=0)
+            ends.append(model.get_weights()[0])
+            assert sparse == (model.trainable_variables[0].value.grad.layout != torch.strided)
+        np.testing.assert_allclose(*ends, rtol=1e-6)
+
+
+def place(variable, lars):
+    """Where the optimizer lists it: variables have no truth, and `index` asks for it."""
+    return next(i for i, each in enumerate(lars.variables) if each is variable)
+
+
+def loss_of_update(**options):
+    """A loss of one variable's new weights and velocity, as a function of 13 numbers."""
+    variable = keras.Variable(np.zeros((2, 2)), dtype="float64", name="w")
+    options = {"exclude_from_weight_decay": [], **options}
+    lars = keras_lars.LARS(0.3, weight_decay=0.05, trust_coefficient=0.2, **options)
+    lars.build([variable])
+    learning_rate, velocity = place(lars._learning_rate, lars), place(lars.momentums[0], lars)
+    factors = np.random.default_rng(1).normal(size=(2, 2, 2))
+
+    def loss(x):
+        w, g, v = x[:12].reshape(3, 2, 2)
+        state = [each.value for each in lars.variables]
+        state[velocity], state[learning_rate] = v, x[12]
+        (w,), state = lars.stateless_apply(state, [g], [w])
+        return (factors[0] * w + factors[1] * state[velocity]).sum()
+
+    return loss
+
+
+def derivable_options():
+    for form, in_norm, clip in itertools.product(MOMENTUM_FORMS, (False, True), (False, True)):
+        if in_norm or form != "ratio_of_update":
+            yield {"momentum_form": form, "decay_in_norm": in_norm, "trust_clip": clip}
+    yield {"nesterov": True}
+    yield {"weight_norm_floor": 0.0}
+    yield {"zero_weight_ratio": 1.0, "zero_gradient_ratio": None}
+    yield {"exclude_from_layer_adaptation": "w"}
+    yield {"record_trust_ratios": True, "use_ema": True}
+    yield from ({kind: 0.5} for kind in ("clipnorm", "global_clipnorm", "clipvalue"))
+
+
+def check_derivatives():
+    """Those of finite differences; and finite where a norm is 0, since there are none."""
+    if keras.backend.backend() != "jax":
+        return
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    try:
+        options = list(derivable_options())
+        losses = [loss_of_update(**each) for each in options]
+        all_losses = jax.jit(lambda x: jax.numpy.stack([loss(x) for loss in losses]))
+        jacobians = [jax.jit(mode(all_losses)) for mode in (jax.jacrev, jax.jacfwd)]
+
+        x = np.append(np.random.default_rng(0).normal(size=12), 0.25)
+        # The learning rate is kept in float32: a step that is exact in it, though a longer one.
+        sizes = np.append(np.full(12, 1e-6), 2**-13)
+        steps = zip(sizes, np.diag(sizes), strict=True)
+        expected = [(all_losses(x + s) - all_losses(x - s)) / (2 * size) for size, s in steps]
+        assert np.abs(expected).max(axis=1).min() > 0  # each number matters to some
+        for jacobian in jacobians:
+            np.testing.assert_allclose(jacobian(x), np.transpose(expected), rtol=1e-6, atol=1e-7)
+
+        w, g, v, rate = x[:4], x[4:8], x[8:12], x[12:]
+        zero = np.zeros(4)
+        at = [(zero, g, v), (w, zero, v), (w, g, zero), (w, -0.05 * w, zero), (zero,) * 3]
+        for tensors, rates in itertools.product(at, (rate, 0 * rate)):
+            for jacobian in jacobians:
+                finite = np.isfinite(jacobian(np.concatenate([*tensors, rates]))).all(axis=1)
+                assert finite.all(), [each for each, so in zip(options, finite) if not so]
+    finally:
+        jax.config.update("jax_enable_x64", False)
+
+
+def check_fault_17_of_keras():
+    """Fails once Keras is repaired: its own global clipping, where all gradients are 0."""
+    if keras.backend.backend() != "jax":
+        return
+    import jax
+
+    sgd = keras.optimizers.SGD(global_clipnorm=1.0)
+    clipped = jax.jacrev(lambda g: sgd._clip_gradients([g])[0])
+    assert np.isnan(clipped(jax.numpy.zeros(2))).any()
+    np.testing.assert_array_equal(clipped(jax.numpy.array([0.25, 0.0])), np.eye(2))
+
+
+def check_a_learning_rate_that_is_learned():
+    """A derivative in closed form: from w = 0 the step is rate * coefficient * floor along g."""
+    if keras.backend.backend() != "jax":
+        return
+    import jax
+
+    variable = keras.Variable([0.0, 0.0], name="w")
+    lars = keras_lars.LARS(1.0, momentum=0, trust_coefficient=0.1, weight_norm_floor=0.5)
+    lars.build([variable])
+    learning_rate = place(lars._learning_rate, lars)
+
+    def new_sum(rate):
+        state = [each.value for each in lars.variables]
+        state[learning_rate] = rate
+        (w,), _ = lars.stateless_apply(state, [jax.numpy.array([3.0, 4.0])], [variable.value])
+        return w.sum()
+
+    found = jax.grad(new_sum)(jax.numpy.array(2.0))
+    np.testing.assert_allclose(found, -0.1 * 0.5 * 2**0.5 * (3 + 4) / 5, rtol=1e-6)
+
+
+def check_derivable_norms_change_no_bits():
+    if keras.backend.backend() != "jax":
+        return
+    import jax
+
+    rule = keras_lars.LARS()._rule()
+    random = np.random.default_rng(0)
+    for shape, scale in itertools.product([(301, 403), ()], (0.0, 1.0)):
+        w, g, v = (np.float32(scale * random.normal(size=shape)) for _ in range(3))
+        ends = [
+            jax.jit(lars_update, static_argnums=(4, 5, 6))(w, g, v, 0.3, treatment, rule, norms)
+            for treatment in (Treatment(True, 0.1, 0.5), Treatment(False, 0.1, 0.5))
+            for norms in (plain_norms, differentiable_norms)
+        ]
+        for plain, other in (ends[:2], ends[2:]):
+            for a, b in zip(plain[:2], other[:2], strict=True):
+                assert np.asarray(a).tobytes() == np.asarray(b).tobytes()

@@ -1,0 +1,70 @@
+"""Two trainings, on one device and on two replicas, in processes that are killed.
+
+`python -m backup_script PHASE FOLDER`, where PHASE is one of
+
+- `die`: begins both, and is killed when one is in mid-epoch and the other has half a backup
+  written.
+- `end`: goes on with both, to the end, and leaves the final states and the logs in the folder.
+
+One signal ends both, since one is started in the midst of the other: TensorFlow takes longer to
+start than all that is done here.
+"""
+
+import io
+import json
+import os
+import pathlib
+import signal
+import sys
+
+import conftest  # noqa: F401, before TensorFlow starts: it makes two devices
+import numpy as np
+import tensorflow as tf
+from support.backups import After, Training, state_of
+
+_, PHASE, FOLDER = sys.argv
+SAVE_FREQ = 4
+
+
+def die_in_writing(save_number):
+    """Be killed when half of this save is on the disk."""
+    save, saved = np.savez, 0
+
+    def save_half(file, **arrays):
+        nonlocal saved
+        saved += 1
+        if saved < save_number:
+            return save(file, **arrays)
+        whole = io.BytesIO()
+        save(whole, **arrays)
+        file.write(whole.getvalue()[: whole.tell() // 2])
+        file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    np.savez = save_half
+
+
+def begin(name, after=None):
+    return trainings[name].begin(FOLDER / name, SAVE_FREQ, after)
+
+
+def die_in_two():
+    die_in_writing(4)  # in the second epoch: each epoch's end is saved as well
+    begin("two")
+
+
+def end(name):
+    model, logs = begin(name)
+    np.savez(FOLDER / name, *state_of(model))
+    (FOLDER / f"{name}.json").write_text(json.dumps(logs))
+
+
+if __name__ == "__main__":
+    FOLDER = pathlib.Path(FOLDER)
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    trainings = {"one": Training("accumulation"), "two": Training("loss scale", strategy)}
+    if PHASE == "die":
+        begin("one", After(9, die_in_two))
+    else:
+        for name in trainings:
+            end(name)

@@ -1,0 +1,196 @@
+"""Trainings that are interrupted and begun again, for the tests of `BackupAndRestore`."""
+
+import contextlib
+import dataclasses
+import functools
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from support.models import FEATURES, assert_equal, normal
+
+import keras_lars
+from keras_lars.callbacks import BackupAndRestore
+
+SAMPLES, BATCH, STEPS, EPOCHS = 44, 8, 6, 3  # the last batch of an epoch is a short one
+INPUTS, TARGETS = normal(1, (SAMPLES, FEATURES)), normal(2, (SAMPLES, 1))
+
+
+class InterruptionError(Exception):
+    pass
+
+
+class After(keras.callbacks.Callback):
+    """Does something when so many executions are over: by default, ends `fit` with an error."""
+
+    def __init__(self, executions, action=None):
+        super().__init__()
+        self.left = executions
+        self.action = action or self.interrupt
+
+    def interrupt(self):
+        raise InterruptionError
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if self.left == 0:
+            self.action()
+
+
+class Record(keras.callbacks.Callback):
+    """What each epoch reports."""
+
+    def __init__(self):
+        super().__init__()
+        self.epochs = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epochs.append({"epoch": epoch, **logs})
+
+
+def falling_rate():
+    return keras.optimizers.schedules.PolynomialDecay(0.1, EPOCHS * STEPS, 0.01, power=2.0)
+
+
+def make_lars(**options):
+    return keras_lars.LARS(falling_rate(), trust_coefficient=0.5, **options)
+
+
+# Most backups below are taken after 6 or 8 batches. These are no multiples of 5: gradients wait by
+# then, averages are not the weights, and finite steps have been counted.
+OPTIMIZERS = {
+    "lars": make_lars,
+    "accumulation": lambda: make_lars(gradient_accumulation_steps=5),
+    "average": lambda: make_lars(use_ema=True, ema_overwrite_frequency=5),
+    "loss scale": lambda: keras_lars.LossScaleOptimizer(make_lars(), dynamic_growth_steps=5),
+    "adam": lambda: keras.optimizers.Adam(0.01),
+}
+
+
+def shuffled(epoch):
+    order = tf.random.experimental.stateless_shuffle(tf.range(SAMPLES), seed=tf.stack([7, epoch]))
+    slices = tf.data.Dataset.from_tensor_slices(order)
+    return slices.batch(BATCH).map(lambda i: (tf.gather(INPUTS, i), tf.gather(TARGETS, i)))
+
+
+def not_tuned(data):
+    """The data, without a thread that tunes them and is waited for when `fit` is broken off."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return data.with_options(options)
+
+
+def make_model(optimizer, **options):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((FEATURES,)),
+            keras.layers.Dense(FEATURES, activation="tanh"),
+            keras.layers.BatchNormalization(),
+            keras.layers.Dropout(0.5),
+            keras.layers.Dense(1),
+        ]
+    )
+    model.compile(optimizer, "mse", **{"metrics": ["mae"], **options})
+    return model
+
+
+@functools.cache
+def traced(optimizer, strategy, steps_per_execution):
+    """A model, and the numbers that it begins with; tracing it anew would take seconds."""
+    with strategy.scope() if strategy else contextlib.nullcontext():
+        model = make_model(OPTIMIZERS[optimizer](), steps_per_execution=steps_per_execution)
+        model.optimizer.build(model.trainable_variables)
+    return model, state_of(model)
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    optimizer: str = "lars"
+    strategy: Any = None
+    arrays: bool = False  # with validation, in place of shuffled data
+    steps_per_execution: int = 1
+
+    def model(self):
+        """The one that all such trainings share, back at its beginning.
+
+        Models that were never trained before are in `backup_script.py` and where none is restored.
+        """
+        model, beginning = traced(self.optimizer, self.strategy, self.steps_per_execution)
+        for component, value in zip(components_of(model), beginning, strict=True):
+            component.assign(value)
+        return model
+
+    def fit(self, model, backup=None, after=None, **options):
+        """What each epoch reports; `backup` and `after` are callbacks."""
+        record = Record()
+        options = {"epochs": EPOCHS, "shuffle": False, "verbose": 0, **options}
+        options["callbacks"] = [each for each in (backup, record, after) if each]
+        if self.arrays:
+            validation = INPUTS[:BATCH], TARGETS[:BATCH]
+            model.fit(
+                INPUTS, TARGETS, batch_size=BATCH, **{"validation_data": validation, **options}
+            )
+        else:
+            # By itself, and not of the callback, which an uninterrupted training does without.
+            data = tf.data.Dataset.range(tf.int64.max).flat_map(shuffled)
+            if backup:
+                data = backup.epochs(shuffled)
+            model.fit(not_tuned(data), **{"steps_per_epoch": STEPS, **options})
+        return record.epochs
+
+    def begin(self, folder, save_freq="epoch", after=None, **options):
+        """A new process, as it were, that goes on from the folder: its model and its logs."""
+        model = self.model()
+        return model, self.fit(model, BackupAndRestore(folder, save_freq, **options), after)
+
+    def interrupt(self, folder, save_freq, *executions):
+        """A process that ends after so many executions, and another one for each more number."""
+        for count in executions:
+            with pytest.raises(InterruptionError):
+                self.begin(folder, save_freq, After(count))
+
+
+def variables_of(model):
+    """All that the rest of the training depends on."""
+    return [*model.variables, *model.optimizer.variables]
+
+
+def components_of(model):
+    """Their values, on each replica."""
+    return [
+        component
+        for variable in variables_of(model)
+        for component in model.distribute_strategy.experimental_local_results(variable.value)
+    ]
+
+
+def state_of(model):
+    return [np.array(component.numpy()) for component in components_of(model)]
+
+
+@functools.cache
+def uninterrupted(training):
+    """All numbers at the end, and the logs."""
+    model = training.model()
+    logs = training.fit(model)
+    return state_of(model), logs
+
+
+def assert_as_if_not_interrupted(training, model, logs, first_epoch):
+    expected, all_logs = uninterrupted(training)
+    assert_equal(state_of(model), expected)
+    assert logs == all_logs[first_epoch:]
+
+
+def position_in(folder):
+    backup = BackupAndRestore(folder)
+    return backup.epoch, backup.batch
+
+
+def refusal(call, *arguments, **options):
+    with pytest.raises(ValueError) as error:
+        call(*arguments, **options)
+    return str(error.value)

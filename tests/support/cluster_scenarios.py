@@ -1,0 +1,503 @@
+"""What each worker of a cluster does, and one process alone for comparison.
+
+A scenario is given the strategy (or `None`) and a folder of its own, and returns what it saw, by
+name: numbers, or lists of arrays. All of a cluster's scenarios run in one start of it. Nearly all
+of their time goes into tracing and compiling, so each makes as few models as it can.
+"""
+
+import contextlib
+import os
+import signal
+import stat
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+from support.models import FEATURES, compiled_functions, exchanges, normal, numbers, sequential
+
+import keras_lars
+
+BATCH = 12  # divided by two workers and by three
+INPUTS, TARGETS = normal(1, (120, FEATURES)), normal(2, (120, 1))
+WEIGHTS = np.random.default_rng(3).uniform(0.5, 2.0, 120).astype("float32")
+
+
+def falling_rate():
+    return keras.optimizers.schedules.PolynomialDecay(0.5, 20, 0.05, power=2.0)
+
+
+def make_lars(**options):
+    options = {"learning_rate": falling_rate(), "trust_coefficient": 0.05, **options}
+    return keras_lars.LARS(**options)
+
+
+def functional():
+    inputs = keras.Input((FEATURES,))
+    left = keras.layers.Dense(FEATURES, activation="tanh")(inputs)
+    right = keras.layers.Dense(FEATURES)(inputs)
+    return keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Add()([left, right])))
+
+
+class Subclassed(keras.Model):
+    """With a `train_step` of its own, whose logs are of rank 0 and 1."""
+
+    def __init__(self):
+        super().__init__()
+        self.hidden = keras.layers.Dense(FEATURES, activation="tanh")
+        self.head = keras.layers.Dense(1)
+
+    def call(self, inputs):
+        return self.head(self.hidden(inputs))
+
+    def train_step(self, data):
+        logs = super().train_step(data)
+        return {**logs, "moments": tf.stack([tf.reduce_mean(data[0]), 3.0])}
+
+
+def convolutional():
+    """A block of MobileNet: all kinds of its layers, and not 27 of each, which take long."""
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3, strides=2, padding="same", use_bias=False)(inputs)
+    x = keras.layers.ReLU(6.0)(keras.layers.BatchNormalization()(x))
+    x = keras.layers.DepthwiseConv2D(3, padding="same", use_bias=False)(x)
+    x = keras.layers.ReLU(6.0)(keras.layers.BatchNormalization()(x))
+    x = keras.layers.GlobalAveragePooling2D(keepdims=True)(x)
+    x = keras.layers.Dropout(1e-3)(x)
+    x = keras.layers.Conv2D(1, 1)(x)
+    return keras.Model(inputs, keras.layers.Flatten()(x))
+
+
+def normalized(**options):
+    return keras.Sequential(
+        [
+            keras.Input((FEATURES,)),
+            # A bias before the normalization would get no gradient but rounding errors.
+            keras.layers.Dense(FEATURES, use_bias=False),
+            keras.layers.BatchNormalization(**options),
+            keras.layers.Dense(1),
+        ]
+    )
+
+
+def make(strategy, build, optimizer=make_lars, prepare=True, **options):
+    """A compiled model with the same weights in every process."""
+    with strategy.scope() if strategy else contextlib.nullcontext():
+        keras.utils.set_random_seed(0)
+        model = build()
+        if prepare:
+            model = keras_lars.multi_worker.prepare(model)
+        model.compile(optimizer(), **{"loss": "mse", "metrics": ["mae"], **options})
+    return model
+
+
+def fit(model, epochs=2, **options):
+    options = {"x": INPUTS, "y": TARGETS, "batch_size": BATCH, "shuffle": False, **options}
+    return model.fit(epochs=epochs, verbose=0, **options).history
+
+
+def logs_of(history):
+    """All that was reported, as one array for each name."""
+    return {f"log_{name}": [np.array(values, "float64")] for name, values in history.items()}
+
+
+def state_of(model):
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    return {
+        "weights": numbers(model.trainable_variables),
+        "slots": numbers(optimizer.momentums),
+        "iterations": numbers([optimizer.iterations]),
+    }
+
+
+def trained(strategy, build, optimizer=make_lars, fit_options=None, **options):
+    model = make(strategy, build, optimizer, **options)
+    history = fit(model, **(fit_options or {}))
+    return model, {**state_of(model), **logs_of(history)}
+
+
+# Equal to one process with the same global batch.
+
+
+def fit_subclassed(strategy, folder):
+    """Fit with validation, evaluate and predict, the last two also with a batch that is short."""
+    validation = (INPUTS[:24], TARGETS[:24])
+    model, seen = trained(strategy, Subclassed, fit_options={"validation_data": validation})
+    results = model.evaluate(INPUTS, TARGETS, BATCH, verbose=0, return_dict=True)
+    seen |= {f"evaluated_{name}": [np.float64(value)] for name, value in results.items()}
+    seen["predicted"] = [model.predict(INPUTS, batch_size=BATCH, verbose=0)]
+    seen["predicted_short"] = [model.predict(INPUTS[:29], batch_size=BATCH, verbose=0)]
+    return seen
+
+
+def clipped_averaged_and_weighted(strategy, folder):
+    """Built from its first batch. Sample weights, and a metric that takes them."""
+
+    def optimizer():
+        return make_lars(
+            global_clipnorm=0.25, use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=3
+        )
+
+    options = {"weighted_metrics": ["mse"], "metrics": None}
+    fit_options = {"sample_weight": WEIGHTS}
+    return trained(strategy, sequential, optimizer, fit_options, **options)[1]
+
+
+def executions_of_three_steps(strategy, folder):
+    """Ten batches: the last execution of an epoch is a short one."""
+    model, seen = trained(strategy, functional, steps_per_execution=3)
+    results = model.evaluate(INPUTS, TARGETS, BATCH, verbose=0, return_dict=True)
+    predicted = model.predict(INPUTS, batch_size=BATCH, verbose=0)
+    return {**seen, "evaluated": [np.array(list(results.values()))], "predicted": [predicted]}
+
+
+def batches_of_all():
+    return tf.data.Dataset.from_tensor_slices((INPUTS, TARGETS)).batch(BATCH)
+
+
+def with_callbacks(strategy, folder):
+    """Callbacks that read logs, change the rate, stop, save and record.
+
+    The data tell their end only by reaching it.
+    """
+    callbacks = [
+        keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=0, min_delta=1e9),
+        keras.callbacks.EarlyStopping("loss", patience=2, min_delta=1e9),
+        keras.callbacks.CSVLogger(folder / "history.csv"),
+        keras.callbacks.ModelCheckpoint(folder / "model.keras"),
+        keras_lars.callbacks.TrustRatioMonitor(folder / "monitor", 3),
+    ]
+    data = {"x": batches_of_all().filter(lambda x, y: True), "y": None, "batch_size": None}
+    _, seen = trained(
+        strategy,
+        functional,
+        lambda: make_lars(learning_rate=0.5, record_trust_ratios=True),
+        fit_options={"epochs": 5, "callbacks": callbacks, **data},
+    )
+    loaded = keras.saving.load_model(folder / "model.keras")
+    record = folder / "monitor" / "trust_ratios.csv"  # only the chief's is there
+    lines = record.read_text().splitlines()[1:] if record.exists() else []
+    rows = [[float(x) for i, x in enumerate(line.split(",")) if i != 2] for line in lines]
+    return {**seen, "loaded": numbers(loaded.trainable_variables), "records": rows}
+
+
+STEPS = 4
+
+
+def accumulating():
+    return make_lars(gradient_accumulation_steps=STEPS, clipnorm=0.25)
+
+
+def accumulated(strategy, folder):
+    """Ten micro-batches an epoch, four an update: two are left over and carry on.
+
+    They also carry on in another model that is given weights and the saved state in between.
+    """
+    first = make(strategy, functional, accumulating)
+    data = {"x": batches_of_all().repeat(), "y": None, "batch_size": None, "steps_per_epoch": 10}
+    history = fit(first, epochs=1, **data)
+    seen = {"state_in_between": numbers(first.trainable_variables), **logs_of(history)}
+    if strategy and strategy.num_replicas_in_sync > 2:
+        fit(first, epochs=1, **data)  # what is saved does not depend on how many there are
+        return {**seen, **state_of(first)}
+    state = {}
+    first.optimizer.save_own_variables(state)
+    seen["sums"] = [value for name, value in sorted(state.items()) if "accumulators" in name]
+    second = make(strategy, functional, accumulating)
+    second.set_weights(first.get_weights())
+    second.optimizer.load_own_variables(state)
+    fit(first, epochs=1, **data)
+    fit(second, epochs=1, **data)
+    restarted = {f"restarted_{name}": value for name, value in state_of(second).items()}
+    return {**seen, **state_of(first), **restarted}
+
+
+def synchronized_and_recalibrated_statistics(strategy, folder):
+    """Trained with synchronized statistics, and then with new ones from a pass over all data.
+
+    Of that the first worker has four batches, and others eight.
+    """
+    options = {"synchronized": True} if strategy else {}
+    model, seen = trained(strategy, lambda: normalized(**options))
+    seen["statistics"] = numbers(model.non_trainable_variables)
+    data = INPUTS
+    if strategy:
+        data = INPUTS[40:] if strategy.cluster_resolver.task_id else INPUTS[:40]
+    callbacks = [keras_lars.callbacks.RecalibrateStatistics(data, batch_size=10)]
+    fit(model, epochs=1, callbacks=callbacks, validation_data=(INPUTS[:24], TARGETS[:24]))
+    return {**seen, **state_of(model), "recalibrated": numbers(model.non_trainable_variables)}
+
+
+# Without a process to compare with: every worker ends the same.
+
+
+def fit_convolutional(strategy, folder):
+    options = {"x": normal(4, (BATCH, 8, 8, 3)), "y": TARGETS[:BATCH], "epochs": 1}
+    return trained(
+        strategy, convolutional, lambda: make_lars(jit_compile=False), fit_options=options
+    )[1]
+
+
+def short_last_batch(strategy, folder):
+    """The last batch is of one sample: all but one worker get none."""
+    samples = BATCH * 3 + 1
+    return trained(
+        strategy, normalized, fit_options={"x": INPUTS[:samples], "y": TARGETS[:samples]}
+    )[1]
+
+
+def unequal_data(strategy):
+    """Three batches for the first worker, four for the second, five for the third."""
+
+    def batches(context):
+        samples = 4 * (3 + context.input_pipeline_id)
+        return tf.data.Dataset.from_tensor_slices((INPUTS[:samples], TARGETS[:samples])).batch(4)
+
+    return strategy.distribute_datasets_from_function(batches)
+
+
+def unequal_shares(strategy, folder):
+    """Also: moving statistics are each worker's own, until a callback averages them."""
+    data = {"x": unequal_data(strategy), "y": None, "batch_size": None}
+    model, seen = trained(strategy, normalized, fit_options=data)
+    seen["statistics"] = numbers(model.non_trainable_variables)
+    callbacks = [keras_lars.callbacks.AverageStatistics()]
+    validation = (INPUTS[:24], TARGETS[:24])
+    averaged = fit(model, 1, callbacks=callbacks, validation_data=validation, **data)
+    seen |= {f"averaged_{name}": values for name, values in logs_of(averaged).items()}
+    return {**seen, "averaged_statistics": numbers(model.non_trainable_variables)}
+
+
+# Loss scaling.
+
+
+def of_policy(policy, strategy, build):
+    keras.config.set_dtype_policy(policy)
+    try:
+        return make(strategy, build)
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def mixed_bfloat16(strategy, folder):
+    model = of_policy("mixed_bfloat16", strategy, sequential)
+    history = fit(model)
+    return {**state_of(model), **logs_of(history)}
+
+
+def infinite_share(strategy, folder):
+    """A batch that is infinite for one worker after the other, and then all that are not."""
+    model = of_policy("mixed_float16", strategy, functional)
+    model.fit(INPUTS[:BATCH], TARGETS[:BATCH], BATCH, shuffle=False, verbose=0)
+    optimizer = model.optimizer
+    assert type(optimizer) is keras_lars.LossScaleOptimizer
+    state = [*model.variables, *optimizer.inner_optimizer.variables]
+    seen = {"before": numbers(state), "scales": [numbers([optimizer.dynamic_scale])[0]]}
+    workers = strategy.num_replicas_in_sync
+    for worker in range(workers):
+        inputs = INPUTS[:BATCH].copy()
+        inputs[worker * BATCH // workers] = np.inf
+        model.fit(inputs, TARGETS[:BATCH], BATCH, shuffle=False, verbose=0)
+        seen[f"after_{worker}"] = numbers(state)
+        seen["scales"] += numbers([optimizer.dynamic_scale])
+    history = fit(model)
+    return {**seen, "at_last": numbers(state), **state_of(model), **logs_of(history)}
+
+
+def own_loss_scaling_is_refused(strategy, folder):
+    try:
+        make(strategy, functional, lambda: keras.optimizers.LossScaleOptimizer(make_lars()))
+    except ValueError as error:
+        return {"refused": [np.array("keras_lars.LossScaleOptimizer" in str(error))]}
+    return {"refused": [np.array(False)]}
+
+
+# What the graph holds.
+
+
+def collectives(strategy, folder):
+    """The exchanges of one call of `apply`: outside of, and in each branch of, its condition."""
+    with strategy.scope():
+        model = functional()
+        optimizer = make_lars(gradient_accumulation_steps=2)
+        optimizer.build(model.trainable_variables)
+
+    @tf.function
+    def step():
+        gradients = [tf.ones(v.shape) for v in model.trainable_variables]
+        strategy.run(lambda: optimizer.apply(gradients))
+
+    graph = step.get_concrete_function().graph
+    return {
+        "collectives": [np.array(exchanges(graph))],
+        "compiled": [np.array(len(compiled_functions(graph)))],
+    }
+
+
+# Faults of Keras, which a repaired Keras would not show.
+
+
+def linear():
+    return keras.Sequential([keras.Input((FEATURES,)), keras.layers.Dense(1)])
+
+
+def faults(strategy, folder):
+    from keras_lars._keras import trainer
+
+    stock = make(strategy, linear, prepare=False)
+    fault_9 = fails_with(ValueError, "PerReplica", lambda: fit(stock))
+    half_repaired = make(strategy, linear, prepare=False)
+    trainer.repair_build(half_repaired)
+    fault_10 = fails_with(ValueError, "Invalid reduction dimension", lambda: fit(half_repaired))
+    several = make(strategy, linear, prepare=False, steps_per_execution=2)
+    trainer.repair_build(several)
+    trainer.repair_logs(several)
+    fault_14 = fails_with(tf.errors.InvalidArgumentError, "placeholder", lambda: fit(several))
+    batches = trainer.epoch_iterator(unequal_data(strategy), strategy).num_batches
+    found = [trainer.has_build_fault(strategy), trainer.has_logs_fault(strategy)]
+    own = trainer.epoch_iterator(batches_of_all(), strategy)
+    make(strategy, linear)._maybe_symbolic_build(iterator=own)
+    return {
+        "deletes_elsewhere": [np.array("_get_iterator" in vars(own))],
+        "failed": [np.array([fault_9, fault_10, fault_14])],
+        "found": [np.array(found)],
+        "batches_of_each": [np.array(batches)],
+    }
+
+
+def fails_with(error, message, function):
+    try:
+        function()
+    except error as raised:
+        return message in str(raised)
+    return False
+
+
+# Recovery.
+
+
+def with_dropout():
+    model = normalized()
+    model.add(keras.layers.Dropout(0.5))
+    return model
+
+
+def shuffled(epoch):
+    """The batches of an epoch, in an order that is a function of its number alone."""
+    order = tf.random.experimental.stateless_shuffle(
+        tf.range(len(INPUTS)), seed=tf.stack([7, epoch])
+    )
+    indices = tf.data.Dataset.from_tensor_slices(order).batch(BATCH)
+    return indices.map(lambda i: (tf.gather(INPUTS, i), tf.gather(TARGETS, i)))
+
+
+def backed_up(strategy, folder, *callbacks, epochs=2):
+    """A training with accumulation that goes on from `folder`: all it ends with, and its logs."""
+    backup = keras_lars.callbacks.BackupAndRestore(folder, save_freq=3)
+    model = make(strategy, with_dropout, lambda: make_lars(gradient_accumulation_steps=4))
+    data = {"x": backup.epochs(shuffled), "y": None, "batch_size": None, "steps_per_epoch": 10}
+    history = fit(model, epochs, callbacks=[backup, *callbacks], **data)
+    return {"all": numbers([*model.variables, *model.optimizer.variables]), **logs_of(history)}
+
+
+class Kill(keras.callbacks.Callback):
+    """Ends this process after some batches, as the loss of a machine would."""
+
+    def __init__(self, batches):
+        super().__init__()
+        self.left = batches
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class WaitAt(keras.callbacks.Callback):
+    """After some batches: says so by one file, and goes on once the other is there."""
+
+    def __init__(self, batches, says, waits_for):
+        super().__init__()
+        self.left, self.says, self.waits_for = batches, says, waits_for
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if self.left == 0:
+            self.says.touch()
+            while not self.waits_for.exists():
+                time.sleep(0.01)
+
+
+def killed_in_mid_epoch(strategy, folder):
+    """The second worker is killed; what the first one sees."""
+    callbacks = [Kill(8)] if strategy.cluster_resolver.task_id == 1 else []
+    try:
+        backed_up(strategy, folder.parents[1] / "backup", *callbacks)
+    except keras_lars.multi_worker.WorkerLostError as error:
+        return {"error": str(error)}
+    return {"error": "none"}
+
+
+def killed_in_the_write(strategy, folder):
+    """The first worker, the chief, is killed before its second backup is whole."""
+    if strategy.cluster_resolver.task_id == 0:
+        writes, sync = [], os.fsync
+
+        def fsync(file):
+            if stat.S_ISREG(os.fstat(file).st_mode):
+                writes.append(file)
+            if len(writes) == 2:
+                os.truncate(file, 1000)
+                os.kill(os.getpid(), signal.SIGKILL)
+            sync(file)
+
+        os.fsync = fsync
+    try:
+        backed_up(strategy, folder.parents[1] / "backup")
+    except keras_lars.multi_worker.WorkerLostError as error:
+        return {"error": str(error)}
+    return {"error": "none"}
+
+
+def started_again(strategy, folder):
+    again = backed_up(strategy, folder.parents[1] / "backup")
+    whole = backed_up(strategy, folder.parents[1] / "whole")
+    return {"again": again, "whole": whole}
+
+
+LIKE_ONE_PROCESS = {
+    scenario.__name__: scenario
+    for scenario in (
+        fit_subclassed,
+        clipped_averaged_and_weighted,
+        executions_of_three_steps,
+        with_callbacks,
+        accumulated,
+        synchronized_and_recalibrated_statistics,
+    )
+}
+
+OF_A_CLUSTER = {
+    scenario.__name__: scenario
+    for scenario in (
+        fit_convolutional,
+        short_last_batch,
+        unequal_shares,
+        mixed_bfloat16,
+        infinite_share,
+        own_loss_scaling_is_refused,
+        collectives,
+        faults,
+    )
+}
+
+# Three workers take longer, and differ from two in shares and sums only.
+OF_THREE = ["accumulated", "unequal_shares", "infinite_share"]
+
+SCENARIOS = {**LIKE_ONE_PROCESS, **OF_A_CLUSTER}
+
+# Each in a cluster of its own, in this order, and in one folder.
+KILLED = {
+    scenario.__name__: scenario
+    for scenario in (killed_in_mid_epoch, killed_in_the_write, started_again)
+}

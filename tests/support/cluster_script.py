@@ -1,0 +1,61 @@
+"""A cluster on this machine: its workers run scenarios, and each saves what it saw.
+
+`python -m cluster_script FOLDER WORKERS SCENARIO...`, by `helpers.run_command`. The last line that
+is printed is the list of the workers' exit statuses.
+"""
+
+import gc
+import json
+import os
+import pathlib
+import pickle
+import sys
+import time
+
+from support.forked_workers import Workers
+
+# A safety net for a cluster that hangs; it takes a minute or two.
+LIMIT_SECONDS = 600
+# For the others, once a worker has failed: to find that out, and to say so.
+GRACE_SECONDS = 90
+
+
+def work(folder, count, names, index):
+    """What one worker does. It ends when all are done, since none must be lost before."""
+    import tensorflow as tf
+    from support.cluster_scenarios import KILLED, SCENARIOS
+
+    # As in `conftest.py`.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    for name in names:
+        gc.freeze()
+        started, cpu = time.perf_counter(), time.process_time()
+        place = folder / str(index) / name
+        place.mkdir(parents=True)
+        seen = {**SCENARIOS, **KILLED}[name](strategy, place)
+        part = place.with_suffix(".part")
+        part.write_bytes(pickle.dumps(seen))
+        os.rename(part, place.with_suffix(".pickle"))
+        took = time.perf_counter() - started
+        print(f"{name}: {took:.1f} s, {time.process_time() - cpu:.1f} of CPU", flush=True)
+        gc.collect()  # young, as in `conftest.py`
+    if not names[-1].startswith("killed"):
+        every = [folder / str(i) / f"{names[-1]}.pickle" for i in range(count)]
+        while not all(path.exists() for path in every):
+            time.sleep(0.01)
+
+
+def main(folder, count, *names):
+    from benchmarks.local_cluster import free_addresses
+
+    folder, count = pathlib.Path(folder), int(count)
+    workers = Workers(lambda index: work(folder, count, names, index), free_addresses(count))
+    workers.wait(LIMIT_SECONDS, lambda statuses: None not in statuses or any(statuses))
+    workers.wait(GRACE_SECONDS)
+    workers.end()
+    print(json.dumps(workers.statuses))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

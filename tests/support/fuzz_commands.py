@@ -1,0 +1,145 @@
+"""Odd flags and damaged files of results to each command of the benchmarks, and to the report's."""
+
+import functools
+import itertools
+import json
+import pathlib
+
+from support import fuzz_files
+from support.helpers import run_command
+from test_help import commands
+
+RESULTS = pathlib.Path(__file__).parents[1] / "benchmarks" / "results"
+TEXTS = {
+    "nothing": "",
+    "space": " ",
+    "text": "abc",
+    "line break": "a\nb",
+    "surrogate": "a\udcffb",
+    "4,000 characters": "x" * 4000,
+    "slashes": "x/" * 2000,
+    "no such folder": "none/such/file",
+    "a folder": ".",
+    "0": "0",
+    "1": "1",
+    "-1": "-1",
+    "0.5": "0.5",
+    "NaN": "nan",
+    "inf": "inf",
+    "-inf": "-inf",
+    "1e400": "1e400",
+    "1e-400": "1e-400",
+    "2**31": str(2**31),
+    "2**63": str(2**63),
+    "10**400": "1" + "0" * 400,
+    "10**5000": "1" + "0" * 5000,
+    "true": "true",
+    "comma": ",",
+    "twice": "1,1",
+    "bracket": "(",
+    "20,000 brackets": "(" * 20_000,
+    "large repetition": "a{99999999999999999999}",
+}
+# What each command needs besides.
+NEEDED = {
+    "benchmarks.data.fake_imagenet": ["--data_dir=images"],
+    "benchmarks.studies.batch_size.settings_table": [f"--results={RESULTS / 'studies'}/x.json"],
+    "benchmarks.collect": ["run"],
+}
+# The commands that show a file of results, how, and one that they show.
+SHOWN = {
+    "benchmarks.collect": ("{}", "digits_resnet50.json"),
+    "benchmarks.input_pipeline": ("--show={}", "input_pipeline.json"),
+    "benchmarks.step_cost": ("--show={}", "step_cost.json"),
+    "benchmarks.update_cost": ("--show={}", "update_cost_small.json"),
+    "benchmarks.studies.batch_size": ("--show={}", None),
+    "benchmarks.studies.batch_size.settings_table": ("--results={}", None),
+    "benchmarks.figures.norm_ratios": ("--show={}", None),
+}
+
+
+def run(module, arguments, folder):
+    """The status of a command, and what it said of a mistake."""
+    done = run_command("fuzz_command_script", str(folder), module, *arguments)
+    return done.returncode, done.stderr
+
+
+@functools.cache
+def flags():
+    """By command, the names of its flags."""
+    done = run_command("help_script", json.dumps(commands()))
+    return {module: answer["flags"] for module, answer in json.loads(done.stdout).items()}
+
+
+def _of_results(module):
+    """A committed file of results that a command shows, as bytes."""
+    name = SHOWN[module][1]
+    if name:
+        return (RESULTS / name).read_bytes()
+    where = "figures" if ".figures." in module else "studies"
+    wanted = {"figure"} if where == "figures" else {"rows", "arms", "environments"}
+    for path in sorted((RESULTS / where).rglob("*.json")):
+        data = path.read_bytes()
+        found = json.loads(data)
+        if wanted <= {*found} and found.get("figure", "norm_ratios") == "norm_ratios":
+            return data
+    raise LookupError(f"no results for {module}")
+
+
+def _write_results(module, change, folder):
+    (folder / "results.json").write_bytes(change(_of_results(module)))
+
+
+def _without(key, data):
+    found = json.loads(data)
+    holder = found[0] if isinstance(found, list) else found
+    del holder[sorted(holder)[key % len(holder)]]
+    return json.dumps(found).encode()
+
+
+def _with(key, text, data):
+    found = json.loads(data)
+    holder = found[0] if isinstance(found, list) else found
+    holder[sorted(holder)[key % len(holder)]] = "REPLACED"
+    return json.dumps(found).replace('"REPLACED"', text).encode()
+
+
+def changes():
+    """By name, how a file of results is changed."""
+    yield from fuzz_files.FILES.items()
+    for key in range(6):
+        yield f"without key {key}", functools.partial(_without, key)
+    for key, (kind, text) in itertools.product(range(6), fuzz_files.JSON.items()):
+        yield f"key {key} {kind}", functools.partial(_with, key, text)
+
+
+def cases():
+    """By name: what is prepared, the command, and its arguments."""
+    found = {}
+    for module, (kind, text) in itertools.product(commands(), TEXTS.items()):
+        for flag in _flags_of(module):
+            needed = [n for n in NEEDED.get(module, []) if not n.startswith(f"--{flag}=")]
+            found[f"command {module} --{flag} <- {kind}"] = (
+                fuzz_files.nothing,
+                module,
+                [*needed, f"--{flag}={text}"],
+            )
+    for module, (form, _) in SHOWN.items():
+        for kind, change in changes():
+            found[f"command {module} shows <- {kind}"] = (
+                functools.partial(_write_results, module, change),
+                module,
+                [form.format("results.json")],
+            )
+    for kind, (name, change) in fuzz_files.changes().items():
+        if " <- " in kind and kind.startswith(name + " <-"):
+            found[f"command keras_lars.report <- {kind}"] = (
+                functools.partial(fuzz_files.write_changed, name, change),
+                "keras_lars.report",
+                ["log"],
+            )
+    return found
+
+
+def _flags_of(module):
+    return flags()[module]
