@@ -6,8 +6,8 @@ import json
 import pathlib
 import tempfile
 
-from support import backend_script
 import pytest
+from support import backend_script
 from support.helpers import run_python
 
 

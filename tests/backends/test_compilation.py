@@ -185,7 +185,7 @@ def test_second_step_traces_nothing(jit_compile, in_function, monkeypatch):
 def test_second_step_recompiles_nothing(tmp_path):
     """XLA writes a file per module it compiles: none after the first step, in fit and eagerly."""
     flags = f"--xla_dump_to={tmp_path}"
-    done = run_command("recompilation_script", tmp_path, XLA_FLAGS=flags)
+    done = run_command("support.recompilation_script", tmp_path, XLA_FLAGS=flags)
     assert done.returncode == 0, done.stderr[-4000:]
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("counts")]
     first_fit, second_fit, *eager = map(int, line.split()[1:])

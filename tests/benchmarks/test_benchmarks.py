@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import json
-import pathlib
 import re
 import signal
 import subprocess
@@ -12,6 +11,7 @@ import time
 
 import keras
 import pytest
+from support import ROOT
 from support.helpers import run_command
 
 pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
@@ -21,7 +21,6 @@ if keras.backend.backend() != "tensorflow":
 from benchmarks import collect, data, loop, models, optimizers, plan, recipe, recipes
 from benchmarks.execution import Execution
 
-ROOT = pathlib.Path(__file__).parents[1]
 FILES = ["config.json", "history.csv", "history.json", "model.keras", "plot.png", "result.json"]
 
 

@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import pathlib
 import subprocess
 import sys
 
@@ -17,6 +16,7 @@ if keras.backend.backend() != "tensorflow":
 import sklearn.datasets
 import sklearn.model_selection
 import tensorflow as tf
+from support import ROOT
 
 from benchmarks import data
 from benchmarks.data import augmentation, digits, fashion_mnist
@@ -24,7 +24,6 @@ from benchmarks.data.data_set import Shard, View
 from benchmarks.data.in_memory import Images, InMemory
 from benchmarks.recipe import DATA_SETS, RecipeError
 
-ROOT = pathlib.Path(__file__).parents[1]
 AUGMENTATIONS = ["none", "paper", "extended"]
 
 

@@ -7,8 +7,8 @@ import statistics
 import warnings
 
 import numpy as np
-from support import pages
 import pytest
+from support import pages
 
 import keras_lars
 from benchmarks.studies import fine_tuning, first_try

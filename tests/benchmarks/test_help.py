@@ -1,15 +1,14 @@
 """`--helpshort` of every command shows its flags."""
 
 import json
-import pathlib
 import re
 
 import pytest
+from support import ROOT
 from support.helpers import run_command
 
 pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
 
-TESTS = pathlib.Path(__file__).parent
 # Of some commands, a flag that another module than theirs defines.
 AMONG = {
     "benchmarks.train": "recipe",
@@ -31,7 +30,7 @@ AMONG = {
 
 def commands():
     """The modules that are run by `python -m`."""
-    root = TESTS.parent
+    root = ROOT
     found = []
     for path in sorted((root / "benchmarks").rglob("*.py")):
         text = path.read_text(encoding="utf-8")
@@ -45,7 +44,7 @@ def test_helpshort_of_every_command_shows_its_flags():
     names = commands()
     assert set(AMONG) < set(names)
     assert len([name for name in names if name.startswith("benchmarks.figures.")]) == 7
-    done = run_command("help_script", json.dumps(names))
+    done = run_command("support.help_script", json.dumps(names))
     assert done.returncode == 0, done.stderr[-4000:]
     answers = json.loads(done.stdout)
     for name in names:

@@ -21,8 +21,8 @@ if keras.backend.backend() != "tensorflow":
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
-from support.helpers import run_command
 from PIL import Image
+from support.helpers import run_command
 
 from benchmarks import callbacks, data, loop, recipes, report
 from benchmarks.data import augmentation, encoded, image_folder, jpeg, jpeg_or_png

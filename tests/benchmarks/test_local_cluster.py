@@ -12,11 +12,11 @@ import sys
 import time
 
 import pytest
+from support import ROOT
 
 from benchmarks import local_cluster, worker_lines
 from benchmarks.worker_lines import LONGEST_LINE, Lines
 
-ROOT = pathlib.Path(__file__).parents[1]
 PATIENCE = 60  # seconds until a test that waits for something gives up; none waits that long
 
 # What workers start with. They work in the folder of the test, and leave their numbers there.

@@ -1,15 +1,14 @@
 """`benchmarks.step_cost` measures both optimizers in turns, and its page shows what it measured."""
 
 import json
-import pathlib
 import re
 
+from support import ROOT
 from support.helpers import run_command
 
 from benchmarks import step_cost
 from benchmarks.update_cost import tables
 
-ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
 

@@ -125,7 +125,7 @@ def test_a_killed_process(tmp_path, strategy):
     """`backup_script.py`, killed in mid-epoch and as it writes, and left to end."""
 
     def run(phase):
-        done = run_command("backup_script", phase, tmp_path)
+        done = run_command("support.backup_script", phase, tmp_path)
         assert done.returncode == (0 if phase == "end" else -signal.SIGKILL), done.stderr[-4000:]
 
     trainings = {"one": Training("accumulation"), "two": Training("loss scale", strategy)}

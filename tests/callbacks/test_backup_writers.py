@@ -9,7 +9,13 @@ import sys
 
 import numpy as np
 import pytest
-from support.backups import After, InterruptionError, Training, assert_as_if_not_interrupted, refusal
+from support.backups import (
+    After,
+    InterruptionError,
+    Training,
+    assert_as_if_not_interrupted,
+    refusal,
+)
 
 from keras_lars.callbacks import (
     BackupAndRestore,

@@ -6,8 +6,8 @@ import json
 import pathlib
 import tempfile
 
-from support import jax_distribution_script
 import pytest
+from support import jax_distribution_script
 from support.helpers import run_python
 
 

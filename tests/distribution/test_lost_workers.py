@@ -12,7 +12,7 @@ from support.models import assert_equal
 
 def run_cluster(*arguments):
     """Run it to its end: the exit status of each worker, and what was printed."""
-    done = run_command("cluster_script", *arguments)
+    done = run_command("support.cluster_script", *arguments)
     last = done.stdout.splitlines()[-1:]
     return json.loads(last[0]) if last else None, done.stdout + done.stderr
 
@@ -47,7 +47,7 @@ def test_workers_are_killed_and_started_again(tmp_path):
 @pytest.mark.parametrize(("workers", "how"), [(2, "machine"), (3, "switch")])
 def test_a_link_is_cut_and_all_start_again(tmp_path, workers, how):
     """On machines of a network: each says that a worker is lost, also the one cut off."""
-    done = run_command("network_script", tmp_path, workers, how)
+    done = run_command("support.network_script", tmp_path, workers, how)
     assert done.returncode == 0, done.stderr[-4000:]
     seen = json.loads(done.stdout.splitlines()[-1])
     if "refused" in seen:

@@ -42,7 +42,7 @@ def clusters(tmp_path_factory):
         if workers not in seen:
             folder = tmp_path_factory.mktemp(f"workers_{workers}")
             names = SCENARIOS if workers == 2 else OF_THREE
-            done = run_command("cluster_script", folder, workers, *names)
+            done = run_command("support.cluster_script", folder, workers, *names)
             last = done.stdout.splitlines()[-1:]
             assert last == [json.dumps([0] * workers)], (done.stdout + done.stderr)[-6000:]
             seen[workers] = {
@@ -311,5 +311,5 @@ def test_a_prepared_model_is_saved_like_any_other(strategy, tmp_path):
 
 
 def test_parameter_servers_are_refused():
-    done = run_command("parameter_server_script")
+    done = run_command("support.parameter_server_script")
     assert "Received: ParameterServerStrategy" in done.stdout, done.stderr[-4000:]

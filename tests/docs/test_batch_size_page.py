@@ -5,8 +5,8 @@ import json
 import re
 import statistics
 
-from support import pages
 import pytest
+from support import pages
 from support.helpers import run_command
 
 pytest.importorskip("scipy", reason="the extra `benchmarks` is not installed")

@@ -12,9 +12,9 @@ import sys
 
 import keras
 import numpy as np
-from support import pages
 import pytest
 import yaml
+from support import pages
 from support.helpers import environment
 
 from keras_lars import _cluster

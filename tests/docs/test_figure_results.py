@@ -2,13 +2,12 @@
 
 import importlib
 import json
-import pathlib
 
 import pytest
+from support import ROOT
 
 from benchmarks import input_pipeline
 
-ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
 FOLDERS = sorted((ROOT / "benchmarks" / "results" / "figures").iterdir())
 NAMES = (

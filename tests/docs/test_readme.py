@@ -9,8 +9,8 @@ import sys
 
 import keras
 import numpy as np
-from support import pages
 import pytest
+from support import pages
 from support.helpers import environment, make_variables, run_steps
 
 import keras_lars

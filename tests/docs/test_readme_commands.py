@@ -6,15 +6,13 @@ import re
 import shlex
 import subprocess
 
-from support import pages
 import pytest
+from support import TESTS, pages
 from support.helpers import run_command
 
 pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
 
 from benchmarks import recipes
-
-TESTS = pages.ROOT / "tests"
 
 # Where a line of a bash block is run, up to its folder and the size of what it trains.
 # `*` at the end of a key is any end.
@@ -35,7 +33,7 @@ RUN = {
 }
 STUDY = "trains for hours; in tiny: test_batch_size_study::test_a_training"
 TINY = "test_default_studies::test_small_studies_in_tiny"
-MINUTES = "takes minutes: its points are listed here, and tests/test_figures.py trains some in tiny"
+MINUTES = "takes minutes: its points are listed here, and test_figures.py trains some in tiny"
 # Why a line is run nowhere. It is parsed at least.
 NOT_RUN = {
     'pip install ".[tensorflow,benchmarks]" && python -m benchmarks.train': (
@@ -130,14 +128,14 @@ def test_the_tables_are_about_lines_and_tests_that_are_there():
     assert len(named) > len(RUN)
     for name in named:
         file, test = name.split("::")
-        assert f"\ndef {test}(" in (TESTS / f"{file}.py").read_text(encoding="utf-8"), name
+        assert f"\ndef {test}(" in next(TESTS.rglob(f"{file}.py")).read_text(encoding="utf-8"), name
 
 
 def test_flags_are_there_and_take_what_they_are_given():
     asked = commands()
     assert ("benchmarks.train", "--strategy=multi_worker") in asked
     assert ("benchmarks.figures.norm_ratios", "--data=fashion_mnist") in asked
-    done = run_command("flags_script", json.dumps(asked))
+    done = run_command("support.flags_script", json.dumps(asked))
     assert done.returncode == 0, done.stderr[-4000:]
     faults = json.loads(done.stdout)
     assert len(faults) == len(asked)

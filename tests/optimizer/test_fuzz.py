@@ -11,10 +11,10 @@ import collections
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
 from support.fuzz_oracle import play
 from support.fuzz_scenarios import DTYPES, SHAPES, scenarios
 from support.helpers import one_step, to_numpy
-from hypothesis import HealthCheck, given, settings
 from support.reference import ReferenceLARS
 
 from keras_lars._update_rule import MOMENTUM_FORMS

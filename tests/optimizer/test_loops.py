@@ -192,5 +192,5 @@ def test_variables_of_tensorflow_itself(jit_compile):
 
 def test_autograph_has_nothing_to_warn_of():
     """In a process of its own, since it warns once."""
-    done = run_command("autograph_script")
+    done = run_command("support.autograph_script")
     assert done.stdout == "heard\n", done.stderr[-4000:]

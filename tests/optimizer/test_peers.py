@@ -7,16 +7,15 @@ import tempfile
 
 import keras
 import numpy as np
-from support import peers
 import pytest
+from support import ROOT, TESTS, peers
 from support.helpers import run_command
 from support.peer_formulas import FORMULAS
 
 import keras_lars
 
-TESTS = pathlib.Path(__file__).parent
 FOLDER = TESTS / "trajectories"
-README = (TESTS.parent / "README.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 FILES = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
 
 
@@ -25,7 +24,7 @@ def outcomes():
     """Of all checks, which take float64 for the rate, and so a process of their own."""
     with tempfile.TemporaryDirectory() as folder:
         result = pathlib.Path(folder, "result.json")
-        done = run_command("trajectory_script", result)
+        done = run_command("support.trajectory_script", result)
         assert done.returncode == 0, done.stderr[-4000:]
         return json.loads(result.read_text())
 

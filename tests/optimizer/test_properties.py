@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from support.helpers import make_variables, one_step, run_steps
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.helpers import make_variables, one_step, run_steps
 
 import keras_lars
 

@@ -3,11 +3,9 @@
 import inspect
 import pathlib
 
-from support import fuzz_arguments
-from support import fuzz_inputs
 import keras
-from support import public_api
 import pytest
+from support import fuzz_arguments, fuzz_inputs, public_api
 
 import keras_lars
 

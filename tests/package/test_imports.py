@@ -6,11 +6,11 @@ import subprocess
 import sys
 
 import pytest
+from support import ROOT, TESTS
 
 import keras_lars
 
 PACKAGE = pathlib.Path(keras_lars.__file__).parent
-TESTS = pathlib.Path(__file__).parent
 
 
 def imports(path, lazy=True):
@@ -95,7 +95,7 @@ def test_update_rule_knows_nothing_but_keras():
 
 
 def test_reference_knows_nothing_but_numpy():
-    assert imports(TESTS / "reference.py") == {"numpy"}
+    assert imports(TESTS / "support" / "reference.py") == {"numpy"}
 
 
 def test_package_imports_no_test_and_no_benchmark():
@@ -128,17 +128,17 @@ FORBIDDEN = [
 
 def test_no_committed_file_mentions_notes_outside_of_the_project():
     # An unpacked sdist may lie in somebody else's checkout, whose files git would list.
-    if not (TESTS.parent / ".git").exists():
+    if not (ROOT / ".git").exists():
         pytest.skip("not a git checkout")
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=TESTS.parent,
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     )
-    files = [TESTS.parent / name for name in listed.stdout.split("\0") if name]
-    assert TESTS / "test_imports.py" in files
+    files = [ROOT / name for name in listed.stdout.split("\0") if name]
+    assert TESTS / "package" / "test_imports.py" in files
     mentions = [
         (str(path), word)
         for path in files

@@ -1,7 +1,6 @@
 """What is distributed: an sdist of the whole repository, and a wheel of the package alone."""
 
 import email
-import pathlib
 import re
 import shutil
 import subprocess
@@ -9,10 +8,10 @@ import sys
 import zipfile
 
 import pytest
+from support import ROOT
 
 import keras_lars
 
-ROOT = pathlib.Path(__file__).parents[1]
 BUILD = "import sys; from setuptools import build_meta; print(build_meta.{}(sys.argv[1]))"
 
 

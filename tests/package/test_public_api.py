@@ -2,17 +2,15 @@
 
 import inspect
 import json
-import pathlib
 import re
 
 import keras
-from support import public_api
 import pytest
+from support import ROOT, public_api
 from support.helpers import run_python
 
 import keras_lars
 
-ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 # Why something public has no example.
@@ -49,7 +47,7 @@ def has_own_arguments(value):
 def test_the_table_in_readme_is_the_api():
     sections = re.findall(r"<!-- api -->\n(.*?)<!-- /api -->", README, re.DOTALL)
     assert len(sections) == 1, "README must have one table between <!-- api --> and <!-- /api -->"
-    assert sections[0].strip() == public_api.table(), "see tests/public_api.py"
+    assert sections[0].strip() == public_api.table(), "see tests/support/public_api.py"
 
 
 def test_the_table_is_reached_by_attribute():

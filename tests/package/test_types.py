@@ -10,12 +10,12 @@ import typing
 
 import keras
 import pytest
+from support import ROOT, TESTS
 
 import keras_lars
 from keras_lars._types import KerasArguments
 
-TESTS = pathlib.Path(__file__).parent
-CASES = TESTS / "typing_cases.py"
+CASES = TESTS / "support" / "typing_cases.py"
 PACKAGE = pathlib.Path(keras_lars.__file__).parent
 PUBLIC_MODULES = [
     path
@@ -29,9 +29,9 @@ def test_errors_are_on_the_wrong_lines_alone(tmp_path):
     done = subprocess.run(
         [
             *(sys.executable, "-m", "mypy", f"--cache-dir={tmp_path}", "--follow-imports=silent"),
-            *(f"--config-file={TESTS.parent / 'pyproject.toml'}", str(CASES)),
+            *(f"--config-file={ROOT / 'pyproject.toml'}", str(CASES)),
         ],
-        cwd=TESTS.parent,
+        cwd=ROOT,
         capture_output=True,
         text=True,
     )

@@ -1,7 +1,6 @@
 """Files that earlier versions wrote (see fixtures/make.py) load, and training goes on from them."""
 
 import json
-import pathlib
 import shutil
 
 import keras
@@ -16,11 +15,12 @@ from fixtures.make import (
     train,
     with_accumulation,
 )
+from support import TESTS
 from support.saving import no_warning
 
 from keras_lars import callbacks
 
-FOLDER = pathlib.Path(__file__).parent / "fixtures"
+FOLDER = TESTS / "fixtures"
 FILES = sorted(
     path
     for pattern in ("*/*/model.keras", "*/*/model.weights.h5", "*/*/checkpoint.index")

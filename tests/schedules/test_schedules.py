@@ -6,7 +6,6 @@ import json
 import keras
 import numpy as np
 import pytest
-from support.helpers import run_python
 from keras.optimizers.schedules import (
     CosineDecay,
     ExponentialDecay,
@@ -14,6 +13,7 @@ from keras.optimizers.schedules import (
     LearningRateSchedule,
     PolynomialDecay,
 )
+from support.helpers import run_python
 
 from keras_lars.schedules import WarmUp, linear_scaling, sqrt_scaling
 

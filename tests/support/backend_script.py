@@ -1,7 +1,8 @@
 """Checks that run in an interpreter of their own, under another backend than TensorFlow.
 
-`KERAS_BACKEND=jax python tests/backend_script.py result.json` writes one JSON object: of each check
-"ok" or the traceback. One process per backend, since starting it costs more than all the checks.
+`KERAS_BACKEND=jax PYTHONPATH=tests python -m support.backend_script result.json` writes one JSON
+object: of each check "ok" or the traceback. One process per backend, since starting it costs more
+than all the checks.
 """
 
 import itertools
@@ -14,14 +15,14 @@ import warnings
 import keras
 import numpy as np
 import pytest
-from support.backend_update_checks import *  # noqa: F403
-from support.helpers import make_variables, one_step, report_checks, run_steps, to_numpy, to_tensors
-from support.reference import ReferenceLARS
 
 import keras_lars
 from keras_lars import _batch_statistics
 from keras_lars._update_rule import MOMENTUM_FORMS
 from keras_lars.schedules import FitSchedule
+from support.backend_update_checks import *  # noqa: F403
+from support.helpers import make_variables, one_step, report_checks, run_steps, to_numpy, to_tensors
+from support.reference import ReferenceLARS
 
 RATES = [0.125, 0.25, 0.5, 2.0, 0.0, 1.0, 0.75, 0.0625, 1.5, 0.5]
 ARRAYS = {"a": (3, 2), "b": (3, 2), "c": (4,)}

@@ -5,7 +5,6 @@ import warnings
 
 import keras
 import numpy as np
-from support.helpers import make_variables, to_numpy
 
 import keras_lars
 from keras_lars._update_rule import (
@@ -15,6 +14,7 @@ from keras_lars._update_rule import (
     lars_update,
     plain_norms,
 )
+from support.helpers import make_variables, to_numpy
 
 
 def raised(call):

@@ -1,6 +1,6 @@
 """Two trainings, on one device and on two replicas, in processes that are killed.
 
-`python -m backup_script PHASE FOLDER`, where PHASE is one of
+`python -m support.backup_script PHASE FOLDER`, where PHASE is one of
 
 - `die`: begins both, and is killed when one is in mid-epoch and the other has half a backup
   written.
@@ -20,6 +20,7 @@ import sys
 import conftest  # noqa: F401, before TensorFlow starts: it makes two devices
 import numpy as np
 import tensorflow as tf
+
 from support.backups import After, Training, state_of
 
 _, PHASE, FOLDER = sys.argv

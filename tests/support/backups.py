@@ -9,10 +9,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from support.models import FEATURES, assert_equal, normal
 
 import keras_lars
 from keras_lars.callbacks import BackupAndRestore
+from support.models import FEATURES, assert_equal, normal
 
 SAMPLES, BATCH, STEPS, EPOCHS = 44, 8, 6, 3  # the last batch of an epoch is a short one
 INPUTS, TARGETS = normal(1, (SAMPLES, FEATURES)), normal(2, (SAMPLES, 1))

@@ -8,6 +8,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+
+import keras_lars
 from support.models import (
     assert_close,
     batch,
@@ -16,8 +18,6 @@ from support.models import (
     numbers,
 )
 from support.reference import ReferenceLARS
-
-import keras_lars
 
 RATE, MOMENTUM, DECAY, TRUST = 0.5, 0.75, 0.125, 0.25  # exact in every floating-point type
 # Two kernels of one shape: a mixed-up slot must not go unnoticed.

@@ -14,9 +14,9 @@ import time
 import keras
 import numpy as np
 import tensorflow as tf
-from support.models import FEATURES, compiled_functions, exchanges, normal, numbers, sequential
 
 import keras_lars
+from support.models import FEATURES, compiled_functions, exchanges, normal, numbers, sequential
 
 BATCH = 12  # divided by two workers and by three
 INPUTS, TARGETS = normal(1, (120, FEATURES)), normal(2, (120, 1))

@@ -1,7 +1,7 @@
 """A cluster on this machine: its workers run scenarios, and each saves what it saw.
 
-`python -m cluster_script FOLDER WORKERS SCENARIO...`, by `helpers.run_command`. The last line that
-is printed is the list of the workers' exit statuses.
+`python -m support.cluster_script FOLDER WORKERS SCENARIO...`, by `helpers.run_command`. The last
+line that is printed is the list of the workers' exit statuses.
 """
 
 import gc
@@ -23,6 +23,7 @@ GRACE_SECONDS = 90
 def work(folder, count, names, index):
     """What one worker does. It ends when all are done, since none must be lost before."""
     import tensorflow as tf
+
     from support.cluster_scenarios import KILLED, SCENARIOS
 
     # As in `conftest.py`.

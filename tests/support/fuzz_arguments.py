@@ -8,14 +8,14 @@ import pathlib
 import tempfile
 from typing import Any, NamedTuple
 
-from support import fuzz_files
 import keras
 import numpy as np
-from support.fuzz_values import VALUES
 
 import keras_lars
 from keras_lars._types import KerasArguments
 from keras_lars.report import _record
+from support import fuzz_files
+from support.fuzz_values import VALUES
 
 
 class Target(NamedTuple):

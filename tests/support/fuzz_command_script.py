@@ -1,7 +1,8 @@
-"""Runs a command to where its work would begin: `python -m fuzz_command_script FOLDER MODULE ...`.
+"""Runs a command to where its work would begin.
 
-It is run in the folder. What is refused is refused as ever; else it ends with status 0 there, or
-once it has shown a file of results.
+`python -m support.fuzz_command_script FOLDER MODULE ARGUMENT...` runs it in the folder. What is
+refused is refused as ever; else it ends with status 0 there, or once it has
+shown a file of results.
 """
 
 import importlib

@@ -3,13 +3,13 @@
 import functools
 import itertools
 import json
-import pathlib
 
-from support import fuzz_files
-from support.helpers import run_command
 from test_help import commands
 
-RESULTS = pathlib.Path(__file__).parents[1] / "benchmarks" / "results"
+from support import ROOT, fuzz_files
+from support.helpers import run_command
+
+RESULTS = ROOT / "benchmarks" / "results"
 TEXTS = {
     "nothing": "",
     "space": " ",
@@ -60,14 +60,14 @@ SHOWN = {
 
 def run(module, arguments, folder):
     """The status of a command, and what it said of a mistake."""
-    done = run_command("fuzz_command_script", str(folder), module, *arguments)
+    done = run_command("support.fuzz_command_script", str(folder), module, *arguments)
     return done.returncode, done.stderr
 
 
 @functools.cache
 def flags():
     """By command, the names of its flags."""
-    done = run_command("help_script", json.dumps(commands()))
+    done = run_command("support.help_script", json.dumps(commands()))
     return {module: answer["flags"] for module, answer in json.loads(done.stdout).items()}
 
 

@@ -1,6 +1,6 @@
 """Bad and odd input to everything public: whatever is not taken is refused in words.
 
-`PYTHONPATH=.:tests python tests/fuzz_inputs.py --count=2500 --output=FILE` runs so many inputs,
+`PYTHONPATH=tests python -m support.fuzz_inputs --count=2500 --output=FILE` runs so many inputs,
 which are drawn by `--seed` from all there are: each value of `fuzz_values` to each argument of each
 public callable, damaged records to the report and the monitor, and odd flags and files to each
 command. What is right is a ValueError that names the argument and shows, in short, what was
@@ -26,11 +26,8 @@ from typing import NamedTuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from support import fuzz_arguments
-from support import fuzz_commands
-from support import fuzz_files
-
 from benchmarks import environment
+from support import fuzz_arguments, fuzz_commands, fuzz_files
 
 LONGEST = 1500  # characters of a message
 SLOWEST = 10.0  # seconds of this process that an input takes

@@ -6,12 +6,12 @@ import warnings
 import keras
 import numpy as np
 import tensorflow as tf
+
+import keras_lars
 from support.fuzz_scenarios import finfo
 from support.helpers import to_numpy
 from support.models import make_variable
 from support.reference import ReferenceLARS
-
-import keras_lars
 
 
 class Bounds:

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 import keras_lars
+from support import ROOT, TESTS
 
 
 def keras_at_least(version):
@@ -67,7 +68,7 @@ def one_step(w, g, learning_rate=1.0, dtype="float32", **kwargs):
 
 def environment(**variables):
     """The environment of a process that finds this package, its benchmarks and these helpers."""
-    roots = [pathlib.Path(keras_lars.__file__).parents[1], pathlib.Path(__file__).parent]
+    roots = [pathlib.Path(keras_lars.__file__).parents[1], ROOT, TESTS]
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(map(str, roots)),
@@ -118,7 +119,7 @@ def run_command(module, *arguments, **variables):
             "module": module,
             "arguments": [str(argument) for argument in arguments],
             "environment": variables,
-            "folder": str(pathlib.Path(keras_lars.__file__).parents[1]),
+            "folder": str(ROOT),
             **{name: str(file) for name, file in files.items()},
         }
         server.stdin.write(json.dumps(request) + "\n")

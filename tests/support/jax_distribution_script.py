@@ -10,12 +10,12 @@ import re
 import sys
 
 import keras
-from support import models
 import numpy as np
-from support.helpers import report_checks
-from support.models import assert_equal, numbers
 
 import keras_lars
+from support import models
+from support.helpers import report_checks
+from support.models import assert_equal, numbers
 
 DEVICES = 4
 STEPS = 21  # an odd number: accumulators of two micro-batches end with one in them

@@ -1,6 +1,6 @@
 """Keras's own tests, out of the installed package, with LARS in the place of SGD, Adam and RMSprop.
 
-    PYTHONPATH=.:tests python tests/keras_own_tests.py [--output=FILE]
+    PYTHONPATH=tests python -m support.keras_own_tests [--output=FILE]
 
 They run three times, each time in one process: as they are, with LARS as plain SGD (nothing is
 adapted, nothing decays), and with LARS's defaults. What passes with the stock optimizers and fails
@@ -97,7 +97,7 @@ def run(kind):
         log = pathlib.Path(folder, "log.xml")
         done = subprocess.run(
             [
-                *(sys.executable, "-m", "pytest", "-q", "-p", "keras_own_tests"),
+                *(sys.executable, "-m", "pytest", "-q", "-p", "support.keras_own_tests"),
                 *("-p", "no:cacheprovider", "--rootdir", folder, f"--junit-xml={log}"),
                 *(
                     "-o",

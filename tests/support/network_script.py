@@ -1,7 +1,8 @@
 """Workers on machines of a network, of which one loses its link in mid-epoch; then all start again.
 
-`python -m network_script FOLDER WORKERS HOW` by `helpers.run_command`, where HOW is "switch" or
-"machine": the end at which the link is cut. What is printed last is JSON of what was seen.
+`python -m support.network_script FOLDER WORKERS HOW` by `helpers.run_command`, where HOW
+is "switch" or "machine": the end at which the link is cut. What is printed last is JSON of what was
+seen.
 """
 
 import json

@@ -1,11 +1,11 @@
 """The code blocks of the pages that people read."""
 
-import pathlib
 import re
 import textwrap
 from typing import NamedTuple
 
-ROOT = pathlib.Path(__file__).parents[1]
+from support import ROOT
+
 PAGES = ["README.md", "benchmarks/README.md", "docs/clusters.md"]
 LANGUAGES = {"python", "bash", "bibtex", "yaml"}
 

@@ -1,4 +1,4 @@
-"""Prints what LARS says under a `ParameterServerStrategy`: `python -m parameter_server_script`."""
+"""Prints what LARS says under a `ParameterServerStrategy`, run by `helpers.run_command`."""
 
 import os
 

@@ -1,6 +1,6 @@
 """Every other LARS, as arguments of ours: README's table, of which this is the source.
 
-`PYTHONPATH=. python tests/peers.py` prints it.
+`PYTHONPATH=tests python -m support.peers` prints it.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""The public API, as a table for README: `PYTHONPATH=. python tests/public_api.py` prints it."""
+"""The public API as README's table, printed by `PYTHONPATH=tests python -m support.public_api`."""
 
 import importlib
 import inspect

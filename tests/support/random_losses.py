@@ -1,6 +1,6 @@
 """Trainings on two and three workers that are lost at random moments: counts, and what was lost.
 
-    PYTHONPATH=. python tests/random_losses.py --minutes=60 --seed=0 --output=losses.json
+    PYTHONPATH=tests python -m support.random_losses --minutes=60 --seed=0 --output=losses.json
 
 Each training starts again after each loss until it is finished. Its weights, velocities, averages
 and statistics must be those of a training that nothing happened to, bit for bit; and after each

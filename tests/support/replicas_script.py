@@ -1,9 +1,9 @@
 """One worker of a training that goes on with other numbers of workers; run by hand.
 
     export PYTHONPATH=.:tests
-    python -m benchmarks.local_cluster --workers=3 -- python tests/replicas_script.py FOLDER 5
-    python -m benchmarks.local_cluster --workers=2 -- python tests/replicas_script.py FOLDER 5
-    python -m benchmarks.local_cluster --workers=4 -- python tests/replicas_script.py FOLDER 0
+    python -m benchmarks.local_cluster --workers=3 -- python -m support.replicas_script FOLDER 5
+    python -m benchmarks.local_cluster --workers=2 -- python -m support.replicas_script FOLDER 5
+    python -m benchmarks.local_cluster --workers=4 -- python -m support.replicas_script FOLDER 0
 
 The last worker is killed after so many batches (0 for never). The chief prints what it begins with,
 and what it has at the end of each epoch: digests of all that must be the same, sums of what is
@@ -24,9 +24,9 @@ strategy = keras_lars.multi_worker.strategy()
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
-from support.models import FEATURES, normal  # noqa: E402
 
 from keras_lars import _replicas  # noqa: E402
+from support.models import FEATURES, normal  # noqa: E402
 
 FOLDER, KILL_AFTER = sys.argv[1], int(sys.argv[2])
 WORKERS = len(_replicas.workers(strategy))

@@ -6,9 +6,9 @@ import warnings
 import keras
 import numpy as np
 import pytest
-from support.models import BUILDERS, compiled, make_variable, train
 
 import keras_lars
+from support.models import BUILDERS, compiled, make_variable, train
 
 every_builder = pytest.mark.parametrize("builder", BUILDERS.values(), ids=BUILDERS.keys())
 

@@ -13,15 +13,15 @@ import keras
 keras.config.set_floatx("float64")
 
 import numpy as np  # noqa: E402
-import peer_formulas  # noqa: E402
+
+import keras_lars  # noqa: E402
+from support import peer_formulas  # noqa: E402
 from support.helpers import make_variables, report_checks, run_steps  # noqa: E402
 from support.models import make_variable  # noqa: E402
 from support.peer_formulas import FORMULAS  # noqa: E402
 from support.peers import BY_NAME, COMPARED, RECORDED  # noqa: E402
 
-import keras_lars  # noqa: E402
-
-FOLDER = pathlib.Path(__file__).parent / "trajectories"
+FOLDER = pathlib.Path(__file__).parents[1] / "trajectories"
 sys.path.append(str(FOLDER))
 import problem  # noqa: E402
 
