@@ -12,9 +12,8 @@ import tensorflow as tf
 import keras_lars
 from benchmarks import callbacks, cluster, losses, models, optimizers, report, run_folder
 from benchmarks.data.data_set import Progress, Shard
-from benchmarks.execution import Execution
 from benchmarks.plan import Plan, check_replicas, make_plan
-from benchmarks.recipe import Recipe, RecipeError
+from benchmarks.recipe import Execution, Recipe, RecipeError
 
 
 def train(recipe: Recipe, execution: Execution) -> dict:

@@ -8,8 +8,7 @@ import pathlib
 
 from benchmarks import data, run_folder
 from benchmarks.data.data_set import DataSet, View
-from benchmarks.execution import Execution
-from benchmarks.recipe import Recipe, RecipeError
+from benchmarks.recipe import Execution, Recipe, RecipeError
 from benchmarks.words import counted
 
 

@@ -8,8 +8,7 @@ import os
 import pathlib
 from typing import Any
 
-from benchmarks.execution import Execution
-from benchmarks.recipe import Recipe, RecipeError
+from benchmarks.recipe import Execution, Recipe, RecipeError
 
 BACKUP = "backup"  # a folder in the run folder
 

@@ -23,9 +23,8 @@ from absl import app, flags, logging
 
 from benchmarks import STARTED, cluster, recipes, run_folder
 from benchmarks.command_line import fail, parse
-from benchmarks.execution import Execution
 from benchmarks.plan import Plan, make_plan
-from benchmarks.recipe import Recipe, RecipeError
+from benchmarks.recipe import Execution, Recipe, RecipeError
 
 DIVERGED, INTERRUPTED = 3, 75  # the latter is EX_TEMPFAIL of sysexits.h
 

@@ -9,12 +9,11 @@ from collections.abc import Callable
 from absl import app, flags
 
 from benchmarks.command_line import fail, parse, results_of
-from benchmarks.execution import Execution
 from benchmarks.figures import presets, results, sweep, tables
 from benchmarks.figures.point import Point
 from benchmarks.figures.presets import Preset
 from benchmarks.figures.request import Request
-from benchmarks.recipe import DATA_SETS, RecipeError
+from benchmarks.recipe import DATA_SETS, Execution, RecipeError
 from benchmarks.words import counted
 
 INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h, as `benchmarks.train` has it

@@ -4,9 +4,8 @@ import dataclasses
 import time
 
 from benchmarks import run_folder
-from benchmarks.execution import Execution
 from benchmarks.plan import make_plan
-from benchmarks.recipe import Recipe, RecipeError
+from benchmarks.recipe import Execution, Recipe, RecipeError
 
 
 def first_update(recipe: Recipe, execution: Execution) -> dict:

@@ -89,7 +89,7 @@ def _at_batch(row: Row, batch: int, request: Request, preset: Preset) -> Recipe:
     other = best_rows(request.model, "lars")[batch].recipe
     samples = other.virtual_batch_size
     moved = dataclasses.replace(row.recipe, global_batch_size=batch, virtual_batch_size=samples)
-    small = moved if request.data == moved.data else recipes.in_small(moved, request.data)
+    small = moved if request.data == moved.data else recipes.scaled_down(moved, request.data)
     return dataclasses.replace(
         recipe_of(row, request, preset),
         global_batch_size=small.global_batch_size,

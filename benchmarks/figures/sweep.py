@@ -9,10 +9,9 @@ from collections.abc import Callable, Sequence
 
 from benchmarks import run_folder
 from benchmarks.durations import in_words
-from benchmarks.execution import Execution
 from benchmarks.figures.point import Point
 from benchmarks.plan import make_plan
-from benchmarks.recipe import Recipe, RecipeError
+from benchmarks.recipe import Execution, Recipe, RecipeError
 from benchmarks.words import counted
 
 Train = Callable[[Recipe, Execution], dict]

@@ -8,30 +8,27 @@ import difflib
 from typing import Any
 
 from benchmarks.recipe import Recipe, RecipeError
-from benchmarks.recipes import digits, mlperf, paper, reproductions, self_supervised
+from benchmarks.recipes import mlperf, nus, paper, quick_start, self_supervised
+from benchmarks.recipes.describe import details, listing
 from benchmarks.recipes.row import Row
+from benchmarks.recipes.scaled_down import scaled_down
 from benchmarks.recipes.self_supervised import settings
-from benchmarks.recipes.small import in_small
-from benchmarks.recipes.table import details, listing
 
 __all__ = [
-    "DEFAULT",
     "ROWS",
     "Row",
     "default",
     "details",
     "find",
-    "in_small",
     "listing",
     "override",
+    "scaled_down",
     "settings",
 ]
 
-DEFAULT = "digits_lars"
-
 ROWS: dict[str, Row] = {
     row.name: row
-    for source in (digits, paper, mlperf, reproductions, self_supervised)
+    for source in (quick_start, paper, mlperf, nus, self_supervised)
     for row in source.ROWS
 }
 
@@ -53,7 +50,8 @@ def find(name: str) -> Row:
 def default(optimizer: str = "lars", data: str | None = None) -> str:
     """The name of the row that is trained where none is asked for.
 
-    The main job, or its rival; on your own images the paper's ResNet-50 at its smallest batch.
+    The quick start, with LARS or with SGD; on your own images the paper's ResNet-50 at its smallest
+    batch.
     """
     network = "resnet50_{}_256" if data == "image_folder" else "digits_{}"
     return network.format("sgd" if optimizer == "sgd" else "lars")
@@ -64,8 +62,8 @@ def override(name: str | None = None, **fields: Any) -> Recipe:
 
     Args:
         name: Of the row; by default as `default` has it.
-        **fields: Of `Recipe`. Where `data` is another than the row's, the recipe is first put
-            `in_small`.
+        **fields: Of `Recipe`. Where `data` is another than the row's, the recipe is first
+            `scaled_down`.
 
     Raises:
         RecipeError: If there is no such row, it has no recipe or none for those data, or a field is
@@ -76,5 +74,5 @@ def override(name: str | None = None, **fields: Any) -> Recipe:
         raise RecipeError(
             f"--recipe must be one that can be trained. Received: {row.name}, which is {row.note}"
         )
-    recipe = in_small(row.recipe, fields.get("data", row.recipe.data))
+    recipe = scaled_down(row.recipe, fields.get("data", row.recipe.data))
     return dataclasses.replace(recipe, **fields)

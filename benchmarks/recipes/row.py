@@ -31,6 +31,11 @@ class Row:
     note: str = ""
     settings: Mapping[str, Any] = dataclasses.field(default_factory=lambda: MappingProxyType({}))
 
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """What is known, by the names of a recipe's fields."""
+        return self.settings if self.recipe is None else dataclasses.asdict(self.recipe)
+
 
 def joined(*notes: str) -> str:
     """The notes that there are, as one."""

@@ -20,9 +20,8 @@ from test_benchmarks import command
 from benchmarks import data, loop, recipes
 from benchmarks.data import known
 from benchmarks.data.data_set import View
-from benchmarks.execution import Execution
 from benchmarks.plan import make_plan
-from benchmarks.recipe import RecipeError
+from benchmarks.recipe import Execution, RecipeError
 
 RUNNABLE = [row for row in recipes.ROWS.values() if row.recipe is not None]
 IMAGES = {

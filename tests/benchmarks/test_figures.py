@@ -19,12 +19,11 @@ if keras.backend.backend() != "tensorflow":
 
 from benchmarks import models, recipes, run_folder
 from benchmarks.data import digits
-from benchmarks.execution import Execution
 from benchmarks.figures import presets, published, results, sweep, tables
 from benchmarks.figures.first_update import first_update
 from benchmarks.figures.request import Request
 from benchmarks.plan import make_plan
-from benchmarks.recipe import RecipeError
+from benchmarks.recipe import Execution, RecipeError
 
 FIGURES = {
     name: importlib.import_module(f"benchmarks.figures.{name}").FIGURE

@@ -27,9 +27,8 @@ from support.helpers import run_command
 from benchmarks import callbacks, data, loop, recipes, report
 from benchmarks.data import augmentation, encoded, image_folder, jpeg, jpeg_or_png
 from benchmarks.data.data_set import WHOLE, Progress, Shard, View
-from benchmarks.execution import Execution
 from benchmarks.plan import make_plan
-from benchmarks.recipe import RecipeError
+from benchmarks.recipe import Execution, RecipeError
 
 CLASSES = ["ant", "bee", "cat"]
 EACH, HELD_OUT = 8, 2  # images of a class

@@ -9,10 +9,9 @@ import pytest
 
 import keras_lars
 from benchmarks import recipes
-from benchmarks.execution import Execution
 from benchmarks.plan import Plan
-from benchmarks.recipe import Recipe, RecipeError
-from benchmarks.recipes.small import SMALL
+from benchmarks.recipe import Execution, Recipe, RecipeError
+from benchmarks.recipes.scaled_down import SCALES
 
 ROWS = list(recipes.ROWS.values())
 RUNNABLE = [row for row in ROWS if row.recipe is not None]
@@ -238,8 +237,8 @@ def test_a_row_is_whole(row):
 
 def test_names_are_unique():
     sources = (
-        *(recipes.digits, recipes.paper, recipes.mlperf),
-        *(recipes.reproductions, recipes.self_supervised),
+        *(recipes.quick_start, recipes.paper, recipes.mlperf),
+        *(recipes.nus, recipes.self_supervised),
     )
     assert sum(len(source.ROWS) for source in sources) == len(ROWS)
 
@@ -256,9 +255,9 @@ def test_a_recipe_can_be_trained(row):
         assert recipe.start_learning_rate == 0
 
 
-def test_the_default_is_the_main_job():
-    assert recipes.DEFAULT == "digits_lars"
-    assert recipes.find(recipes.DEFAULT).unverified == ()
+def test_the_default_is_the_quick_start():
+    assert recipes.default() == "digits_lars"
+    assert recipes.find(recipes.default()).unverified == ()
     lars = {
         "model": "resnet50",
         "width": 0.25,
@@ -302,14 +301,14 @@ def test_the_default_is_the_main_job():
     }
 
 
-# --- in small -------------------------------------------------------------------------------------
+# --- scaled down ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("data", SMALL)
+@pytest.mark.parametrize("data", SCALES)
 @pytest.mark.parametrize("row", IMAGENET, ids=by_name)
-def test_in_small(row, data):
-    large, small = row.recipe, recipes.in_small(row.recipe, data)
-    assert (small.data, small.width, small.augmentation) == (data, SMALL[data].width, "none")
+def test_scaled_down(row, data):
+    large, small = row.recipe, recipes.scaled_down(row.recipe, data)
+    assert (small.data, small.width, small.augmentation) == (data, SCALES[data].width, "none")
     assert (small.image_size, small.pixel_scale) == ({"digits": 8}.get(data, 14), 1 / 256)
     epochs, batch = {"digits": (5, 64), "fashion_mnist": (10, 4)}[data]
     assert small.epochs == math.ceil(large.epochs / epochs) >= 1
@@ -331,18 +330,18 @@ def test_in_small(row, data):
 
 def test_of_tiny_recipes_something_is_left():
     tiny = recipes.override("resnet50_lars_256", epochs=1, global_batch_size=8)
-    small = recipes.in_small(tiny, "digits")
+    small = recipes.scaled_down(tiny, "digits")
     assert (small.epochs, small.global_batch_size, small.virtual_batch_size) == (1, 1, 1)
 
 
 def test_synthetic_data_change_nothing_else():
     for name in ("alexnet_lars_512", "digits_lars"):
         recipe = recipes.find(name).recipe
-        synthetic = recipes.in_small(recipe, "synthetic")
+        synthetic = recipes.scaled_down(recipe, "synthetic")
         assert synthetic == dataclasses.replace(recipe, data="synthetic")
-        assert recipes.in_small(recipe, recipe.data) is recipe
+        assert recipes.scaled_down(recipe, recipe.data) is recipe
     large = recipes.find("alexnet_lars_512").recipe
-    assert recipes.in_small(recipes.in_small(large, "synthetic"), "imagenet2012") == large
+    assert recipes.scaled_down(recipes.scaled_down(large, "synthetic"), "imagenet2012") == large
 
 
 @pytest.mark.parametrize("data", ["imagenet2012", "fashion_mnist"])
@@ -354,12 +353,12 @@ def test_a_small_recipe_is_for_its_data_only(data):
 # --- the command line -----------------------------------------------------------------------------
 
 
-def test_override_puts_in_small_and_then_overrides():
+def test_override_scales_down_and_then_overrides():
     small = recipes.override(
         "alexnet_bn_lars_8192", data="fashion_mnist", global_batch_size=500, image_size=28
     )
     assert (small.global_batch_size, small.image_size) == (500, 28)
-    # The other fields are those of the row in small.
+    # The other fields are those of the row scaled down.
     assert (small.epochs, small.warmup_epochs, small.learning_rate) == (10, 0.5, 14)
     large = recipes.override("alexnet_bn_lars_8192", epochs=90)
     assert large == dataclasses.replace(recipes.find("alexnet_bn_lars_8192").recipe, epochs=90)

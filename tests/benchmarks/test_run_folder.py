@@ -6,8 +6,7 @@ import json
 import pytest
 
 from benchmarks import recipes, run_folder
-from benchmarks.execution import Execution
-from benchmarks.recipe import RecipeError
+from benchmarks.recipe import Execution, RecipeError
 
 RECIPE = recipes.override()
 

@@ -12,9 +12,8 @@ if keras.backend.backend() != "tensorflow":
     pytest.skip("the benchmarks run on TensorFlow", allow_module_level=True)
 
 from benchmarks import recipes, run_folder
-from benchmarks.execution import Execution
 from benchmarks.figures import point, sweep
-from benchmarks.recipe import RecipeError
+from benchmarks.recipe import Execution, RecipeError
 
 RECIPE = recipes.override(model="resnet_tiny", width=0.125, epochs=2, warmup_epochs=0.0)
 # 22 updates of 64 images an epoch.

@@ -17,10 +17,12 @@ if keras.backend.backend() != "tensorflow":
 
 from benchmarks import (
     callbacks,
+    collect,
     durations,
     estimate,
     loop,
     losses,
+    models,
     optimizers,
     plan,
     recipes,
@@ -28,21 +30,38 @@ from benchmarks import (
     run_folder,
 )
 from benchmarks.data.data_set import WHOLE
-from benchmarks.execution import Execution
-from benchmarks.recipe import RecipeError
+from benchmarks.models.normalization import normalization
+from benchmarks.recipe import Execution, RecipeError
 
-# 22 updates an epoch, of a network that holds all that a backup has to: normalization and dropout.
+# 22 updates an epoch.
 RECIPE = recipes.override(
     model="alexnet_tiny", width=1.0, image_size=8, dropout=0.5, epochs=3, warmup_epochs=1.0
 )
 AUGMENTED = dataclasses.replace(RECIPE, augmentation="paper", label_smoothing=0.1)
 
 
+def smallest_network(image_shape, classes, width, dropout, virtual_batch_size, zero_gamma):
+    """All that a backup has to hold, normalization and dropout, of layers that are traced soon."""
+    del zero_gamma
+    images = keras.Input(image_shape, name="images")
+    x = keras.layers.Conv2D(4, 3, strides=2, name="convolution")(images)
+    if width == 1:
+        x = normalization(virtual_batch_size, "normalization")(x)
+    x = keras.layers.Flatten(name="flat")(keras.layers.ReLU(name="relu")(x))
+    x = keras.layers.Dropout(dropout, name="dropout")(x)
+    logits = keras.layers.Dense(classes, dtype="float32", name="logits")(x)
+    return keras.Model(images, logits, name="smallest")
+
+
 @pytest.fixture(autouse=True, scope="module")
-def no_plots():
-    """A plot takes as long as the training; `test_benchmarks` looks at one."""
+def nothing_slow():
+    """The smallest network, and no plot, which takes as long as the training.
+
+    `test_benchmarks` trains a real one, and looks at a plot.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(report, "_plot", lambda *arguments: None)
+        patch.setitem(models.MODELS, "alexnet_tiny", smallest_network)
         yield
 
 
@@ -240,11 +259,33 @@ def test_divergence_names_the_update(tmp_path):
     )
     result = loop.train(recipe, Execution(output_dir=str(tmp_path / "run")))
     assert result["diverged"]
-    # The first update throws the weights away, the second one is the first to see it.
-    assert result["diverged_at_update"] == 2
-    assert result["updates"] == 2
+    # The first update throws the weights away, and the third one is the first to see it.
+    assert result["diverged_at_update"] == 3
+    assert result["updates"] == 3
     assert result["epochs"] == 1
     assert "NaN" not in (tmp_path / "run" / "history.json").read_text()
+    run = {"recipe": dataclasses.asdict(recipe), "result": result}
+    assert "| diverged |" in collect.table([run])
+
+
+def test_the_same_seed_repeats_exactly(whole, tmp_path):
+    same, other = (Execution(output_dir=str(tmp_path / name), **ASKED) for name in ("a", "b"))
+    loop.train(RECIPE, same)
+    loop.train(dataclasses.replace(RECIPE, seed=1, epochs=2), other)
+    assert files(tmp_path / "a", "history.csv") == files(whole[0], "history.csv")
+    first_rows = [
+        (folder / "history.csv").read_bytes().splitlines()[1]
+        for folder in (tmp_path / "a", tmp_path / "b")
+    ]
+    assert first_rows[0] != first_rows[1]
+
+
+def test_sgd_is_trained_in_the_same_loop(tmp_path):
+    recipe = dataclasses.replace(RECIPE, optimizer="sgd", epochs=1, warmup_epochs=0.0)
+    assert loop.train(recipe, Execution(output_dir=str(tmp_path)))["epochs"] == 1
+    model = keras.saving.load_model(tmp_path / "model.keras")
+    assert model.optimizer.name == "sgd"
+    assert not any(row.adapted for row in model.optimizer.variable_table())
 
 
 def test_validation_by_interval_and_training_images_without_dropout(whole):
@@ -266,9 +307,8 @@ def test_validation_by_interval_and_training_images_without_dropout(whole):
 def test_micro_batches_equal_the_whole(tmp_path):
     """Without normalization and dropout, which depend on what is seen at once."""
     recipe = dataclasses.replace(
-        *(RECIPE,), model="alexnet", width=1 / 16, dropout=0.0, epochs=1, warmup_epochs=0.5
+        RECIPE, width=0.5, dropout=0.0, epochs=1, warmup_epochs=0.5, weight_decay=0.01
     )
-    recipe = dataclasses.replace(recipe, weight_decay=0.01)
     ends = []
     for micro in (0, 16):
         folder = tmp_path / str(micro)

@@ -10,8 +10,8 @@ if keras.backend.backend() != "tensorflow":
 import re
 
 from benchmarks import durations, loop, recipes, report, words
-from benchmarks.execution import Execution
 from benchmarks.plan import make_plan
+from benchmarks.recipe import Execution
 from keras_lars import _words
 
 PLURAL_OF_ONE = re.compile(r"(?<![\d.,])1 (?!class\b)[a-z-]*[a-z]s\b")

@@ -45,6 +45,9 @@ redirect(0, os.devnull, os.O_RDONLY)
 redirect(1, request["stdout"], os.O_WRONLY)
 redirect(2, request["stderr"], os.O_WRONLY)
 os.environ.update(request["environment"])
+if path := os.environ.get("KERAS_LARS_TEST_NUMBER_FILE"):
+    with open(path, "w", encoding="utf-8") as number_file:
+        number_file.write(str(os.getpid()))
 os.chdir(request["folder"])
 sys.argv = [request["module"], *request["arguments"]]
 sys.path[0] = request["folder"]  # as `-m` has it, in place of this file's

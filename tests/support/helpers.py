@@ -89,6 +89,10 @@ def run_python(*arguments, **variables):
     return done.stdout
 
 
+# In the environment of a command: the file to which it writes the number of its process.
+NUMBER_FILE = "KERAS_LARS_TEST_NUMBER_FILE"
+
+
 @functools.cache
 def command_server():
     server = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""The published recipes in small: on data, and at a size, that a laptop can train on."""
+"""The published recipes scaled down: on data, and at a size, that a laptop can train on."""
 
 import dataclasses
 import math
@@ -7,7 +7,7 @@ from benchmarks.recipe import Recipe, RecipeError
 
 
 @dataclasses.dataclass(frozen=True)
-class Small:
+class Scale:
     """What becomes of a recipe on a data set."""
 
     image_size: int
@@ -16,18 +16,18 @@ class Small:
     batch_divisor: int
 
 
-SMALL = {
-    "fashion_mnist": Small(image_size=14, width=0.125, epochs_divisor=10, batch_divisor=4),
-    "digits": Small(image_size=8, width=0.25, epochs_divisor=5, batch_divisor=64),
+SCALES = {
+    "fashion_mnist": Scale(image_size=14, width=0.125, epochs_divisor=10, batch_divisor=4),
+    "digits": Scale(image_size=8, width=0.25, epochs_divisor=5, batch_divisor=64),
 }
 
 
-def in_small(recipe: Recipe, data: str) -> Recipe:
-    """The same recipe on another data set, in small where that is small.
+def scaled_down(recipe: Recipe, data: str) -> Recipe:
+    """The same recipe on another data set, scaled down where that is small.
 
-    Epochs are divided and rounded up, and the warm-up keeps its share of them. The batch is divided
-    and rounded down; so is the virtual batch, up to what divides the batch. Learning rates stay as
-    they are: nobody tuned them for small data. Neither does dropout change, nor the decay.
+    Epochs are divided and rounded up, and the warm-up keeps its fraction of them. The batch is
+    divided and rounded down; so is the virtual batch, up to what divides the batch. Learning rates
+    stay as they are: nobody tuned them for small data. Neither does dropout change, nor the decay.
     "synthetic" stands for ImageNet, and neither "imagenet2012" nor "image_folder" is small: they
     change nothing else.
 
@@ -43,26 +43,26 @@ def in_small(recipe: Recipe, data: str) -> Recipe:
     moved = dataclasses.replace(recipe, data=data)
     if data == "synthetic":
         return moved
-    if recipe.data in SMALL:
+    if recipe.data in SCALES:
         raise RecipeError(
             f"--data={data} needs the --recipe of a larger data set, such as imagenet2012. "
             f"Received: a recipe of {recipe.data}"
         )
-    if data not in SMALL:
+    if data not in SCALES:
         return moved
-    small = SMALL[data]
-    epochs = math.ceil(recipe.epochs / small.epochs_divisor)
-    batch = max(1, recipe.global_batch_size // small.batch_divisor)
+    scale = SCALES[data]
+    epochs = math.ceil(recipe.epochs / scale.epochs_divisor)
+    batch = max(1, recipe.global_batch_size // scale.batch_divisor)
     return dataclasses.replace(
         moved,
-        image_size=small.image_size,
-        width=small.width,
+        image_size=scale.image_size,
+        width=scale.width,
         pixel_scale=1 / 256,
         augmentation="none",
         epochs=epochs,
         warmup_epochs=recipe.warmup_epochs * epochs / recipe.epochs,
         global_batch_size=batch,
-        virtual_batch_size=_virtual(recipe.virtual_batch_size, batch, small.batch_divisor),
+        virtual_batch_size=_virtual(recipe.virtual_batch_size, batch, scale.batch_divisor),
     )
 
 

@@ -5,21 +5,10 @@ pytorch_imagenet_resnet.py. The rate grows with the root of the batch, the warm-
 batch.
 """
 
-import dataclasses
-
+from benchmarks.recipe import Recipe
 from benchmarks.recipes.mlperf import RESNET
 from benchmarks.recipes.row import Row
 
-_RESNET = dataclasses.replace(
-    RESNET,  # torchvision's has the strides in the 3x3 convolutions as well
-    zero_gamma=False,
-    epochs=90,
-    weight_decay=1e-4,
-    end_learning_rate=0.0,
-    momentum_form="ratio_outside",
-    epsilon=1e-5,
-    seed=42,
-)
 # {batch: (learning rate, warm-up in epochs, images of a GPU, top-1)}
 _POINTS = {
     512: (2**2, 10 / 64, 64, 77.02),
@@ -30,16 +19,20 @@ _POINTS = {
     32768: (2**5, 14, 128, 76.75),
 }
 
-
-def _row(batch: int, rate: float, warmup_epochs: float, of_a_gpu: int, published: float) -> Row:
-    return Row(
+ROWS = [
+    Row(
         name=f"nus_{batch}",
-        recipe=dataclasses.replace(
-            _RESNET,
+        recipe=Recipe(
+            **RESNET,  # torchvision's has the strides in the 3x3 convolutions as well
             global_batch_size=batch,
+            virtual_batch_size=of_a_gpu,
+            epochs=90,
             learning_rate=float(rate),
             warmup_epochs=float(warmup_epochs),
-            virtual_batch_size=of_a_gpu,
+            weight_decay=1e-4,
+            momentum_form="ratio_outside",
+            epsilon=1e-5,
+            seed=42,
         ),
         source="github NUS-HPC-AI-Lab/LARS-ImageNet-PyTorch",
         published=published,
@@ -49,6 +42,5 @@ def _row(batch: int, rate: float, warmup_epochs: float, of_a_gpu: int, published
         + (("virtual_batch_size",) if batch > 8192 else ()),
         note="theirs limits ratios to 50, gradients to 10",
     )
-
-
-ROWS = [_row(batch, *point) for batch, point in _POINTS.items()]
+    for batch, (rate, warmup_epochs, of_a_gpu, published) in _POINTS.items()
+]

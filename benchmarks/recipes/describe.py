@@ -1,6 +1,5 @@
 """Recipes in words, for a terminal of 80 columns: a list of all, and the details of one."""
 
-import dataclasses
 import itertools
 import textwrap
 from collections.abc import Iterable, Mapping
@@ -87,7 +86,7 @@ def details(row: Row) -> str:
 
 
 def _cells(row: Row) -> dict[str, str]:
-    values = row.settings if row.recipe is None else dataclasses.asdict(row.recipe)
+    values = row.values
 
     def cell(text: str, *names: str) -> str:
         return text + "?" * (text != "" and any(name in row.unverified for name in names))

@@ -1,0 +1,32 @@
+"""The quick start: a ResNet-50 of a quarter of the width on scikit-learn's digits, on two cores."""
+
+import dataclasses
+
+from benchmarks.recipe import Recipe
+from benchmarks.recipes.row import Row
+
+LARS = Recipe(
+    model="resnet50",
+    width=0.25,  # full width takes ten seconds and more a step of 256 images
+    data="digits",
+    image_size=8,  # as they are
+    augmentation="none",
+    global_batch_size=64,
+    epochs=16,
+    learning_rate=4.0,
+    warmup_epochs=2.0,
+    exclude_from_weight_decay="bias_or_normalization",
+    weight_norm_floor=0.05,
+    seed=0,
+)
+SGD = dataclasses.replace(LARS, optimizer="sgd", learning_rate=0.02)
+
+ROWS = [
+    Row(
+        name=f"digits_{recipe.optimizer}",
+        recipe=recipe,
+        source="this project",
+        note="the rate is the best of few, on the held-out images",
+    )
+    for recipe in (LARS, SGD)
+]
