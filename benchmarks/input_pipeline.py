@@ -120,15 +120,15 @@ def _decoded(data_set: EncodedImages, view: View, batch_size: int) -> Iterator:
     """Batches of images that are decoded from memory, and nothing else done to them."""
     import tensorflow as tf
 
-    from benchmarks.data import jpeg
+    from benchmarks.data import augmentation, image_file
 
     strings = [string for string, _ in data_set.encoded("train").take(DECODED)]
 
     def decode(number: "tf.Tensor", string: "tf.Tensor") -> "tf.Tensor":
-        height_and_width = data_set.codec.height_and_width(string)
+        height_and_width = image_file.height_and_width(string)
         seed = tf.stack([tf.constant(0, tf.int64), number])
-        window, _ = jpeg.training_window(height_and_width, view, seed)
-        return data_set.codec.decode(string, window, view.image_size)
+        window, _ = augmentation.training_window(height_and_width, view, seed)
+        return image_file.decode(string, window, view.image_size)
 
     dataset = tf.data.Dataset.from_tensor_slices(tf.stack(strings)).repeat().enumerate()
     return iter(dataset.map(decode, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size))

@@ -3,10 +3,8 @@
 All numbers come from stateless generators, so that each image of each epoch has its own.
 """
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import tensorflow as tf
+from benchmarks.data.data_set import View
+from benchmarks.lazy import tf
 
 # Of "extended", as Szegedy et al. trained (arXiv 1409.4842, section 6).
 AREAS = (0.08, 1.0)
@@ -32,8 +30,6 @@ def corner(image_size: int, draws: "tf.Tensor") -> "tf.Tensor":
     Returns:
         Whole pixels of the same shape, from 0 to the last place where the crop fits.
     """
-    import tensorflow as tf
-
     places = scaled_size(image_size) - image_size + 1
     return tf.minimum(tf.cast(draws * places, tf.int32), places - 1)
 
@@ -43,15 +39,22 @@ def central_corner(image_size: int) -> int:
     return (scaled_size(image_size) - image_size) // 2
 
 
+def mirrored(images: "tf.Tensor", chosen: "tf.Tensor") -> "tf.Tensor":
+    """Images of shape (..., height, width, channels), mirrored where `chosen`, of shape (...)."""
+    chosen = chosen[..., tf.newaxis, tf.newaxis, tf.newaxis]
+    return tf.where(chosen, tf.reverse(images, axis=[-2]), images)
+
+
+# --- windows: y, x, height and width in pixels of an image that is not scaled ---------------------
+
+
 def distorted_window(height_and_width: "tf.Tensor", seed: "tf.Tensor") -> "tf.Tensor":
-    """A random part of an image: y, x, height and width in whole pixels.
+    """A random part of an image.
 
     Args:
         height_and_width: Of the image, of shape (2,).
         seed: Two integers.
     """
-    import tensorflow as tf
-
     begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
         tf.concat([height_and_width, [1]], axis=0),
         tf.zeros([1, 0, 4]),
@@ -65,9 +68,40 @@ def distorted_window(height_and_width: "tf.Tensor", seed: "tf.Tensor") -> "tf.Te
     return tf.concat([begin[:2], size[:2]], axis=0)
 
 
-def mirrored(images: "tf.Tensor", chosen: "tf.Tensor") -> "tf.Tensor":
-    """Images of shape (..., height, width, channels), mirrored where `chosen`, of shape (...)."""
-    import tensorflow as tf
+def held_out_window(height_and_width: "tf.Tensor", image_size: int) -> "tf.Tensor":
+    """The central crop."""
+    begin = central_corner(image_size)
+    return _window(height_and_width, tf.constant([begin, begin]), image_size)
 
-    chosen = chosen[..., tf.newaxis, tf.newaxis, tf.newaxis]
-    return tf.where(chosen, tf.reverse(images, axis=[-2]), images)
+
+def training_window(
+    height_and_width: "tf.Tensor", view: View, seed: "tf.Tensor"
+) -> "tuple[tf.Tensor, tf.Tensor]":
+    """What to show of a training image, and whether mirrored.
+
+    Args:
+        height_and_width: Of the image, of shape (2,).
+        view: Says which augmentation.
+        seed: Two integers.
+    """
+    if view.augmentation == "none":
+        return held_out_window(height_and_width, view.image_size), tf.constant(False)
+    seeds = tf.random.experimental.stateless_split(seed, 2)
+    is_mirrored = tf.random.stateless_uniform([], seeds[0]) < 0.5
+    if view.augmentation == "extended":
+        return distorted_window(height_and_width, seeds[1]), is_mirrored
+    begin = corner(view.image_size, tf.random.stateless_uniform([2], seeds[1]))
+    return _window(height_and_width, begin, view.image_size), is_mirrored
+
+
+def _window(height_and_width: "tf.Tensor", begin: "tf.Tensor", image_size: int) -> "tf.Tensor":
+    """Pixels of the image under a crop of it scaled to a square, which is never made.
+
+    Scaling the crop alone gives the same image but for the edges, which are on whole pixels here:
+    at most half a pixel off.
+    """
+    factor = tf.cast(height_and_width, tf.float32) / scaled_size(image_size)
+    edges = tf.stack([begin, begin + image_size])
+    edges = tf.cast(tf.round(tf.cast(edges, tf.float32) * factor), tf.int32)
+    begin = tf.minimum(edges[0], height_and_width - 1)
+    return tf.concat([begin, tf.maximum(edges[1] - begin, 1)], axis=0)

@@ -2,13 +2,10 @@
 
 import abc
 import dataclasses
-from typing import TYPE_CHECKING
 
+from benchmarks.lazy import tf
 from benchmarks.recipe import RecipeError
 from benchmarks.words import counted
-
-if TYPE_CHECKING:
-    import tensorflow as tf
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,7 +54,6 @@ class DataSet(abc.ABC):
     validation_images: int
     missing: str | None = None  # why there are no images, of a data set that is only described
 
-    @abc.abstractmethod
     def training(
         self, epoch: "tf.Tensor", view: View, batch_size: int, batches: int, shard: Shard = WHOLE
     ) -> "tf.data.Dataset":
@@ -74,15 +70,35 @@ class DataSet(abc.ABC):
             batches: How many batches the epoch has.
             shard: The worker that asks. Data sets with `shares_files` give it its share of each
                 batch, which is of `batch_size / shard.count` images; others give it all.
-        """
 
-    @abc.abstractmethod
+        Raises:
+            RecipeError: If the epoch is of more images than there are.
+        """
+        if batch_size * batches > self.train_images:
+            raise RecipeError(
+                f"an epoch of {self.name} must have at most its "
+                f"{counted(self.train_images, 'training image')}. "
+                f"Received: {counted(batches, 'batch', 'batches')} of {batch_size}"
+            )
+        return self._training(epoch, view, batch_size, batches, shard)
+
     def validation(self, view: View, batch_size: int) -> "tf.data.Dataset":
         """Every held-out image once, in a fixed order; the last batch may be short."""
+        return self._held_out("validation", self.validation_images, view, batch_size)
 
-    @abc.abstractmethod
     def training_as_held_out(self, view: View, batch_size: int, images: int) -> "tf.data.Dataset":
         """So many training images, always the same ones, shown as held-out images are."""
+        return self._held_out("train", min(images, self.train_images), view, batch_size)
+
+    @abc.abstractmethod
+    def _training(
+        self, epoch: "tf.Tensor", view: View, batch_size: int, batches: int, shard: Shard
+    ) -> "tf.data.Dataset":
+        """As `training`, with as many images as there are, at the most."""
+
+    @abc.abstractmethod
+    def _held_out(self, part: str, images: int, view: View, batch_size: int) -> "tf.data.Dataset":
+        """The first images of a part, "train" or "validation"."""
 
     @property
     def shares_files(self) -> bool:
@@ -104,7 +120,7 @@ class DataSet(abc.ABC):
             return by_image(epochs)
         replicas = strategy.num_replicas_in_sync
 
-        def share_of_a_worker(context):
+        def share_of_a_worker(context: "tf.distribute.InputContext") -> "tf.data.Dataset":
             images, _ = epochs.element_spec
             return epochs.rebatch(images.shape[0] * context.num_input_pipelines // replicas)
 
@@ -119,20 +135,9 @@ class DataSet(abc.ABC):
         """
         return None
 
-    def check(self, batch_size: int, batches: int) -> None:
-        """Raise unless an epoch has so many batches."""
-        if batch_size * batches > self.train_images:
-            raise RecipeError(
-                f"an epoch of {self.name} must have at most its "
-                f"{counted(self.train_images, 'training image')}. "
-                f"Received: {counted(batches, 'batch', 'batches')} of {batch_size}"
-            )
-
 
 def by_image(dataset: "tf.data.Dataset") -> "tf.data.Dataset":
     """The same, for workers that all read all of it and each keep their part of every batch."""
-    import tensorflow as tf
-
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     return dataset.with_options(options)

@@ -1,16 +1,12 @@
 """Images that are decoded as they are shown: what ImageNet and folders of images have in common."""
 
 import abc
-from types import ModuleType
-from typing import TYPE_CHECKING
 
-from benchmarks.data import augmentation, jpeg
-from benchmarks.data.data_set import WHOLE, DataSet, Shard, View, by_image
+from benchmarks.data import augmentation, image_file
+from benchmarks.data.data_set import DataSet, Shard, View, by_image
+from benchmarks.lazy import tf
 from benchmarks.recipe import RecipeError
 from benchmarks.words import counted
-
-if TYPE_CHECKING:
-    import tensorflow as tf
 
 # Of ImageNet's training images, red, green and blue. Source: Simonyan and Zisserman's VGG models.
 MEAN = (123.68, 116.779, 103.939)
@@ -20,14 +16,10 @@ class EncodedImages(DataSet):
     """Images in files, of which each worker reads and decodes its share only.
 
     Both sides of an image are scaled to 256 pixels and a crop is shown, as the authors did; see
-    `jpeg` for where this differs.
-
-    Attributes:
-        codec: The module with `height_and_width` and `decode` for these files.
+    `augmentation` for where this differs.
     """
 
     channels = 3
-    codec: ModuleType = jpeg
 
     @property
     def shares_files(self) -> bool:
@@ -58,12 +50,9 @@ class EncodedImages(DataSet):
         """The content of a file, a string."""
         return image
 
-    def training(
-        self, epoch: "tf.Tensor", view: View, batch_size: int, batches: int, shard: Shard = WHOLE
+    def _training(
+        self, epoch: "tf.Tensor", view: View, batch_size: int, batches: int, shard: Shard
     ) -> "tf.data.Dataset":
-        import tensorflow as tf
-
-        self.check(batch_size, batches)
         if batch_size % shard.count:
             raise RecipeError(
                 f"a batch must be a multiple of the {counted(shard.count, 'worker')}. "
@@ -72,12 +61,14 @@ class EncodedImages(DataSet):
         seed = tf.stack([tf.constant(view.seed, tf.int64), epoch])
         *of_order, of_images = tf.unstack(tf.random.experimental.stateless_split(seed, 3))
 
-        def show(number, image, label):
+        def show(
+            number: "tf.Tensor", image: "tf.Tensor", label: "tf.Tensor"
+        ) -> "tuple[tf.Tensor, tf.Tensor]":
             string = self._read(image)
             seed = tf.random.experimental.stateless_fold_in(of_images, number)
-            height_and_width = self.codec.height_and_width(string)
-            window, is_mirrored = jpeg.training_window(height_and_width, view, seed)
-            pixels = self.codec.decode(string, window, view.image_size)
+            height_and_width = image_file.height_and_width(string)
+            window, is_mirrored = augmentation.training_window(height_and_width, view, seed)
+            pixels = image_file.decode(string, window, view.image_size)
             return _centred(augmentation.mirrored(pixels, is_mirrored), view), label
 
         images = self._epoch(of_order, batch_size, batches, shard)
@@ -86,18 +77,11 @@ class EncodedImages(DataSet):
         # Large batches are gigabytes: one is ready while the next is made.
         return shown.apply(tf.data.experimental.assert_cardinality(batches)).prefetch(1)
 
-    def validation(self, view: View, batch_size: int) -> "tf.data.Dataset":
-        return self._held_out("validation", self.validation_images, view, batch_size)
-
-    def training_as_held_out(self, view: View, batch_size: int, images: int) -> "tf.data.Dataset":
-        return self._held_out("train", min(images, self.train_images), view, batch_size)
-
-    def _held_out(self, part, images, view, batch_size) -> "tf.data.Dataset":
-        import tensorflow as tf
-
-        def show(string, label):
-            window = jpeg.held_out_window(self.codec.height_and_width(string), view.image_size)
-            return _centred(self.codec.decode(string, window, view.image_size), view), label
+    def _held_out(self, part: str, images: int, view: View, batch_size: int) -> "tf.data.Dataset":
+        def show(string: "tf.Tensor", label: "tf.Tensor") -> "tuple[tf.Tensor, tf.Tensor]":
+            height_and_width = image_file.height_and_width(string)
+            window = augmentation.held_out_window(height_and_width, view.image_size)
+            return _centred(image_file.decode(string, window, view.image_size), view), label
 
         strings = self.encoded(part).take(images)
         strings = strings.apply(tf.data.experimental.assert_cardinality(images))
@@ -105,5 +89,5 @@ class EncodedImages(DataSet):
         return by_image(shown.batch(batch_size).prefetch(1))
 
 
-def _centred(pixels, view):
+def _centred(pixels: "tf.Tensor", view: View) -> "tf.Tensor":
     return (pixels - MEAN) * view.pixel_scale

@@ -13,6 +13,7 @@ from absl import app, flags
 from benchmarks.command_line import fail, parse
 from benchmarks.data.imagenet import ImageNet
 from benchmarks.data.prepared import tensorflow_datasets
+from benchmarks.lazy import tf
 from benchmarks.recipe import RecipeError
 
 VERSION = "5.1.0"
@@ -94,8 +95,6 @@ def write_examples(folder: pathlib.Path, splits: dict[str, list[dict]], files: i
 
 
 def _write_split(template, features, examples, files):
-    import tensorflow as tf
-
     parts = [examples[number::files] for number in range(min(files, len(examples)))]
     written = 0
     for number, part in enumerate(parts):

@@ -7,15 +7,13 @@ import os
 import pathlib
 import warnings
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Any
 
-from benchmarks.data import jpeg_or_png, prepared
+from benchmarks.data import image_file, prepared
 from benchmarks.data.data_set import Progress, Shard, View
 from benchmarks.data.encoded import EncodedImages
+from benchmarks.lazy import tf
 from benchmarks.recipe import RecipeError
-
-if TYPE_CHECKING:
-    import tensorflow as tf
 
 # Folders, by the names that the other data sets have for them.
 FOLDERS = {"train": "train", "validation": "val"}
@@ -38,7 +36,6 @@ class ImageFolder(EncodedImages):
     """
 
     name = "image_folder"
-    codec = jpeg_or_png
 
     def __init__(self, classes: list[str], files: dict[str, list[tuple[str, str]]]):
         self.class_names, self.classes = classes, len(classes)
@@ -49,8 +46,6 @@ class ImageFolder(EncodedImages):
     def _epoch(
         self, seeds: "list[tf.Tensor]", batch_size: int, batches: int, shard: Shard
     ) -> "tf.data.Dataset":
-        import tensorflow as tf
-
         paths, labels = self._tensors["train"]
         order = self._order(seeds)[: batches * batch_size]
         share = batch_size // shard.count
@@ -60,26 +55,18 @@ class ImageFolder(EncodedImages):
         )
 
     def _order(self, seeds: "list[tf.Tensor]") -> "tf.Tensor":
-        import tensorflow as tf
-
         return tf.random.experimental.stateless_shuffle(tf.range(self.train_images), seeds[0])
 
     def _read(self, image: "tf.Tensor") -> "tf.Tensor":
-        import tensorflow as tf
-
         return tf.io.read_file(image)
 
     def encoded(self, part: str) -> "tf.data.Dataset":
-        import tensorflow as tf
-
         return tf.data.Dataset.from_tensor_slices(self._tensors[part]).map(
             lambda path, label: (self._read(path), label), num_parallel_calls=tf.data.AUTOTUNE
         )
 
     @functools.cached_property
     def _tensors(self) -> "dict[str, tuple[tf.Tensor, tf.Tensor]]":
-        import tensorflow as tf
-
         numbers = {name: number for number, name in enumerate(self.class_names)}
         # Outside of the function of a `flat_map`, which would hold a copy of its own, and not on a
         # GPU, where tf.data does not work.
@@ -95,13 +82,11 @@ class ImageFolder(EncodedImages):
     def unreadable(self, view: View, progress: Progress) -> str | None:
         """The first file that cannot be decoded, of those that were to be read next."""
         for path in self._next(view, progress):
-            if what := jpeg_or_png.fault(pathlib.Path(path)):
+            if what := image_file.fault(pathlib.Path(path)):
                 return _no_image(path, what)
         return None
 
     def _next(self, view: View, progress: Progress) -> Iterator[str]:
-        import tensorflow as tf
-
         train = [path for path, _ in self._files["train"]]
 
         def order_of(epoch: int) -> "tf.Tensor":
@@ -149,7 +134,7 @@ def load(data_dir: str | os.PathLike | None = None) -> ImageFolder:
         )
     for found in files.values():
         for path, _ in found[:: math.ceil(len(found) / CHECKED)]:
-            if what := jpeg_or_png.fault_of_header(pathlib.Path(path)):
+            if what := image_file.fault_of_header(pathlib.Path(path)):
                 raise RecipeError(_no_image(path, what))
     return ImageFolder(sorted(classes["train"]), files)
 
@@ -185,7 +170,9 @@ def _classes_of(where: pathlib.Path) -> set[str]:
     return names
 
 
-def _files_of(builder, folder: pathlib.Path, part: str, names: set[str]) -> list[tuple[str, str]]:
+def _files_of(
+    builder: Any, folder: pathlib.Path, part: str, names: set[str]
+) -> list[tuple[str, str]]:
     """The images of a part, of which each class has some."""
     where = folder / FOLDERS[part]
     files = [

@@ -2,16 +2,14 @@
 
 import os
 import pathlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmarks.data import prepared
 from benchmarks.data.data_set import Shard
 from benchmarks.data.encoded import EncodedImages
+from benchmarks.lazy import tf
 from benchmarks.recipe import RecipeError
 from benchmarks.words import counted
-
-if TYPE_CHECKING:
-    import tensorflow as tf
 
 # Files that are read at once, an image from each in turn.
 FILES_AT_ONCE = 16
@@ -44,8 +42,6 @@ class ImageNet(EncodedImages):
     def _epoch(
         self, seeds: "list[tf.Tensor]", batch_size: int, batches: int, shard: Shard
     ) -> "tf.data.Dataset":
-        import tensorflow as tf
-
         self._check_shard(shard)
         of_files, of_order = seeds
         files = tf.constant(self._files["train"])
@@ -63,16 +59,12 @@ class ImageNet(EncodedImages):
         )
 
     def encoded(self, part: str) -> "tf.data.Dataset":
-        import tensorflow as tf
-
         return self._jpegs(tf.constant(self._files[part]))
 
     def _jpegs(self, files: "tf.Tensor") -> "tf.data.Dataset":
-        import tensorflow as tf
-
         decoders = {"image": prepared.tensorflow_datasets().decode.SkipDecoding()}
 
-        def parse(record):
+        def parse(record: "tf.Tensor") -> "tuple[tf.Tensor, tf.Tensor]":
             example = self._features.deserialize_example(record, decoders=decoders)
             return example["image"], tf.cast(example["label"], tf.int32)
 
@@ -92,11 +84,10 @@ class ImageNet(EncodedImages):
             )
 
 
-def _shuffled(dataset, seed):
+def _shuffled(dataset: "tf.data.Dataset", seed: "tf.Tensor") -> "tf.data.Dataset":
     """Many elements at once in another order; unlike `Dataset.shuffle`, the same each time."""
-    import tensorflow as tf
 
-    def block(number, elements):
+    def block(number: "tf.Tensor", elements: "tuple[tf.Tensor, ...]") -> "tf.data.Dataset":
         seed_of_block = tf.random.experimental.stateless_fold_in(seed, number)
         positions = tf.range(tf.size(elements[1]))
         order = tf.random.experimental.stateless_shuffle(positions, seed_of_block)

@@ -2,15 +2,16 @@
 
 import dataclasses
 import functools
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import numpy as np
 
 from benchmarks.data import augmentation
-from benchmarks.data.data_set import WHOLE, DataSet, Shard, View, by_image
+from benchmarks.data.data_set import DataSet, Shard, View, by_image
+from benchmarks.lazy import tf
 
-if TYPE_CHECKING:
-    import tensorflow as tf
+# Images, how to show them, and their positions: what is shown.
+_Show = Callable[["tf.Tensor", View, "tf.Tensor"], "tf.Tensor"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,25 +41,22 @@ class InMemory(DataSet):
         self.train_images, self.validation_images = len(training.labels), len(held_out.labels)
         # float32 has room for the sum of all pixels of 65,000 images, to the last bit.
         self._mean = training.pixels.mean(axis=0, dtype=np.float32)
-        self._parts = {"training": training, "held_out": held_out}
+        self._parts = {"train": training, "validation": held_out}
 
     def images(self, part: str) -> Images:
-        """All of "training" or "held_out", as arrays."""
+        """All of "train" or "validation", as arrays."""
         return self._parts[part]
 
-    def training(
-        self, epoch: "tf.Tensor", view: View, batch_size: int, batches: int, shard: Shard = WHOLE
+    def _training(
+        self, epoch: "tf.Tensor", view: View, batch_size: int, batches: int, shard: Shard
     ) -> "tf.data.Dataset":
-        import tensorflow as tf
-
-        self.check(batch_size, batches)
         # Not `Dataset.shuffle`, whose order depends on how often it was iterated before.
         seed = tf.stack([tf.constant(view.seed, tf.int64), epoch])
         order = tf.random.experimental.stateless_shuffle(tf.range(self.train_images), seed)
         positions = tf.reshape(order[: batches * batch_size], [batches, batch_size])
         positions = tf.data.Dataset.from_tensor_slices(positions)
         if view.augmentation == "none":
-            return self._shown("training", positions, view, _whole)
+            return self._shown("train", positions, view, _whole)
         # Another seed than that of the order, or those who come first would be cut alike.
         seed = tf.random.experimental.stateless_fold_in(seed, tf.constant(1, tf.int64))
         shape = [self.train_images, 3]
@@ -68,40 +66,30 @@ class InMemory(DataSet):
             draws = tf.random.stateless_uniform(shape, seed, None, None, tf.int32)
             show = _distorted
         return self._shown(
-            "training",
+            "train",
             positions,
             view,
             lambda images, view, chosen: show(images, view, tf.gather(draws, chosen)),
         )
 
-    def validation(self, view: View, batch_size: int) -> "tf.data.Dataset":
-        return self._held_out("held_out", self.validation_images, view, batch_size)
-
-    def training_as_held_out(self, view: View, batch_size: int, images: int) -> "tf.data.Dataset":
-        return self._held_out("training", min(images, self.train_images), view, batch_size)
-
-    def _held_out(self, part, images, view, batch_size) -> "tf.data.Dataset":
-        import tensorflow as tf
-
+    def _held_out(self, part: str, images: int, view: View, batch_size: int) -> "tf.data.Dataset":
         positions = tf.data.Dataset.range(images).batch(batch_size)
         show = _whole if view.augmentation == "none" else _central
         return by_image(self._shown(part, positions, view, show))
 
-    def _shown(self, part, positions, view, show) -> "tf.data.Dataset":
-        import tensorflow as tf
-
+    def _shown(
+        self, part: str, positions: "tf.data.Dataset", view: View, show: _Show
+    ) -> "tf.data.Dataset":
         pixels, labels, mean = self._tensors[part]
 
-        def batch(chosen):
+        def batch(chosen: "tf.Tensor") -> "tuple[tf.Tensor, tf.Tensor]":
             images = (tf.cast(tf.gather(pixels, chosen), tf.float32) - mean) * view.pixel_scale
             return show(images, view, chosen), tf.gather(labels, chosen)
 
         return positions.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
     @functools.cached_property
-    def _tensors(self) -> dict:
-        import tensorflow as tf
-
+    def _tensors(self) -> "dict[str, tuple[tf.Tensor, tf.Tensor, tf.Tensor]]":
         # Outside of the function of a `flat_map`, which would hold a copy of its own, and not on a
         # GPU, where tf.data does not work.
         with tf.init_scope(), tf.device("CPU:0"):
@@ -112,25 +100,21 @@ class InMemory(DataSet):
             }
 
 
-def _resized(images, size):
-    import tensorflow as tf
-
+def _resized(images: "tf.Tensor", size: int) -> "tf.Tensor":
     return images if images.shape[1:3] == (size, size) else tf.image.resize(images, (size, size))
 
 
-def _whole(images, view, _):
+def _whole(images: "tf.Tensor", view: View, _: "tf.Tensor") -> "tf.Tensor":
     return _resized(images, view.image_size)
 
 
-def _central(images, view, _):
+def _central(images: "tf.Tensor", view: View, _: "tf.Tensor") -> "tf.Tensor":
     begin = augmentation.central_corner(view.image_size)
     end = begin + view.image_size
     return _resized(images, augmentation.scaled_size(view.image_size))[:, begin:end, begin:end]
 
 
-def _cropped(images, view, draws):
-    import tensorflow as tf
-
+def _cropped(images: "tf.Tensor", view: View, draws: "tf.Tensor") -> "tf.Tensor":
     images = _resized(images, augmentation.scaled_size(view.image_size))
     for axis in (1, 2):
         begin = augmentation.corner(view.image_size, draws[:, axis - 1])
@@ -139,12 +123,10 @@ def _cropped(images, view, draws):
     return augmentation.mirrored(images, draws[:, 2] < 0.5)
 
 
-def _distorted(images, view, draws):
-    import tensorflow as tf
-
+def _distorted(images: "tf.Tensor", view: View, draws: "tf.Tensor") -> "tf.Tensor":
     height_and_width = tf.shape(images)[1:3]
 
-    def one(image_and_seed):
+    def one(image_and_seed: "tuple[tf.Tensor, tf.Tensor]") -> "tf.Tensor":
         image, seed = image_and_seed
         y, x, height, width = tf.unstack(augmentation.distorted_window(height_and_width, seed))
         part = image[y : y + height, x : x + width]

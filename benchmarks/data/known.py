@@ -1,12 +1,9 @@
 """The numbers of published data sets, which are known where their files are not."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, NoReturn
 
-from benchmarks.data.data_set import WHOLE, DataSet, Shard, View
+from benchmarks.data.data_set import DataSet
 from benchmarks.recipe import RecipeError
-
-if TYPE_CHECKING:
-    import tensorflow as tf
 
 
 class Numbers(NamedTuple):
@@ -32,18 +29,10 @@ class Known(DataSet):
 
     def __init__(self, name: str, missing: str):
         self.name, self.missing = name, missing
-        numbers = NUMBERS[name]
-        self.classes, self.channels = numbers.classes, numbers.channels
-        self.train_images = numbers.train_images
-        self.validation_images = numbers.validation_images
+        for field, number in NUMBERS[name]._asdict().items():
+            setattr(self, field, number)
 
-    def training(
-        self, epoch: "tf.Tensor", view: View, batch_size: int, batches: int, shard: Shard = WHOLE
-    ) -> "tf.data.Dataset":
+    def _refuse(self, *arguments: object, **named: object) -> NoReturn:
         raise RecipeError(self.missing)
 
-    def validation(self, view: View, batch_size: int) -> "tf.data.Dataset":
-        raise RecipeError(self.missing)
-
-    def training_as_held_out(self, view: View, batch_size: int, images: int) -> "tf.data.Dataset":
-        raise RecipeError(self.missing)
+    training = validation = training_as_held_out = _training = _held_out = _refuse

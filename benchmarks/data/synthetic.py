@@ -1,12 +1,9 @@
 """Noise of any size, to see how fast a training is without a data set."""
 
 import os
-from typing import TYPE_CHECKING
 
-from benchmarks.data.data_set import WHOLE, DataSet, Shard, View, by_image
-
-if TYPE_CHECKING:
-    import tensorflow as tf
+from benchmarks.data.data_set import DataSet, Shard, View, by_image
+from benchmarks.lazy import tf
 
 
 class Synthetic(DataSet):
@@ -22,23 +19,12 @@ class Synthetic(DataSet):
     train_images = 1_281_167
     validation_images = 50_000
 
-    def training(
-        self, epoch: "tf.Tensor", view: View, batch_size: int, batches: int, shard: Shard = WHOLE
+    def _training(
+        self, epoch: "tf.Tensor", view: View, batch_size: int, batches: int, shard: Shard
     ) -> "tf.data.Dataset":
-        import tensorflow as tf
-
-        self.check(batch_size, batches)
         return tf.data.Dataset.from_tensors(self._batch(view, batch_size)).repeat(batches)
 
-    def validation(self, view: View, batch_size: int) -> "tf.data.Dataset":
-        return self._images(view, batch_size, self.validation_images)
-
-    def training_as_held_out(self, view: View, batch_size: int, images: int) -> "tf.data.Dataset":
-        return self._images(view, batch_size, min(images, self.train_images))
-
-    def _images(self, view, batch_size, images) -> "tf.data.Dataset":
-        import tensorflow as tf
-
+    def _held_out(self, part: str, images: int, view: View, batch_size: int) -> "tf.data.Dataset":
         pixels, labels = self._batch(view, batch_size)
         # A count of images in each batch, so that the last one is as short as it would be.
         counts = tf.data.Dataset.range(0, images, batch_size).map(
@@ -46,9 +32,7 @@ class Synthetic(DataSet):
         )
         return by_image(counts.map(lambda count: (pixels[:count], labels[:count])))
 
-    def _batch(self, view, batch_size):
-        import tensorflow as tf
-
+    def _batch(self, view: View, batch_size: int) -> "tuple[tf.Tensor, tf.Tensor]":
         with tf.init_scope(), tf.device("CPU:0"):
             shape, seed = (batch_size, view.image_size, view.image_size, 3), [view.seed, 0]
             pixels = tf.random.stateless_uniform(shape, seed, -127.5, 127.5) * view.pixel_scale

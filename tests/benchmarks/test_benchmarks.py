@@ -131,7 +131,7 @@ def test_it_learns(run):
 
 
 def test_train_says_what_it_does_and_what_it_reached(run):
-    folder, _, said = run
+    *_, said = run
     lines = said.strip().split("\n")
     assert lines[0].startswith("model         resnet_tiny of width 0.125, 9 convolutions, ")
     assert "110 updates" in said

@@ -151,7 +151,7 @@ def test_batches_change_no_image():
 
 def test_crops_and_mirroring_of_the_paper():
     data_set, shown = numbered(), view(image_size=28, augmentation="paper", pixel_scale=1.0)
-    pixels = data_set._parts["training"].pixels.astype("float32")
+    pixels = data_set._parts["train"].pixels.astype("float32")
     scaled = tf.image.resize(pixels - pixels.mean(axis=0), (32, 32)).numpy()
     found = []
     for epoch in range(12):
@@ -172,7 +172,7 @@ def test_crops_and_mirroring_of_the_paper():
 
 def test_held_out_images_are_central():
     data_set, shown = numbered(), view(image_size=28, augmentation="paper", pixel_scale=1.0)
-    pixels = data_set._parts["held_out"].pixels.astype("float32")
+    pixels = data_set._parts["validation"].pixels.astype("float32")
     expected = tf.image.resize(pixels - pixels.mean(axis=0), (32, 32)).numpy()[:, 2:30, 2:30]
     for dataset in (data_set.validation(shown, 4), data_set.training_as_held_out(shown, 4, 99)):
         images = np.concatenate([images for images, _ in dataset])
@@ -408,7 +408,7 @@ def test_the_real_fashion_mnist():
     assert np.bincount(labels).tolist() == [6000] * 10
     images, _ = epoch_of(data_set, 0, view(image_size=28), batch_size=1000, batches=3)
     assert abs(images.mean()) < 0.02
-    assert data_set._parts["training"].pixels.dtype == np.uint8
+    assert data_set._parts["train"].pixels.dtype == np.uint8
 
 
 # --- noise ----------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from PIL import Image
 from support.helpers import run_command
 
 from benchmarks import callbacks, data, loop, recipes, report
-from benchmarks.data import augmentation, encoded, image_folder, jpeg, jpeg_or_png
+from benchmarks.data import augmentation, encoded, image_file, image_folder
 from benchmarks.data.data_set import WHOLE, Progress, Shard, View
 from benchmarks.plan import make_plan
 from benchmarks.recipe import Execution, RecipeError
@@ -142,7 +142,7 @@ def test_the_files_are_those_of_the_builder_of_tensorflow_datasets(folder, data_
         builder.as_dataset(split="val"), data_set.validation(view(), 1), strict=True
     ):
         assert int(label[0]) == int(example["label"])
-        central = jpeg.held_out_window(tf.shape(example["image"])[:2], 14)
+        central = augmentation.held_out_window(tf.shape(example["image"])[:2], 14)
         assert_part(image[0] + encoded.MEAN, example["image"].numpy(), central)
 
 
@@ -195,12 +195,12 @@ KINDS = {
 def test_parts_of_any_kind_of_file(kind, tmp_path):
     path = tmp_path / "image"
     path.write_bytes(KINDS[kind])
-    assert jpeg_or_png.fault_of_header(path) is jpeg_or_png.fault(path) is None
-    height_and_width = tf.function(jpeg_or_png.height_and_width)(KINDS[kind])
+    assert image_file.fault_of_header(path) is image_file.fault(path) is None
+    height_and_width = tf.function(image_file.height_and_width)(KINDS[kind])
     assert height_and_width.numpy().tolist() == [20, 30]
     whole = tf.io.decode_image(KINDS[kind], channels=3).numpy()
     for window in ([0, 0, 20, 30], [3, 5, 16, 8]):
-        image = jpeg_or_png.decode(KINDS[kind], tf.constant(window), 14)
+        image = image_file.decode(KINDS[kind], tf.constant(window), 14)
         assert_part(image, whole, window)
     if "jpeg" not in kind and kind not in ("png of a palette", "black and white"):
         expected = Image.open(io.BytesIO(KINDS[kind])).convert("RGB")
@@ -218,7 +218,7 @@ def test_training_images_are_windows_of_their_file(data_set, augmentation_name):
         (position,) = [i for i, path in enumerate(paths) if f"/{number:02}." in path]
         seed = tf.random.experimental.stateless_fold_in(seeds[2], position)
         decoded = tf.io.decode_image(pathlib.Path(paths[position]).read_bytes()).numpy()
-        window, is_mirrored = jpeg.training_window(tf.shape(decoded)[:2], shown, seed)
+        window, is_mirrored = augmentation.training_window(tf.shape(decoded)[:2], shown, seed)
         expected = augmentation.mirrored(tf.constant(image), is_mirrored)
         assert_part(expected + encoded.MEAN, decoded, window)
         mirrorings.add(bool(is_mirrored))

@@ -17,7 +17,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from benchmarks import data
-from benchmarks.data import encoded, fake_imagenet, imagenet, jpeg
+from benchmarks.data import augmentation, encoded, fake_imagenet, image_file, imagenet
 from benchmarks.data.data_set import WHOLE, Shard, View
 from benchmarks.recipe import RecipeError
 
@@ -108,8 +108,8 @@ def test_the_folder_has_the_features_of_the_real_one(folder):
         mocked = builder.as_dataset(split="train", decoders={"image": tfds.decode.SkipDecoding()})
         for example in mocked:
             size = tf.image.extract_jpeg_shape(example["image"])[:2]
-            window, _ = jpeg.training_window(size, view(), tf.constant([0, 0]))
-            image = jpeg.decode(example["image"], window, 28)
+            window, _ = augmentation.training_window(size, view(), tf.constant([0, 0]))
+            image = image_file.decode(example["image"], window, 28)
             assert image.shape == (28, 28, 3)
             assert image.dtype == tf.float32
 
@@ -142,16 +142,16 @@ def by_hand(image, window, mirrored, size=28):
     return part[:, ::-1] if mirrored else part
 
 
-@pytest.mark.parametrize("augmentation", ["paper", "extended"])
-def test_images_are_mirrored_parts_of_the_decoded_file(folder, augmentation):
+@pytest.mark.parametrize("kind", ["paper", "extended"])
+def test_images_are_mirrored_parts_of_the_decoded_file(folder, kind):
     flips, windows = [], set()
     for label, string in list(jpegs(folder).items())[:20]:
-        shown = view(augmentation=augmentation)
-        window, mirrored = jpeg.training_window(
+        shown = view(augmentation=kind)
+        window, mirrored = augmentation.training_window(
             tf.constant([HEIGHT, WIDTH]), shown, tf.constant([label, 0])
         )
         decoded = tf.io.decode_jpeg(string).numpy()
-        image = jpeg.decode(string, window, 28)
+        image = image_file.decode(string, window, 28)
         np.testing.assert_allclose(image, by_hand(decoded, window, False), atol=1e-3)
         flips.append(bool(mirrored))
         windows.add(tuple(window.numpy()))
@@ -191,8 +191,8 @@ def test_crops_of_the_paper_are_those_of_a_scaled_image(data_set, folder):
 
 def test_held_out_images_are_the_central_crop_in_order(data_set, folder):
     strings = jpegs(folder, "validation")
-    for augmentation in AUGMENTATIONS:
-        seen = list(data_set.validation(view(augmentation=augmentation), 3))
+    for kind in AUGMENTATIONS:
+        seen = list(data_set.validation(view(augmentation=kind), 3))
         assert [len(labels) for _, labels in seen] == [3, 3, 1]
         labels = np.concatenate([labels for _, labels in seen])
         assert sorted(labels) == list(range(900, 900 + HELD_OUT))
@@ -215,12 +215,14 @@ def test_training_images_as_held_out(data_set, folder):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 500), (375, 500), (2, 1)], ids=str)
-@pytest.mark.parametrize("augmentation", AUGMENTATIONS)
-def test_windows_are_inside_of_any_image(size, augmentation):
+@pytest.mark.parametrize("kind", AUGMENTATIONS)
+def test_windows_are_inside_of_any_image(size, kind):
     for seed in range(20):
         for image_size in (28, 224, 227):
-            shown = view(augmentation=augmentation, image_size=image_size)
-            window, _ = jpeg.training_window(tf.constant(size), shown, tf.constant([seed, 0]))
+            shown = view(augmentation=kind, image_size=image_size)
+            window, _ = augmentation.training_window(
+                tf.constant(size), shown, tf.constant([seed, 0])
+            )
             begin, extent = window.numpy()[:2], window.numpy()[2:]
             assert (begin >= 0).all()
             assert (extent >= 1).all()

@@ -34,12 +34,12 @@ def load(data_dir: str | None, image_size: int, data_set: str = "fashion_mnist")
         ValueError: If the size is not that of the images, or that divided by a whole number.
     """
     data = digits.load() if data_set == "digits" else fashion_mnist.load(data_dir)
-    size = data.images("training").pixels.shape[1]
+    size = data.images("train").pixels.shape[1]
     if size % image_size:
         raise ValueError(f"`image_size` must divide {size}. Received: image_size={image_size}")
     training, held_out = (
         Part(_averaged(part.pixels, image_size), part.labels)
-        for part in (data.images("training"), data.images("held_out"))
+        for part in (data.images("train"), data.images("validation"))
     )
     mean, deviation = training.images.mean(), training.images.std()
     training, held_out = (

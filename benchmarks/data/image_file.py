@@ -1,15 +1,12 @@
-"""Files of either kind to images. What a file is, its first bytes say, and not its name.
+"""JPEG and PNG files to images: only the part of a JPEG that is shown is decoded.
 
-ImageNet has a PNG whose name ends in .JPEG, and JPEGs in the colours of print.
+What a file is, its first bytes say, and not its name: ImageNet has a PNG whose name ends in .JPEG,
+and JPEGs in the colours of print.
 """
 
 import pathlib
-from typing import TYPE_CHECKING
 
-from benchmarks.data import jpeg
-
-if TYPE_CHECKING:
-    import tensorflow as tf
+from benchmarks.lazy import tf
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 
@@ -28,8 +25,6 @@ def fault_of_header(path: pathlib.Path) -> str | None:
 
 def fault(path: pathlib.Path) -> str | None:
     """What is wrong with a file, all of it; None if it can be decoded."""
-    import tensorflow as tf
-
     if what := fault_of_header(path):
         return what
     try:
@@ -42,21 +37,27 @@ def fault(path: pathlib.Path) -> str | None:
 
 def height_and_width(string: "tf.Tensor") -> "tf.Tensor":
     """Of a file, a string; nothing but its header is decoded."""
-    import tensorflow as tf
 
-    def of_png():
+    def of_png() -> "tf.Tensor":
         # Big-endian, behind the signature and the length and the name of the first chunk.
         numbers = tf.io.decode_raw(tf.strings.substr(string, 16, 8), tf.int32, little_endian=False)
         return tf.ensure_shape(numbers, [2])[::-1]
 
-    return tf.cond(tf.io.is_jpeg(string), lambda: jpeg.height_and_width(string), of_png)
+    return tf.cond(tf.io.is_jpeg(string), lambda: tf.image.extract_jpeg_shape(string)[:2], of_png)
 
 
 def decode(string: "tf.Tensor", window: "tf.Tensor", image_size: int) -> "tf.Tensor":
-    """As `jpeg.decode`. Grey becomes red, green and blue alike, and transparency is dropped."""
-    import tensorflow as tf
+    """A part of an image, scaled: float32, 0 to 255, of shape (image_size, image_size, 3).
 
-    def part_of_png():
+    Grey becomes red, green and blue alike, and transparency is dropped.
+
+    Args:
+        string: The file.
+        window: y, x, height and width of the part, in pixels.
+        image_size: What both sides are scaled to, bilinear and without smoothing, as Caffe does.
+    """
+
+    def part_of_png() -> "tf.Tensor":
         y, x, height, width = tf.unstack(window)
         return tf.io.decode_png(string, channels=3)[y : y + height, x : x + width]
 
