@@ -13,17 +13,17 @@ from benchmarks.run_folder import Table
 
 
 def updates_of(model: keras.Model) -> int:
-    """The updates that are done."""
+    """The number of updates done."""
     return int(keras.ops.convert_to_numpy(model.optimizer.iterations))
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run that was told to stop, and did so after an update.
+    """A run that was stopped by a signal, after an update.
 
     Attributes:
-        update: Integer, the updates that are done.
+        update: Integer, the number of updates done.
         is_saved: Boolean, whether a backup holds all of them.
-        signal: Integer, the signal that said so.
+        signal: Integer, the signal.
     """
 
     def __init__(self, update: int, is_saved: bool, number: int):
@@ -35,14 +35,14 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Stop(keras.callbacks.Callback):
-    """Stops after the update at hand once the process is told to end, and saves first.
+    """Stops after the current update when a signal asks the process to end, and saves first.
 
     A scheduler sends SIGTERM some time before it kills, a person sends SIGINT by Ctrl-C. The second
-    signal does what it does without this callback. Several workers cannot save, as they are told
-    at different updates, and go back to their last backup.
+    signal does what it does without this callback. Several workers cannot save, as the signal
+    reaches them at different updates, and go back to their last backup.
 
     Args:
-        backup: Which saves; None if nothing can be saved.
+        backup: What saves; None if nothing can be saved.
     """
 
     def __init__(self, backup: keras_lars.callbacks.BackupAndRestore | None):
@@ -52,7 +52,7 @@ class Stop(keras.callbacks.Callback):
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Receives signals. Only the main thread can, elsewhere nothing happens."""
+        """Receives signals. A no-op outside the main thread, which alone can."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -77,7 +77,7 @@ class Stop(keras.callbacks.Callback):
 
 
 class StopAtDivergence(keras.callbacks.TerminateOnNaN):
-    """Ends a training whose loss is not finite any more, and says after which update.
+    """Stops a training when its loss is no longer finite, and records the update.
 
     Attributes:
         update: Integer, the update whose loss was not finite, counted from 1; None if all were.

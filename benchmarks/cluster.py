@@ -1,17 +1,16 @@
-"""The strategy that `--strategy` asks for, or one clear line about why there is none.
+"""The strategy of `--strategy`, or one line that says why there is none.
 
-Clusters are the package's business. Where none is asked for, neither Keras nor TensorFlow, which
-take seconds, is imported until `start` is called.
+Clusters are the package's business. Without one, neither Keras nor TensorFlow, which take seconds,
+is imported until `start` is called.
 """
 
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.data.data_set import Shard
+from benchmarks.lazy import tf
 from benchmarks.recipe import RecipeError
 
 if TYPE_CHECKING:
-    import tensorflow as tf
-
     from keras_lars._cluster import Cluster
 
 STRATEGIES = ("none", "mirrored", "multi_worker")
@@ -54,8 +53,6 @@ def start(strategy: str, replicas: int, seconds: float) -> "tf.distribute.Strate
     Raises:
         RecipeError: If it cannot be made, or another worker does not come.
     """
-    import tensorflow as tf
-
     if strategy == "none":
         return tf.distribute.get_strategy()
     if strategy == "mirrored":
@@ -80,8 +77,6 @@ def shard(strategy: "tf.distribute.Strategy") -> Shard:
 
 
 def _devices(replicas: int) -> list[str] | None:
-    import tensorflow as tf
-
     if tf.config.list_physical_devices("GPU"):
         return None  # all of them
     (cpu, *_) = tf.config.list_physical_devices("CPU")

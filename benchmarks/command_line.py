@@ -1,16 +1,17 @@
-"""What commands have in common: flags, files of results, and one line where something is wrong."""
+"""What commands have in common: flags, files of results, and one line for a mistake."""
 
 import contextlib
+import dataclasses
 import json
 import math
 import os
 import pathlib
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from absl import flags
+from absl import app, flags
 
 from benchmarks.recipe import RecipeError
 
@@ -20,7 +21,25 @@ _LONGEST_WORD, _LONGEST_LINE = 200, 1000  # characters
 
 
 class UsageError(RecipeError):
-    """A command that cannot be done: the message is one line."""
+    """A mistake in a command: the message is one line."""
+
+
+def run(
+    main: Callable[[list[str]], int | None],
+    flags_parser: Callable[[list[str]], list[str]] | None = None,
+) -> NoReturn:
+    """Runs a command: what `main` returns is its exit status, which is 1 after a mistake.
+
+    A mistake, which is a RecipeError, or an OSError such as a full disk, is reported in one line.
+    """
+
+    def guarded(argv: list[str]) -> int | None:
+        try:
+            return main(argv)
+        except (RecipeError, OSError) as error:
+            fail(error)
+
+    app.run(guarded, flags_parser=flags_parser or parse)
 
 
 def parse(argv: list[str]) -> list[str]:
@@ -37,12 +56,32 @@ def parse(argv: list[str]) -> list[str]:
 
 
 def fail(error: BaseException | str) -> NoReturn:
-    """Ends the command with one line, which shows long values by their beginning and end."""
+    """Exits with one line, in which long values are shortened to their beginning and end."""
     text = " ".join(str(error).split())
     text = re.sub(
         rf"\S{{{_LONGEST_WORD},}}", lambda word: f"{word[0][:80]} ... {word[0][-80:]}", text
     )
     sys.exit(f"error: {text[:_LONGEST_LINE]}")
+
+
+def define_flags_of(settings: type) -> None:
+    """A flag for each field of a recipe or of its execution. None is as those have it."""
+    for field in dataclasses.fields(settings):
+        if choices := field.metadata["choices"]:
+            flags.DEFINE_enum(field.name, None, choices, field.metadata["help"])
+        else:
+            define = {
+                bool: flags.DEFINE_boolean,
+                int: flags.DEFINE_integer,
+                float: flags.DEFINE_float,
+            }.get(field.type, flags.DEFINE_string)
+            define(field.name, None, field.metadata["help"])
+
+
+def given(settings: type) -> dict[str, Any]:
+    """The fields of which `define_flags_of` made flags, as far as they were given."""
+    values = {field.name: flags.FLAGS[field.name].value for field in dataclasses.fields(settings)}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def show_in_help() -> None:
@@ -68,8 +107,8 @@ def _own_flags() -> list[flags.Flag]:
 def check_flags() -> None:
     """Raises UsageError for a value that no flag can mean.
 
-    NaN is within all bounds for absl, as is infinity, which only a default may be. Larger integers
-    than 64 bits hold, and texts and lists that are empty, lead to errors much later.
+    For absl, NaN is within all bounds, and so is infinity, which only a default may be. Integers of
+    more than 64 bits, and empty text and lists, lead to errors much later.
     """
     for flag in _own_flags():
         if flag.present:
@@ -101,7 +140,7 @@ def _received(value: Any) -> str:
 
 
 def _check_files() -> None:
-    """That results can be written, before hours of training and not after them."""
+    """Raises UsageError if results cannot be written: before hours of training, not after."""
     for name in ("output", "plot", "plot_rates"):
         path = flags.FLAGS[name].value if name in flags.FLAGS else None
         if not path or ("output_dir" in flags.FLAGS and name != "output"):  # a folder that is made
@@ -133,10 +172,10 @@ def read_json(path: str | os.PathLike[str], flag: str) -> Any:
 
 @contextlib.contextmanager
 def results_of(path: str | os.PathLike[str], flag: str) -> Iterator[None]:
-    """In here an error means that a file holds something else than results of the command.
+    """Inside, an error means that a file holds something other than results of the command.
 
     Raises:
-        UsageError: Which says so.
+        UsageError: In place of that error.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Starts a command N times, as the workers of a cluster on this machine, for trying out.
+"""Runs a command N times, as the workers of a cluster on this machine, to try it out.
 
 python -m benchmarks.local_cluster --workers=2 -- python my_training.py --its_own_flags
 
@@ -20,14 +20,14 @@ import selectors
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
 
-from absl import app, flags
+from absl import flags
 
+from benchmarks import command_line
 from benchmarks.command_line import UsageError, check_flags, fail
 from benchmarks.worker_lines import Lines
 
@@ -50,7 +50,7 @@ done
 """
 
 
-class LaunchError(Exception):
+class LaunchError(UsageError):
     """The cluster cannot be started. The message is one line."""
 
 
@@ -128,9 +128,9 @@ def _marked(mark: str) -> list[tuple[int, str]]:
     return found
 
 
-def _tell(story: str) -> None:
+def _print_message(message: str) -> None:
     with contextlib.suppress(OSError):
-        _write(2, f"local_cluster: {story}\n".encode())
+        _write(2, f"local_cluster: {message}\n".encode())
 
 
 class _Printer(threading.Thread):
@@ -197,7 +197,7 @@ def _write(target: int, text: bytes) -> None:
 
 def free_addresses(count: int) -> list[str]:
     """Addresses on this machine that nobody listens at."""
-    with contextlib.ExitStack() as stack:  # all are open at once, lest one be given twice
+    with contextlib.ExitStack() as stack:  # all are open at once, so that none is given twice
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
             one.bind(("127.0.0.1", 0))
@@ -206,7 +206,7 @@ def free_addresses(count: int) -> list[str]:
 
 @contextlib.contextmanager
 def _signals_into(events: _Events) -> Iterator[None]:
-    """Makes events of the signals that ask to stop, but for those ignored, as under `nohup`."""
+    """Makes events of the signals that ask to stop, except those ignored, as under `nohup`."""
     before = {
         number: signal.getsignal(number)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -304,8 +304,9 @@ def run(command: Sequence[str], workers: int, grace_seconds: float = 5.0) -> int
             printer.join(0.1)
         for worker in started:
             if worker.left_behind:
-                _tell(f"killed what worker {worker.index} left: {'; '.join(worker.left_behind)}")
-        _tell(story)
+                left = "; ".join(worker.left_behind)
+                _print_message(f"killed what worker {worker.index} left: {left}")
+        _print_message(story)
     return status
 
 
@@ -322,15 +323,11 @@ def parse(argv: list[str]) -> list[str]:
         fail(error)
 
 
-def main(argv: list[str]) -> None:
-    try:
-        status = run(argv[1:], flags.FLAGS.workers, flags.FLAGS.grace_seconds)
-    except LaunchError as error:
-        sys.exit(f"error: {error}")
-    sys.exit(status)
+def main(argv: list[str]) -> int:
+    return run(argv[1:], flags.FLAGS.workers, flags.FLAGS.grace_seconds)
 
 
 if __name__ == "__main__":
     flags.DEFINE_integer("workers", 2, "How many workers.")
     flags.DEFINE_float("grace_seconds", 5.0, "From SIGTERM to SIGKILL, for workers being stopped.")
-    app.run(main, flags_parser=parse)
+    command_line.run(main, flags_parser=parse)

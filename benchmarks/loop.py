@@ -1,10 +1,11 @@
 """Trains a recipe: `train(recipe, execution)`. Reads no flags."""
 
 import contextlib
+import functools
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
@@ -25,13 +26,13 @@ def train(recipe: Recipe, execution: Execution) -> dict:
             `history.json`, `plot.png`, `model.keras` and `result.json`.
 
     Returns:
-        What `result.json` holds: the accuracy on the held-out images at the end and at half time
+        What `result.json` holds: the accuracy on the held-out images at the end and halfway
         (None where there was none), epochs, updates, seconds, and at which update it diverged, if
         it did. Of a run that is finished already, what it reached.
 
     Raises:
         RecipeError: If the recipe cannot be trained. The folder is untouched then.
-        Interrupted: If the process was told to end; the run can be resumed.
+        Interrupted: If a signal asked the process to end; the run can be resumed.
     """
     started = time.perf_counter()
     plan = make_plan(recipe, execution)
@@ -48,18 +49,19 @@ def train_plan(plan: Plan, started: float, strategy: tf.distribute.Strategy | No
     """
     strategy = strategy or tf.distribute.get_strategy()
     with settings(plan.recipe):
-        model, schedule = make_model(plan, strategy)
+        model = make_model(plan, strategy)
         if plan.is_chief:
             print(report.summary(plan, model, strategy), flush=True)
             report.start_folder(plan, model, strategy)
-        return _train(plan, started, model, schedule)
+        end = _fit(plan, model)
+        return _finish(plan, model, end, started) if plan.is_chief else end
 
 
 def describe(plan: Plan, strategy: tf.distribute.Strategy | None = None) -> None:
     """Prints what `train_plan` would do."""
     strategy = strategy or tf.distribute.get_strategy()
     with settings(plan.recipe):
-        model, _ = make_model(plan, strategy)
+        model = make_model(plan, strategy)
         if plan.is_chief:
             print(report.summary(plan, model, strategy))
 
@@ -76,11 +78,10 @@ def settings(recipe: Recipe) -> Iterator[None]:
         keras.config.set_dtype_policy("float32")
 
 
-def make_model(plan: Plan, strategy: tf.distribute.Strategy) -> tuple[keras.Model, Callable]:
-    """The compiled model of a plan, and its learning rate by update."""
+def make_model(plan: Plan, strategy: tf.distribute.Strategy) -> keras.Model:
+    """The compiled model of a plan."""
     check_replicas(plan, strategy.num_replicas_in_sync)
     recipe, data_set = plan.recipe, plan.data_set
-    schedule = optimizers.schedule(plan)
     with strategy.scope():
         model = models.build(
             recipe.model,
@@ -92,18 +93,17 @@ def make_model(plan: Plan, strategy: tf.distribute.Strategy) -> tuple[keras.Mode
             zero_gamma=recipe.zero_gamma,
         )
         model = keras_lars.multi_worker.prepare(model)
-        record = plan.execution.record_trust_ratios_every > 0
         model.compile(
-            optimizers.make(plan, schedule, record),
+            optimizers.make(plan),
             losses.cross_entropy(recipe.label_smoothing),
             metrics=["accuracy"],
         )
-    return model, schedule
+    return model
 
 
-def _train(plan: Plan, started: float, model: keras.Model, schedule: Callable) -> dict:
-    strategy = model.distribute_strategy
-    shard = cluster.shard(strategy)
+def _fit(plan: Plan, model: keras.Model) -> dict:
+    """Trains to the end, from the backup if there is one: whether and where it diverged."""
+    shard = cluster.shard(model.distribute_strategy)
     backup = keras_lars.callbacks.BackupAndRestore(
         plan.folder / run_folder.BACKUP,
         save_freq=plan.execution.backup_every_updates * plan.micro_batches or "epoch",
@@ -111,43 +111,36 @@ def _train(plan: Plan, started: float, model: keras.Model, schedule: Callable) -
     )
     resumed_at = backup.epoch * plan.updates_per_epoch + backup.batch // plan.micro_batches
     divergence = callbacks.StopAtDivergence()
-    # Several workers cannot save at once, being told to stop at different updates.
+    # Several workers cannot save at once: a signal reaches them at different updates.
     stop = callbacks.Stop(backup if shard.count == 1 else None)
-    loggers = [*_statistics(plan, model, shard), *_loggers(plan, schedule)]
-    writers = _writers(plan, backup.epoch) if plan.is_chief else []
-    with stop.listening(), _images_named(plan, model):
+    epochs = backup.epochs(functools.partial(plan.epoch, shard=shard))
+    with stop.listening(), _unreadable_images_named(plan, model):
         model.fit(
-            plan.data_set.distributed(backup.epochs(_epoch_maker(plan, shard)), strategy),
+            plan.data_set.distributed(epochs, model.distribute_strategy),
             epochs=plan.recipe.epochs,
             steps_per_epoch=plan.updates_per_epoch * plan.micro_batches,
             validation_data=plan.data_set.validation(plan.view, plan.micro_batch_size),
             validation_freq=plan.validated_epochs,
             shuffle=False,  # it is shuffled already
-            callbacks=[divergence, *loggers, *writers, backup, stop],
+            callbacks=[
+                divergence,
+                *_statistics(plan, model, shard),
+                *_loggers(plan),
+                *(_writers(plan, backup.epoch) if plan.is_chief else ()),
+                backup,
+                stop,
+            ],
             verbose=(1 if sys.stdout.isatty() else 2) if plan.is_chief else 0,
         )
-    end = {
+    return {
         "diverged": divergence.update is not None,
         "diverged_at_update": divergence.update,
         "resumed_at_update": resumed_at or None,
     }
-    return _finish(plan, model, schedule, end, started) if plan.is_chief else end
-
-
-def _statistics(plan: Plan, model: keras.Model, shard: Shard) -> list[keras.callbacks.Callback]:
-    """The callbacks that put moving statistics right before they are used."""
-    # Those of each replica differ, and one is validated and saved.
-    found = [keras_lars.callbacks.AverageStatistics()]
-    if report.recalibrates(plan, model):
-        # The images of one epoch, so many at once as a replica saw in training.
-        at_once = plan.micro_batch_size // model.distribute_strategy.num_replicas_in_sync
-        images = _epoch_maker(plan, shard)(tf.constant(0, tf.int64)).rebatch(at_once)
-        found.append(keras_lars.callbacks.RecalibrateStatistics(images))
-    return found
 
 
 @contextlib.contextmanager
-def _images_named(plan: Plan, model: keras.Model) -> Iterator[None]:
+def _unreadable_images_named(plan: Plan, model: keras.Model) -> Iterator[None]:
     """Where a training fails for an image that cannot be read, names it in one line."""
     try:
         yield
@@ -157,20 +150,29 @@ def _images_named(plan: Plan, model: keras.Model) -> Iterator[None]:
         tf.errors.PermissionDeniedError,
     ) as error:
         epoch, update = divmod(callbacks.updates_of(model), plan.updates_per_epoch)
-        progress = Progress(
-            epoch,
-            update * plan.recipe.global_batch_size,
-            plan.recipe.global_batch_size,
-            plan.execution.evaluate_training_images,
-        )
+        batch_size = plan.recipe.global_batch_size
+        evaluated = plan.execution.evaluate_training_images
+        progress = Progress(epoch, update * batch_size, batch_size, evaluated)
         if message := plan.data_set.unreadable(plan.view, progress):
             raise RecipeError(message) from error
         raise
 
 
-def _loggers(plan: Plan, schedule: Callable) -> list[keras.callbacks.Callback]:
+def _statistics(plan: Plan, model: keras.Model, shard: Shard) -> list[keras.callbacks.Callback]:
+    """The callbacks that correct moving statistics before they are used."""
+    # Those of each replica differ, and one is validated and saved.
+    found = [keras_lars.callbacks.AverageStatistics()]
+    if report.recalibrates(plan, model):
+        # The images of one epoch, so many at once as a replica saw in training.
+        at_once = plan.micro_batch_size // model.distribute_strategy.num_replicas_in_sync
+        images = plan.epoch(tf.constant(0, tf.int64), shard).rebatch(at_once)
+        found.append(keras_lars.callbacks.RecalibrateStatistics(images))
+    return found
+
+
+def _loggers(plan: Plan) -> list[keras.callbacks.Callback]:
     """The callbacks that add to the logs of an epoch."""
-    loggers = [callbacks.LearningRate(schedule)]
+    loggers = [callbacks.LearningRate(optimizers.schedule(plan))]
     if images := plan.execution.evaluate_training_images:
         batches = plan.data_set.training_as_held_out(plan.view, plan.micro_batch_size, images)
         loggers.append(callbacks.EvaluateTraining(batches, plan.validated_epochs))
@@ -178,12 +180,11 @@ def _loggers(plan: Plan, schedule: Callable) -> list[keras.callbacks.Callback]:
 
 
 def _writers(plan: Plan, epoch: int) -> list[keras.callbacks.Callback]:
-    """The callbacks that write files, from the epoch in which the run goes on."""
+    """The callbacks that write files, from the epoch at which the run resumes."""
     execution = plan.execution
     columns = ["epoch", *callbacks.History.COLUMNS]
     columns += callbacks.History.OF_TRAINING_IMAGES if execution.evaluate_training_images else ()
-    table = run_folder.Table(plan.folder / "history.csv", columns, epoch)
-    writers = [callbacks.History(table)]
+    writers = [callbacks.History(run_folder.Table(plan.folder / "history.csv", columns, epoch))]
     if every := execution.record_trust_ratios_every:
         writers.append(keras_lars.callbacks.TrustRatioMonitor(plan.folder, every, verbose=False))
     if execution.tensorboard:
@@ -191,20 +192,11 @@ def _writers(plan: Plan, epoch: int) -> list[keras.callbacks.Callback]:
     return writers
 
 
-def _epoch_maker(plan: Plan, shard: Shard) -> Callable:
-    def make_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
-        batches = plan.updates_per_epoch * plan.micro_batches
-        return plan.data_set.training(epoch, plan.view, plan.micro_batch_size, batches, shard)
-
-    return make_epoch
-
-
-def _finish(plan: Plan, model: keras.Model, schedule: Callable, end: dict, started: float) -> dict:
+def _finish(plan: Plan, model: keras.Model, end: dict, started: float) -> dict:
     """Writes the files of a run that is over, the result last: from then on it is finished."""
     if plan.execution.save_model:
         model.save(plan.folder / "model.keras")
-    history = report.write_history(plan, schedule)
-    accuracy = history["val_accuracy"]
+    accuracy = report.write_history(plan, optimizers.schedule(plan))["val_accuracy"]
     half = plan.recipe.epochs // 2
     reached = 0 < half <= len(accuracy)  # not in a single epoch, nor where it diverged before
     result = {

@@ -15,7 +15,7 @@ def cross_entropy(label_smoothing: float) -> keras.losses.Loss:
 
 @keras.saving.register_keras_serializable(package="keras_lars_benchmarks")
 class SmoothedCrossEntropy(keras.losses.Loss):
-    """Cross entropy with a share of each label given to all classes alike.
+    """Cross entropy with a fraction of each label spread over all classes.
 
     Keras's own wants labels as rows of numbers, 4 MB for each batch of 1,000 images and classes.
 

@@ -38,9 +38,7 @@ def _decay(recipe: Recipe, updates: int) -> float | LearningRateSchedule:
     )
 
 
-def make(
-    plan: Plan, learning_rate: LearningRateSchedule, record_trust_ratios: bool = False
-) -> keras.optimizers.Optimizer:
+def make(plan: Plan) -> keras.optimizers.Optimizer:
     """The optimizer of a plan.
 
     "sgd" is LARS with no variable adapted: momentum SGD with the decay in the gradient, as in Caffe
@@ -51,14 +49,16 @@ def make(
         RecipeError: If the optimizer refuses a field.
     """
     recipe = plan.recipe
-    adapted = {
-        "lars": EXCLUSIONS[recipe.exclude_from_layer_adaptation](),
-        "sgd": ".*",
-    }
-    accumulated = plan.micro_batches if plan.micro_batches > 1 else None
+    if recipe.optimizer == "lars":
+        adaptation = {
+            "exclude_from_layer_adaptation": EXCLUSIONS[recipe.exclude_from_layer_adaptation](),
+            "unadapted_learning_rate_multiplier": recipe.unadapted_learning_rate_multiplier,
+        }
+    else:
+        adaptation = {"exclude_from_layer_adaptation": ".*"}
     try:
         optimizer = keras_lars.LARS(
-            learning_rate,
+            schedule(plan),
             recipe.momentum,
             recipe.weight_decay,
             recipe.trust_coefficient,
@@ -67,14 +67,11 @@ def make(
             epsilon=recipe.epsilon,
             weight_norm_floor=recipe.weight_norm_floor,
             zero_weight_ratio=None if recipe.weight_norm_floor else 1.0,
-            exclude_from_layer_adaptation=adapted[recipe.optimizer],
             exclude_from_weight_decay=EXCLUSIONS[recipe.exclude_from_weight_decay](),
-            unadapted_learning_rate_multiplier=(
-                recipe.unadapted_learning_rate_multiplier if recipe.optimizer == "lars" else 1.0
-            ),
-            record_trust_ratios=record_trust_ratios,
-            gradient_accumulation_steps=accumulated,
+            record_trust_ratios=plan.execution.record_trust_ratios_every > 0,
+            gradient_accumulation_steps=plan.micro_batches if plan.micro_batches > 1 else None,
             name=recipe.optimizer,
+            **adaptation,
         )
     except ValueError as error:
         raise RecipeError(str(error)) from error

@@ -7,7 +7,8 @@ import dataclasses
 import pathlib
 
 from benchmarks import data, run_folder
-from benchmarks.data.data_set import DataSet, View
+from benchmarks.data.data_set import DataSet, Shard, View
+from benchmarks.lazy import tf
 from benchmarks.recipe import Execution, Recipe, RecipeError
 from benchmarks.words import counted
 
@@ -62,6 +63,11 @@ class Plan:
             seed=self.recipe.seed,
         )
 
+    def epoch(self, epoch: "tf.Tensor", shard: Shard) -> "tf.data.Dataset":
+        """The batches of an epoch, counted from 0; see `DataSet.training`."""
+        batches = self.updates_per_epoch * self.micro_batches
+        return self.data_set.training(epoch, self.view, self.micro_batch_size, batches, shard)
+
 
 def make_plan(
     recipe: Recipe, execution: Execution, is_chief: bool = True, described: bool = False
@@ -72,7 +78,7 @@ def make_plan(
         recipe: What to train.
         execution: How, and where to.
         is_chief: Whether this worker writes files.
-        described: Whether the plan is only talked about; known data need not be there then.
+        described: Whether the plan is only to be described; known data need not be there then.
 
     Raises:
         RecipeError: If the data are not there, the batch is larger than they are or no multiple of

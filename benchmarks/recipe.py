@@ -86,7 +86,7 @@ class Recipe(_Settings):
         choices=("none", "paper", "extended"),
     )
     label_smoothing: float = _field(
-        "Fraction of a label that goes to all classes alike.", 0.0, below=1
+        "Fraction of a label that is spread over all classes.", 0.0, below=1
     )
 
     optimizer: str = _field("Optimizer.", "lars", choices=OPTIMIZERS)
@@ -105,7 +105,7 @@ class Recipe(_Settings):
     momentum: float = _field("Momentum.", 0.9, below=1)
     nesterov: bool = _field("Nesterov momentum.", False)
     momentum_form: str = _field(
-        "Where the rates stand; see `keras_lars.LARS`.",
+        "Where the rates are multiplied in; see `keras_lars.LARS`.",
         "classic",
         choices=("classic", "learning_rate_outside", "ratio_outside"),
     )
@@ -134,11 +134,11 @@ class Recipe(_Settings):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Execution(_Settings):
-    """How a recipe is run, and where to, with next to no say in what is trained.
+    """How a recipe is run, and what it writes: next to nothing here changes what is trained.
 
-    `micro_batch_size` has a say in one thing: the samples that BatchNormalization sees at once are
-    those of a micro-batch on a replica. `recalibrate_statistics` changes no weight, but what they
-    are validated and saved with.
+    `micro_batch_size` changes one thing: BatchNormalization sees the samples of a micro-batch on a
+    replica. `recalibrate_statistics` changes no weight, but the statistics that they are validated
+    and saved with.
     """
 
     output_dir: str | None = _field(
@@ -152,17 +152,17 @@ class Execution(_Settings):
     backup_every_updates: int = _field(
         "Updates from one backup to the next. 0: one at the end of each epoch.", 0
     )
-    resume: bool = _field("Go on with the run in --output_dir, if there is one.", False)
+    resume: bool = _field("Resume the run in --output_dir, if there is one.", False)
     tensorboard: bool = _field("Write logs for TensorBoard, into the run folder.", False)
     record_trust_ratios_every: int = _field(
         "Updates from one record of all norms and ratios to the next. 0: none.", 0
     )
     evaluate_training_images: int = _field(
-        "With each validation evaluate so many training images as well, without dropout.", 0
+        "With each validation also evaluate this many training images, without dropout.", 0
     )
     recalibrate_statistics: bool = _field(
-        "Take the moving statistics of normalization layers anew from training images before each "
-        "validation, where they would keep over 5 % of the initial ones to the end.",
+        "Recompute the moving statistics of normalization layers from training images before each "
+        "validation, where over 5 % of the initial ones would remain at the end.",
         True,
     )
     save_model: bool = _field("Leave model.keras in the run folder.", True)

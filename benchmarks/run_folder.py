@@ -1,4 +1,4 @@
-"""The folder of a run: what may be there before, and what goes on in it after an interruption."""
+"""The folder of a run: whether a run may start or resume in it, its result, and its tables."""
 
 import csv
 import dataclasses
@@ -14,7 +14,7 @@ BACKUP = "backup"  # a folder in the run folder
 
 
 def check(folder: pathlib.Path, recipe: Recipe, execution: Execution) -> None:
-    """Raise unless a run can begin in the folder, or go on. Changes nothing."""
+    """Raises RecipeError unless a run can start in the folder, or resume. Changes nothing."""
     try:
         nearest = next(path for path in [folder, *folder.absolute().parents] if path.exists())
     except OSError as error:  # a name that is too long
@@ -44,7 +44,7 @@ def check(folder: pathlib.Path, recipe: Recipe, execution: Execution) -> None:
 
 
 def _identity(recipe: Recipe, execution: Execution) -> dict[str, Any]:
-    """What may not change when a run goes on. As JSON gives it back."""
+    """What may not change when a run resumes, as JSON returns it."""
     how = {"micro_batch_size": execution.micro_batch_size}
     return json.loads(json.dumps({**dataclasses.asdict(recipe), **how}))
 
@@ -78,9 +78,9 @@ class Table:
 
     Args:
         path: The file. Rows that it has already are kept as long as their first column is below
-            `start`: what comes after was written later than the backup, and will come again.
+            `start`: the rest was written after the backup, and will be written once more.
         columns: Names; the first one counts up.
-        start: The count with which the run goes on.
+        start: The count at which the run resumes.
     """
 
     def __init__(self, path: pathlib.Path, columns: list[str], start: int = 0):

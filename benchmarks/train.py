@@ -2,27 +2,25 @@
 
 Without flags: the paper's ResNet-50, a quarter as wide, with LARS on scikit-learn's digits, in a
 minute or two on two cores. `--recipe=NAME` trains a row of the list that `--list_recipes` prints;
-with `--data=fashion_mnist` or `--data=digits` the same in small, with `--data=image_folder
+with `--data=fashion_mnist` or `--data=digits` the same scaled down, with `--data=image_folder
 --data_dir=DIR` on your own images. Each other flag overrides one field of the recipe, or says how
-it is run. `--dry_run` says what would be done; it needs no data, but for your own images.
+it is run. `--dry_run` says what would be done; it needs no data, except for your own images.
 
 `--strategy` trains the same on several devices, or, started once for each, on several machines:
 
 python -m benchmarks.local_cluster --workers=2 -- python -m benchmarks.train --strategy=multi_worker
 
 Exit status: 0 if the training is finished, 1 if it cannot be (a wrong flag, missing data), 3 if it
-diverged, 75 if it was interrupted and goes on with the same command and `--resume`.
+diverged, 75 if it was interrupted and can be resumed by the same command with `--resume`.
 """
 
-import dataclasses
 import sys
 import time
-from typing import Any
 
-from absl import app, flags, logging
+from absl import flags, logging
 
 from benchmarks import STARTED, cluster, recipes, run_folder
-from benchmarks.command_line import fail, parse
+from benchmarks.command_line import define_flags_of, given, run
 from benchmarks.plan import Plan, make_plan
 from benchmarks.recipe import Execution, Recipe, RecipeError
 
@@ -30,12 +28,11 @@ DIVERGED, INTERRUPTED = 3, 75  # the latter is EX_TEMPFAIL of sysexits.h
 
 
 def define_flags() -> None:
-    """A flag for each field of a recipe and of its execution. None is "as the recipe has it"."""
     flags.DEFINE_string("recipe", None, "Name of a recipe; see --list_recipes.")
     flags.DEFINE_boolean("list_recipes", False, "Print a line for each recipe, and exit.")
     flags.DEFINE_boolean("dry_run", False, "Print what would be done, and exit.")
-    for field in (*dataclasses.fields(Recipe), *dataclasses.fields(Execution)):
-        _define(field.name, field.type, field.metadata)
+    define_flags_of(Recipe)
+    define_flags_of(Execution)
     flags.DEFINE_enum("strategy", "none", cluster.STRATEGIES, "Devices: one, all, or a cluster's.")
     flags.DEFINE_integer(
         "replicas", 2, "Replicas of --strategy=mirrored without GPUs, as logical CPUs.", 1, 1024
@@ -43,56 +40,36 @@ def define_flags() -> None:
     flags.DEFINE_float("startup_seconds", 300, "How long to wait for the other workers.", 0)
 
 
-def _define(name: str, kind: Any, metadata: dict) -> None:
-    if metadata.get("choices"):
-        flags.DEFINE_enum(name, None, metadata["choices"], metadata["help"])
-        return
-    define = {
-        bool: flags.DEFINE_boolean,
-        int: flags.DEFINE_integer,
-        float: flags.DEFINE_float,
-    }.get(kind, flags.DEFINE_string)
-    define(name, None, metadata["help"])
-
-
-def _given(kind: type) -> dict[str, Any]:
-    values = {field.name: flags.FLAGS[field.name].value for field in dataclasses.fields(kind)}
-    return {name: value for name, value in values.items() if value is not None}
+def main(argv: list[str]) -> int:
+    """What the command does; returns its exit status."""
+    del argv
+    logging.set_verbosity(logging.WARNING)  # TensorFlow logs each exchange between replicas
+    if flags.FLAGS.list_recipes:
+        print(recipes.listing(recipes.ROWS.values()))
+        return 0
+    if flags.FLAGS.dry_run and flags.FLAGS.recipe:
+        row = recipes.find(flags.FLAGS.recipe)
+        print(f"As it was published:\n{recipes.details(row)}\n", flush=True)
+        if row.recipe is None:
+            return 0
+        print("What would be done:", flush=True)
+    return _run(plan_of_flags())
 
 
 def plan_of_flags() -> Plan:
     """What the command line asks for. Needs no Keras, which takes seconds to start."""
-    recipe = recipes.override(flags.FLAGS.recipe, **_given(Recipe))
+    recipe = recipes.override(flags.FLAGS.recipe, **given(Recipe))
     if flags.FLAGS.resume and flags.FLAGS.output_dir is None:
         raise RecipeError("--resume needs the --output_dir of the run. Received: none")
     name = f"{recipe.model}-{recipe.data}-{recipe.optimizer}-seed{recipe.seed}"
-    execution = Execution(
-        **{"output_dir": f"runs/{time.strftime('%Y%m%d-%H%M%S')}-{name}", **_given(Execution)}
-    )
+    folder = f"runs/{time.strftime('%Y%m%d-%H%M%S')}-{name}"
+    execution = Execution(**{"output_dir": folder, **given(Execution)})
     is_chief = cluster.is_chief(flags.FLAGS.strategy)
     return make_plan(recipe, execution, is_chief, described=flags.FLAGS.dry_run)
 
 
-def main(argv: list[str]) -> None:
-    del argv
-    logging.set_verbosity(logging.WARNING)  # TensorFlow tells of each exchange between replicas
-    if flags.FLAGS.list_recipes:
-        print(recipes.listing(recipes.ROWS.values()))
-        return
-    try:
-        if flags.FLAGS.dry_run and flags.FLAGS.recipe:
-            row = recipes.find(flags.FLAGS.recipe)
-            print(f"As it was published:\n{recipes.details(row)}\n", flush=True)
-            if row.recipe is None:
-                return
-            print("What would be done:", flush=True)
-        sys.exit(_run(plan_of_flags()))
-    except RecipeError as error:
-        fail(error)
-
-
 def _run(plan: Plan) -> int:
-    """Trains, and returns the exit status."""
+    """Trains, or describes the training; returns the exit status."""
     if (result := run_folder.result(plan.folder)) is not None:
         if plan.is_chief:
             print(f"finished already; see {plan.folder}")
@@ -121,4 +98,4 @@ def _run(plan: Plan) -> int:
 
 if __name__ == "__main__":
     define_flags()
-    app.run(main, flags_parser=parse)
+    run(main)

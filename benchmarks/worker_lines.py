@@ -10,7 +10,7 @@ LONGEST_LINE, BAR_SECONDS = 1 << 16, 1.0
 class Lines:
     """Makes lines of the bytes that come out of a pipe, in time linear in their number.
 
-    The rest of a line that is too long is left out. A carriage return begins a line anew, as
+    The rest of a line that is too long is left out. A carriage return restarts a line, as
     progress bars do: of such a line the last text is shown at its end, and now and then before.
     """
 

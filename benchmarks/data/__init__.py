@@ -1,6 +1,6 @@
 """The data sets by name: `load("digits")`.
 
-Needs no TensorFlow, but for `imagenet2012` and `image_folder`.
+Needs no TensorFlow, except for `imagenet2012` and `image_folder`.
 """
 
 import os
@@ -24,8 +24,8 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> DataSet:
 
     Args:
         name: One of `DATA_SETS`.
-        data_dir: Where it is; by default where its tools put it. Those that need no files ignore
-            it.
+        data_dir: Where it is; by default where its tools put it. Ignored by those that need no
+            files.
 
     Raises:
         RecipeError: If there is none of that name, or its files are missing or damaged.
@@ -36,7 +36,7 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> DataSet:
 
 
 def describe(name: str, data_dir: str | os.PathLike | None = None) -> DataSet:
-    """The data set of that name, or if it is not here but known all the same, its numbers.
+    """The data set of that name, or its numbers if it is missing but known.
 
     Args:
         name: As of `load`.

@@ -1,4 +1,4 @@
-"""`DataSet`: what a training asks of its data. Needs no TensorFlow until batches are asked for."""
+"""`DataSet`: what a training needs of its data. Imports TensorFlow only to make batches."""
 
 import abc
 import dataclasses
@@ -31,7 +31,7 @@ WHOLE = Shard(0, 1)
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """How far a training came, for finding what it was about to read."""
+    """How far a training got, to find what it was about to read."""
 
     epoch: int
     images: int  # of that epoch that it has trained on
@@ -59,17 +59,17 @@ class DataSet(abc.ABC):
     ) -> "tf.data.Dataset":
         """The batches of one epoch, their order and augmentation a function of seed and epoch.
 
-        No image is there twice; those for which there is no room sit the epoch out. It can be
-        called in the function of `Dataset.flat_map`. What comes of it, over as many epochs as it
-        may be, goes to `distributed`.
+        No image occurs twice; those for which there is no room are left out of the epoch. It can
+        be called in the function of `Dataset.flat_map`. The result, over any number of epochs, goes
+        to `distributed`.
 
         Args:
             epoch: Which one, an int64 tensor of shape ().
             view: How to show the images.
             batch_size: Images in a batch, on all workers together.
             batches: How many batches the epoch has.
-            shard: The worker that asks. Data sets with `shares_files` give it its share of each
-                batch, which is of `batch_size / shard.count` images; others give it all.
+            shard: The worker. Data sets with `shares_files` give it its part of each batch,
+                `batch_size / shard.count` images; others give it all.
 
         Raises:
             RecipeError: If the epoch is of more images than there are.
@@ -102,7 +102,7 @@ class DataSet(abc.ABC):
 
     @property
     def shares_files(self) -> bool:
-        """Whether each worker reads its own part of the data set, as told by `shard`."""
+        """Whether each worker reads its own part of the data set, given by `shard`."""
         return False
 
     def distributed(
@@ -112,32 +112,32 @@ class DataSet(abc.ABC):
 
         Args:
             epochs: What `training` returned, or a `flat_map` over it, which forgets the options of
-                the data sets inside: TensorFlow would then look for files to give to workers, and
-                would deal out the epochs in their place.
+                the data sets inside: TensorFlow would then look for files to distribute to workers,
+                and distribute the epochs in their place.
             strategy: The strategy that is trained under.
         """
         if not self.shares_files:
             return by_image(epochs)
         replicas = strategy.num_replicas_in_sync
 
-        def share_of_a_worker(context: "tf.distribute.InputContext") -> "tf.data.Dataset":
+        def part_of_a_worker(context: "tf.distribute.InputContext") -> "tf.data.Dataset":
             images, _ = epochs.element_spec
             return epochs.rebatch(images.shape[0] * context.num_input_pipelines // replicas)
 
-        return strategy.distribute_datasets_from_function(share_of_a_worker)
+        return strategy.distribute_datasets_from_function(part_of_a_worker)
 
     def unreadable(self, view: View, progress: Progress) -> str | None:
-        """Why images could not be read, asked once a training has failed; None if they can be.
+        """Why images could not be read, after a training has failed; None if they can be.
 
         Args:
             view: How they were shown.
-            progress: How far it came.
+            progress: How far it got.
         """
         return None
 
 
 def by_image(dataset: "tf.data.Dataset") -> "tf.data.Dataset":
-    """The same, for workers that all read all of it and each keep their part of every batch."""
+    """The same, for workers that all read all of it, and each keep a part of every batch."""
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     return dataset.with_options(options)

@@ -11,7 +11,7 @@ from benchmarks.data.in_memory import Images, InMemory
 def load(data_dir: str | os.PathLike | None = None) -> InMemory:
     """The 1,797 digits of 8x8 pixels; a fifth is held out.
 
-    The split is the same for every seed, with the ten digits in equal shares.
+    The split is the same for every seed, with the ten digits in equal numbers.
     """
     del data_dir  # they are in the package
     pixels, labels = sklearn.datasets.load_digits(return_X_y=True)

@@ -13,7 +13,7 @@ MEAN = (123.68, 116.779, 103.939)
 
 
 class EncodedImages(DataSet):
-    """Images in files, of which each worker reads and decodes its share only.
+    """Images in files, of which each worker reads and decodes only its part.
 
     Both sides of an image are scaled to 256 pixels and a crop is shown, as the authors did; see
     `augmentation` for where this differs.
@@ -39,11 +39,11 @@ class EncodedImages(DataSet):
     ) -> "tf.data.Dataset":
         """A worker's images of an epoch, in order: a number, what `_read` takes, and a label.
 
-        The number tells the image from all others of the epoch, on all workers.
+        The number identifies the image among all of the epoch, on all workers.
 
         Args:
-            seeds: Two, that tell the order.
-            batch_size: As in `training`, and so are the others.
+            seeds: Two, which determine the order.
+            batch_size: As in `training`, like the rest.
         """
 
     def _read(self, image: "tf.Tensor") -> "tf.Tensor":

@@ -1,4 +1,4 @@
-"""Small stand-in for ImageNet, to try the input out: `python -m benchmarks.data.fake_imagenet`.
+"""A small stand-in for ImageNet to try the input with: `python -m benchmarks.data.fake_imagenet`.
 
 A folder in the format of TensorFlow Datasets' `imagenet2012`, with its features, of JPEGs that are
 cut out of the two photographs that scikit-learn ships. Labels are random: nothing can be learned.
@@ -8,9 +8,9 @@ import pathlib
 
 import numpy as np
 import sklearn.datasets
-from absl import app, flags
+from absl import flags
 
-from benchmarks.command_line import fail, parse
+from benchmarks.command_line import run
 from benchmarks.data.imagenet import ImageNet
 from benchmarks.data.prepared import tensorflow_datasets
 from benchmarks.lazy import tf
@@ -54,7 +54,7 @@ def write(folder: pathlib.Path, images: int, height: int, width: int, files: int
 
 
 def write_examples(folder: pathlib.Path, splits: dict[str, list[dict]], files: int) -> None:
-    """Writes examples of the features of ImageNet, with a README that says that they are not.
+    """Writes examples of the features of ImageNet, with a README that says that they are fake.
 
     Args:
         folder: The future `--data_dir`.
@@ -135,14 +135,11 @@ def define_flags() -> None:
 def main(argv: list[str]) -> None:
     del argv
     given = flags.FLAGS
-    try:
-        folder = pathlib.Path(given.data_dir)
-        write(folder, given.images, given.image_height, given.image_width)
-        print(f"{folder / ImageNet.name / VERSION} holds fake images: see its README")
-    except (OSError, ValueError) as error:
-        fail(error)
+    folder = pathlib.Path(given.data_dir)
+    write(folder, given.images, given.image_height, given.image_width)
+    print(f"{folder / ImageNet.name / VERSION} holds fake images: see its README")
 
 
 if __name__ == "__main__":
     define_flags()
-    app.run(main, flags_parser=parse)
+    run(main)

@@ -1,4 +1,4 @@
-"""Fashion-MNIST, from files that are there: TensorFlow Datasets', or the four of its authors."""
+"""Fashion-MNIST, from local files: TensorFlow Datasets', or the four of its authors."""
 
 import gzip
 import hashlib
@@ -13,7 +13,7 @@ from benchmarks.recipe import RecipeError
 
 # Where Debian's package `dataset-fashion-mnist` puts them.
 DEBIAN = pathlib.Path("/usr/share/datasets/fashion-mnist")
-# Of the contents: Debian compressed them anew, so that the checksums of the .gz files are others.
+# Of the contents: Debian recompressed them, so the checksums of its .gz files differ.
 SHA256 = {
     "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
     "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",

@@ -17,10 +17,10 @@ from benchmarks.recipe import RecipeError
 
 # Folders, by the names that the other data sets have for them.
 FOLDERS = {"train": "train", "validation": "val"}
-# Files whose first bytes are looked at before a training, spread over all of them: a second of
-# reading on a local disk, where those of ImageNet would take minutes.
+# Files whose first bytes are checked before a training, spread over all of them: a second of
+# reading on a local disk, where all of ImageNet's would take minutes.
 CHECKED = 10_000
-# Batches that may be under way when a training fails, ahead of the one that it asked for.
+# Batches that may be read ahead of the current one when a training fails.
 AHEAD = 4
 
 
@@ -48,8 +48,8 @@ class ImageFolder(EncodedImages):
     ) -> "tf.data.Dataset":
         paths, labels = self._tensors["train"]
         order = self._order(seeds)[: batches * batch_size]
-        share = batch_size // shard.count
-        own = tf.reshape(order, [batches, shard.count, share])[:, shard.index]
+        of_worker = batch_size // shard.count
+        own = tf.reshape(order, [batches, shard.count, of_worker])[:, shard.index]
         return tf.data.Dataset.from_tensor_slices(tf.reshape(own, [-1])).map(
             lambda number: (number, tf.gather(paths, number), tf.gather(labels, number))
         )

@@ -1,4 +1,4 @@
-"""ILSVRC 2012 as TensorFlow Datasets prepares it, read so that a worker decodes its share only."""
+"""ILSVRC 2012 as TensorFlow Datasets prepares it, read so that a worker decodes only its part."""
 
 import os
 import pathlib
@@ -13,7 +13,7 @@ from benchmarks.words import counted
 
 # Files that are read at once, an image from each in turn.
 FILES_AT_ONCE = 16
-# JPEGs, of 110 kB in the mean, that are put into another order at once.
+# JPEGs, of 110 kB on average, that are shuffled at once.
 SHUFFLED_AT_ONCE = 4096
 
 
@@ -21,7 +21,7 @@ class ImageNet(EncodedImages):
     """Images in TFRecord files, a part of which each worker reads.
 
     The files of an epoch are in a random order, of which worker i of n reads every n-th from the
-    i-th on. Then so many images at once are put into a random order. Shares are of whole files: a
+    i-th on. Then so many images at once are put into a random order. Parts are whole files: a
     worker with too few images for its part of the epoch sees some of them twice, and one with more
     leaves some out.
 
@@ -49,7 +49,7 @@ class ImageNet(EncodedImages):
         jpegs = self._jpegs(tf.gather(files, order)[shard.index :: shard.count])
         jpegs = _shuffled(jpegs, of_order)
         if shard.count > 1:
-            jpegs = jpegs.repeat()  # for a share that is too short
+            jpegs = jpegs.repeat()  # for a part that is too short
         jpegs = jpegs.take(batches * batch_size // shard.count)
         return jpegs.enumerate().map(
             lambda position, image_and_label: (
@@ -85,7 +85,7 @@ class ImageNet(EncodedImages):
 
 
 def _shuffled(dataset: "tf.data.Dataset", seed: "tf.Tensor") -> "tf.data.Dataset":
-    """Many elements at once in another order; unlike `Dataset.shuffle`, the same each time."""
+    """Many elements at once in random order; unlike `Dataset.shuffle`, the same each time."""
 
     def block(number: "tf.Tensor", elements: "tuple[tf.Tensor, ...]") -> "tf.data.Dataset":
         seed_of_block = tf.random.experimental.stateless_fold_in(seed, number)

@@ -1,4 +1,4 @@
-"""Folders that TensorFlow Datasets reads, and what is told where it cannot read them."""
+"""Folders that TensorFlow Datasets reads, and the error where it is not installed."""
 
 import pathlib
 from typing import Any

@@ -1,4 +1,4 @@
-"""Noise of any size, to see how fast a training is without a data set."""
+"""Noise of any size, to time a training without a data set."""
 
 import os
 
@@ -7,7 +7,7 @@ from benchmarks.lazy import tf
 
 
 class Synthetic(DataSet):
-    """One batch of random pixels and labels, over and over: making it costs next to nothing.
+    """One batch of random pixels and labels, repeated: making it costs next to nothing.
 
     It has as many images and classes as ILSVRC 2012, so that a recipe for that means as many
     updates. Nothing can be learned, and neither epoch nor augmentation changes anything.

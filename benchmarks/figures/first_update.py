@@ -35,7 +35,7 @@ def first_update(recipe: Recipe, execution: Execution) -> dict:
     strategy = tf.distribute.get_strategy()
     keras.backend.clear_session()
     with loop.settings(recipe):
-        model, _ = loop.make_model(plan, strategy)
+        model = loop.make_model(plan, strategy)
         report.start_folder(plan, model, strategy)
         epoch = tf.constant(0, tf.int64)
         loss = model.fit(

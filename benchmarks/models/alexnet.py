@@ -34,7 +34,7 @@ def alexnet(
             of up to 64 pixels get a 3x3 convolution of stride 1 in place of 11x11 of stride 4.
         classes: Number of outputs, which are logits.
         width: Multiplies filters and units.
-        dropout: Share that is dropped after each of the two hidden dense layers; 0.5 in the paper.
+        dropout: Fraction dropped after each of the two hidden dense layers; 0.5 in the paper.
         virtual_batch_size: Samples that batch normalization sees; 0 is the batch.
         zero_gamma: Must be False, as there are no residual blocks.
         batch_normalization: AlexNet-BN. The four normalizations have neither scale nor shift, and

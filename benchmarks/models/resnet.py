@@ -43,7 +43,7 @@ def resnet(
         image_shape: Height, width and channels.
         classes: Number of outputs, which are logits.
         width: Multiplies the number of filters of every convolution.
-        dropout: Share that is dropped before the last layer; 0 in all recipes.
+        dropout: Fraction that is dropped before the last layer; 0 in all recipes.
         virtual_batch_size: Samples that batch normalization sees; 0 is the batch.
         zero_gamma: Whether the last normalization of each block starts with a scale of 0.
         blocks: Number of bottleneck blocks of each stage; (3, 4, 6, 3) is ResNet-50.

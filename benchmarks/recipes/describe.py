@@ -1,4 +1,7 @@
-"""Recipes in words, for a terminal of 80 columns: a list of all, and the details of one."""
+"""Recipes as text, for a terminal of 80 columns: a list of all, and the details of one.
+
+A question mark follows what the source does not say.
+"""
 
 import itertools
 import textwrap
@@ -7,14 +10,8 @@ from typing import Any
 
 from benchmarks.recipes.row import Row
 
+_WIDTH, _INDENT = 80, 14  # the latter as in what a training prints
 _SHORT = {"none": "-", "bias_or_normalization": "bias, norm", "rank_1": "rank 1"}
-
-_WIDTH = 80
-_INDENT = 14  # as in what a training prints
-# Fields that share a line of the details.
-_WARM_UP = ("warmup_epochs", "warmup_power", "start_learning_rate")
-_DECAY = ("decay", "decay_power", "end_learning_rate", "shift_decay")
-_EXCLUDED = ("exclude_from_weight_decay", "exclude_from_layer_adaptation")
 # Of the details, what the list shows as well, with the shorter names that it has there.
 _LISTED = {
     "name": "name",
@@ -28,16 +25,11 @@ _TEXTS = ("name", "model")  # on the left, and numbers on the right
 
 
 def listing(rows: Iterable[Row]) -> str:
-    """A line for each recipe, under its source: what it trains, and what accuracy was published.
-
-    A question mark is behind what the source does not say.
-    """
+    """A line for each recipe, under its source: what it trains, and what accuracy was published."""
     rows = list(rows)
-    lines = {row.name: _listed(row) for row in rows}
-    widths = {
-        name: max(len(name), *(len(line[name]) for line in lines.values()))
-        for name in _LISTED.values()
-    }
+    lines = [{short: _cells(row)[name] for name, short in _LISTED.items()} for row in rows]
+    header = {short: short for short in _LISTED.values()}
+    widths = {short: max(len(line[short]) for line in (header, *lines)) for short in header}
 
     def joined(cells: Mapping[str, str]) -> str:
         return " ".join(
@@ -45,9 +37,9 @@ def listing(rows: Iterable[Row]) -> str:
             for name, width in widths.items()
         ).rstrip()
 
-    parts = [joined({name: name for name in widths})]
-    for source, of_source in itertools.groupby(rows, key=lambda row: row.source):
-        parts += ["", f"{source}:", *(joined(lines[row.name]) for row in of_source)]
+    parts = [joined(header)]
+    for source, of_source in itertools.groupby(zip(rows, lines), key=lambda pair: pair[0].source):
+        parts += ["", f"{source}:", *(joined(line) for _, line in of_source)]
     end = (
         "top-1 is what was published, in %. A question mark is behind what the source does not "
         "say. --recipe=NAME --dry_run shows the details of a recipe, and what it would do here."
@@ -55,16 +47,10 @@ def listing(rows: Iterable[Row]) -> str:
     return "\n".join([*parts, "", textwrap.fill(end, _WIDTH)])
 
 
-def _listed(row: Row) -> dict[str, str]:
-    cells = _cells(row)
-    return {name: cells[detail] for detail, name in _LISTED.items()}
-
-
 def details(row: Row) -> str:
     """All that is known of a recipe as it was published, a line for each thing.
 
-    A decay "from update 0" counts from there, and any other one from the end of the warm-up. A
-    question mark is behind what the source does not say.
+    A decay "from update 0" counts from there, and any other one from the end of the warm-up.
     """
     lines = {
         **_cells(row),
@@ -88,11 +74,11 @@ def details(row: Row) -> str:
 def _cells(row: Row) -> dict[str, str]:
     values = row.values
 
-    def cell(text: str, *names: str) -> str:
-        return text + "?" * (text != "" and any(name in row.unverified for name in names))
+    def cell(text: str, *fields: str) -> str:
+        return text + "?" * (text != "" and any(field in row.unverified for field in fields))
 
-    def value(name: str) -> str:
-        return cell(_text(values.get(name)), name)
+    def value(field: str) -> str:
+        return cell(_text(values.get(field)), field)
 
     return {
         "name": row.name,
@@ -101,11 +87,13 @@ def _cells(row: Row) -> dict[str, str]:
         "batch": value("global_batch_size"),
         "optimizer": value("optimizer"),
         "learning rate": value("learning_rate"),
-        "warm-up": cell(_warm_up(values), *_WARM_UP),
-        "decay": cell(_decay(values), *_DECAY),
+        "warm-up": cell(_warm_up(values), "warmup_epochs", "warmup_power", "start_learning_rate"),
+        "decay": cell(_decay(values), "decay", "decay_power", "end_learning_rate", "shift_decay"),
         "momentum": value("momentum"),
         "weight decay": value("weight_decay"),
-        "excluded": cell(_excluded(*(values.get(name) for name in _EXCLUDED)), *_EXCLUDED),
+        "excluded": cell(
+            _excluded(values), "exclude_from_weight_decay", "exclude_from_layer_adaptation"
+        ),
         "epochs": value("epochs"),
         "top-1 %": cell(_text(row.published), "published"),
     }
@@ -129,10 +117,12 @@ def _decay(values: Mapping[str, Any]) -> str:
     return f"poly {values['decay_power']:g}{end}{start}"
 
 
-def _excluded(decay: str | None, adaptation: str | None) -> str:
-    if decay is None or decay == adaptation:
-        return "" if decay is None else _SHORT[decay]
-    return f"decay: {_SHORT[decay]}; adaptation: {_SHORT[adaptation]}"
+def _excluded(values: Mapping[str, Any]) -> str:
+    if "exclude_from_weight_decay" not in values:
+        return ""
+    decay = _SHORT[values["exclude_from_weight_decay"]]
+    adaptation = _SHORT[values["exclude_from_layer_adaptation"]]
+    return decay if decay == adaptation else f"decay: {decay}; adaptation: {adaptation}"
 
 
 def _text(value: Any) -> str:

@@ -468,7 +468,7 @@ def test_other_failures_are_not_those_of_images(copy, tmp_path):
     model = type("Model", (), {"optimizer": type("Optimizer", (), {"iterations": 1})})
     with (
         pytest.raises(tf.errors.InvalidArgumentError, match="another"),
-        loop._images_named(plan, model),
+        loop._unreadable_images_named(plan, model),
     ):
         raise tf.errors.InvalidArgumentError(None, None, "another")
 

@@ -224,7 +224,7 @@ def test_statistics_are_taken_anew_where_few_updates_move_them(tmp_path):
         execution = Execution(output_dir=str(tmp_path / "run"), recalibrate_statistics=anew)
         made = plan.make_plan(recipe, execution)
         with loop.settings(recipe):
-            model, _ = loop.make_model(made, tf.distribute.get_strategy())
+            model = loop.make_model(made, tf.distribute.get_strategy())
         callbacks_of_it = loop._statistics(made, model, WHOLE)
         found[recipe.global_batch_size, anew] = [type(each).__name__ for each in callbacks_of_it]
         text = report.summary(made, model, tf.distribute.get_strategy())
@@ -360,7 +360,7 @@ def test_sgd_is_momentum_with_the_decay_in_the_gradient():
         recipes.override(optimizer="sgd"), learning_rate=0.1, decay="constant", warmup_epochs=0.0
     )
     made = plan.make_plan(recipe, Execution())
-    ours = optimizers.make(made, optimizers.schedule(made))
+    ours = optimizers.make(made)
     kernel, bias = keras.Variable(np.ones((1, 3))), keras.Variable(np.ones(3))
     w, v = np.ones(3), np.zeros(3)
     for step in range(3):
