@@ -24,7 +24,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from support.helpers import run_command
 
-from benchmarks import callbacks, data, loop, recipes, report
+from benchmarks import callbacks, data, loop, recipes
 from benchmarks.data import augmentation, encoded, image_file, image_folder
 from benchmarks.data.data_set import WHOLE, Progress, Shard, View
 from benchmarks.plan import make_plan
@@ -85,12 +85,6 @@ def copy(tmp_path):
 @pytest.fixture
 def data_set(folder):
     return data.load("image_folder", folder)
-
-
-@pytest.fixture
-def no_plots(monkeypatch):
-    """A plot takes as long as such a training."""
-    monkeypatch.setattr(report, "_plot", lambda *arguments: None)
 
 
 @pytest.fixture
@@ -422,8 +416,8 @@ def test_the_default_recipe_is_the_paper_s_resnet():
         recipes.override("digits_lars", data="image_folder")
 
 
-def test_a_training_resumes_bit_for_bit(folder, no_plots, monkeypatch, tmp_path):
-    recipe = tiny(augmentation="extended")
+def test_a_training_resumes_bit_for_bit(folder, nothing_slow, monkeypatch, tmp_path):
+    recipe = tiny(width=1.0, augmentation="extended")
     how = {
         "data_dir": str(folder),
         "micro_batch_size": 4,
@@ -450,11 +444,13 @@ def test_a_training_resumes_bit_for_bit(folder, no_plots, monkeypatch, tmp_path)
 
 
 @pytest.mark.parametrize("part", ["train", "val"])
-def test_an_image_that_cannot_be_decoded_is_named(part, copy, tmp_path):
+def test_an_image_that_cannot_be_decoded_is_named(part, copy, nothing_slow, tmp_path):
     damaged = copy / part / "bee" / "damaged.jpg"
     damaged.write_bytes(content(coarse(1, (60, 80)), "JPEG")[:-200])
     execution = Execution(output_dir=str(tmp_path / "run"), data_dir=str(copy))
-    recipe = tiny(global_batch_size=6, epochs=2 if part == "train" else 1, warmup_epochs=0)
+    recipe = tiny(
+        width=1.0, global_batch_size=6, epochs=2 if part == "train" else 1, warmup_epochs=0
+    )
     with pytest.raises(RecipeError) as error:
         loop.train(recipe, execution)
     assert str(error.value) == (

@@ -22,7 +22,6 @@ from benchmarks import (
     estimate,
     loop,
     losses,
-    models,
     optimizers,
     plan,
     recipes,
@@ -30,7 +29,6 @@ from benchmarks import (
     run_folder,
 )
 from benchmarks.data.data_set import WHOLE
-from benchmarks.models.normalization import normalization
 from benchmarks.recipe import Execution, RecipeError
 
 # 22 updates an epoch.
@@ -39,31 +37,7 @@ RECIPE = recipes.override(
 )
 AUGMENTED = dataclasses.replace(RECIPE, augmentation="paper", label_smoothing=0.1)
 
-
-def smallest_network(image_shape, classes, width, dropout, virtual_batch_size, zero_gamma):
-    """All that a backup has to hold, normalization and dropout, of layers that are traced soon."""
-    del zero_gamma
-    images = keras.Input(image_shape, name="images")
-    x = keras.layers.Conv2D(4, 3, strides=2, name="convolution")(images)
-    if width == 1:
-        x = normalization(virtual_batch_size, "normalization")(x)
-    x = keras.layers.Flatten(name="flat")(keras.layers.ReLU(name="relu")(x))
-    x = keras.layers.Dropout(dropout, name="dropout")(x)
-    logits = keras.layers.Dense(classes, dtype="float32", name="logits")(x)
-    return keras.Model(images, logits, name="smallest")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def nothing_slow():
-    """The smallest network, and no plot, which takes as long as the training.
-
-    `test_benchmarks` trains a real one, and looks at a plot.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "_plot", lambda *arguments: None)
-        patch.setitem(models.MODELS, "alexnet_tiny", smallest_network)
-        yield
-
+pytestmark = pytest.mark.usefixtures("nothing_slow")
 
 # Of `RECIPE`, and what was asked of it.
 ASKED = {

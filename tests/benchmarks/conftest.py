@@ -1,0 +1,33 @@
+"""What makes trainings of the benchmarks cheap."""
+
+import keras
+import pytest
+
+
+def smallest_network(image_shape, classes, width, dropout, virtual_batch_size, zero_gamma):
+    """All that a backup has to hold, normalization and dropout, in few layers to trace."""
+    from benchmarks.models.normalization import normalization
+
+    del zero_gamma
+    images = keras.Input(image_shape, name="images")
+    x = keras.layers.Conv2D(4, 3, strides=2, name="convolution")(images)
+    if width == 1:
+        x = normalization(virtual_batch_size, "normalization")(x)
+    x = keras.layers.Flatten(name="flat")(keras.layers.ReLU(name="relu")(x))
+    x = keras.layers.Dropout(dropout, name="dropout")(x)
+    logits = keras.layers.Dense(classes, dtype="float32", name="logits")(x)
+    return keras.Model(images, logits, name="smallest")
+
+
+@pytest.fixture(scope="module")
+def nothing_slow():
+    """The smallest network for "alexnet_tiny", and no plot, which takes as long as the training.
+
+    `test_benchmarks` trains a real one, and looks at a plot.
+    """
+    from benchmarks import models, report
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "_plot", lambda *arguments: None)
+        patch.setitem(models.MODELS, "alexnet_tiny", smallest_network)
+        yield
