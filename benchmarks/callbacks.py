@@ -48,7 +48,7 @@ class Stop(keras.callbacks.Callback):
     def __init__(self, backup: keras_lars.callbacks.BackupAndRestore | None):
         super().__init__()
         self.backup = backup
-        self._received = None
+        self._received: int | None = None
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
@@ -56,7 +56,7 @@ class Stop(keras.callbacks.Callback):
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {}
+        before: dict[int, Any] = {}
 
         def receive(number: int, frame: Any) -> None:
             self._received = number
@@ -85,7 +85,7 @@ class StopAtDivergence(keras.callbacks.TerminateOnNaN):
 
     def __init__(self):
         super().__init__()
-        self.update = None
+        self.update: int | None = None
 
     def on_batch_end(self, batch: int, logs: dict | None = None) -> None:
         super().on_batch_end(batch, logs)

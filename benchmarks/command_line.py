@@ -64,17 +64,20 @@ def fail(error: BaseException | str) -> NoReturn:
     sys.exit(f"error: {text[:_LONGEST_LINE]}")
 
 
+_DEFINE: dict[Any, Callable[..., Any]] = {
+    bool: flags.DEFINE_boolean,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+}
+
+
 def define_flags_of(settings: type) -> None:
     """A flag for each field of a recipe or of its execution. None is as those have it."""
     for field in dataclasses.fields(settings):
         if choices := field.metadata["choices"]:
             flags.DEFINE_enum(field.name, None, choices, field.metadata["help"])
         else:
-            define = {
-                bool: flags.DEFINE_boolean,
-                int: flags.DEFINE_integer,
-                float: flags.DEFINE_float,
-            }.get(field.type, flags.DEFINE_string)
+            define = _DEFINE.get(field.type, flags.DEFINE_string)
             define(field.name, None, field.metadata["help"])
 
 

@@ -11,6 +11,7 @@ Needs a POSIX system, but neither Keras nor TensorFlow.
 """
 
 import contextlib
+import dataclasses
 import json
 import math
 import os
@@ -24,6 +25,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from typing import IO, cast
 
 from absl import flags
 
@@ -31,8 +33,23 @@ from benchmarks import command_line
 from benchmarks.command_line import UsageError, check_flags, fail
 from benchmarks.worker_lines import Lines
 
-# What happens comes as (index of a worker, its return code), or as (None, a signal).
-_Events = queue.SimpleQueue
+
+@dataclasses.dataclass(frozen=True)
+class _Ended:
+    """A worker has ended."""
+
+    index: int
+    status: int  # negative if it was killed by a signal
+
+
+@dataclasses.dataclass(frozen=True)
+class _Signal:
+    """The launcher has received a signal."""
+
+    number: int
+
+
+_Events = queue.SimpleQueue[_Ended | _Signal]
 
 # In the environment of a worker, and so of all processes that it starts, a value of its own.
 _MARK = "KERAS_LARS_LOCAL_CLUSTER"
@@ -95,7 +112,7 @@ class _Worker:
             raise
 
     def _report(self) -> None:
-        self.events.put((self.index, self.process.wait()))
+        self.events.put(_Ended(self.index, self.process.wait()))
 
     def send(self, number: int) -> None:
         """Sends a signal to the worker and its children."""
@@ -133,10 +150,20 @@ def _print_message(message: str) -> None:
         _write(2, f"local_cluster: {message}\n".encode())
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Stream:
+    """What a worker writes, and where that goes."""
+
+    pipe: IO[bytes]
+    label: bytes
+    target: int  # a file descriptor of the launcher
+    lines: Lines = dataclasses.field(default_factory=Lines)
+
+
 class _Printer(threading.Thread):
     """Copies what workers write in whole lines with a label, as bytes, since they may be anything.
 
-    A thread of its own: a terminal that stands still must not hold up the stopping of workers.
+    A thread of its own: a terminal that blocks must not delay the stopping of workers.
     """
 
     def __init__(self, workers: Sequence[_Worker], events: _Events) -> None:
@@ -144,47 +171,45 @@ class _Printer(threading.Thread):
         self.events = events
         self.finished = threading.Event()
         self.broken = False
-        self.lines = {}
         self.selector = selectors.DefaultSelector()
         for worker in workers:
             label = f"[worker {worker.index}] ".encode()
             for pipe, target in ((worker.process.stdout, 1), (worker.process.stderr, 2)):
-                self.lines[pipe] = Lines()
-                self.selector.register(pipe, selectors.EVENT_READ, (label, target))
+                stream = _Stream(cast(IO[bytes], pipe), label, target)
+                self.selector.register(stream.pipe, selectors.EVENT_READ, stream)
 
     def run(self) -> None:
-        while self.lines:
+        while streams := [key.data for key in self.selector.get_map().values()]:
             # Asked before looking, so that what was written until then is seen.
             finished = self.finished.is_set()
-            ready = self.selector.select(timeout=0.1)
-            for key, _ in ready:
-                self._copy(key)
-            for key in list(self.selector.get_map().values()):
-                self._print(key, self.lines[key.fileobj].bar())
+            ready = [key.data for key, _ in self.selector.select(timeout=0.1)]
+            for stream in streams:
+                if stream in ready:
+                    self._copy(stream)
+                self._print(stream, stream.lines.bar())
                 if finished and not ready:  # a process that left its group may hold a pipe open
-                    self._close(key)
+                    self._close(stream)
         self.selector.close()
 
-    def _copy(self, key: selectors.SelectorKey) -> None:
-        if chunk := os.read(key.fd, 1 << 16):
-            self._print(key, self.lines[key.fileobj].add(chunk))
+    def _copy(self, stream: _Stream) -> None:
+        if chunk := os.read(stream.pipe.fileno(), 1 << 16):
+            self._print(stream, stream.lines.add(chunk))
         else:
-            self._close(key)
+            self._close(stream)
 
-    def _close(self, key: selectors.SelectorKey) -> None:
-        self._print(key, self.lines.pop(key.fileobj).rest())
-        self.selector.unregister(key.fileobj)
-        key.fileobj.close()
+    def _close(self, stream: _Stream) -> None:
+        self._print(stream, stream.lines.rest())
+        self.selector.unregister(stream.pipe)
+        stream.pipe.close()
 
-    def _print(self, key: selectors.SelectorKey, lines: list[bytes]) -> None:
-        label, target = key.data
+    def _print(self, stream: _Stream, lines: list[bytes]) -> None:
         if not lines:
             return
         try:
-            _write(target, b"".join(label + line + b"\n" for line in lines))
+            _write(stream.target, b"".join(stream.label + line + b"\n" for line in lines))
         except OSError:  # nobody reads it any more, as after `| head`
             if not self.broken:
-                self.events.put((None, signal.SIGPIPE))
+                self.events.put(_Signal(signal.SIGPIPE))
             self.broken = True
 
 
@@ -213,7 +238,7 @@ def _signals_into(events: _Events) -> Iterator[None]:
         if signal.getsignal(number) != signal.SIG_IGN
     }
     for number in before:
-        signal.signal(number, lambda number, frame: events.put((None, number)))
+        signal.signal(number, lambda number, frame: events.put(_Signal(number)))
     try:
         yield
     finally:
@@ -221,28 +246,30 @@ def _signals_into(events: _Events) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _next_event(events: _Events, until: float = math.inf) -> tuple[int | None, int | None]:
-    """(None, None) if there is none in time."""
+def _next_event(events: _Events, until: float = math.inf) -> _Ended | _Signal | None:
+    """None if there is none in time."""
     while (left := until - time.monotonic()) > 0:
         with contextlib.suppress(queue.Empty):
             # In short waits, as not every platform lets a signal interrupt a long one.
             return events.get(timeout=min(left, 0.2))
-    return None, None
+    return None
 
 
 def _wait(running: dict[int, _Worker], events: _Events) -> tuple[int, str]:
     """Waits for success or a reason to stop: the exit status, and what happened."""
     while running:
-        index, number = _next_event(events)
-        if index is None:
-            return 128 + number, f"received {signal.Signals(number).name}; stopped the workers"
-        running.pop(index).clean_up()
-        if number:
-            stopped = "; stopped the others" if running else ""
-            if number > 0:
-                return number, f"worker {index} exited with status {number}{stopped}"
-            name = signal.strsignal(-number)
-            return 128 - number, f"worker {index} was killed by signal {-number} ({name}){stopped}"
+        match _next_event(events):
+            case _Signal(number):
+                name = signal.Signals(number).name
+                return 128 + number, f"received {name}; stopped the workers"
+            case _Ended(index, status):
+                running.pop(index).clean_up()
+                if status:
+                    others = "; stopped the others" if running else ""
+                    if status > 0:
+                        return status, f"worker {index} exited with status {status}{others}"
+                    how = f"signal {-status} ({signal.strsignal(-status)})"
+                    return 128 - status, f"worker {index} was killed by {how}{others}"
     return 0, "every worker exited with status 0"
 
 
@@ -252,13 +279,13 @@ def _stop(running: dict[int, _Worker], events: _Events, grace_seconds: float) ->
         worker.send(signal.SIGTERM)
     until = time.monotonic() + grace_seconds
     while running or not events.empty():
-        index, number = _next_event(events, until)
-        if index is not None:
-            running.pop(index).clean_up()
-        elif number is None:  # time is up; a signal changes nothing any more
-            for worker in running.values():
-                worker.send(signal.SIGKILL)
-            until = math.inf
+        match _next_event(events, until):
+            case _Ended(index, _):
+                running.pop(index).clean_up()
+            case None:  # time is up; a signal changes nothing any more
+                for worker in running.values():
+                    worker.send(signal.SIGKILL)
+                until = math.inf
 
 
 def run(command: Sequence[str], workers: int, grace_seconds: float = 5.0) -> int:
@@ -282,7 +309,9 @@ def run(command: Sequence[str], workers: int, grace_seconds: float = 5.0) -> int
         raise LaunchError(f"--grace_seconds must be at least 0. Received: {grace_seconds:g}")
     if not command:
         raise LaunchError("no command was given; it comes last, after --")
-    events, running, started = _Events(), {}, []
+    events: _Events = queue.SimpleQueue()
+    running: dict[int, _Worker] = {}
+    started: list[_Worker] = []
     with _signals_into(events):
         try:
             try:
@@ -295,18 +324,18 @@ def run(command: Sequence[str], workers: int, grace_seconds: float = 5.0) -> int
                 raise LaunchError(f"cannot start {name}: {error.strerror}") from error
             printer = _Printer(started, events)
             printer.start()
-            status, story = _wait(running, events)
+            status, message = _wait(running, events)
         finally:
             _stop(running, events, grace_seconds)
         printer.finished.set()
         # What is left is printed, unless a further signal asks to end a standstill.
-        while printer.is_alive() and (events.empty() or events.get() == (None, signal.SIGPIPE)):
+        while printer.is_alive() and (events.empty() or events.get() == _Signal(signal.SIGPIPE)):
             printer.join(0.1)
         for worker in started:
             if worker.left_behind:
                 left = "; ".join(worker.left_behind)
                 _print_message(f"killed what worker {worker.index} left: {left}")
-        _print_message(story)
+        _print_message(message)
     return status
 
 

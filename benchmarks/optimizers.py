@@ -1,5 +1,8 @@
 """The optimizer of a recipe, and its learning rate."""
 
+from collections.abc import Callable
+from typing import Any, cast
+
 import keras
 from keras.optimizers.schedules import CosineDecay, LearningRateSchedule, PolynomialDecay
 
@@ -7,7 +10,7 @@ import keras_lars
 from benchmarks.plan import Plan
 from benchmarks.recipe import Recipe, RecipeError
 
-EXCLUSIONS = {
+EXCLUSIONS: dict[str, Callable[[], Any]] = {
     "none": list,
     "bias_or_normalization": keras_lars.bias_or_normalization,
     "rank_1": lambda: keras_lars.rank_at_most(1),
@@ -49,13 +52,12 @@ def make(plan: Plan) -> keras.optimizers.Optimizer:
         RecipeError: If the optimizer refuses a field.
     """
     recipe = plan.recipe
+    adaptation: dict[str, Any] = {"exclude_from_layer_adaptation": ".*"}
     if recipe.optimizer == "lars":
         adaptation = {
             "exclude_from_layer_adaptation": EXCLUSIONS[recipe.exclude_from_layer_adaptation](),
             "unadapted_learning_rate_multiplier": recipe.unadapted_learning_rate_multiplier,
         }
-    else:
-        adaptation = {"exclude_from_layer_adaptation": ".*"}
     try:
         optimizer = keras_lars.LARS(
             schedule(plan),
@@ -63,7 +65,7 @@ def make(plan: Plan) -> keras.optimizers.Optimizer:
             recipe.weight_decay,
             recipe.trust_coefficient,
             nesterov=recipe.nesterov,
-            momentum_form=recipe.momentum_form,
+            momentum_form=cast(Any, recipe.momentum_form),
             epsilon=recipe.epsilon,
             weight_norm_floor=recipe.weight_norm_floor,
             zero_weight_ratio=None if recipe.weight_norm_floor else 1.0,

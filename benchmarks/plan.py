@@ -24,6 +24,8 @@ class Plan:
 
     @property
     def folder(self) -> pathlib.Path:
+        if self.execution.output_dir is None:
+            raise RecipeError("--output_dir must be a folder. Received: none")
         return pathlib.Path(self.execution.output_dir)
 
     @property

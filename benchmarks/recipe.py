@@ -50,7 +50,8 @@ class _Settings:
                 is_good, rule = isinstance(value, bool), "true or false"
             elif field.type in (int, float):
                 is_good = minimum <= value < below
-                rule = f"a finite number of at least {minimum:g}"
+                rule = "at least" if field.type is int else "a finite number of at least"
+                rule += f" {minimum:g}"
                 if limits["below"] < math.inf or (math.isfinite(below) and value >= below):
                     rule += f" and below {below:.10g}"
             else:  # a path

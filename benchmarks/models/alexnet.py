@@ -62,7 +62,7 @@ def alexnet(
         )
     is_small = min(image_shape[:2]) <= SMALL_IMAGE
     biases = (0.01,) * 5 if batch_normalization else (0.0, 0.1, 0.0, 0.1, 0.1)
-    filters = [_scaled(count, width) for count in filters]
+    scaled = [_scaled(count, width) for count in filters]
     kernels = (3 if is_small else 11, 5, 3, 3, 3)
 
     images = keras.Input(image_shape, name="images")
@@ -70,7 +70,7 @@ def alexnet(
     for i in range(5):
         layer = f"conv{i + 1}"
         x = layers.Conv2D(
-            filters[i],
+            scaled[i],
             kernels[i],
             strides=4 if i == 0 and not is_small else 1,
             padding="valid" if i == 0 and not is_small else "same",

@@ -52,7 +52,7 @@ def test_names_that_recipes_know_are_the_tables():
         ({"model": "vgg"}, "--model must be one of resnet50, .*. Received: vgg"),
         ({"data": "cats"}, "--data must be one of"),
         ({"optimizer": "adam"}, "--optimizer must be one of"),
-        ({"epochs": 0}, "--epochs must be a finite number of at least 1. Received: 0"),
+        ({"epochs": 0}, "--epochs must be at least 1. Received: 0"),
         ({"global_batch_size": 0}, "--global_batch_size must be"),
         ({"learning_rate": float("nan")}, "--learning_rate must be"),
         ({"learning_rate": float("inf")}, "--learning_rate must be"),

@@ -27,7 +27,7 @@ RUN = {
     "python -m benchmarks.data.fake_imagenet *": "test_imagenet::test_the_fake_folder",
     "python -m benchmarks.input_pipeline *": "test_input_pipeline::test_each_part_is_measured",
     "python -m benchmarks.train --seed=$seed *": (
-        "test_benchmarks::test_the_same_seed_repeats_exactly"
+        "test_training_loop::test_the_same_seed_repeats_exactly"
     ),
     "python -m benchmarks.collect *": "test_benchmarks::test_collect",
 }
@@ -37,7 +37,7 @@ MINUTES = "takes minutes: its points are listed here, and test_figures.py trains
 # Why a line is run nowhere. It is parsed at least.
 NOT_RUN = {
     'pip install ".[tensorflow,benchmarks]" && python -m benchmarks.train': (
-        "needs the network; in short: test_benchmarks::test_main_job_in_short_learns"
+        "needs the network; in short: test_benchmarks::test_it_learns"
     ),
     'pip install ".[tensorflow,benchmarks,tests]" && python -m pytest *': "is the test command",
     'pip install "keras-lars[tensorflow] @ file:///path/to/this/clone"': "names no real folder",
