@@ -29,7 +29,7 @@ def frame(results: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> pd.DataFr
         {**of_all, **(environments[row["environment"]] if environments else {}), **row}
         for row in rows
     ]
-    found = pd.DataFrame(records, dtype=object)
+    found = pd.DataFrame(records)
     found.attrs.update(about)
     return found
 
