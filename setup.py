@@ -60,8 +60,10 @@ setup(
             "absl-py",
             "importlib_resources",  # which TensorFlow Datasets needs, and does not say
             "matplotlib",
+            "pandas",
             "scikit-learn",
             "scipy",
+            "tabulate",
             "tensorboard",
             "tensorflow-datasets",
         ],

@@ -4,11 +4,11 @@ python -m benchmarks.collect --output=benchmarks/results/NAME.json RUN_FOLDER ..
 python -m benchmarks.collect benchmarks/results/NAME.json
 """
 
-import json
 import pathlib
 
 from absl import app, flags
 
+from benchmarks import files
 from benchmarks.command_line import (
     UsageError,
     check_flags,
@@ -16,7 +16,6 @@ from benchmarks.command_line import (
     read_json,
     results_of,
     show_in_help,
-    write_text,
 )
 
 
@@ -81,7 +80,7 @@ def main(argv: list[str]) -> None:
                 raise ValueError("no runs")
             text = table(runs)
         if flags.FLAGS.output:
-            write_text(flags.FLAGS.output, json.dumps(runs, indent=1) + "\n")
+            files.write_json(flags.FLAGS.output, runs)
         print(text)
     except (OSError, UsageError) as error:
         fail(error)

@@ -189,15 +189,3 @@ def results_of(path: str | os.PathLike[str], flag: str) -> Iterator[None]:
         raise UsageError(
             f"{flag} must be a file of results of this command ({why}). Received: {path}"
         ) from error
-
-
-def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes a file, which is whole or as it was."""
-    path = pathlib.Path(path)
-    temporary = path.with_name(path.name + ".temporary")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 import keras_lars
-from benchmarks import callbacks, cluster, losses, models, optimizers, report, run_folder
+from benchmarks import callbacks, cluster, files, losses, models, optimizers, report, run_folder
 from benchmarks.data.data_set import Progress, Shard
 from benchmarks.plan import Plan, check_replicas, make_plan
 from benchmarks.recipe import Execution, Recipe, RecipeError
@@ -207,7 +207,7 @@ def _finish(plan: Plan, model: keras.Model, end: dict, started: float) -> dict:
         **end,
         "seconds": round(time.perf_counter() - started, 1),
     }
-    run_folder.write_json(plan.folder / "result.json", result)
+    files.write_json(plan.folder / "result.json", result)
     shutil.rmtree(plan.folder / run_folder.BACKUP, ignore_errors=True)
     print(report.conclusion(plan, result), flush=True)
     return result

@@ -1,13 +1,13 @@
 """The command line of what is measured once, kept as JSON, and shown again without measuring."""
 
 import dataclasses
-import json
 from collections.abc import Callable
 from typing import Any
 
 from absl import app, flags
 
-from benchmarks.command_line import fail, parse, read_json, results_of, write_text
+from benchmarks import files
+from benchmarks.command_line import fail, parse, read_json, results_of
 
 
 def main(settings: type, measure: Callable[[Any], dict], table: Callable[[dict], str]) -> None:
@@ -33,7 +33,7 @@ def main(settings: type, measure: Callable[[Any], dict], table: Callable[[dict],
                 names = [field.name for field in dataclasses.fields(settings)]
                 results = measure(settings(**{name: flags.FLAGS[name].value for name in names}))
             if flags.FLAGS.output:
-                write_text(flags.FLAGS.output, json.dumps(results, indent=1) + "\n")
+                files.write_json(flags.FLAGS.output, results)
             print(table(results))
         except (OSError, ValueError) as error:
             fail(error)

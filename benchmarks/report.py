@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from benchmarks import cluster, durations, environment, estimate, run_folder
+from benchmarks import cluster, environment, estimate, files, run_folder, words
 from benchmarks.plan import Plan
 from benchmarks.recipe import RecipeError
 from benchmarks.words import counted
@@ -47,7 +47,7 @@ def summary(plan: Plan, model: keras.Model, strategy: tf.distribute.Strategy) ->
         f"{counted(plan.micro_batches, 'time')} an update; {_normalization(plan, model, replicas)}",
         "memory": f"about {estimate.memory_bytes(plan, model, replicas) / 1e9:.2g} GB a replica, "
         "without the data",
-        "time": f"about {durations.in_words(estimate.training_seconds(plan, model, replicas))}, "
+        "time": f"about {words.duration(estimate.training_seconds(plan, model, replicas))}, "
         "if it never waits for data",
         "output": str(plan.folder),
     }
@@ -138,7 +138,7 @@ def start_folder(plan: Plan, model: keras.Model, strategy: tf.distribute.Strateg
     }
     try:
         plan.folder.mkdir(parents=True, exist_ok=True)
-        run_folder.write_json(plan.folder / "config.json", config)
+        files.write_json(plan.folder / "config.json", config)
     except OSError as error:
         raise RecipeError(f"--output_dir cannot be written: {error}") from error
 
@@ -156,7 +156,7 @@ def write_history(plan: Plan, schedule: Callable[[int], Any]) -> dict:
     rows = run_folder.read_table(plan.folder / "history.csv")
     names = [name for name in rows[0] if name != "epoch"]
     history = {name: [row[name] for row in rows] for name in names}
-    run_folder.write_json(plan.folder / "history.json", history)
+    files.write_json(plan.folder / "history.json", history)
     _plot(plan, rows, schedule)
     return history
 

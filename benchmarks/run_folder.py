@@ -2,12 +2,13 @@
 
 import csv
 import dataclasses
+import io
 import json
-import math
 import os
 import pathlib
 from typing import Any
 
+from benchmarks import files
 from benchmarks.recipe import Execution, Recipe, RecipeError
 
 BACKUP = "backup"  # a folder in the run folder
@@ -86,11 +87,11 @@ class Table:
     def __init__(self, path: pathlib.Path, columns: list[str], start: int = 0):
         self._path, self._columns = path, columns
         kept = [row for row in read_table(path) if row[columns[0]] < start] if start else []
-        with _temporary(path).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(kept)
-        os.replace(_temporary(path), path)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, columns)
+        writer.writeheader()
+        writer.writerows(kept)
+        files.write_text(path, text.getvalue())
 
     def add(self, rows: list[dict]) -> None:
         with self._path.open("a", newline="", encoding="utf-8") as file:
@@ -116,25 +117,3 @@ def _value(text: str) -> Any:
         except ValueError:
             pass
     return text or None
-
-
-def write_json(path: pathlib.Path, value: Any) -> None:
-    """Writes JSON, with null for numbers that are not finite: JSON has no other word for them.
-
-    The file is whole, or is not there.
-    """
-    text = json.dumps(_finite(value), indent=1) + "\n"
-    _temporary(path).write_text(text, encoding="utf-8")
-    os.replace(_temporary(path), path)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _temporary(path: pathlib.Path) -> pathlib.Path:
-    return path.with_name(path.name + ".temporary")

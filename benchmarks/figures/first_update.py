@@ -3,7 +3,7 @@
 import dataclasses
 import time
 
-from benchmarks import run_folder
+from benchmarks import files
 from benchmarks.plan import make_plan
 from benchmarks.recipe import Execution, Recipe, RecipeError
 
@@ -44,7 +44,7 @@ def first_update(recipe: Recipe, execution: Execution) -> dict:
             shuffle=False,  # it is shuffled already
             verbose=2,
         ).history["loss"]
-    run_folder.write_json(plan.folder / "history.json", {"loss": loss})
+    files.write_json(plan.folder / "history.json", {"loss": loss})
     result = {
         "validation_accuracy": None,
         "validation_accuracy_at_half_time": None,
@@ -55,5 +55,5 @@ def first_update(recipe: Recipe, execution: Execution) -> dict:
         "resumed_at_update": None,
         "seconds": round(time.perf_counter() - started, 1),
     }
-    run_folder.write_json(plan.folder / "result.json", result)
+    files.write_json(plan.folder / "result.json", result)
     return result

@@ -4,13 +4,12 @@ import csv
 import dataclasses
 import io
 import json
-import os
 import pathlib
 import re
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks import run_folder
+from benchmarks import files, run_folder
 from benchmarks.command_line import read_json
 from benchmarks.figures.sweep import Run
 from benchmarks.recipe import RecipeError
@@ -82,16 +81,14 @@ def _norms(run: Run, layers: str) -> dict[str, dict[str, list]]:
 
 def write(results: dict, rows: list[dict], folder: pathlib.Path) -> None:
     """Writes `results.json`, and rows to `results.csv`. Each file is whole at any time."""
-    run_folder.write_json(folder / "results.json", results)
+    files.write_json(folder / "results.json", results)
     if not rows:
         return
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)))
     writer.writeheader()
     writer.writerows(rows)
-    temporary = folder / "results.csv.temporary"
-    temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
-    os.replace(temporary, folder / "results.csv")
+    files.write_text(folder / "results.csv", text.getvalue())
 
 
 def read(path: pathlib.Path, figure: str) -> dict:

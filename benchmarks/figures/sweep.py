@@ -8,11 +8,10 @@ import time
 from collections.abc import Callable, Sequence
 
 from benchmarks import run_folder
-from benchmarks.durations import in_words
 from benchmarks.figures.point import Point
 from benchmarks.plan import make_plan
 from benchmarks.recipe import Execution, Recipe, RecipeError
-from benchmarks.words import counted
+from benchmarks.words import counted, duration
 
 Train = Callable[[Recipe, Execution], dict]
 
@@ -99,7 +98,7 @@ def estimate(waiting: list[Run], finished: list[Run]) -> str:
     if not waiting or not images:
         return ""
     left = seconds / images * sum(run.image_epochs for run in waiting)
-    return f"; about {in_words(left)} left"
+    return f"; about {duration(left)} left"
 
 
 def told(result: dict) -> str:

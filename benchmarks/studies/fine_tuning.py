@@ -7,7 +7,6 @@ new logits, and all of it is trained on 10,000 images of the other five for 8 ep
 on the 5,000 held-out images of these five.
 """
 
-import json
 import statistics
 
 import keras
@@ -15,8 +14,8 @@ import numpy as np
 from absl import app, flags
 
 import keras_lars
-from benchmarks import environment
-from benchmarks.command_line import parse, write_text
+from benchmarks import environment, files
+from benchmarks.command_line import parse
 from benchmarks.studies.batch_size import images
 from benchmarks.studies.batch_size.networks import NETWORKS
 
@@ -107,7 +106,7 @@ def main(argv: list[str]) -> None:
         "rows": [row for seed in seeds for row in train(seed, flags.FLAGS.data_dir)],
     }
     if flags.FLAGS.output:
-        write_text(flags.FLAGS.output, json.dumps(found, indent=1) + "\n")
+        files.write_json(flags.FLAGS.output, found)
     print(report(found))
 
 

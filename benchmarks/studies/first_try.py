@@ -9,7 +9,6 @@ networks without it are trained without the callback. Then `plain` at a constant
 with the same rates times 4,000.
 """
 
-import json
 import statistics
 import time
 
@@ -18,8 +17,8 @@ import numpy as np
 from absl import app, flags
 
 import keras_lars
-from benchmarks import environment
-from benchmarks.command_line import parse, write_text
+from benchmarks import environment, files
+from benchmarks.command_line import parse
 from benchmarks.studies.batch_size import images
 from benchmarks.studies.batch_size.networks import NETWORKS
 
@@ -119,7 +118,7 @@ def main(argv: list[str]) -> None:
         "rows": rows,
     }
     if flags.FLAGS.output:
-        write_text(flags.FLAGS.output, json.dumps(found, indent=1) + "\n")
+        files.write_json(flags.FLAGS.output, found)
     print(report(found))
 
 

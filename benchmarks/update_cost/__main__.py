@@ -17,7 +17,8 @@ import time
 
 from absl import app, flags
 
-from benchmarks.command_line import UsageError, fail, parse, read_json, results_of, write_text
+from benchmarks import files
+from benchmarks.command_line import UsageError, fail, parse, read_json, results_of
 from benchmarks.update_cost import estimate, plot, sizes, study, summary, tables
 from benchmarks.update_cost.contenders import BACKENDS, CONTENDERS, FRAMEWORKS, REPLICAS, installed
 from benchmarks.words import counted
@@ -167,7 +168,7 @@ def save(results: dict) -> None:
         text = re.sub(
             r"\[[\d\s,]+\]", lambda match: "".join(match[0].split()), json.dumps(results, indent=1)
         )
-        write_text(flags.FLAGS.output, text + "\n")
+        files.write_text(flags.FLAGS.output, text + "\n")
 
 
 def check_plot() -> None:

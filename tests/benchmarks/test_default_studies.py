@@ -115,30 +115,12 @@ def found(name):
     return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def between(text, marker):
-    return text.split(f"<!-- {marker} -->\n")[1].split(f"\n<!-- /{marker} -->")[0]
-
-
 @pytest.mark.parametrize("name", [*ZERO, *CONSTANT])
 def test_the_results_are_whole(name):
     form = found(name)
     assert len(form["rows"]) == form["planned"]
     assert len(results.of_earlier_sitting(form, name, FORMS[name])) == form["planned"]
     assert tables.report(form).endswith("trainings are done.")
-
-
-@pytest.mark.parametrize(
-    ("marker", "names"), [("zero weights", ZERO), ("constant rates", CONSTANT)]
-)
-def test_the_page_has_the_table(marker, names):
-    table = settings_table.table(*map(found, names))
-    assert between(pages.read("benchmarks/README.md"), marker) == table
-
-
-def test_the_page_has_the_other_tables():
-    page = pages.read("benchmarks/README.md")
-    assert between(page, "first try") == first_try.report(found("first_try"))
-    assert between(page, "fine-tuning") == fine_tuning.report(found("fine_tuning"))
 
 
 def lost(names):

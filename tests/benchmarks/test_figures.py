@@ -17,7 +17,7 @@ pytest.importorskip("matplotlib", reason="the extra `benchmarks` is not installe
 if keras.backend.backend() != "tensorflow":
     pytest.skip("the benchmarks run on TensorFlow", allow_module_level=True)
 
-from benchmarks import models, recipes, run_folder
+from benchmarks import files, models, recipes, run_folder
 from benchmarks.data import digits
 from benchmarks.figures import presets, published, results, sweep, tables
 from benchmarks.figures.first_update import first_update
@@ -59,7 +59,7 @@ def fake_train(recipe, execution):
     micro = execution.micro_batch_size
     config = {"recipe": dataclasses.asdict(recipe), "micro_batch_size": micro}
     config |= {"versions": {"keras": "3"}, "device": {"cores": 2}}
-    run_folder.write_json(folder / "config.json", config)
+    files.write_json(folder / "config.json", config)
     diverged = recipe.optimizer == "sgd" and recipe.learning_rate > 0.25
     epochs = 2 if diverged else recipe.epochs
     curve = [1 - 1 / (epoch + 2 + recipe.seed / 1e5) for epoch in range(epochs)]
@@ -67,7 +67,7 @@ def fake_train(recipe, execution):
     history = dict.fromkeys((*names, "train_loss", "train_accuracy"), curve)
     if diverged:
         history["val_loss"] = [*curve[:-1], None]
-    run_folder.write_json(folder / "history.json", history)
+    files.write_json(folder / "history.json", history)
     columns = ["update", "epoch", "variable", *results.NORMS, "learning_rate"]
     table = run_folder.Table(folder / "trust_ratios.csv", columns)
     variables = [*published.norms_of_table_2(), "stem/kernel"]
@@ -86,7 +86,7 @@ def fake_train(recipe, execution):
         "diverged_at_update": 20 if diverged else None,
         "seconds": 1.5,
     }
-    run_folder.write_json(folder / "result.json", result)
+    files.write_json(folder / "result.json", result)
     return result
 
 

@@ -17,6 +17,7 @@ AMONG = {
     "benchmarks.step_cost": "show",
     "benchmarks.update_cost": "contenders",
     "benchmarks.collect": "output",
+    "benchmarks.write_pages": "check",
     "benchmarks.data.fake_imagenet": "images",
     "benchmarks.studies.batch_size": "form",
     "benchmarks.studies.batch_size.settings_table": "results",

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from benchmarks import recipes, run_folder
+from benchmarks import files, recipes, run_folder
 from benchmarks.recipe import Execution, RecipeError
 
 RECIPE = recipes.override()
@@ -14,7 +14,7 @@ RECIPE = recipes.override()
 def folder_of(path, recipe=RECIPE, micro_batch_size=0):
     path.mkdir()
     config = {"recipe": dataclasses.asdict(recipe), "micro_batch_size": micro_batch_size}
-    run_folder.write_json(path / "config.json", config)
+    files.write_json(path / "config.json", config)
     return path
 
 
@@ -49,7 +49,7 @@ def test_a_row_that_was_cut_off_is_dropped(tmp_path):
 
 def test_json_has_null_for_what_is_not_finite(tmp_path):
     values = {"a": [1.5, float("nan")], "b": {"c": float("inf")}, "d": True}
-    run_folder.write_json(tmp_path / "file.json", values)
+    files.write_json(tmp_path / "file.json", values)
     assert json.loads((tmp_path / "file.json").read_text()) == {
         "a": [1.5, None],
         "b": {"c": None},
@@ -85,7 +85,7 @@ def test_a_config_of_something_else(tmp_path, text):
 
 def test_the_result_of_a_finished_run(tmp_path):
     assert run_folder.result(tmp_path) is None
-    run_folder.write_json(tmp_path / "result.json", {"epochs": 2})
+    files.write_json(tmp_path / "result.json", {"epochs": 2})
     assert run_folder.result(tmp_path) == {"epochs": 2}
 
 

@@ -11,7 +11,7 @@ pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
 if keras.backend.backend() != "tensorflow":
     pytest.skip("the benchmarks run on TensorFlow", allow_module_level=True)
 
-from benchmarks import recipes, run_folder
+from benchmarks import files, recipes, run_folder
 from benchmarks.figures import point, sweep
 from benchmarks.recipe import Execution, RecipeError
 
@@ -40,7 +40,7 @@ class FakeTrain:
         folder.mkdir(parents=True, exist_ok=True)
         config = {"recipe": dataclasses.asdict(recipe), "versions": {}, "device": {}}
         config["micro_batch_size"] = execution.micro_batch_size
-        run_folder.write_json(folder / "config.json", config)
+        files.write_json(folder / "config.json", config)
         self.executions.append(execution)
         if recipe.learning_rate in self.interrupted_at:
             self.interrupted_at.remove(recipe.learning_rate)
@@ -57,7 +57,7 @@ class FakeTrain:
             "resumed_at_update": None,
             "seconds": self.seconds,
         }
-        run_folder.write_json(folder / "result.json", result)
+        files.write_json(folder / "result.json", result)
         return result
 
 
@@ -164,7 +164,7 @@ def test_the_estimate_is_by_images_and_counts_those_of_diverged_and_resumed_runs
     assert sweep.estimate([waiting], []) == ""
     path = diverged.folder / "result.json"
     resumed = json.loads(path.read_text(encoding="utf-8")) | {"resumed_at_update": 10}
-    run_folder.write_json(path, resumed)
+    files.write_json(path, resumed)
     assert sweep.estimate([waiting], [diverged]) == "; about 73 minutes left"
 
 

@@ -18,7 +18,6 @@ if keras.backend.backend() != "tensorflow":
 from benchmarks import (
     callbacks,
     collect,
-    durations,
     estimate,
     loop,
     losses,
@@ -27,6 +26,7 @@ from benchmarks import (
     recipes,
     report,
     run_folder,
+    words,
 )
 from benchmarks.data.data_set import WHOLE
 from benchmarks.recipe import Execution, RecipeError
@@ -393,7 +393,7 @@ def test_estimates():
     assert estimate.memory_bytes(made, model, replicas=2) == 4 * 4 * 640 + 4 * 16 * (64 + 10)
     one = estimate.training_seconds(made, model, replicas=1)
     assert 0 < one < 60
-    assert [durations.in_words(s) for s in (119, 120, 7199, 7200, 4e5)] == [
+    assert [words.duration(s) for s in (119, 120, 7199, 7200, 4e5)] == [
         "119 seconds",
         "2 minutes",
         "120 minutes",

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import re
 import statistics
 
 import pytest
@@ -19,22 +18,6 @@ FOLDER = pages.ROOT / "benchmarks" / "results" / "studies"
 FOUND = json.loads((FOLDER / "batch_size.json").read_text(encoding="utf-8"))
 RATES = json.loads((FOLDER / "learning_rate.json").read_text(encoding="utf-8"))
 PAGE, README = pages.read("benchmarks/README.md"), pages.read("README.md")
-
-
-def between(text, marker):
-    (found,) = re.findall(f"<!-- {marker} -->\n(.*?)\n<!-- /{marker} -->", text, re.DOTALL)
-    return found
-
-
-def test_the_page_has_the_tables_of_the_results():
-    assert between(PAGE, "batch sizes") == tables.report(FOUND)
-    assert between(PAGE, "learning rates") == tables.report(RATES)
-    assert between(PAGE, "batch sizes, searched") == tables.search_spaces(FOUND)
-    assert between(PAGE, "batch sizes, published") == published.table()
-
-
-def test_the_readme_has_the_rates_of_the_results():
-    assert between(README, "rates") == tables.by_rate(RATES, "lars_rates")
 
 
 def test_the_pictures_are_there():

@@ -9,7 +9,7 @@ if keras.backend.backend() != "tensorflow":
 
 import re
 
-from benchmarks import durations, loop, recipes, report, words
+from benchmarks import loop, recipes, report, words
 from benchmarks.plan import make_plan
 from benchmarks.recipe import Execution
 from keras_lars import _words
@@ -24,9 +24,9 @@ def test_counted():
     assert words.counted(2, "batch", "batches") == "2 batches"
     assert words.counted(12345, "image", spec=",") == "12,345 images"
     assert words.counted(1.0, "second", spec="g") == "1 second"
-    assert durations.in_words(1.2) == "1 second"
-    assert durations.in_words(0.2) == "0 seconds"
-    assert durations.in_words(119) == "119 seconds"
+    assert words.duration(1.2) == "1 second"
+    assert words.duration(0.2) == "0 seconds"
+    assert words.duration(119) == "119 seconds"
 
 
 def test_a_training_of_one_of_each(capsys, tmp_path):

@@ -16,11 +16,12 @@ from contextlib import nullcontext
 
 from absl import app, flags
 
-from benchmarks.command_line import UsageError, fail, parse, read_json, results_of, write_text
-from benchmarks.durations import in_words
+from benchmarks.command_line import UsageError, fail, parse, read_json, results_of
+from benchmarks.files import write_text
 from benchmarks.studies.batch_size import pool, results, tables, training
 from benchmarks.studies.batch_size.forms import FORMS
 from benchmarks.studies.batch_size.runs import Study
+from benchmarks.words import duration
 
 
 def define_flags() -> None:
@@ -49,7 +50,7 @@ def run() -> dict:
     if waiting:
         print(f"{len(waiting)} trainings of {study.form.epochs} epochs, ", end="", flush=True)
         seconds = pool.budget(study, asked.processes, asked.data_dir)
-        print(f"about {in_words(seconds)} with {asked.processes} at once", flush=True)
+        print(f"about {duration(seconds)} with {asked.processes} at once", flush=True)
         pool.run(study, asked.processes, asked.data_dir, asked.minutes)
     return results.gather(asked.form, study)
 

@@ -6,9 +6,9 @@ import multiprocessing
 import sys
 import time
 
-from benchmarks.durations import in_words
 from benchmarks.studies.batch_size import images, training
 from benchmarks.studies.batch_size.runs import Run, Study
+from benchmarks.words import duration
 
 # A process is replaced after so many trainings: what frameworks keep of each adds up.
 TRAININGS_OF_A_PROCESS = 25
@@ -95,7 +95,7 @@ def _told(study: Study, run: Run, total: int, processes: int) -> str:
     left = seconds_left(study, processes)
     return (
         f"[{len(study.results)}/{total}] {run.name}: {reached} in {result['seconds']:.0f} s; "
-        f"about {in_words(left)} left"
+        f"about {duration(left)} left"
     )
 
 

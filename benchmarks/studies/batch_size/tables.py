@@ -241,6 +241,10 @@ def by_rate(results: dict, arm: str) -> str:
     return "\n".join(lines)
 
 
+def by_rate_of_lars(results: dict) -> str:
+    return by_rate(results, "lars_rates")
+
+
 def _of_trial(row: dict) -> str:
     return "diverged" if failed(row) else f"{100 * row['test_accuracy']:.1f}"
 
