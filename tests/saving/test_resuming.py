@@ -91,13 +91,13 @@ def assert_same_state(actual, expected):
 
 
 def assert_resumes(loaded, model, steps=3):
-    """Both are in one state after `steps` steps, and still after three more on the same data."""
+    """Both are in one state after `steps` steps, and still after two more on the same data."""
     assert_same_state(loaded, model)
     weights = model.get_weights()
-    train(model, steps, steps + 3)
+    train(model, steps, steps + 2)
     # The copy is one: training the original left it where it was.
     assert_equal(loaded.get_weights(), weights)
-    train(loaded, steps, steps + 3)
+    train(loaded, steps, steps + 2)
     assert_same_state(loaded, model)
     assert not np.array_equal(model.get_weights()[0], weights[0])
 
