@@ -120,10 +120,10 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
     def check_finite(self, grads: Sequence[Tensor | None]) -> Tensor:
         """Whether all gradients are finite, on all replicas."""
         if keras.backend.backend() == "torch":
-            from keras_lars import _apply_torch
+            from keras_lars._backends import torch as torch_backend
 
             # torch does not say of a sparse gradient whether it is finite.
-            grads = [None if g is None else _apply_torch.dense(g, None) for g in grads]
+            grads = [None if g is None else torch_backend.dense(g, None) for g in grads]
         finite = super().check_finite(grads)
         if keras.backend.backend() != "tensorflow":
             return finite  # there one array spans all devices

@@ -20,7 +20,7 @@ from keras_lars import (
     _state,
     _variables,
 )
-from keras_lars._bookkeeping import NEVER_UPDATED
+from keras_lars._backends.bookkeeping import NEVER_UPDATED
 from keras_lars._exclusions import ExclusionRules
 from keras_lars._keras.fitted_model import (
     fitted_model,

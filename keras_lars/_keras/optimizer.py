@@ -141,11 +141,11 @@ class KerasOptimizer(keras.optimizers.Optimizer):
     def _engine(self) -> Any:
         # No `match`: AutoGraph reads this in a custom loop, and warns of what it cannot read.
         if keras.backend.backend() == "tensorflow":
-            from keras_lars import _apply_tensorflow as engine
+            from keras_lars._backends import tensorflow as engine
         elif keras.backend.backend() == "torch":
-            from keras_lars import _apply_torch as engine
+            from keras_lars._backends import torch as engine
         else:
-            from keras_lars import _apply_functional as engine
+            from keras_lars._backends import functional as engine
         return engine
 
     def _clipped(self, gradients: list) -> list:

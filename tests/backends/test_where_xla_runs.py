@@ -6,12 +6,12 @@ import pytest
 import tensorflow as tf
 
 import keras_lars
-from keras_lars import _apply_tensorflow
+from keras_lars._backends import tensorflow
 
 
 @pytest.fixture
 def without_xla(monkeypatch):
-    monkeypatch.setattr(_apply_tensorflow, "why_not_xla", lambda kind: f"no XLA for {kind}")
+    monkeypatch.setattr(tensorflow, "why_not_xla", lambda kind: f"no XLA for {kind}")
 
 
 def one_update(**arguments):
@@ -35,7 +35,7 @@ def test_true_raises(without_xla):
 
 
 def test_a_device_where_xla_runs_is_recognized():
-    assert _apply_tensorflow.why_not_xla("CPU") is None
+    assert tensorflow.why_not_xla("CPU") is None
 
 
 @pytest.mark.parametrize("persistent", [False, True])

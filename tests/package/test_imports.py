@@ -52,10 +52,10 @@ def test_private_keras_is_used_in_the_place_of_workarounds_alone():
 
 
 TENSORFLOW_MODULES = {
-    "_compiled.py",
-    "_norms_tensorflow.py",
-    "_tensorflow.py",
-    "_apply_tensorflow.py",
+    "_backends/tensorflow.py",
+    "_backends/tensorflow_norms.py",
+    "_backends/tensorflow_update.py",
+    "_backends/tensorflow_xla.py",
     "_cluster_start.py",
     "_replicas.py",
     "_keras/heartbeat.py",
@@ -67,7 +67,7 @@ TENSORFLOW_MODULES = {
 }
 
 
-TORCH_MODULES = {"_apply_torch.py", "_norms_torch.py"}
+TORCH_MODULES = {"_backends/torch.py", "_backends/torch_norms.py"}
 
 
 def test_tensorflow_is_used_in_its_modules_and_in_functions_of_few_others():

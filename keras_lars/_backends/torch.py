@@ -1,4 +1,4 @@
-"""One call of `apply` on torch: as `_apply_functional`, with weights and velocities in place.
+"""One call of `apply` on torch: as `functional`, with weights and velocities in place.
 
 A new array for the result of each operation costs more than the operation. So here the ratios of
 all variables come from one call of the update rule, on a vector of norms, and the weights and
@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import keras
 import torch
 
-from keras_lars import _apply_functional
-from keras_lars._apply_functional import (
+from keras_lars._backends import functional
+from keras_lars._backends.functional import (
     after,
     check_strategy,
     outside_of_steps,
@@ -21,7 +21,7 @@ from keras_lars._apply_functional import (
     update_one_by_one,
     xla_error,
 )
-from keras_lars._norms_torch import norm, norm_of_pieces
+from keras_lars._backends.torch_norms import norm, norm_of_pieces
 from keras_lars._update_rule import (
     Record,
     Rule,
@@ -66,7 +66,7 @@ def dense(gradient: Any, variable: Any) -> torch.Tensor:
 def apply(optimizer: Any, gradients: list, positions: list[int]) -> None:
     """Accumulate the gradients, or update the variables at `positions` by them."""
     with torch.no_grad():
-        _apply_functional.apply(optimizer, gradients, positions, update_in_place)
+        functional.apply(optimizer, gradients, positions, update_in_place)
 
 
 def update_in_place(

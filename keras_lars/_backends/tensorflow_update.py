@@ -7,7 +7,7 @@ distributed one.
 
 import tensorflow as tf
 
-from keras_lars._compiled import FUNCTIONS, Compiled, Form, numbers, outline
+from keras_lars._backends.tensorflow_xla import FUNCTIONS, Compiled, Form, numbers, outline
 from keras_lars._keras import tensorflow_context
 from keras_lars._update_rule import Record, Rule, Treatment, lars_update, plain_norms
 

@@ -13,8 +13,8 @@ from typing import NamedTuple, TypeAlias, TypeVar
 
 import tensorflow as tf
 
+from keras_lars._backends.tensorflow_norms import staged_norms
 from keras_lars._keras import tensorflow_context
-from keras_lars._norms_tensorflow import staged_norms
 from keras_lars._update_rule import Record, Rule, Treatment, lars_update, plain_norms
 
 Compiled: TypeAlias = tf.types.experimental.PolymorphicFunction

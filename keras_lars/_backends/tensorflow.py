@@ -7,9 +7,14 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_lars._bookkeeping import merge_records, moving_average
+from keras_lars._backends.bookkeeping import merge_records, moving_average
+from keras_lars._backends.tensorflow_update import (
+    device_type,
+    update_compiled,
+    update_plain,
+    why_not_xla,
+)
 from keras_lars._keras import tensorflow_context
-from keras_lars._tensorflow import device_type, update_compiled, update_plain, why_not_xla
 
 _PARAMETER_SERVERS = (
     tf.distribute.ParameterServerStrategy,

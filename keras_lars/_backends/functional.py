@@ -2,7 +2,7 @@
 
 JAX traces `apply` without state, so that nothing may be assigned inside a condition. Values are
 kept in a dictionary by (kind of slot, position of the variable). What updates the weights and
-velocities is passed in as `update_all`, since torch has a faster way (see `_apply_torch`).
+velocities is passed in as `update_all`, since torch has a faster way (see `torch`).
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_lars._bookkeeping import merge_records, moving_average
+from keras_lars._backends.bookkeeping import merge_records, moving_average
 from keras_lars._update_rule import differentiable_norms, lars_update
 
 _RECORD = ("record", 0)
