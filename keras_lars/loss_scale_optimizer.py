@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import keras
 
-from keras_lars import _arguments, _representation
+from keras_lars import _arguments, _backends, _representation
 from keras_lars._keras.fitted_model import loaded_model
 from keras_lars._types import Array, Tensor, Variable
 
@@ -119,14 +119,8 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
 
     def check_finite(self, grads: Sequence[Tensor | None]) -> Tensor:
         """Whether all gradients are finite, on all replicas."""
-        if keras.backend.backend() == "torch":
-            from keras_lars._backends import torch as torch_backend
-
-            # torch does not say of a sparse gradient whether it is finite.
-            grads = [None if g is None else torch_backend.dense(g, None) for g in grads]
-        finite = super().check_finite(grads)
-        if keras.backend.backend() != "tensorflow":
-            return finite  # there one array spans all devices
-        from keras_lars import _replicas
-
-        return _replicas.true_on_all(finite)
+        backend = _backends.current()
+        finite = super().check_finite(
+            [None if g is None else backend.finite_or_not(g) for g in grads]
+        )
+        return backend.true_on_all(finite)

@@ -20,6 +20,7 @@ from keras_lars import (
     _state,
     _variables,
 )
+from keras_lars._backends import BuiltUpdate
 from keras_lars._backends.bookkeeping import NEVER_UPDATED
 from keras_lars._exclusions import ExclusionRules
 from keras_lars._keras.fitted_model import (
@@ -78,18 +79,6 @@ class TrustRatio(NamedTuple):
     weight_norm: float
     gradient_norm: float
     trust_ratio: float
-
-
-@dataclasses.dataclass(frozen=True)
-class _Plan:
-    """What was decided in `build`. A dataclass, since Keras tracks what a tuple or list holds."""
-
-    rule: Rule
-    treatments: list[Treatment]
-    table: _selection.VariableTable
-    record: keras.Variable | None
-    compiled: bool
-    compiled_updates: set = dataclasses.field(default_factory=set)
 
 
 @keras.saving.register_keras_serializable(package="keras_lars")
@@ -365,7 +354,7 @@ class LARS(KerasOptimizer):
                 else self.add_variable_from_reference(variable, "momentum")
                 for variable in variables
             ]
-        self._plan = _Plan(
+        self._update = BuiltUpdate(
             rule=self._rule(),
             treatments=[
                 Treatment(
@@ -438,7 +427,7 @@ class LARS(KerasOptimizer):
         1  bias    (1,)    no: rank_at_most(1)  no: bias_or_normalization()
         """
         self._require_built("variable_table")
-        return self._plan.table
+        return self._update.table
 
     @property
     def trust_ratios(self) -> dict[str | int, TrustRatio]:
@@ -472,7 +461,7 @@ class LARS(KerasOptimizer):
 
     def _recorded_ratios(self) -> dict[str | int, TrustRatio]:
         """As `trust_ratios`; empty before the first update."""
-        rows = keras.ops.convert_to_numpy(self._plan.record)
+        rows = keras.ops.convert_to_numpy(self._update.record)
         return {
             key: TrustRatio(*(float(x) for x in row))
             for key, row in zip(self._trust_ratio_keys(), rows)
@@ -481,7 +470,7 @@ class LARS(KerasOptimizer):
 
     def _trust_ratio_keys(self) -> list[str | int]:
         """What `trust_ratios` calls each variable: its path, or its position where paths repeat."""
-        paths = [row.path for row in self._plan.table]
+        paths = [row.path for row in self._update.table]
         counts = collections.Counter(paths)
         return [path if counts[path] == 1 else i for i, path in enumerate(paths)]
 

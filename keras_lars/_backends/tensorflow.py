@@ -1,20 +1,23 @@
-"""One call of `apply` on TensorFlow: summed over replicas, then done on each of them in place."""
+"""The update on TensorFlow: summed over replicas, then done on each of them in place."""
 
 import contextlib
 import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
+import keras
 import tensorflow as tf
 
+from keras_lars import _replicas
+from keras_lars._backends import tensorflow_xla
+from keras_lars._backends.base import Backend, Slots
 from keras_lars._backends.bookkeeping import merge_records, moving_average
-from keras_lars._backends.tensorflow_update import (
-    device_type,
-    update_compiled,
-    update_plain,
-    why_not_xla,
-)
 from keras_lars._keras import tensorflow_context
+from keras_lars._types import Variable
+from keras_lars._update_rule import Record, Rule, Treatment, lars_update, plain_norms
+
+if TYPE_CHECKING:
+    from keras_lars._keras.optimizer import KerasOptimizer
 
 _PARAMETER_SERVERS = (
     tf.distribute.ParameterServerStrategy,
@@ -22,102 +25,128 @@ _PARAMETER_SERVERS = (
 )
 
 
-def dense(gradient: Any, variable: Any) -> tf.Tensor:
-    """The gradient with repeated indices of `tf.IndexedSlices` summed."""
-    if isinstance(gradient, tf.IndexedSlices):
-        return tf.math.unsorted_segment_sum(
-            gradient.values, gradient.indices, num_segments=variable.shape[0]
-        )
-    return tf.convert_to_tensor(gradient)
+class TensorFlowBackend(Backend):
+    """Variables are assigned in place, on the replicas of a `tf.distribute` strategy too."""
 
+    def dense(self, gradient: Any, variable: Variable) -> tf.Tensor:
+        if isinstance(gradient, tf.IndexedSlices):
+            return tf.math.unsorted_segment_sum(
+                gradient.values, gradient.indices, num_segments=variable.shape[0]
+            )
+        return tf.convert_to_tensor(gradient)
 
-def xla_error(variables: list) -> str | None:
-    """Why XLA cannot compile on a device that holds one of the variables, or None."""
-    kinds = {device_type(_native(variable)) for variable in variables}
-    errors = [why_not_xla(kind) for kind in sorted(kinds)]
-    return next((error for error in errors if error is not None), None)
+    def true_on_all(self, flag: tf.Tensor) -> tf.Tensor:
+        return _replicas.true_on_all(flag)
 
+    def xla_error(self, variables: Sequence[Variable]) -> str | None:
+        """Why XLA cannot compile on a device that holds one of the variables, or None."""
+        kinds = {tensorflow_xla.device_type(_native(variable)) for variable in variables}
+        errors = [tensorflow_xla.why_not_xla(kind) for kind in sorted(kinds)]
+        return next((error for error in errors if error is not None), None)
 
-def check_strategy() -> None:
-    """Raise where replicas do not step together."""
-    strategy = tf.distribute.get_strategy()
-    if isinstance(strategy, _PARAMETER_SERVERS):
-        raise ValueError(
-            "The strategy must be one whose replicas step together, such as `MirroredStrategy` or "
-            "`MultiWorkerMirroredStrategy`: the norms are those of the gradient summed over them. "
-            f"Received: {type(strategy).__name__}"
-        )
-
-
-def outside_of_steps() -> contextlib.AbstractContextManager:
-    """What is done in here is done once, and is no part of a function that is being traced."""
-    return tf.init_scope()
-
-
-def after(tensors: list) -> contextlib.AbstractContextManager:
-    """What is done in here is done once there are these tensors."""
-    return tf.control_dependencies(tensors)
-
-
-def per_replica_sum() -> contextlib.AbstractContextManager:
-    """Variables made in here keep a value for each replica, and are read and saved as the sum."""
-
-    def creator(next_creator, **arguments):
-        arguments["synchronization"] = tf.VariableSynchronization.ON_READ
-        arguments["aggregation"] = tf.VariableAggregation.SUM
-        return next_creator(**arguments)
-
-    return tf.variable_creator_scope(creator)
-
-
-@tf.autograph.experimental.do_not_convert
-def apply(optimizer: Any, gradients: list, positions: list[int]) -> None:
-    """Accumulate the gradients, or update the variables at `positions` by them."""
-    if tf.distribute.has_strategy() and tf.distribute.in_cross_replica_context():
-        raise RuntimeError(
-            "`apply` must be called by each replica, in a function that `strategy.run` runs. "
-            "Received: a call outside of one, in the scope of a strategy"
-        )
-    slots = _values(optimizer)
-    steps = optimizer.gradient_accumulation_steps
-
-    def across_replicas(strategy, gradients, learning_rate, micro_batches):
-        replicas = _Replicas(strategy, anchor=slots["variables"][positions[0]])
-
-        def update(gradients):
-            replicas.run(
-                functools.partial(_update, optimizer, positions),
-                replicas.summed(gradients, [slots["variables"][i] for i in positions]),
-                learning_rate,
-                micro_batches,
-                slots,
+    def check_strategy(self) -> None:
+        strategy = tf.distribute.get_strategy()
+        if isinstance(strategy, _PARAMETER_SERVERS):
+            raise ValueError(
+                "The strategy must be one whose replicas step together, such as `MirroredStrategy` "
+                "or `MultiWorkerMirroredStrategy`: the norms are those of the gradient summed over "
+                f"them. Received: {type(strategy).__name__}"
             )
 
-        if not steps:
-            update(gradients)
-            return
-        accumulators = [slots["accumulators"][i] for i in positions]
+    def outside_of_steps(self) -> contextlib.AbstractContextManager[Any]:
+        return tf.init_scope()
 
-        def accumulate():
-            replicas.run(_accumulate, accumulators, gradients)
+    def after(self, tensors: list[tf.Tensor]) -> contextlib.AbstractContextManager[Any]:
+        return tf.control_dependencies(tensors)
 
-        def update_by_mean():
-            update(replicas.values(_means, accumulators, gradients, steps))
-            replicas.run(_empty, accumulators)
+    def per_replica_sum(self) -> contextlib.AbstractContextManager[Any]:
+        def creator(next_creator: Callable[..., tf.Variable], **arguments: Any) -> tf.Variable:
+            arguments["synchronization"] = tf.VariableSynchronization.ON_READ
+            arguments["aggregation"] = tf.VariableAggregation.SUM
+            return next_creator(**arguments)
 
-        # Not the other way round, a condition in each replica: what crosses replicas, the one sum
-        # of an update, cannot be called in a branch.
-        is_update = (replicas.first(micro_batches) + 1) % steps == 0
-        tf.cond(is_update, replicas.branch(update_by_mean), replicas.branch(accumulate))
+        return tf.variable_creator_scope(creator)
 
-    tf.__internal__.distribute.interim.maybe_merge_call(
-        across_replicas,
-        tf.distribute.get_strategy(),
-        gradients,
-        # Evaluated by each replica, since a schedule reads the iteration, which is a replica's own.
-        tf.convert_to_tensor(optimizer.learning_rate),
-        tf.convert_to_tensor(optimizer._micro_batches.value),
-    )
+    def add_unsaved_variable(
+        self,
+        optimizer: "KerasOptimizer",
+        initializer: keras.initializers.Initializer,
+        shape: tuple[int, ...],
+        dtype: str,
+        name: str,
+    ) -> keras.Variable:
+        with keras.name_scope(optimizer.name, caller=optimizer):
+            return keras.Variable(initializer, shape=shape, dtype=dtype, trainable=False, name=name)
+
+    @tf.autograph.experimental.do_not_convert
+    def apply(
+        self, optimizer: "KerasOptimizer", gradients: list[tf.Tensor], positions: list[int]
+    ) -> None:
+        if tf.distribute.has_strategy() and tf.distribute.in_cross_replica_context():
+            raise RuntimeError(
+                "`apply` must be called by each replica, in a function that `strategy.run` runs. "
+                "Received: a call outside of one, in the scope of a strategy"
+            )
+        apply_across_replicas = functools.partial(
+            _apply_across_replicas,
+            optimizer=optimizer,
+            positions=positions,
+            slots=Slots(*([_native(variable) for variable in kind] for kind in optimizer._slots)),
+            record=_native(optimizer._update.record),
+        )
+        tf.__internal__.distribute.interim.maybe_merge_call(
+            apply_across_replicas,
+            tf.distribute.get_strategy(),
+            gradients,
+            # Evaluated by each replica, since a schedule reads the iteration, which is a replica's
+            # own.
+            tf.convert_to_tensor(optimizer.learning_rate),
+            tf.convert_to_tensor(optimizer._micro_batches.value),
+        )
+
+
+def _apply_across_replicas(
+    strategy: tf.distribute.Strategy,
+    gradients: list[Any],
+    learning_rate: Any,
+    micro_batches: Any,
+    *,
+    optimizer: "KerasOptimizer",
+    positions: list[int],
+    slots: Slots,
+    record: tf.Variable | None,
+) -> None:
+    """`apply`, where gradients and numbers are those of all replicas."""
+    variables = [slots.variables[i] for i in positions]
+    replicas = _Replicas(strategy, anchor=variables[0])
+
+    def update(gradients: list[Any]) -> None:
+        replicas.run(
+            functools.partial(_update, optimizer, positions),
+            replicas.summed(gradients, variables),
+            learning_rate,
+            micro_batches,
+            slots,
+            record,
+        )
+
+    steps = optimizer.gradient_accumulation_steps
+    if not steps:
+        update(gradients)
+        return
+    accumulators = [slots.accumulators[i] for i in positions]
+
+    def accumulate() -> None:
+        replicas.run(_accumulate, accumulators, gradients)
+
+    def update_by_mean() -> None:
+        update(replicas.values(_means, accumulators, gradients, steps))
+        replicas.run(_empty, accumulators)
+
+    # Not the other way round, a condition in each replica: what crosses replicas, the one sum of an
+    # update, cannot be called in a branch.
+    is_update = (replicas.first(micro_batches) + 1) % steps == 0
+    tf.cond(is_update, replicas.branch(update_by_mean), replicas.branch(accumulate))
 
 
 class _Replicas:
@@ -131,7 +160,7 @@ class _Replicas:
         self._anchor = anchor
         self._in_replica = tf.distribute.get_replica_context() is not None
 
-    def run(self, function: Callable, *arguments: Any) -> None:
+    def run(self, function: Callable[..., Any], *arguments: Any) -> None:
         """Run `function` on each replica, with this replica's components of the arguments."""
         self._strategy.extended.update(
             self._anchor,
@@ -140,13 +169,13 @@ class _Replicas:
             group=False,
         )
 
-    def values(self, function: Callable, *arguments: Any) -> Any:
+    def values(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """What `function` returns on each replica."""
         if self._in_replica:
             return function(*arguments)
         return self._strategy.extended.call_for_each_replica(function, args=arguments)
 
-    def summed(self, gradients: list, variables: list) -> list:
+    def summed(self, gradients: list[Any], variables: list[tf.Variable]) -> list[Any]:
         """The sum over replicas, where the variables are."""
         if self._in_replica:
             context = tf.distribute.get_replica_context()
@@ -164,31 +193,33 @@ class _Replicas:
             return value
         return self._strategy.experimental_local_results(value)[0]
 
-    def branch(self, function: Callable) -> Callable:
+    def branch(self, function: Callable[[], None]) -> Callable[[], None]:
         """The function, as a branch of `tf.cond`: a new graph, which knows of no strategy."""
         if self._in_replica or not tf.distribute.has_strategy():
             return function
 
-        def in_scope():
+        def in_scope() -> None:
             with self._strategy.scope():
                 function()
 
         return in_scope
 
 
-def _accumulate(accumulators: list, gradients: list) -> None:
+def _accumulate(accumulators: list[tf.Variable], gradients: list[tf.Tensor]) -> None:
     for accumulator, gradient in zip(accumulators, gradients):
         accumulator.assign_add(tf.cast(gradient, accumulator.dtype))
 
 
-def _means(accumulators: list, gradients: list, steps: int) -> list:
+def _means(
+    accumulators: list[tf.Variable], gradients: list[tf.Tensor], steps: int
+) -> list[tf.Tensor]:
     return [
         (tf.cast(tf.convert_to_tensor(accumulator), gradient.dtype) + gradient) / steps
         for accumulator, gradient in zip(accumulators, gradients)
     ]
 
 
-def _empty(accumulators: list) -> None:
+def _empty(accumulators: list[tf.Variable]) -> None:
     for accumulator in accumulators:
         accumulator.assign(tf.zeros(accumulator.shape, accumulator.dtype))
 
@@ -199,58 +230,68 @@ def _native(variable: Any) -> Any:
     return variable if value is None or callable(value) else value
 
 
-def _values(optimizer: Any) -> dict:
-    """The slots, as TensorFlow's own variables."""
-    slots = {
-        kind: [_native(variable) for variable in variables]
-        for kind, variables in optimizer._slots._asdict().items()
-    }
-    slots["record"] = _native(optimizer._plan.record)
-    return slots
-
-
 def _update(
-    optimizer: Any,
+    optimizer: "KerasOptimizer",
     positions: list[int],
-    gradients: list,
+    gradients: list[tf.Tensor],
     learning_rate: tf.Tensor,
     micro_batches: tf.Tensor,
-    slots: dict,
+    slots: Slots,
+    record: tf.Variable | None,
 ) -> None:
-    plan = optimizer._plan
-    update_variable = update_plain
-    if plan.compiled and not tensorflow_context.is_searching_for_nans():
+    """One update on one replica."""
+    built = optimizer._update
+    update_variable: Callable[..., Record | None] = update_plain
+    if built.compiled and not tensorflow_context.is_searching_for_nans():
         update_variable = functools.partial(
-            update_compiled, used=plan.compiled_updates, constants={}
+            tensorflow_xla.update_compiled, used=built.programs, constants={}
         )
     records = [
         update_variable(
-            slots["variables"][i],
-            slots["velocities"][i],
+            slots.variables[i],
+            slots.velocities[i],
             gradient,
             learning_rate,
-            plan.treatments[i],
-            plan.rule,
+            built.treatments[i],
+            built.rule,
         )
         for i, gradient in zip(positions, optimizer._clipped(gradients))
     ]
-    if slots["record"] is not None:
-        slots["record"].assign(merge_records(slots["record"], positions, records))
+    if record is not None:
+        record.assign(merge_records(record, positions, records))
     _average(optimizer, micro_batches // (optimizer.gradient_accumulation_steps or 1), slots)
     variables = optimizer._slots.variables
     for i in positions:
         constraint = variables[i].constraint
         if constraint is not None:
-            slots["variables"][i].assign(constraint(tf.convert_to_tensor(slots["variables"][i])))
+            slots.variables[i].assign(constraint(tf.convert_to_tensor(slots.variables[i])))
 
 
-def _average(optimizer: Any, updates_done: tf.Tensor, slots: dict) -> None:
-    pairs = [(w, a) for w, a in zip(slots["variables"], slots["averages"]) if a is not None]
+def update_plain(
+    variable: tf.Variable,
+    velocity: tf.Variable | None,
+    gradient: tf.Tensor,
+    learning_rate: tf.Tensor,
+    treatment: Treatment,
+    rule: Rule,
+) -> Record | None:
+    """The update of one variable in place, as plain ops."""
+    w = tf.convert_to_tensor(variable)
+    v = None if velocity is None else tf.convert_to_tensor(velocity)
+    w, v, record = lars_update(w, gradient, v, learning_rate, treatment, rule, plain_norms)
+    if velocity is not None:
+        velocity.assign(v)
+    variable.assign(w)
+    return record
+
+
+def _average(optimizer: "KerasOptimizer", updates_done: tf.Tensor, slots: Slots) -> None:
+    pairs = [(w, a) for w, a in zip(slots.variables, slots.averages) if a is not None]
     for w, average in pairs:
         average.assign(moving_average(average, w, optimizer.ema_momentum, updates_done))
     if pairs and optimizer.ema_overwrite_frequency:
 
-        def overwrite():
+        def overwrite() -> None:
             for w, average in pairs:
                 w.assign(average)
 

@@ -1,4 +1,8 @@
-"""What XLA compiles, and how long it is kept.
+"""The update of one variable on TensorFlow, compiled by XLA; and how long what it made is kept.
+
+Keras turns XLA off on machines without a GPU and under every `tf.distribute` strategy, so the
+update is compiled by itself. It takes this replica's component of a variable, never a distributed
+one.
 
 An update is compiled for a `Form`: shape, dtype and what there is to compute. Numbers such as the
 momentum come as a tensor, so that the next trial of a search compiles nothing.
@@ -147,3 +151,46 @@ def _update(
     for handle, value in zip(handles, [w, v]):
         tf.raw_ops.AssignVariableOp(resource=handle, value=value)
     return record
+
+
+def update_compiled(
+    variable: tf.Variable,
+    velocity: tf.Variable | None,
+    gradient: tf.Tensor,
+    learning_rate: tf.Tensor,
+    treatment: Treatment,
+    rule: Rule,
+    used: set[Compiled],
+    constants: dict[tuple, tf.Tensor],
+) -> Record | None:
+    """The update of one variable in place, in one XLA cluster.
+
+    What was compiled for it is added to `used`, and kept as long as that is. Variables that are
+    treated alike share what is added to `constants`.
+    """
+    form = Form(
+        outline(rule),
+        outline(treatment),
+        tuple(variable.shape),
+        variable.dtype,
+        has_velocity=velocity is not None,
+        on_cpu=device_type(variable) == "CPU",
+        is_deterministic=tensorflow_context.is_deterministic(),
+    )
+    function = FUNCTIONS.get(form)
+    used.add(function)
+    handles = [variable.handle] if velocity is None else [variable.handle, velocity.handle]
+    key = treatment, gradient.dtype
+    if key not in constants:
+        constants[key] = tf.constant(numbers(rule, treatment), gradient.dtype)
+    return function(handles, constants[key], gradient, learning_rate)
+
+
+def device_type(variable: tf.Variable) -> str:
+    """The kind of device ("CPU", "GPU", "TPU") of a variable, or of its first replica."""
+    return tf.DeviceSpec.from_string(variable.device).device_type or "CPU"
+
+
+def why_not_xla(device_type: str) -> str | None:
+    """Why XLA cannot compile for this kind of device now, or None where it can."""
+    return FUNCTIONS.why_not_xla(device_type)

@@ -1,4 +1,4 @@
-"""One call of `apply` on torch: as `functional`, with weights and velocities in place.
+"""The update on torch: weights and velocities in place.
 
 A new array for the result of each operation costs more than the operation. So here the ratios of
 all variables come from one call of the update rule, on a vector of norms, and the weights and
@@ -7,21 +7,14 @@ velocities are overwritten piece by piece, while a piece is in the processor's c
 
 import collections
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import torch
 
-from keras_lars._backends import functional
-from keras_lars._backends.functional import (
-    after,
-    check_strategy,
-    outside_of_steps,
-    per_replica_sum,
-    update_one_by_one,
-    xla_error,
-)
+from keras_lars._backends.functional import FunctionalBackend, Values
 from keras_lars._backends.torch_norms import norm, norm_of_pieces
+from keras_lars._types import Variable
 from keras_lars._update_rule import (
     Record,
     Rule,
@@ -32,19 +25,56 @@ from keras_lars._update_rule import (
     unadapted_ratio,
 )
 
-# What an engine consists of: most of it is that of JAX.
-__all__ = [
-    "after",
-    "apply",
-    "check_strategy",
-    "dense",
-    "outside_of_steps",
-    "per_replica_sum",
-    "xla_error",
-]
+if TYPE_CHECKING:
+    from keras_lars._backends.base import BuiltUpdate
+    from keras_lars._keras.optimizer import KerasOptimizer
 
 # Elements of a piece: enough to hide the cost of a call, few enough for the cache.
 _PIECE = 2**18
+
+
+class TorchBackend(FunctionalBackend):
+    """As `FunctionalBackend`, with weights and velocities overwritten where that may be."""
+
+    def dense(self, gradient: Any, variable: Variable) -> torch.Tensor:
+        del variable  # torch's sparse tensors know their shape
+        return _dense(gradient)
+
+    def finite_or_not(self, gradient: Any) -> torch.Tensor:
+        return _dense(gradient)  # torch does not say whether a sparse tensor is finite
+
+    def apply(
+        self, optimizer: "KerasOptimizer", gradients: list[torch.Tensor], positions: list[int]
+    ) -> None:
+        with torch.no_grad():
+            super().apply(optimizer, gradients, positions)
+
+    def update_variables(
+        self,
+        update: "BuiltUpdate",
+        values: Values,
+        gradients: list[torch.Tensor],
+        positions: list[int],
+        learning_rate: torch.Tensor,
+    ) -> tuple[Values, list[Record | None]]:
+        """As `FunctionalBackend`, but what `values` holds is overwritten where that may be."""
+        if not _are_of_variables(values.values()):
+            return super().update_variables(update, values, gradients, positions, learning_rate)
+        groups = collections.defaultdict(list)
+        for i, g in zip(positions, gradients):
+            tensors = _Tensors(i, values["variables", i], g, values.get(("velocities", i)))
+            groups[update.treatments[i], g.dtype].append(tensors)
+        records: dict[int, Record] = {}
+        for (treatment, _), group in groups.items():
+            records.update(_update_group(group, learning_rate, treatment, update.rule))
+        new = {("variables", i): values["variables", i] for i in positions}
+        return new, [records.get(i) for i in positions]
+
+
+def _dense(gradient: Any) -> torch.Tensor:
+    """The same where it is dense already, and not sparse as that of `nn.Embedding`."""
+    gradient = keras.ops.convert_to_tensor(gradient)
+    return gradient if gradient.layout == torch.strided else gradient.to_dense()
 
 
 class _Tensors(NamedTuple):
@@ -54,36 +84,6 @@ class _Tensors(NamedTuple):
     w: torch.Tensor
     g: torch.Tensor
     v: torch.Tensor | None
-
-
-def dense(gradient: Any, variable: Any) -> torch.Tensor:
-    """The gradient with repeated indices of a sparse one summed, as of `nn.Embedding`."""
-    del variable  # torch's sparse tensors know their shape
-    gradient = keras.ops.convert_to_tensor(gradient)
-    return gradient if gradient.layout == torch.strided else gradient.to_dense()
-
-
-def apply(optimizer: Any, gradients: list, positions: list[int]) -> None:
-    """Accumulate the gradients, or update the variables at `positions` by them."""
-    with torch.no_grad():
-        functional.apply(optimizer, gradients, positions, update_in_place)
-
-
-def update_in_place(
-    plan: Any, values: dict, gradients: list, positions: list[int], learning_rate: Any
-) -> tuple[dict, list]:
-    """As `update_one_by_one`, but what `values` holds is overwritten where that may be."""
-    if not _are_of_variables(values.values()):
-        return update_one_by_one(plan, values, gradients, positions, learning_rate)
-    groups = collections.defaultdict(list)
-    for i, g in zip(positions, gradients):
-        tensors = _Tensors(i, values["variables", i], g, values.get(("velocities", i)))
-        groups[plan.treatments[i], g.dtype].append(tensors)
-    records = {}
-    for (treatment, _), group in groups.items():
-        records.update(_update_group(group, learning_rate, treatment, plan.rule))
-    new = {("variables", i): values["variables", i] for i in positions}
-    return new, [records.get(i) for i in positions]
 
 
 def _are_of_variables(values: Iterable[torch.Tensor]) -> bool:

@@ -3,13 +3,14 @@
 import contextlib
 import warnings
 from collections.abc import Callable, MutableMapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_lars import _state
+from keras_lars import _backends, _state
+from keras_lars._backends import BuiltUpdate, Slots
 from keras_lars._keras import hooks
 from keras_lars._keras.fitted_model import loaded_model
 from keras_lars._types import LearningRate, Schedule, Tensor, Variable
@@ -18,25 +19,14 @@ from keras_lars._variables import check_gradient, path_of
 from keras_lars._words import counted
 
 
-class Slots(NamedTuple):
-    """What one update reads and writes: a list of Keras variables for each kind.
-
-    All are indexed by position among the trainable variables, and hold `None` where a variable has
-    no such slot: without momentum, averages or accumulation, or where Keras overwrites it.
-    """
-
-    variables: list
-    velocities: list
-    averages: list
-    accumulators: list
-
-
 class KerasOptimizer(keras.optimizers.Optimizer):
     """A Keras optimizer in which everything counts updates and acts on the whole gradient.
 
-    A subclass sets `momentums` and `_plan` (what the engines need to know of its update) in
-    `build`, and gives `_state_marker`, which tells its saved state from that of others.
+    A subclass sets `momentums` and `_update` in `build`, and gives `_state_marker`, which tells its
+    saved state from that of others. `_backends.base` says what becomes of the gradients.
     """
+
+    _update: BuiltUpdate
 
     # The state that was loaded before there were variables to hold it, by name.
     _waiting_state: dict[str, np.ndarray] | None = None
@@ -73,9 +63,9 @@ class KerasOptimizer(keras.optimizers.Optimizer):
             whole = [self._whole(g, v) for g, v in zip(grads, variables)]
             if whole:
                 positions = [self._get_variable_index(v) for v in variables]
-                self._engine().apply(self, whole, positions)
+                _backends.current().apply(self, whole, positions)
         # Where the data ends a step is run without any, and fails: it must not be counted.
-        with self._engine().after(whole):
+        with _backends.current().after(whole):
             self._iterations.assign_add(1)
 
     def _known_variables(self, grads: list, variables: Sequence | None) -> list:
@@ -131,22 +121,12 @@ class KerasOptimizer(keras.optimizers.Optimizer):
     def _whole(self, gradient: Any, variable: Any) -> Any:
         """The gradient as a dense, unscaled tensor of the dtype that the update computes in."""
         dtype = compute_dtype(keras.backend.standardize_dtype(variable.dtype))
-        gradient = self._engine().dense(gradient, variable)
+        gradient = _backends.current().dense(gradient, variable)
         check_gradient(gradient, variable)
         gradient = ops.cast(gradient, dtype)
         if self.loss_scale_factor is not None:
             gradient = gradient / self.loss_scale_factor
         return gradient
-
-    def _engine(self) -> Any:
-        # No `match`: AutoGraph reads this in a custom loop, and warns of what it cannot read.
-        if keras.backend.backend() == "tensorflow":
-            from keras_lars._backends import tensorflow as engine
-        elif keras.backend.backend() == "torch":
-            from keras_lars._backends import torch as engine
-        else:
-            from keras_lars._backends import functional as engine
-        return engine
 
     def _clipped(self, gradients: list) -> list:
         """The gradients, clipped as the constructor says; NaN where they were not finite."""
@@ -195,18 +175,18 @@ class KerasOptimizer(keras.optimizers.Optimizer):
 
     def _check_strategy(self) -> None:
         """Raise in the scope of a strategy that this optimizer cannot work under."""
-        self._engine().check_strategy()
+        _backends.current().check_strategy()
 
     def _xla_error(self, variables: Sequence[Variable]) -> str | None:
         """Why XLA cannot compile an update of these variables, or None where it can."""
-        return self._engine().xla_error(variables)
+        return _backends.current().xla_error(variables)
 
     def add_variable_from_reference(
         self, reference_variable: Variable, name: str | None = None, **kwargs: Any
     ) -> keras.Variable:
         """Add a slot for a variable; an accumulator has a value of its own on each replica."""
         is_accumulator = name == "gradient_accumulator"  # as the `build` of Keras calls it
-        with self._engine().per_replica_sum() if is_accumulator else contextlib.nullcontext():
+        with _backends.current().per_replica_sum() if is_accumulator else contextlib.nullcontext():
             return super().add_variable_from_reference(reference_variable, name, **kwargs)
 
     def _add_unsaved_variable(
@@ -214,11 +194,7 @@ class KerasOptimizer(keras.optimizers.Optimizer):
     ) -> keras.Variable:
         """A variable that no file will hold."""
         initializer = keras.initializers.Constant(value)
-        if keras.backend.backend() != "tensorflow":
-            # JAX carries on from step to step only what is among the optimizer's variables.
-            return self.add_variable(shape, initializer, dtype=dtype, name=name)
-        with keras.name_scope(self.name, caller=self):
-            return keras.Variable(initializer, shape=shape, dtype=dtype, trainable=False, name=name)
+        return _backends.current().add_unsaved_variable(self, initializer, shape, dtype, name)
 
     # What Keras would do otherwise.
 
@@ -235,10 +211,8 @@ class KerasOptimizer(keras.optimizers.Optimizer):
         if not self.built:
             return  # nothing was trained
         super().finalize_variable_values(var_list)
-        if self.use_ema and keras.backend.backend() == "jax":
-            # Otherwise weight and average are one array, which the next `fit` gives away twice.
-            for variable in var_list:
-                variable.assign(ops.copy(variable.value))
+        if self.use_ema:
+            _backends.current().separate(var_list)
 
     @property
     def _schedule(self) -> Schedule | Callable[[], Tensor] | None:
@@ -279,7 +253,7 @@ class KerasOptimizer(keras.optimizers.Optimizer):
 
     def _outside_of_steps(self) -> contextlib.AbstractContextManager:
         """What is done in here is done once, also in a step that is being traced."""
-        return self._engine().outside_of_steps()
+        return _backends.current().outside_of_steps()
 
     def _keep_waiting(self, state: dict[str, np.ndarray] | None) -> None:
         """Set `_waiting_state`, past the tracking of attributes: these are not our variables."""

@@ -26,7 +26,7 @@ def made(monkeypatch):
 
     monkeypatch.setattr(tensorflow_xla, "compiled", counted)
     functions = tensorflow_xla.Functions()
-    monkeypatch.setattr("keras_lars._backends.tensorflow_update.FUNCTIONS", functions)
+    monkeypatch.setattr("keras_lars._backends.tensorflow_xla.FUNCTIONS", functions)
     return forms
 
 
@@ -128,7 +128,7 @@ def test_a_search_for_nans_finds_one_and_leaves_nothing(is_built_before, made, r
     assert len(made) == compiled
     tf.debugging.disable_check_numerics()
     _, after = updated()
-    assert after._plan.compiled
+    assert after._update.compiled
     assert len(made) == compiled
 
 
