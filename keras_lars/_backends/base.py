@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 
-from keras_lars._selection import VariableTable
 from keras_lars._types import Tensor, Variable
 from keras_lars._update_rule import Rule, Treatment
+from keras_lars._variable_table import VariableTable
 
 if TYPE_CHECKING:
     from keras_lars._keras.optimizer import KerasOptimizer

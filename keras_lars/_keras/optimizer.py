@@ -1,35 +1,31 @@
-"""`keras.optimizers.Optimizer` with faults 1 to 8, 15, 16 and 17 put right."""
+"""`keras.optimizers.Optimizer` with faults 1 to 6, 8 and 15 to 17 put right."""
 
 import contextlib
 import warnings
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
-from keras_lars import _backends, _state
-from keras_lars._backends import BuiltUpdate, Slots
+from keras_lars import _backends
+from keras_lars._backends import BuiltUpdate
 from keras_lars._keras import hooks
 from keras_lars._keras.fitted_model import loaded_model
+from keras_lars._keras.saved_state import StatefulOptimizer
 from keras_lars._types import LearningRate, Schedule, Tensor, Variable
 from keras_lars._update_rule import compute_dtype
 from keras_lars._variables import check_gradient, path_of
 from keras_lars._words import counted
 
 
-class KerasOptimizer(keras.optimizers.Optimizer):
+class KerasOptimizer(StatefulOptimizer):
     """A Keras optimizer in which everything counts updates and acts on the whole gradient.
 
-    A subclass sets `momentums` and `_update` in `build`, and gives `_state_marker`, which tells its
-    saved state from that of others. `_backends.base` says what becomes of the gradients.
+    A subclass sets `_update` in `build`. `_backends.base` says what becomes of the gradients.
     """
 
     _update: BuiltUpdate
-
-    # The state that was loaded before there were variables to hold it, by name.
-    _waiting_state: dict[str, np.ndarray] | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -41,9 +37,6 @@ class KerasOptimizer(keras.optimizers.Optimizer):
         if name in hooks.NEVER_CALLED:  # or each value would be printed, of many variables
             hooks.refuse(name, f"{name}={value!r}")
         super().__setattr__(name, value)
-
-    def _state_marker(self) -> dict[str, str]:
-        raise NotImplementedError
 
     # Applying gradients.
 
@@ -157,18 +150,6 @@ class KerasOptimizer(keras.optimizers.Optimizer):
         return [g * scale for g in grads]
 
     @property
-    def _slots(self) -> Slots:
-        """The variables of the model, and of the optimizer for each of them."""
-        variables = list(self._trainable_variables)
-        none = [None] * len(variables)
-        return Slots(
-            variables,
-            list(self.momentums) or none,
-            list(self._model_variables_moving_average) if self.use_ema else none,
-            list(self._accumulated_gradients) if self.gradient_accumulation_steps else none,
-        )
-
-    @property
     def _micro_batches(self) -> Any:
         """The number of calls of `apply` so far; `iterations` is the number of updates."""
         return self._iterations
@@ -180,6 +161,13 @@ class KerasOptimizer(keras.optimizers.Optimizer):
     def _xla_error(self, variables: Sequence[Variable]) -> str | None:
         """Why XLA cannot compile an update of these variables, or None where it can."""
         return _backends.current().xla_error(variables)
+
+    def _require_built(self, what: str) -> None:
+        if not self.built:
+            raise ValueError(
+                f"`{what}` needs a built optimizer: call `build(variables)`, or train a step. "
+                "Received: an optimizer that is not built"
+            )
 
     def add_variable_from_reference(
         self, reference_variable: Variable, name: str | None = None, **kwargs: Any
@@ -235,57 +223,6 @@ class KerasOptimizer(keras.optimizers.Optimizer):
         except Exception:  # in a step that is being traced there is no number
             return assigned
         return assigned if now == now.dtype.type(assigned) else float(str(now))
-
-    # State.
-
-    def _named_variables(self) -> dict[str, keras.Variable]:
-        """The variables that are saved, by the names that they are saved under."""
-        named = {"iteration": self._iterations}
-        if hasattr(self._learning_rate, "assign"):  # a variable, and no schedule or callable
-            named["learning_rate"] = self._learning_rate
-        if self.built:
-            slots = self._slots
-            for kind in ("velocities", "averages", "accumulators"):
-                for position, variable in enumerate(getattr(slots, kind)):
-                    if variable is not None:
-                        named[f"{kind}_{position}"] = variable
-        return named
-
-    def _outside_of_steps(self) -> contextlib.AbstractContextManager:
-        """What is done in here is done once, also in a step that is being traced."""
-        return _backends.current().outside_of_steps()
-
-    def _keep_waiting(self, state: dict[str, np.ndarray] | None) -> None:
-        """Set `_waiting_state`, past the tracking of attributes: these are not our variables."""
-        object.__setattr__(self, "_waiting_state", state)
-
-    def save_own_variables(self, store: MutableMapping[str, np.ndarray]) -> None:
-        """Write the state, with a marker that says whose it is."""
-        _state.save(self, store)
-
-    def load_own_variables(self, store: MutableMapping[str, np.ndarray]) -> None:
-        """Read the state; for what another optimizer wrote, warn and start afresh."""
-        _state.load(self, store)
-
-    # A `tf.train.Checkpoint` matches by attribute name. The one name that we show it holds the
-    # marker, so that nothing of another optimizer matches.
-
-    def _trackable_children(self, save_type: str = "checkpoint", **kwargs: Any) -> dict:
-        if save_type != "checkpoint":
-            return super()._trackable_children(save_type, **kwargs)
-        return {_state.checkpoint_name(self): self._variables}
-
-    def _lookup_dependency(self, name: str, cached_dependencies: dict | None = None) -> Any:
-        if not cached_dependencies:  # TensorFlow tracks an attribute; nothing is restored
-            return super()._lookup_dependency(name)
-        if name in cached_dependencies:
-            return cached_dependencies[name]
-        if name == "_variables" or _state.is_checkpoint_name(name):
-            _state.warn_foreign(self, f"the checkpoint's `{name}`", "stay as they are")
-        return None
-
-    def _handle_deferred_dependencies(self, name: str, trackable: Any) -> None:
-        """Nothing: all that a checkpoint holds of us is in `_variables`, which is always there."""
 
 
 def _check_count(grads: Sequence, variables: Sequence) -> None:

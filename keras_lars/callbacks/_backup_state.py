@@ -8,7 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_lars import _replicas, _state
+from keras_lars import _replicas
+from keras_lars._keras.saved_state import StatefulOptimizer
 from keras_lars.callbacks._backup_file import Arrays, Spec
 
 
@@ -107,7 +108,7 @@ def name_of_optimizer(optimizer: Any) -> str:
 def state_of_optimizer(optimizer: Any) -> dict[str, str | int] | None:
     """What the numbers in the slots of LARS mean; None for an optimizer of Keras."""
     innermost = _chain(optimizer)[-1]
-    return _state.meaning(innermost) if hasattr(innermost, "_state_marker") else None
+    return innermost._state_meaning() if isinstance(innermost, StatefulOptimizer) else None
 
 
 def constant_rate(optimizer: Any) -> keras.Variable | None:

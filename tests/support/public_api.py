@@ -40,9 +40,11 @@ def members(name: str, value: Any) -> dict[str, Any]:
     """Methods and properties of a class that are for its users: those with an example."""
     if not inspect.isclass(value):
         return {}
+    classes = [c for c in value.__mro__ if c.__module__.startswith("keras_lars")]
     return {
         f"{name}.{member}": found
-        for member, found in vars(value).items()
+        for each in classes
+        for member, found in vars(each).items()
         if not member.startswith("_") and ">>>" in (inspect.getdoc(found) or "")
     }
 
