@@ -24,7 +24,7 @@ from keras_lars._keras.fitted_model import fitted_model, fitting_batches, fittin
 from keras_lars._selection import SelectingOptimizer
 from keras_lars._trust_ratios import RecordingOptimizer
 from keras_lars._types import KerasArguments, LearningRate, Tensor, Variable
-from keras_lars._update_rule import MomentumForm, Rule, Treatment, least_norm
+from keras_lars._update_rule import MomentumForm, UpdateConfig, VariableConfig, least_norm
 from keras_lars.schedules import FitSchedule
 
 if sys.version_info >= (3, 11):
@@ -256,9 +256,9 @@ class LARS(SelectingOptimizer, RecordingOptimizer):
                 for variable in variables
             ]
         self._update = BuiltUpdate(
-            rule=self._rule(),
-            treatments=[
-                Treatment(
+            config=self._update_config(),
+            variable_configs=[
+                VariableConfig(
                     row.adapted,
                     self.weight_decay if row.decayed else 0.0,
                     least_norm(row.shape, self.weight_norm_floor),
@@ -272,8 +272,9 @@ class LARS(SelectingOptimizer, RecordingOptimizer):
         self._restore_waiting()
         self._look_at_fit()
 
-    def _rule(self) -> Rule:
-        return Rule(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Rule)})
+    def _update_config(self) -> UpdateConfig:
+        names = [field.name for field in dataclasses.fields(UpdateConfig)]
+        return UpdateConfig(**{name: getattr(self, name) for name in names})
 
     def _compiles(self, variables: Sequence[Variable]) -> bool:
         if self.jit_compile is False:

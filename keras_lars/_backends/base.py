@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import keras
 
 from keras_lars._types import Tensor, Variable
-from keras_lars._update_rule import Rule, Treatment
+from keras_lars._update_rule import UpdateConfig, VariableConfig
 from keras_lars._variable_table import VariableTable
 
 if TYPE_CHECKING:
@@ -40,16 +40,16 @@ class BuiltUpdate:
     """How a built optimizer updates. A dataclass, since Keras tracks what a tuple or list holds.
 
     Attributes:
-        rule: What is the same for every variable.
-        treatments: What differs, by position.
+        config: What is the same for every variable.
+        variable_configs: What differs, by position.
         table: The same for people to read, with the rules that it comes from.
         record: The variable that norms and ratios are kept in, if they are.
         compiled: Whether XLA compiles the update of each variable, on TensorFlow.
         programs: What was compiled, which lives as long as this does.
     """
 
-    rule: Rule
-    treatments: list[Treatment]
+    config: UpdateConfig
+    variable_configs: list[VariableConfig]
     table: VariableTable
     record: keras.Variable | None
     compiled: bool

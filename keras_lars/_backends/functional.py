@@ -115,8 +115,8 @@ class FunctionalBackend(Backend):
                 gradient,
                 values.get(("velocities", i)),
                 learning_rate,
-                update.treatments[i],
-                update.rule,
+                update.variable_configs[i],
+                update.config,
                 differentiable_norms,
             )
             new["variables", i] = w
@@ -143,7 +143,7 @@ def _averaged(optimizer: "KerasOptimizer", values: Values) -> Values:
     new: Values = {}
     updates_done = ops.convert_to_tensor(optimizer.iterations)
     frequency = optimizer.ema_overwrite_frequency
-    for i in range(len(optimizer._update.treatments)):
+    for i in range(len(optimizer._update.variable_configs)):
         if ("averages", i) in values:
             w, average = values["variables", i], values["averages", i]
             average = moving_average(average, w, optimizer.ema_momentum, updates_done)

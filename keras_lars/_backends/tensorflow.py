@@ -14,7 +14,7 @@ from keras_lars._backends.base import Backend, Slots
 from keras_lars._backends.bookkeeping import merge_records, moving_average
 from keras_lars._keras import tensorflow_context
 from keras_lars._types import Variable
-from keras_lars._update_rule import Record, Rule, Treatment, lars_update, plain_norms
+from keras_lars._update_rule import Record, UpdateConfig, VariableConfig, lars_update, plain_norms
 
 if TYPE_CHECKING:
     from keras_lars._keras.optimizer import KerasOptimizer
@@ -252,8 +252,8 @@ def _update(
             slots.velocities[i],
             gradient,
             learning_rate,
-            built.treatments[i],
-            built.rule,
+            built.variable_configs[i],
+            built.config,
         )
         for i, gradient in zip(positions, optimizer._clipped(gradients))
     ]
@@ -272,13 +272,13 @@ def update_plain(
     velocity: tf.Variable | None,
     gradient: tf.Tensor,
     learning_rate: tf.Tensor,
-    treatment: Treatment,
-    rule: Rule,
+    variable_config: VariableConfig,
+    config: UpdateConfig,
 ) -> Record | None:
     """The update of one variable in place, as plain ops."""
     w = tf.convert_to_tensor(variable)
     v = None if velocity is None else tf.convert_to_tensor(velocity)
-    w, v, record = lars_update(w, gradient, v, learning_rate, treatment, rule, plain_norms)
+    w, v, record = lars_update(w, gradient, v, learning_rate, variable_config, config, plain_norms)
     if velocity is not None:
         velocity.assign(v)
     variable.assign(w)

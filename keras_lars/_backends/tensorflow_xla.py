@@ -4,8 +4,8 @@ Keras turns XLA off on machines without a GPU and under every `tf.distribute` st
 update is compiled by itself. It takes this replica's component of a variable, never a distributed
 one.
 
-An update is compiled for a `Form`: shape, dtype and what there is to compute. Numbers such as the
-momentum come as a tensor, so that the next trial of a search compiles nothing.
+An update is compiled for a `Signature`: shape, dtype and what there is to compute. Numbers such as
+the momentum come as a tensor, so that the next trial of a search compiles nothing.
 """
 
 import collections
@@ -19,20 +19,20 @@ import tensorflow as tf
 
 from keras_lars._backends.tensorflow_norms import staged_norms
 from keras_lars._keras import tensorflow_context
-from keras_lars._update_rule import Record, Rule, Treatment, lars_update, plain_norms
+from keras_lars._update_rule import Record, UpdateConfig, VariableConfig, lars_update, plain_norms
 
 Compiled: TypeAlias = tf.types.experimental.PolymorphicFunction
-Settings = TypeVar("Settings", Rule, Treatment)
+Settings = TypeVar("Settings", UpdateConfig, VariableConfig)
 
 # Kept after the last optimizer that uses them is gone, for the next one.
 _KEPT = 256
 
 
-class Form(NamedTuple):
-    """What a compiled update is made for. Its rule and treatment are outlines."""
+class Signature(NamedTuple):
+    """What a compiled update is made for. Both configs are outlines."""
 
-    rule: Rule
-    treatment: Treatment
+    config: UpdateConfig
+    variable_config: VariableConfig
     shape: tuple[int, ...]
     dtype: tf.DType
     has_velocity: bool
@@ -40,9 +40,9 @@ class Form(NamedTuple):
     is_deterministic: bool
 
 
-def numbers(rule: Rule, treatment: Treatment) -> list[float]:
+def numbers(config: UpdateConfig, variable_config: VariableConfig) -> list[float]:
     """The numbers of an update, without those of 0, which leave something out."""
-    return [getattr(each, name) for each in (rule, treatment) for name in _numeric(each)]
+    return [getattr(each, name) for each in (config, variable_config) for name in _numeric(each)]
 
 
 @functools.lru_cache(_KEPT)  # asked for each variable, in each step of an eager loop
@@ -55,11 +55,11 @@ def _filled(settings: Settings, values: Iterator[tf.Tensor]) -> Settings:
     return dataclasses.replace(settings, **{name: next(values) for name in _numeric(settings)})
 
 
-def _numeric(settings: Rule | Treatment) -> list[str]:
+def _numeric(settings: UpdateConfig | VariableConfig) -> list[str]:
     return [name for name, x in vars(settings).items() if isinstance(x, float) and x != 0]
 
 
-class Functions:
+class CompiledUpdates:
     """The compiled updates of one TensorFlow context.
 
     An optimizer holds those that it uses, and the latest ones are held here. Without the context,
@@ -68,8 +68,8 @@ class Functions:
 
     def __init__(self):
         self._context: weakref.ref | None = None
-        self._all: weakref.WeakValueDictionary[Form, Compiled] = weakref.WeakValueDictionary()
-        self._latest: collections.OrderedDict[Form, Compiled] = collections.OrderedDict()
+        self._all: weakref.WeakValueDictionary[Signature, Compiled] = weakref.WeakValueDictionary()
+        self._latest: collections.OrderedDict[Signature, Compiled] = collections.OrderedDict()
         self._devices: set[str] = set()
 
     def why_not_xla(self, device_type: str) -> str | None:
@@ -98,23 +98,23 @@ class Functions:
             self._latest.clear()
             self._devices.clear()
 
-    def get(self, form: Form) -> Compiled:
-        """The function for a form, made where it is not there."""
+    def get(self, signature: Signature) -> Compiled:
+        """The function for a signature, made where it is not there."""
         self._forget_other_contexts()
-        function = self._all.get(form)
+        function = self._all.get(signature)
         if function is None:
-            function = self._all[form] = compiled(form)
-        self._latest[form] = function
-        self._latest.move_to_end(form)
+            function = self._all[signature] = compiled(signature)
+        self._latest[signature] = function
+        self._latest.move_to_end(signature)
         if len(self._latest) > _KEPT:
             self._latest.popitem(last=False)
         return function
 
 
-FUNCTIONS = Functions()
+COMPILED = CompiledUpdates()
 
 
-def compiled(form: Form) -> Compiled:
+def compiled(signature: Signature) -> Compiled:
     """A new function for XLA.
 
     It takes resource handles, plain tensors, and not variables: under a strategy, a `tf.function`
@@ -123,30 +123,32 @@ def compiled(form: Form) -> Compiled:
     """
     # An object of its own, and no closure: TensorFlow counts traces by code object, and would warn
     # of several functions that have one in common as of one that is traced again and again.
-    update = functools.partial(_update, form)
+    update = functools.partial(_update, signature)
     update.__name__ = "lars_update_compiled"
     return tf.function(update, jit_compile=True, autograph=False)
 
 
 def _update(
-    form: Form,
+    signature: Signature,
     handles: Sequence[tf.Tensor],
     numbers: tf.Tensor,
     gradient: tf.Tensor,
     learning_rate: tf.Tensor,
 ) -> Record | None:
-    values = [tf.raw_ops.ReadVariableOp(resource=handle, dtype=form.dtype) for handle in handles]
+    values = [
+        tf.raw_ops.ReadVariableOp(resource=handle, dtype=signature.dtype) for handle in handles
+    ]
     for tensor in [*values, gradient]:
-        tensor.set_shape(form.shape)
+        tensor.set_shape(signature.shape)
     each = iter(tf.unstack(numbers))
     w, v, record = lars_update(
         values[0],
         gradient,
-        values[1] if form.has_velocity else None,
+        values[1] if signature.has_velocity else None,
         learning_rate,
-        rule=_filled(form.rule, each),
-        treatment=_filled(form.treatment, each),
-        norms=staged_norms if form.on_cpu else plain_norms,
+        config=_filled(signature.config, each),
+        variable_config=_filled(signature.variable_config, each),
+        norms=staged_norms if signature.on_cpu else plain_norms,
     )
     for handle, value in zip(handles, [w, v]):
         tf.raw_ops.AssignVariableOp(resource=handle, value=value)
@@ -158,8 +160,8 @@ def update_compiled(
     velocity: tf.Variable | None,
     gradient: tf.Tensor,
     learning_rate: tf.Tensor,
-    treatment: Treatment,
-    rule: Rule,
+    variable_config: VariableConfig,
+    config: UpdateConfig,
     used: set[Compiled],
     constants: dict[tuple, tf.Tensor],
 ) -> Record | None:
@@ -168,21 +170,21 @@ def update_compiled(
     What was compiled for it is added to `used`, and kept as long as that is. Variables that are
     treated alike share what is added to `constants`.
     """
-    form = Form(
-        outline(rule),
-        outline(treatment),
+    signature = Signature(
+        outline(config),
+        outline(variable_config),
         tuple(variable.shape),
         variable.dtype,
         has_velocity=velocity is not None,
         on_cpu=device_type(variable) == "CPU",
         is_deterministic=tensorflow_context.is_deterministic(),
     )
-    function = FUNCTIONS.get(form)
+    function = COMPILED.get(signature)
     used.add(function)
     handles = [variable.handle] if velocity is None else [variable.handle, velocity.handle]
-    key = treatment, gradient.dtype
+    key = variable_config, gradient.dtype
     if key not in constants:
-        constants[key] = tf.constant(numbers(rule, treatment), gradient.dtype)
+        constants[key] = tf.constant(numbers(config, variable_config), gradient.dtype)
     return function(handles, constants[key], gradient, learning_rate)
 
 
@@ -193,4 +195,4 @@ def device_type(variable: tf.Variable) -> str:
 
 def why_not_xla(device_type: str) -> str | None:
     """Why XLA cannot compile for this kind of device now, or None where it can."""
-    return FUNCTIONS.why_not_xla(device_type)
+    return COMPILED.why_not_xla(device_type)

@@ -17,10 +17,10 @@ from keras_lars._backends.torch_norms import norm, norm_of_pieces
 from keras_lars._types import Variable
 from keras_lars._update_rule import (
     Record,
-    Rule,
-    Treatment,
-    factors,
+    UpdateConfig,
+    VariableConfig,
     momentum_step,
+    scales,
     trust_ratio,
     unadapted_ratio,
 )
@@ -63,10 +63,10 @@ class TorchBackend(FunctionalBackend):
         groups = collections.defaultdict(list)
         for i, g in zip(positions, gradients):
             tensors = _Tensors(i, values["variables", i], g, values.get(("velocities", i)))
-            groups[update.treatments[i], g.dtype].append(tensors)
+            groups[update.variable_configs[i], g.dtype].append(tensors)
         records: dict[int, Record] = {}
-        for (treatment, _), group in groups.items():
-            records.update(_update_group(group, learning_rate, treatment, update.rule))
+        for (variable_config, _), group in groups.items():
+            records.update(_update_group(group, learning_rate, variable_config, update.config))
         new = {("variables", i): values["variables", i] for i in positions}
         return new, [records.get(i) for i in positions]
 
@@ -95,32 +95,37 @@ def _are_of_variables(values: Iterable[torch.Tensor]) -> bool:
 
 
 def _update_group(
-    group: list[_Tensors], learning_rate: torch.Tensor, treatment: Treatment, rule: Rule
+    group: list[_Tensors],
+    learning_rate: torch.Tensor,
+    variable_config: VariableConfig,
+    config: UpdateConfig,
 ) -> dict[int, Record]:
     """Update variables that are treated alike; the records by position, where they are kept."""
     dtype = group[0].g.dtype
     learning_rate = learning_rate.to(dtype)
-    if treatment.adapted or rule.record_trust_ratios:
+    if variable_config.adapted or config.record_trust_ratios:
         weight_norms = torch.stack([_weight_norm(each) for each in group]).to(dtype)
-        gradient_norms = torch.stack([_gradient_norm(each, treatment, rule) for each in group]).to(
-            dtype
-        )
-    if treatment.adapted:
-        magnitudes = gradient_norms
-        ratios = trust_ratio(weight_norms, gradient_norms, learning_rate, treatment, rule)
+        gradient_norms = torch.stack(
+            [_gradient_norm(each, variable_config, config) for each in group]
+        ).to(dtype)
+    if variable_config.adapted:
+        nan_probes = gradient_norms
+        ratios = trust_ratio(weight_norms, gradient_norms, learning_rate, variable_config, config)
     else:
         # Zero times the gradient is 0 or NaN, and so is the sum.
-        magnitudes = torch.stack([(0.0 * each.g).sum() for each in group])
-        ratios = unadapted_ratio(magnitudes, learning_rate, rule)
+        nan_probes = torch.stack([(0.0 * each.g).sum() for each in group])
+        ratios = unadapted_ratio(nan_probes, learning_rate, config)
 
-    inside, outside = factors(ratios, magnitudes, learning_rate, rule)
-    insides = inside.unbind()
-    outsides = [None] * len(group) if outside is None else outside.expand(len(group)).unbind()
-    for (_, *tensors), inside, outside in zip(group, insides, outsides):
+    velocity_scale, step_scale = scales(ratios, nan_probes, learning_rate, config)
+    velocity_scales = velocity_scale.unbind()
+    step_scales = (
+        [None] * len(group) if step_scale is None else step_scale.expand(len(group)).unbind()
+    )
+    for (_, *tensors), velocity_scale, step_scale in zip(group, velocity_scales, step_scales):
         for piece in _pieces(*tensors):
-            move(*piece, inside, outside, treatment, rule)
+            move(*piece, velocity_scale, step_scale, variable_config, config)
 
-    if not rule.record_trust_ratios:
+    if not config.record_trust_ratios:
         return {}
     columns = [column.unbind() for column in (weight_norms, gradient_norms, ratios)]
     return {each.position: Record(*row) for each, row in zip(group, zip(*columns))}
@@ -133,13 +138,15 @@ def _weight_norm(tensors: _Tensors) -> torch.Tensor:
     return norm_of_pieces(part.to(g.dtype) for (part,) in _pieces(w))
 
 
-def _gradient_norm(tensors: _Tensors, treatment: Treatment, rule: Rule) -> torch.Tensor:
+def _gradient_norm(
+    tensors: _Tensors, variable_config: VariableConfig, config: UpdateConfig
+) -> torch.Tensor:
     _, w, g, v = tensors
-    if rule.momentum_form == "ratio_of_update" and v is not None:
-        return norm_of_pieces(_step(*piece, treatment, rule) for piece in _pieces(w, g, v))
-    if not (rule.decay_in_norm and treatment.weight_decay):
+    if config.momentum_form == "ratio_of_update" and v is not None:
+        return norm_of_pieces(_step(*piece, variable_config, config) for piece in _pieces(w, g, v))
+    if not (config.decay_in_norm and variable_config.weight_decay):
         return norm(g)
-    return norm_of_pieces(_decayed(*piece, treatment) for piece in _pieces(w, g))
+    return norm_of_pieces(_decayed(*piece, variable_config) for piece in _pieces(w, g))
 
 
 def _pieces(*tensors: torch.Tensor | None) -> Iterable[tuple]:
@@ -153,44 +160,48 @@ def _pieces(*tensors: torch.Tensor | None) -> Iterable[tuple]:
 
 
 def _step(
-    w: torch.Tensor, g: torch.Tensor, v: torch.Tensor, treatment: Treatment, rule: Rule
+    w: torch.Tensor,
+    g: torch.Tensor,
+    v: torch.Tensor,
+    variable_config: VariableConfig,
+    config: UpdateConfig,
 ) -> torch.Tensor:
-    _, step = momentum_step(v.to(g.dtype), _decayed(w, g, treatment), rule)
+    _, step = momentum_step(v.to(g.dtype), _decayed(w, g, variable_config), config)
     return step
 
 
-def _decayed(w: torch.Tensor, g: torch.Tensor, treatment: Treatment) -> torch.Tensor:
-    if not treatment.weight_decay:
+def _decayed(w: torch.Tensor, g: torch.Tensor, variable_config: VariableConfig) -> torch.Tensor:
+    if not variable_config.weight_decay:
         return g
-    return torch.add(g, w.to(g.dtype), alpha=treatment.weight_decay)
+    return torch.add(g, w.to(g.dtype), alpha=variable_config.weight_decay)
 
 
 def move(
     w: torch.Tensor,
     g: torch.Tensor,
     v: torch.Tensor | None,
-    inside: torch.Tensor,
-    outside: torch.Tensor | None,
-    treatment: Treatment,
-    rule: Rule,
+    velocity_scale: torch.Tensor,
+    step_scale: torch.Tensor | None,
+    variable_config: VariableConfig,
+    config: UpdateConfig,
 ) -> None:
     """The end of `lars_update`, in place: half the time of the same with a new array each time.
 
     The one place that says again what the update rule says.
     """
-    decayed = _decayed(w, g, treatment)
+    decayed = _decayed(w, g, variable_config)
     if v is None:
-        step = inside * decayed
+        step = velocity_scale * decayed
     else:
         # A copy where the stored dtype is another one.
-        new_v = v.to(g.dtype).mul_(rule.momentum).addcmul_(inside, decayed)
+        new_v = v.to(g.dtype).mul_(config.momentum).addcmul_(velocity_scale, decayed)
         if new_v is not v:
             v.copy_(new_v)
         step = new_v
-        if rule.nesterov:
-            step = torch.mul(inside, decayed).add_(new_v, alpha=rule.momentum)
-    if outside is not None:
-        step = outside * step
+        if config.nesterov:
+            step = torch.mul(velocity_scale, decayed).add_(new_v, alpha=config.momentum)
+    if step_scale is not None:
+        step = step_scale * step
     new_w = w.to(g.dtype).sub_(step)
     if new_w is not w:
         w.copy_(new_w)

@@ -46,7 +46,7 @@ def description(optimizer: LARS) -> dict:
         "optimizer": {
             "learning_rate": _learning_rate(optimizer),
             "weight_decay": optimizer.weight_decay,
-            **dataclasses.asdict(optimizer._update.rule),
+            **dataclasses.asdict(optimizer._update.config),
             "gradient_accumulation_steps": optimizer.gradient_accumulation_steps,
         },
         "versions": {

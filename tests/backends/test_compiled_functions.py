@@ -25,8 +25,8 @@ def made(monkeypatch):
         return compiled(form)
 
     monkeypatch.setattr(tensorflow_xla, "compiled", counted)
-    functions = tensorflow_xla.Functions()
-    monkeypatch.setattr("keras_lars._backends.tensorflow_xla.FUNCTIONS", functions)
+    functions = tensorflow_xla.CompiledUpdates()
+    monkeypatch.setattr("keras_lars._backends.tensorflow_xla.COMPILED", functions)
     return forms
 
 
@@ -133,7 +133,7 @@ def test_a_search_for_nans_finds_one_and_leaves_nothing(is_built_before, made, r
 
 
 def test_a_failure_of_xla_may_pass(monkeypatch):
-    functions = tensorflow_xla.Functions()
+    functions = tensorflow_xla.CompiledUpdates()
     with monkeypatch.context() as patch:
 
         def fail(*arguments, **options):
@@ -150,7 +150,7 @@ def test_a_failure_of_xla_may_pass(monkeypatch):
 
 
 def test_what_runs_eagerly_proves_nothing_of_xla(monkeypatch):
-    functions = tensorflow_xla.Functions()
+    functions = tensorflow_xla.CompiledUpdates()
     monkeypatch.setattr(tf.config, "functions_run_eagerly", lambda: True)
     assert functions.why_not_xla("CPU") is None
     assert not functions._devices
