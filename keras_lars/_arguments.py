@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 
+from keras_lars._types import Variable
 from keras_lars._variables import described
 
 Check = Callable[[str, Any], Any]
@@ -172,7 +173,7 @@ def _has_real_numbers(array: Any) -> bool:
     return any(kind in str(array.dtype) for kind in ("float", "int"))  # as of "bfloat16", "uint8"
 
 
-def can_be_called(function: Callable, count: int) -> bool:
+def can_be_called(function: Callable[..., Any], count: int) -> bool:
     """Whether it takes so many arguments, as far as its signature is known."""
     try:
         inspect.signature(function).bind(*range(count))
@@ -213,7 +214,7 @@ def is_one_line(text: str) -> bool:
     return text.isprintable()
 
 
-def variables(name: str, value: Any) -> list:
+def variables(name: str, value: Any) -> list[Variable]:
     """A list of variables, of Keras or of a backend."""
     is_one_thing = hasattr(value, "dtype") or isinstance(value, str | bytes | dict)
     try:

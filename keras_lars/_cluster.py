@@ -261,7 +261,9 @@ def _range(text: str) -> list[str]:
     numbers = []
     for part in text.split(","):
         found = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", part)
-        start, stop = (int(found[1]), int(found[2] or found[1]) + 1) if found else (0, 0)
+        if not found:
+            raise ValueError
+        start, stop = int(found[1]), int(found[2] or found[1]) + 1
         if not start < stop <= start + 2**16:  # as many as Slurm has nodes at most
             raise ValueError
         numbers += [str(i).zfill(len(found[1])) for i in range(start, stop)]

@@ -26,7 +26,7 @@ MOMENTUM_FORMS: tuple[MomentumForm, ...] = get_args(MomentumForm)
 
 Tensor = Any
 Number: TypeAlias = float | Tensor  # where a tensor is one, a float of 0 is still a float
-Norms = Callable[..., list]  # the Euclidean norm of each of its arguments, all of one shape
+Norms = Callable[..., list[Tensor]]  # the Euclidean norm of each of its arguments, all of one shape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +79,7 @@ def compute_dtype(variable_dtype: str) -> str:
     return "float64" if variable_dtype == "float64" else "float32"
 
 
-def plain_norms(*tensors: Tensor) -> list:
+def plain_norms(*tensors: Tensor) -> list[Tensor]:
     """The Euclidean norm of each by a plain sum, which kernels of all backends add in a tree.
 
     Measured on 1e8 constant, skewed and normal float32 values it is within 4e-7 of the float64 one
@@ -88,7 +88,7 @@ def plain_norms(*tensors: Tensor) -> list:
     return [ops.sqrt(ops.sum(x * x)) for x in tensors]
 
 
-def differentiable_norms(*tensors: Tensor) -> list:
+def differentiable_norms(*tensors: Tensor) -> list[Tensor]:
     """As `plain_norms`; where a norm is 0 its derivative is 0, and not infinite.
 
     The root of 0 is kept out of both branches: its derivative times 0 would be NaN.

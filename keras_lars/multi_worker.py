@@ -241,7 +241,7 @@ def _repair_trainer(model: keras.Model) -> None:
         setattr(model, name, _naming_lost_workers(getattr(model, name)))
 
 
-def _warning_of_stale_statistics(fit: Callable) -> Callable:
+def _warning_of_stale_statistics(fit: Callable[..., Any]) -> Callable[..., Any]:
     """Keras's `fit` with one callback more: callbacks are told how many batches there will be."""
     signature = inspect.signature(fit)
 

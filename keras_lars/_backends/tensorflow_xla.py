@@ -13,7 +13,7 @@ import dataclasses
 import functools
 import weakref
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import tensorflow as tf
 
@@ -48,11 +48,13 @@ def numbers(config: UpdateConfig, variable_config: VariableConfig) -> list[float
 @functools.lru_cache(_KEPT)  # asked for each variable, in each step of an eager loop
 def outline(settings: Settings) -> Settings:
     """What the same program can compute: with 1 in the place of each of `numbers`."""
-    return dataclasses.replace(settings, **dict.fromkeys(_numeric(settings), 1.0))
+    ones: dict[str, Any] = dict.fromkeys(_numeric(settings), 1.0)
+    return dataclasses.replace(settings, **ones)
 
 
 def _filled(settings: Settings, values: Iterator[tf.Tensor]) -> Settings:
-    return dataclasses.replace(settings, **{name: next(values) for name in _numeric(settings)})
+    numbers: dict[str, Any] = {name: next(values) for name in _numeric(settings)}
+    return dataclasses.replace(settings, **numbers)
 
 
 def _numeric(settings: UpdateConfig | VariableConfig) -> list[str]:
@@ -66,8 +68,8 @@ class CompiledUpdates:
     which a test may reset, they are of no use, since the variables that they knew are gone.
     """
 
-    def __init__(self):
-        self._context: weakref.ref | None = None
+    def __init__(self) -> None:
+        self._context: weakref.ref[object] | None = None
         self._all: weakref.WeakValueDictionary[Signature, Compiled] = weakref.WeakValueDictionary()
         self._latest: collections.OrderedDict[Signature, Compiled] = collections.OrderedDict()
         self._devices: set[str] = set()
@@ -123,7 +125,7 @@ def compiled(signature: Signature) -> Compiled:
     """
     # An object of its own, and no closure: TensorFlow counts traces by code object, and would warn
     # of several functions that have one in common as of one that is traced again and again.
-    update = functools.partial(_update, signature)
+    update: Any = functools.partial(_update, signature)
     update.__name__ = "lars_update_compiled"
     return tf.function(update, jit_compile=True, autograph=False)
 
@@ -163,7 +165,7 @@ def update_compiled(
     variable_config: VariableConfig,
     config: UpdateConfig,
     used: set[Compiled],
-    constants: dict[tuple, tf.Tensor],
+    constants: dict[tuple[VariableConfig, tf.DType], tf.Tensor],
 ) -> Record | None:
     """The update of one variable in place, in one XLA cluster.
 

@@ -121,9 +121,10 @@ def _update_group(
     step_scales = (
         [None] * len(group) if step_scale is None else step_scale.expand(len(group)).unbind()
     )
-    for (_, *tensors), velocity_scale, step_scale in zip(group, velocity_scales, step_scales):
-        for piece in _pieces(*tensors):
-            move(*piece, velocity_scale, step_scale, variable_config, config)
+    for tensors, velocity_scale, step_scale in zip(group, velocity_scales, step_scales):
+        _, *of_variable = tensors
+        for w, g, v in _pieces(*of_variable):
+            move(w, g, v, velocity_scale, step_scale, variable_config, config)
 
     if not config.record_trust_ratios:
         return {}
@@ -143,13 +144,14 @@ def _gradient_norm(
 ) -> torch.Tensor:
     _, w, g, v = tensors
     if config.momentum_form == "ratio_of_update" and v is not None:
-        return norm_of_pieces(_step(*piece, variable_config, config) for piece in _pieces(w, g, v))
+        pieces = _pieces(w, g, v)
+        return norm_of_pieces(_step(w, g, v, variable_config, config) for w, g, v in pieces)
     if not (config.decay_in_norm and variable_config.weight_decay):
         return norm(g)
-    return norm_of_pieces(_decayed(*piece, variable_config) for piece in _pieces(w, g))
+    return norm_of_pieces(_decayed(w, g, variable_config) for w, g in _pieces(w, g))
 
 
-def _pieces(*tensors: torch.Tensor | None) -> Iterable[tuple]:
+def _pieces(*tensors: torch.Tensor | None) -> Iterable[tuple[Any, ...]]:
     """Views of the same elements of each. `None` stays what it is."""
     given = [x for x in tensors if x is not None]
     if given[0].numel() <= _PIECE or not all(x.is_contiguous() for x in given):

@@ -61,7 +61,9 @@ class KerasOptimizer(StatefulOptimizer):
         with _backends.current().after(whole):
             self._iterations.assign_add(1)
 
-    def _known_variables(self, grads: list, variables: Sequence | None) -> list:
+    def _known_variables(
+        self, grads: list[Any], variables: Sequence[Variable] | None
+    ) -> list[Variable]:
         if variables is not None:
             variables = list(variables)
             if not self.built:
@@ -79,8 +81,8 @@ class KerasOptimizer(StatefulOptimizer):
         return variables
 
     def stateless_apply(
-        self, optimizer_variables: list, grads: list, trainable_variables: list
-    ) -> tuple[list, list]:
+        self, optimizer_variables: list[Any], grads: list[Any], trainable_variables: list[Any]
+    ) -> tuple[list[Tensor], list[Tensor]]:
         """`apply` on values; see `keras.optimizers.Optimizer.stateless_apply`."""
         _check_count(grads, trainable_variables)
         if not self.built and not trainable_variables:
@@ -121,7 +123,7 @@ class KerasOptimizer(StatefulOptimizer):
             gradient = gradient / self.loss_scale_factor
         return gradient
 
-    def _clipped(self, gradients: list) -> list:
+    def _clipped(self, gradients: list[Tensor]) -> list[Tensor]:
         """The gradients, clipped as the constructor says; NaN where they were not finite."""
         is_ours = type(self)._clip_gradients is KerasOptimizer._clip_gradients
         limits = (self.clipnorm, self.clipvalue, self.global_clipnorm)
@@ -137,7 +139,7 @@ class KerasOptimizer(StatefulOptimizer):
             ]
         return [ops.cast(c, dtype) for c, dtype in zip(clipped, dtypes)]
 
-    def _clip_gradients(self, grads: list) -> list:
+    def _clip_gradients(self, grads: list[Tensor]) -> list[Tensor]:
         if self.global_clipnorm is None:
             return super()._clip_gradients(grads)
         # As Keras has it, but for the derivative where all gradients are 0: see fault 17.
@@ -191,7 +193,7 @@ class KerasOptimizer(StatefulOptimizer):
             return self._learning_rate(self.iterations)
         return super()._get_current_learning_rate()
 
-    def _apply_weight_decay(self, variables: Sequence) -> None:
+    def _apply_weight_decay(self, variables: Sequence[Variable]) -> None:
         """Nothing: weight decay is part of the update."""
 
     def finalize_variable_values(self, var_list: Sequence[keras.Variable]) -> None:
@@ -225,7 +227,7 @@ class KerasOptimizer(StatefulOptimizer):
         return assigned if now == now.dtype.type(assigned) else float(str(now))
 
 
-def _check_count(grads: Sequence, variables: Sequence) -> None:
+def _check_count(grads: Sequence[Any], variables: Sequence[Any]) -> None:
     if len(grads) != len(variables):
         raise ValueError(
             "`grads` must hold one gradient (or None) for each trainable variable. Received: "

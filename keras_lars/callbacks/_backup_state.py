@@ -117,7 +117,7 @@ def constant_rate(optimizer: Any) -> keras.Variable | None:
     return next((each for each in innermost.variables if each.name == "learning_rate"), None)
 
 
-def _chain(optimizer: Any) -> list:
+def _chain(optimizer: Any) -> list[Any]:
     found = []
     while optimizer is not None:
         found.append(optimizer)
@@ -131,15 +131,17 @@ def _comparable(paths: Iterable[str]) -> list[str]:
     Keras numbers layers on, so that numbers are replaced by their ranks. It puts the name of a
     model in front or not, by how it was made, so that layer and variable alone count.
     """
-    split = [
-        [re.fullmatch(r"(.*?)(?:_(\d+))?", part).groups() for part in path.split("/")[-2:]]
-        for path in paths
-    ]
+    split = [[_name_and_number(part) for part in path.split("/")[-2:]] for path in paths]
     numbers: dict[str, set[int]] = {}
     for parts in split:
         for name, number in parts:
-            numbers.setdefault(name, set()).add(int(number or 0))
-    return ["/".join(_ranked(name, int(number or 0), numbers) for name, number in p) for p in split]
+            numbers.setdefault(name, set()).add(number)
+    return ["/".join(_ranked(name, number, numbers) for name, number in parts) for parts in split]
+
+
+def _name_and_number(part: str) -> tuple[str, int]:
+    found = re.search(r"_(\d+)\Z", part)
+    return (part[: found.start()], int(found[1])) if found else (part, 0)
 
 
 def _ranked(name: str, number: int, numbers: dict[str, set[int]]) -> str:

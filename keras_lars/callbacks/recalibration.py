@@ -261,7 +261,7 @@ class RecalibrateStatistics(keras.callbacks.Callback):
         return self.model.distribute_strategy
 
 
-def _groups(batches: Iterator[Any], width: int) -> Iterator[list]:
+def _groups(batches: Iterator[Any], width: int) -> Iterator[list[Any]]:
     """Up to `width` of them at a time."""
     while group := list(itertools.islice(batches, width)):
         yield group

@@ -155,7 +155,7 @@ class FitSchedule(LearningRateSchedule):
         ramp = counted(self.warmup_updates, "update")
         return f"FitSchedule(peak={self.peak:.3g}, updates={self.updates}, warm-up={ramp})"
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
         return {
             "samples": self.samples,
             "epochs": self.epochs,

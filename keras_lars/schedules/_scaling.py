@@ -67,7 +67,9 @@ def sqrt_scaling(
     return rate * math.sqrt(size / base)
 
 
-def _scaling(base_learning_rate: Any, global_batch_size: Any, base_batch_size: Any) -> tuple:
+def _scaling(
+    base_learning_rate: Any, global_batch_size: Any, base_batch_size: Any
+) -> tuple[float, int, int]:
     return (
         _arguments.number()("base_learning_rate", base_learning_rate),
         _arguments.integer(minimum=1)("global_batch_size", global_batch_size),
