@@ -9,6 +9,7 @@ from keras_lars import _arguments
 from keras_lars._exclusions import Exclusion, FindVariables, pattern, saved_variable
 from keras_lars._types import Variable
 from keras_lars._variables import described, path_of
+from keras_lars._words import shortened
 
 # The callable's variable is Keras's: what a user's function takes, to checkers that read Keras.
 ExclusionRule: TypeAlias = str | Variable | Callable[[keras.Variable], bool] | Exclusion
@@ -50,8 +51,8 @@ def _deserialized(argument: str, saved: dict[str, Any]) -> Any:
     try:
         return keras.saving.deserialize_keras_object(saved)
     except (ValueError, TypeError, KeyError, AttributeError, ImportError) as error:
-        rule = f"a rule that Keras can load ({_arguments.shortened(str(error))})"
-        raise _arguments.refusal(argument, rule, saved) from error
+        must_be = f"a rule that Keras can load ({shortened(str(error))})"
+        raise _arguments.refusal(argument, must_be, saved) from error
 
 
 class _GivenVariable(Exclusion):

@@ -61,8 +61,8 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         **kwargs: What Keras takes from configurations of older versions.
 
     Raises:
-        ValueError: If `inner_optimizer` is no Keras optimizer, or an argument breaks its rule or is
-            not known.
+        ValueError: If `inner_optimizer` is no Keras optimizer, or an argument is not what is said
+            above, or not known.
 
     Example:
 

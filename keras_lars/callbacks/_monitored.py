@@ -40,7 +40,7 @@ def is_chief(model: keras.Model) -> bool:
     return _replicas.is_chief(model.distribute_strategy)
 
 
-def description(optimizer: LARS) -> dict:
+def description(optimizer: LARS) -> dict[str, Any]:
     """What does not change in a training, as JSON can hold it."""
     return {
         "optimizer": {

@@ -24,7 +24,7 @@ def linear_scaling(
         base_batch_size: Integer, 1 or more. Defaults to 256.
 
     Raises:
-        ValueError: If an argument breaks its rule.
+        ValueError: If an argument is not what is said above.
 
     Example:
 
@@ -53,7 +53,7 @@ def sqrt_scaling(
         base_batch_size: Integer, 1 or more. Defaults to 256.
 
     Raises:
-        ValueError: If an argument breaks its rule.
+        ValueError: If an argument is not what is said above.
 
     Example:
 

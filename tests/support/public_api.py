@@ -40,13 +40,17 @@ def members(name: str, value: Any) -> dict[str, Any]:
     """Methods and properties of a class that are for its users: those with an example."""
     if not inspect.isclass(value):
         return {}
-    classes = [c for c in value.__mro__ if c.__module__.startswith("keras_lars")]
     return {
         f"{name}.{member}": found
-        for each in classes
-        for member, found in vars(each).items()
+        for member, found in own_attributes(value).items()
         if not member.startswith("_") and ">>>" in (inspect.getdoc(found) or "")
     }
+
+
+def own_attributes(value: type) -> dict[str, Any]:
+    """What this package gives a class, in the class itself or in one that it is derived from."""
+    classes = [each for each in value.__mro__ if each.__module__.startswith("keras_lars")]
+    return {name: found for each in reversed(classes) for name, found in vars(each).items()}
 
 
 def objects() -> dict[str, Any]:
