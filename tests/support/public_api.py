@@ -49,8 +49,11 @@ def members(name: str, value: Any) -> dict[str, Any]:
 
 def own_attributes(value: type) -> dict[str, Any]:
     """What this package gives a class, in the class itself or in one that it is derived from."""
-    classes = [each for each in value.__mro__ if each.__module__.startswith("keras_lars")]
-    return {name: found for each in reversed(classes) for name, found in vars(each).items()}
+    found: dict[str, Any] = {}
+    for each in value.__mro__:
+        if each.__module__.startswith("keras_lars"):
+            found = {**found, **{n: x for n, x in vars(each).items() if n not in found}}
+    return found
 
 
 def objects() -> dict[str, Any]:
