@@ -103,13 +103,13 @@ class StatefulOptimizer(keras.optimizers.Optimizer):
         """
         names = set(store.keys())
         if _MARKER not in names:
-            self._start_afresh(f"what was saved ({counted(len(names), 'value')} without a marker)")
+            self._start_afresh(f"what was saved has {counted(len(names), 'value')} and no marker")
             return
         marker = self._read(store, _MARKER, lambda x: json.loads(x.tobytes().decode()))
         rows = marker.pop(_VARIABLES, None) if isinstance(marker, dict) else None
         if not self._is_own(marker):
-            by = " by a later version of keras_lars" if _is_later(marker) else ""
-            self._start_afresh(f"what was saved{by} ({marker})")
+            is_later = " by a later version of keras_lars," if _is_later(marker) else ""
+            self._start_afresh(f"it was saved{is_later} as state of {marker}")
             return
         # All of it is read before any of it is set.
         state = {name: self._read(store, name, np.array) for name in names - {_MARKER}}
@@ -137,22 +137,22 @@ class StatefulOptimizer(keras.optimizers.Optimizer):
         versions = range(_OLDEST, _VERSION + 1)
         return any(marker == {**self._state_marker(), "state_version": v} for v in versions)
 
-    def _start_afresh(self, what: str) -> None:
+    def _start_afresh(self, why: str) -> None:
         """Set the state to what it is at first, and warn.
 
         It would not do to leave everything alone: `keras.optimizers.LossScaleOptimizer` has put the
         file's values into the variables of the optimizer that it wraps before that one is asked.
         """
-        self._warn_of_foreign_state(what, "are set to 0")
+        self._warn_of_foreign_state(why, "are set to 0")
         self._keep_waiting(None)
         for name, variable in self._named_variables().items():
             value = self._assigned_learning_rate if name == "learning_rate" else 0
             variable.assign(keras.ops.full(variable.shape, value, dtype=variable.dtype))
 
-    def _warn_of_foreign_state(self, what: str, consequence: str) -> None:
+    def _warn_of_foreign_state(self, why: str, consequence: str) -> None:
         warnings.warn(
-            f"The state of optimizer '{self.name}' was not loaded: {what} is not state of "
-            f"{self._state_marker()}. Its velocities and iteration {consequence}.",
+            f"The state of optimizer '{self.name}' was not loaded, since {why}. Its velocities and "
+            f"iteration {consequence}. Expected: state of {self._state_marker()}",
             stacklevel=2,
         )
 
@@ -164,8 +164,8 @@ class StatefulOptimizer(keras.optimizers.Optimizer):
         unexpected = set(state) - set(variables) - {"learning_rate"}
         if missing or unexpected:
             self._start_afresh(
-                f"what was saved, which lacks {sorted(missing)} and has {sorted(unexpected)} "
-                "besides,"
+                f"what was saved does not match: missing {sorted(missing)}, "
+                f"unexpected {sorted(unexpected)}"
             )
             return
         for name, variable in variables.items():
@@ -173,8 +173,8 @@ class StatefulOptimizer(keras.optimizers.Optimizer):
                 kind, shape = _spec(state[name])
                 expected_kind, expected_shape = _spec(variable)
                 self._start_afresh(
-                    f"what was saved, with `{name}` of {kind} and shape {shape}, not "
-                    f"{expected_kind} and {expected_shape},"
+                    f"what was saved does not match: `{name}` is {kind} of shape {shape}, and not "
+                    f"{expected_kind} of shape {expected_shape}"
                 )
                 return
         # In the order of the variables, the same on all workers: some are exchanged when set.
@@ -227,7 +227,8 @@ class StatefulOptimizer(keras.optimizers.Optimizer):
         if name in cached_dependencies:
             return cached_dependencies[name]
         if name == "_variables" or name.startswith(_CHECKPOINT_PREFIX + "."):
-            self._warn_of_foreign_state(f"the checkpoint's `{name}`", "stay as they are")
+            why = f"the checkpoint's `{name}` is of another optimizer"
+            self._warn_of_foreign_state(why, "stay as they are")
         return None
 
     def _handle_deferred_dependencies(self, name: str, trackable: Any) -> None:
