@@ -211,7 +211,7 @@ def _repair_loss_scaling(model: keras.Model) -> None:
     model.compile = compile
 
 
-def _refuse_own_scaling(optimizer: Any) -> None:
+def _refuse_own_scaling(optimizer: object) -> None:
     if type(optimizer) is keras.optimizers.LossScaleOptimizer:
         raise ValueError(
             "`optimizer` must be a `keras_lars.LossScaleOptimizer` where there are several "

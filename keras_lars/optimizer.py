@@ -10,6 +10,7 @@ import keras
 from keras_lars import (
     _argument_checks,
     _arguments,
+    _backends,
     _batch_statistics,
     _exclusions,
     _foreign_names,
@@ -243,7 +244,7 @@ class LARS(SelectingOptimizer, RecordingOptimizer):
         _argument_checks.check_momentum_form(self.momentum_form, self.decay_in_norm)
         if self._schedule is not None:
             self.learning_rate = self._schedule
-        self._check_strategy()
+        _backends.current().check_strategy()
         variables = _arguments.variables("variables", variables)
         variables = variables or self._variables_of_loaded_model()
         if not variables:
@@ -283,7 +284,7 @@ class LARS(SelectingOptimizer, RecordingOptimizer):
     def _compiles(self, variables: Sequence[Variable]) -> bool:
         if self.jit_compile is False:
             return False
-        error = self._xla_error(variables)
+        error = _backends.current().xla_error(variables)
         if error is not None and self.jit_compile is True:
             raise ValueError(
                 f"`jit_compile` must not be True where XLA cannot compile: {error}. "

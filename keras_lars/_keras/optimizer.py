@@ -113,7 +113,7 @@ class KerasOptimizer(StatefulOptimizer):
                 f"was built with. Make a new optimizer for others. Received: {unknown}"
             )
 
-    def _whole(self, gradient: Any, variable: Any) -> Any:
+    def _whole(self, gradient: Any, variable: Variable) -> Tensor:
         """The gradient as a dense, unscaled tensor of the dtype that the update computes in."""
         dtype = compute_dtype(keras.backend.standardize_dtype(variable.dtype))
         gradient = _backends.current().dense(gradient, variable)
@@ -152,17 +152,9 @@ class KerasOptimizer(StatefulOptimizer):
         return [g * scale for g in grads]
 
     @property
-    def _micro_batches(self) -> Any:
+    def _micro_batches(self) -> keras.Variable:
         """The number of calls of `apply` so far; `iterations` is the number of updates."""
         return self._iterations
-
-    def _check_strategy(self) -> None:
-        """Raise in the scope of a strategy that this optimizer cannot work under."""
-        _backends.current().check_strategy()
-
-    def _xla_error(self, variables: Sequence[Variable]) -> str | None:
-        """Why XLA cannot compile an update of these variables, or None where it can."""
-        return _backends.current().xla_error(variables)
 
     def _require_built(self, what: str) -> None:
         if not self.built:
@@ -188,7 +180,7 @@ class KerasOptimizer(StatefulOptimizer):
 
     # What Keras would do otherwise.
 
-    def _get_current_learning_rate(self) -> Any:
+    def _get_current_learning_rate(self) -> Tensor:
         if isinstance(self._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
             return self._learning_rate(self.iterations)
         return super()._get_current_learning_rate()

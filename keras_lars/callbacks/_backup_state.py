@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -100,24 +100,24 @@ def for_replicas(variable: tf.Variable, rows: np.ndarray, replicas: int) -> np.n
     return np.array(np.broadcast_to(rows[0], shape))  # seed generators
 
 
-def name_of_optimizer(optimizer: Any) -> str:
+def name_of_optimizer(optimizer: keras.optimizers.Optimizer) -> str:
     """Its class and those that it wraps: slots of another one may well have these shapes."""
     return " of ".join(type(each).__name__ for each in _chain(optimizer))
 
 
-def state_of_optimizer(optimizer: Any) -> dict[str, str | int] | None:
+def state_of_optimizer(optimizer: keras.optimizers.Optimizer) -> dict[str, str | int] | None:
     """What the numbers in the slots of LARS mean; None for an optimizer of Keras."""
     innermost = _chain(optimizer)[-1]
     return innermost._state_meaning() if isinstance(innermost, StatefulOptimizer) else None
 
 
-def constant_rate(optimizer: Any) -> keras.Variable | None:
+def constant_rate(optimizer: keras.optimizers.Optimizer) -> keras.Variable | None:
     """The variable that holds the learning rate; None where a schedule or callable gives it."""
     innermost = _chain(optimizer)[-1]  # others have one of their own, which does nothing
     return next((each for each in innermost.variables if each.name == "learning_rate"), None)
 
 
-def _chain(optimizer: Any) -> list[Any]:
+def _chain(optimizer: keras.optimizers.Optimizer | None) -> list[keras.optimizers.Optimizer]:
     found = []
     while optimizer is not None:
         found.append(optimizer)
