@@ -53,7 +53,7 @@ def is_absolute(value: float, before: float, given: float) -> bool:
     """Whether a rate looks as if it was not meant for LARS.
 
     It is less than a hundredth of the rate that was given, and got there in one step: a decay comes
-    down gradually, at most by tenths. 0 is a rate of nobody: a ramp starts there.
+    down gradually, at most by tenths. 0 is never meant so: a ramp starts there.
     """
     return 0 < value < given / 100 * _TOLERANCE and value < before / 10 * _TOLERANCE
 

@@ -37,8 +37,8 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
 
     Use it around an optimizer for `mixed_float16` wherever there is more than one replica. Keras's
     own decides by the gradients of one replica, before they are summed: an infinity on another one
-    ruins the weights under `MirroredStrategy`, and under `MultiWorkerMirroredStrategy` all workers
-    wait for each other for ever. Keras wraps the optimizer of a `mixed_float16` model by itself,
+    ruins the weights under `MirroredStrategy`, and deadlocks the workers of a
+    `MultiWorkerMirroredStrategy`. Keras wraps the optimizer of a `mixed_float16` model by itself,
     unless it is wrapped already; `keras_lars.multi_worker.prepare` puts this wrapper in its place.
     `mixed_bfloat16` needs no loss scaling.
 

@@ -166,13 +166,9 @@ class LARS(SelectingOptimizer, RecordingOptimizer):
         }
         weight_decay = _argument_checks.checked("weight_decay", weight_decay)
         learning_rate = _arguments.learning_rate("learning_rate", learning_rate, tensors=False)
+        of_keras["name"] = _arguments.name_of_optimizer("name", name)
         learning_rate = _rates.counted(learning_rate, of_keras.get("gradient_accumulation_steps"))
-        super().__init__(
-            learning_rate,
-            weight_decay,
-            name=_arguments.name_of_optimizer("name", name),
-            **of_keras,
-        )
+        super().__init__(learning_rate, weight_decay, **of_keras)
         self._assigned_learning_rate = learning_rate
         self._given_learning_rate = learning_rate if isinstance(learning_rate, float) else None
         self._has_warned_of_rate = False

@@ -69,8 +69,8 @@ chance, a test fails once it is gone, in `tests/test_keras_faults.py`, and in
     `keras_lars.LossScaleOptimizer`. (No issue known.)
 12. `BatchNormalization` of an empty batch, as some replicas get at the end of an epoch, is NaN.
     (No issue known.)
-13. Each worker ends its epoch by the number of its own batches, and leaves others waiting that have
-    more, if `distribute_datasets_from_function` made the data. (No issue known.)
+13. Each worker ends its epoch by the number of its own batches, and those that have more deadlock,
+    if `distribute_datasets_from_function` made the data. (No issue known.)
 14. `steps_per_execution` above 1 fails under `MultiWorkerMirroredStrategy`, and on CPUs under
     `MirroredStrategy`, as TensorFlow cannot number the exchanges of a function that is called in a
     loop of the graph. (No issue known.)

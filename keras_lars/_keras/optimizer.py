@@ -97,9 +97,10 @@ class KerasOptimizer(StatefulOptimizer):
             return []
         if model.optimizer is not self:
             warnings.warn(
-                f"The state of optimizer '{self.name}' was not loaded: of an `.h5` file Keras's "
-                "`LossScaleOptimizer` loads its own alone. Save to a `.keras` file, or wrap the "
-                "optimizer in `keras_lars.LossScaleOptimizer`. Its velocities and iteration are 0.",
+                f"The state of optimizer '{self.name}' was not loaded, since Keras's "
+                "`LossScaleOptimizer` loads only its own from an `.h5` file. Save to a `.keras` "
+                "file, or wrap the optimizer in `keras_lars.LossScaleOptimizer`. Its velocities "
+                "and iteration are 0.",
                 stacklevel=2,
             )
         return list(model.trainable_variables)
