@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import keras
 
 from keras_lars import (
-    _argument_checks,
     _arguments,
     _backends,
     _batch_statistics,
     _exclusions,
     _foreign_names,
+    _lars_arguments,
     _rates,
     _representation,
     _selection,
@@ -159,12 +159,11 @@ class LARS(SelectingOptimizer, RecordingOptimizer):
         name: str = "lars",
         **kwargs: "Unpack[KerasArguments]",
     ):
-        _foreign_names.refuse_unknown(kwargs, _argument_checks.defaults(LARS))
+        _foreign_names.refuse_unknown(kwargs, _lars_arguments.defaults(LARS))
         of_keras: dict[str, Any] = {
-            argument: _argument_checks.checked(argument, value)
-            for argument, value in kwargs.items()
+            argument: _lars_arguments.checked(argument, value) for argument, value in kwargs.items()
         }
-        weight_decay = _argument_checks.checked("weight_decay", weight_decay)
+        weight_decay = _lars_arguments.checked("weight_decay", weight_decay)
         learning_rate = _arguments.learning_rate("learning_rate", learning_rate, tensors=False)
         of_keras["name"] = _arguments.name_of_optimizer("name", name)
         learning_rate = _rates.counted(learning_rate, of_keras.get("gradient_accumulation_steps"))
@@ -186,7 +185,7 @@ class LARS(SelectingOptimizer, RecordingOptimizer):
         self.unadapted_learning_rate_multiplier = unadapted_learning_rate_multiplier
         self.record_trust_ratios = record_trust_ratios
         self.jit_compile = jit_compile
-        _argument_checks.check_momentum_form(momentum_form, decay_in_norm)
+        _lars_arguments.check_momentum_form(momentum_form, decay_in_norm)
         self._set_rules(exclude_from_layer_adaptation, exclude_from_weight_decay)
         self.momentums = []
 
@@ -199,8 +198,8 @@ class LARS(SelectingOptimizer, RecordingOptimizer):
                 f"`{name}` must be given to the constructor, or called as a method before the "
                 f"optimizer is built. Received: {name}={_arguments.shown(value)}"
             )
-        if name in _argument_checks.CHECKS:
-            value = _argument_checks.checked(name, value)
+        if name in _lars_arguments.CHECKS:
+            value = _lars_arguments.checked(name, value)
             # A traced function would go on with the old value.
             if getattr(self, "built", False) and value != getattr(self, name):
                 raise ValueError(
@@ -237,7 +236,7 @@ class LARS(SelectingOptimizer, RecordingOptimizer):
         if self.built:
             return
         # Again, since arguments may be assigned until now.
-        _argument_checks.check_momentum_form(self.momentum_form, self.decay_in_norm)
+        _lars_arguments.check_momentum_form(self.momentum_form, self.decay_in_norm)
         if self._schedule is not None:
             self.learning_rate = self._schedule
         _backends.current().check_strategy()
@@ -305,7 +304,7 @@ class LARS(SelectingOptimizer, RecordingOptimizer):
 
     def _differing(self) -> list[str]:
         """The arguments that are not the defaults, as one would write them."""
-        defaults = _argument_checks.defaults(LARS) | {
+        defaults = _lars_arguments.defaults(LARS) | {
             "exclude_from_layer_adaptation": (),
             "exclude_from_weight_decay": (_exclusions.bias_or_normalization(),),
         }
@@ -332,7 +331,7 @@ class LARS(SelectingOptimizer, RecordingOptimizer):
             ValueError: If a rule is a callable that is not registered with Keras, or a variable
                 while the optimizer is not built.
         """
-        own = {argument: getattr(self, argument) for argument in _argument_checks.OF_LARS}
+        own = {argument: getattr(self, argument) for argument in _lars_arguments.OF_LARS}
         return {**super().get_config(), **own, **self._rules_config()}
 
     @classmethod
@@ -342,6 +341,6 @@ class LARS(SelectingOptimizer, RecordingOptimizer):
         """The optimizer of a configuration, which for one of version 0.1.0 has no floor."""
         if not isinstance(config, dict):
             raise _arguments.refusal("config", "a dictionary, as of `get_config`", config)
-        if set(config) >= set(_argument_checks.OF_LARS) - {"weight_norm_floor"}:
+        if set(config) >= set(_lars_arguments.OF_LARS) - {"weight_norm_floor"}:
             config = {"weight_norm_floor": 0.0, **config}
         return super().from_config(config, custom_objects)
