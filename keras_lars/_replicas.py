@@ -100,7 +100,7 @@ def read_all(
         return [np.array(component[0].numpy())[np.newaxis] for component in components]
 
     # Bytes as int32: one exchange for all dtypes, also those that cannot be exchanged.
-    def packed(context: tf.distribute.distribute_lib.ValueContext) -> tf.Tensor:
+    def packed(context: tf.distribute.experimental.ValueContext) -> tf.Tensor:
         replica = context.replica_id_in_sync_group
         data = b"".join(local[replica % len(local)].numpy().tobytes() for local in components)
         data += bytes(-len(data) % 4)
@@ -125,7 +125,7 @@ def write_all(
 ) -> None:
     """Give each replica its own value; the opposite of `read_all`, and done by each worker."""
 
-    def unpack(context: tf.distribute.distribute_lib.ValueContext) -> tf.Tensor:
+    def unpack(context: tf.distribute.experimental.ValueContext) -> tf.Tensor:
         replica = context.replica_id_in_sync_group
         for variable, rows in zip(variables, values):
             local = strategy.experimental_local_results(variable)
