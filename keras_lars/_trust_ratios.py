@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import keras
 
+from keras_lars import _backends
 from keras_lars._backends.bookkeeping import NEVER_UPDATED
 from keras_lars._keras.optimizer import KerasOptimizer
 from keras_lars._types import Variable
@@ -74,9 +75,10 @@ class RecordingOptimizer(KerasOptimizer):
         if not self.record_trust_ratios:
             return None
         dtypes = {keras.backend.standardize_dtype(v.dtype) for v in variables}
-        return self._add_unsaved_variable(
+        return _backends.current().add_unsaved_variable(
+            self,
+            keras.initializers.Constant(NEVER_UPDATED),
             shape=(len(variables), 3),
-            value=NEVER_UPDATED,
             dtype="float64" if "float64" in dtypes else "float32",
             name="trust_ratios",
         )

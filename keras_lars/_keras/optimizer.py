@@ -172,13 +172,6 @@ class KerasOptimizer(StatefulOptimizer):
         with _backends.current().per_replica_sum() if is_accumulator else contextlib.nullcontext():
             return super().add_variable_from_reference(reference_variable, name, **kwargs)
 
-    def _add_unsaved_variable(
-        self, shape: tuple[int, ...], value: float, dtype: str, name: str
-    ) -> keras.Variable:
-        """A variable that no file will hold."""
-        initializer = keras.initializers.Constant(value)
-        return _backends.current().add_unsaved_variable(self, initializer, shape, dtype, name)
-
     # What Keras would do otherwise.
 
     def _get_current_learning_rate(self) -> Tensor:
