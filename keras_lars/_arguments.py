@@ -1,4 +1,4 @@
-"""Checks of arguments, in the words of Keras: the argument, the rule, what was received."""
+"""Checks of arguments, in the form of Keras: the argument, what it must be, what was received."""
 
 import inspect
 import math
@@ -11,7 +11,9 @@ from typing import Any
 
 import keras
 
+from keras_lars._types import Variable
 from keras_lars._variables import described
+from keras_lars._words import LONGEST, shortened
 
 Check = Callable[[str, Any], Any]
 
@@ -22,12 +24,10 @@ LARGEST_STEP = 2**31 - 1
 # Updates are computed in float32, where a larger number is infinite.
 _LARGEST_FLOAT = (2 - 2**-23) * 2.0**127
 
-_LONGEST = 200  # characters of a value in a message
-
 
 def shown(value: Any) -> str:
     """`repr` of a value, shortened where it is long. Never raises, unlike that of huge integers."""
-    if isinstance(value, int) and value.bit_length() > 4 * _LONGEST:
+    if isinstance(value, int) and value.bit_length() > 4 * LONGEST:
         return f"an integer of about {value.bit_length() * math.log10(2):.0f} digits"
     try:
         text = described(value)
@@ -36,15 +36,9 @@ def shown(value: Any) -> str:
     return shortened(text)
 
 
-def shortened(text: str) -> str:
-    """Its beginning and its end, where it is long."""
-    half = _LONGEST // 2
-    return text if len(text) <= _LONGEST else f"{text[:half]} ... {text[-half:]}"
-
-
-def refusal(name: str, rule: str, value: Any) -> ValueError:
-    """The error for an argument that breaks its rule."""
-    return ValueError(f"`{name}` must be {rule}. Received: {name}={shown(value)}")
+def refusal(name: str, must_be: str, value: Any) -> ValueError:
+    """The error for an argument that is not what it must be."""
+    return ValueError(f"`{name}` must be {must_be}. Received: {name}={shown(value)}")
 
 
 def _is_number(value: Any) -> bool:
@@ -64,7 +58,7 @@ def _as_float(value: Any) -> float:
 
 
 def _unless_too_large(value: Any) -> str:
-    """What a rule adds for a number that is finite, but not in float32."""
+    """What a message adds for a number that is finite, but not in float32."""
     is_too_large = _is_number(value) and _LARGEST_FLOAT < value < math.inf
     return f" and <= {_LARGEST_FLOAT:.2g}, which is the largest float32" if is_too_large else ""
 
@@ -80,10 +74,10 @@ def number(
 
     Finite as a float32, the type that updates are computed in: up to 3.4e38.
     """
-    rule = f"a finite number {'>' if positive else '>='} 0"
-    rule += f" and < {below:g}" if below < math.inf else ""
-    rule += f" and <= {at_most:g}" if at_most < math.inf else ""
-    rule += ", or None" if none else ""
+    must_be = f"a finite number {'>' if positive else '>='} 0"
+    must_be += f" and < {below:g}" if below < math.inf else ""
+    must_be += f" and <= {at_most:g}" if at_most < math.inf else ""
+    must_be += ", or None" if none else ""
 
     def check(name: str, value: Any) -> float | None:
         if value is None and none:
@@ -92,25 +86,31 @@ def number(
         # NaN is neither; and what is negative may be 0 as a float.
         is_good = 0 < converted < below if positive else 0 <= converted < below
         if not is_good or converted > at_most or value < 0:
-            raise refusal(name, rule + _unless_too_large(value), value)
+            raise refusal(name, must_be + _unless_too_large(value), value)
         return converted
 
     return check
 
 
-def integer(*, minimum: int, maximum: int = LARGEST_INTEGER, none: bool = False) -> Check:
-    """An integer from `minimum` to `maximum`; None too where `none`."""
-    rule = f"an integer >= {minimum}"
+def integer(
+    *,
+    minimum: int,
+    maximum: int = LARGEST_INTEGER,
+    none: bool = False,
+    text: str | None = None,
+) -> Check:
+    """An integer from `minimum` to `maximum`; None too where `none`, and `text` if it is given."""
+    must_be = f"{'' if text is None else f'{text!r} or '}an integer >= {minimum}"
     or_none = ", or None" if none else ""
 
-    def check(name: str, value: Any) -> int | None:
-        if value is None and none:
-            return None
+    def check(name: str, value: Any) -> int | str | None:
+        if (value is None and none) or (isinstance(value, str) and value == text):
+            return value
         is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
         if not is_integer or value < minimum:
-            raise refusal(name, rule + or_none, value)
+            raise refusal(name, must_be + or_none, value)
         if value > maximum:
-            raise refusal(name, f"{rule} and <= {maximum}{or_none}", value)
+            raise refusal(name, f"{must_be} and <= {maximum}{or_none}", value)
         return int(value)
 
     return check
@@ -140,23 +140,25 @@ def learning_rate(name: str, value: Any, tensors: bool = True) -> Any:
         return value
     if hasattr(value, "dtype") and not _is_number(value):
         if not tensors or not _has_real_numbers(value) or value.shape != ():
-            rule = "a scalar of real numbers" if tensors else "a number, and no tensor or variable"
-            raise refusal(name, f"{rule}, if it is no schedule or callable", value)
+            must_be = (
+                "a scalar of real numbers" if tensors else "a number, and no tensor or variable"
+            )
+            raise refusal(name, f"{must_be}, if it is no schedule or callable", value)
         return value
     converted = _as_float(value)
     if not converted >= 0 or value < 0:
-        rule = f"a finite number >= 0{_unless_too_large(value)}, a `LearningRateSchedule`, or a "
-        rule += "callable without arguments"
-        raise refusal(name, rule, value)
+        must_be = f"a finite number >= 0{_unless_too_large(value)}, a `LearningRateSchedule`, or a "
+        must_be += "callable without arguments"
+        raise refusal(name, must_be, value)
     return converted
 
 
 def step(name: str, value: Any) -> Any:
     """The number of an update, as a tensor."""
-    rule = "a finite number below 2**63, or a tensor of numbers"
+    must_be = "a finite number below 2**63, or a tensor of numbers"
     if _is_number(value):
         if not abs(value) <= LARGEST_INTEGER:
-            raise refusal(name, rule, value)
+            raise refusal(name, must_be, value)
         if isinstance(value, numbers.Integral):
             try:  # not as a uint64, from which TensorFlow does not subtract
                 return keras.ops.convert_to_tensor(int(value))
@@ -164,7 +166,7 @@ def step(name: str, value: Any) -> Any:
                 raise refusal(name, "an integer that the backend can hold", value) from None
         return keras.ops.convert_to_tensor(value if hasattr(value, "dtype") else float(value))
     if not hasattr(value, "dtype") or not _has_real_numbers(value):
-        raise refusal(name, rule, value)
+        raise refusal(name, must_be, value)
     return keras.ops.convert_to_tensor(value)
 
 
@@ -172,7 +174,7 @@ def _has_real_numbers(array: Any) -> bool:
     return any(kind in str(array.dtype) for kind in ("float", "int"))  # as of "bfloat16", "uint8"
 
 
-def can_be_called(function: Callable, count: int) -> bool:
+def can_be_called(function: Callable[..., Any], count: int) -> bool:
     """Whether it takes so many arguments, as far as its signature is known."""
     try:
         inspect.signature(function).bind(*range(count))
@@ -194,11 +196,11 @@ def pattern(name: str, value: Any) -> None:
     try:
         matches_nothing = re.compile(value).fullmatch("") is not None
     except (re.error, RecursionError, OverflowError) as error:
-        rule = f"a regular expression ({shortened(str(error))})"
-        raise refusal(name, rule, value) from error
+        must_be = f"a regular expression ({shortened(str(error))})"
+        raise refusal(name, must_be, value) from error
     if matches_nothing and _EMPTY.search(value):
-        rule = "a regular expression without an empty alternative, which every path matches"
-        raise refusal(name, rule, value)
+        must_be = "a regular expression without an empty alternative, which every path matches"
+        raise refusal(name, must_be, value)
 
 
 def name_of_optimizer(name: str, value: Any) -> str | None:
@@ -213,7 +215,7 @@ def is_one_line(text: str) -> bool:
     return text.isprintable()
 
 
-def variables(name: str, value: Any) -> list:
+def variables(name: str, value: Any) -> list[Variable]:
     """A list of variables, of Keras or of a backend."""
     is_one_thing = hasattr(value, "dtype") or isinstance(value, str | bytes | dict)
     try:

@@ -11,6 +11,8 @@ import os
 import re
 from typing import Any
 
+from keras_lars._words import shortened
+
 # Of the tasks of a cluster, those that train; the others are not this package's, and are left out.
 KINDS = ("chief", "worker")
 _OTHER_KINDS = ("evaluator", "ps")
@@ -75,8 +77,8 @@ def _from_tf_config(text: str) -> Cluster:
     except (ValueError, RecursionError) as error:
         raise ClusterError(
             'TF_CONFIG must be JSON such as {"cluster": {"worker": ["host:port", ...]}, "task": '
-            f'{{"type": "worker", "index": 0}}}}. Received: {_shortened(text)} '
-            f"({_shortened(str(error))})"
+            f'{{"type": "worker", "index": 0}}}}. Received: {_shown(text)} '
+            f"({_shown(str(error))})"
         ) from error
     if cluster is None:
         raise ClusterError(
@@ -86,10 +88,8 @@ def _from_tf_config(text: str) -> Cluster:
     return cluster
 
 
-def _shortened(text: str, characters: int = 500) -> str:
-    """In one line, of which the end is left out if it is long."""
-    line = " ".join(text.split())
-    return line if len(line) <= characters else f"{line[:characters]}..."
+def _shown(text: str) -> str:
+    return shortened(" ".join(text.split()))
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -187,7 +187,7 @@ def _from_slurm(port: int) -> Cluster:
         raise ClusterError(
             "SLURM_STEP_TASKS_PER_NODE must have a number for each node of SLURM_STEP_NODELIST, "
             "and SLURM_STEP_NUM_TASKS be their sum. Received: "
-            + ", ".join(f"{name}={_shortened(os.environ[name])}" for name in [*names[1:], _TASKS])
+            + ", ".join(f"{name}={_shown(os.environ[name])}" for name in [*names[1:], _TASKS])
         )
     if index >= tasks:
         raise ClusterError(f"SLURM_PROCID must be less than {_TASKS}={tasks}. Received: {index}")
@@ -219,7 +219,7 @@ def _number(name: str, minimum: int = 0) -> int:
     text = os.environ[name]
     if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < minimum:
         raise ClusterError(
-            f"{name} must be an integer of at least {minimum}. Received: {_shortened(text)}"
+            f"{name} must be an integer of at least {minimum}. Received: {_shown(text)}"
         )
     return int(text)
 
@@ -232,7 +232,7 @@ def _counts(name: str) -> list[int]:
         if not found or int(found[1]) < 1:
             raise ClusterError(
                 f"{name} must be numbers of tasks such as 2(x3),1. "
-                f"Received: {_shortened(os.environ[name])}"
+                f"Received: {_shown(os.environ[name])}"
             )
         counts += [int(found[1])] * int(found[2] or 1)
     return counts
@@ -251,7 +251,7 @@ def _nodes(name: str) -> list[str]:
     except ValueError as error:
         raise ClusterError(
             f"{name} must be names of nodes such as n[08-10],m5. "
-            f"Received: {_shortened(os.environ[name])}"
+            f"Received: {_shown(os.environ[name])}"
         ) from error
     return nodes
 
@@ -261,7 +261,9 @@ def _range(text: str) -> list[str]:
     numbers = []
     for part in text.split(","):
         found = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", part)
-        start, stop = (int(found[1]), int(found[2] or found[1]) + 1) if found else (0, 0)
+        if not found:
+            raise ValueError
+        start, stop = int(found[1]), int(found[2] or found[1]) + 1
         if not start < stop <= start + 2**16:  # as many as Slurm has nodes at most
             raise ValueError
         numbers += [str(i).zfill(len(found[1])) for i in range(start, stop)]

@@ -94,8 +94,8 @@ def _refuse_late_start() -> None:
 def _meet(own: str, others: list[str], seconds: float) -> None:
     """Return once all workers listen at their addresses.
 
-    TensorFlow would wait for ever, holding Python's lock, and of a port that is in use it would say
-    no more than that it could not start a server.
+    TensorFlow would wait forever, holding Python's lock, and for a port that is in use it would say
+    only that it could not start a server.
     """
     with _listening(own):
         missing, until = list(others), time.monotonic() + seconds

@@ -1,16 +1,16 @@
-"""Rules that exclude variables: what a person may write, what it matches, how it is saved."""
+"""Rules that exclude variables: what each matches, and how it is saved."""
 
 import dataclasses
 import re
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import keras
 
 from keras_lars import _arguments
 from keras_lars._types import Variable
-from keras_lars._variables import described, path_of, shape_of, without_output_number
+from keras_lars._variables import path_of, shape_of, without_output_number
 
 FindVariables: TypeAlias = Callable[[], Sequence[Variable]]
 
@@ -42,32 +42,32 @@ class Exclusion:
         """What a configuration holds; `variables` are the optimizer's, if it is built."""
         return keras.saving.serialize_keras_object(self)
 
-    def get_config(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "Exclusion":
-        return cls(**config)
-
-    def __str__(self) -> str:
-        return f"{type(self).__name__}()"
-
     def __repr__(self) -> str:
         return str(self)
 
 
-# The callable's variable is Keras's: what a user's function takes, to checkers that read Keras.
-ExclusionRule: TypeAlias = str | Variable | Callable[[keras.Variable], bool] | Exclusion
-ExclusionRules: TypeAlias = ExclusionRule | Sequence[ExclusionRule]
+@dataclasses.dataclass(frozen=True, repr=False)
+class _SavedRule(Exclusion):
+    """A rule that Keras saves by its fields."""
+
+    def get_config(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "_SavedRule":
+        return cls(**config)
 
 
-def _saved_as(name: str) -> Callable:
+_Rule = TypeVar("_Rule", bound=type[_SavedRule])
+
+
+def _saved_as(name: str) -> Callable[[_Rule], _Rule]:
     return keras.saving.register_keras_serializable(package="keras_lars", name=name)
 
 
 @_saved_as("rank_at_most")
 @dataclasses.dataclass(frozen=True, repr=False)
-class _RankAtMost(Exclusion):
+class _RankAtMost(_SavedRule):
     n: int
 
     def __post_init__(self) -> None:
@@ -82,7 +82,7 @@ class _RankAtMost(Exclusion):
 
 @_saved_as("bias_or_normalization")
 @dataclasses.dataclass(frozen=True, repr=False)
-class _BiasOrNormalization(Exclusion):
+class _BiasOrNormalization(_SavedRule):
     def __call__(self, variable: Variable) -> bool:
         named = _last_path_part(variable) in ("bias", "gamma", "beta", "scale")
         return named or len(variable.shape) <= 1
@@ -93,7 +93,7 @@ class _BiasOrNormalization(Exclusion):
 
 @_saved_as("pattern")
 @dataclasses.dataclass(frozen=True, repr=False)
-class _Pattern(Exclusion):
+class _Pattern(_SavedRule):
     """A regular expression, searched in the path."""
 
     pattern: str
@@ -134,61 +134,9 @@ class _Pattern(Exclusion):
         return f"optional({self.pattern!r})" if self.optional else repr(self.pattern)
 
 
-class _GivenVariable(Exclusion):
-    """A variable. Wrapped, so that Keras does not track it as one of the optimizer's."""
-
-    def __init__(self, variable: Variable):
-        self.variable = variable
-        self.saved = None
-
-    def __call__(self, variable: Variable) -> bool:
-        return variable is self.variable
-
-    def match(
-        self, argument: str, variables: Sequence[Variable], frozen: FindVariables = list
-    ) -> list[bool]:
-        matched = super().match(argument, variables)
-        if not any(matched):
-            is_frozen = not getattr(self.variable, "trainable", True)
-            raise ValueError(
-                f"`{argument}` must name variables that the optimizer is built with"
-                f"{', and this one is frozen' if is_frozen else ''}. Received: "
-                f"{argument}={described(self.variable)}, and the paths are "
-                f"{[path_of(v) for v in variables]}"
-            )
-        return matched
-
-    def save(self, argument: str, variables: Sequence[Variable] | None) -> Any:
-        if variables is None:
-            raise ValueError(
-                f"`{argument}` must not hold a variable when the configuration of an optimizer is "
-                "taken that is not built: a variable is saved as its position among the trainable "
-                f"variables. Received: {argument}={described(self.variable)}"
-            )
-        position = self.match(argument, variables).index(True)
-        alike = _alike(variables, shape_of(self.variable), _last_path_part(self.variable))
-        saved = _SavedVariable(
-            position,
-            shape_of(self.variable),
-            _last_path_part(self.variable),
-            alike.index(position),
-        )
-        # Kept, since Keras tells what goes into one file apart by `id`: were this object gone, the
-        # next rule could get its id, and be loaded as this one.
-        if self.saved != saved:
-            self.saved = saved
-        return self.saved.save(argument, variables)
-
-    def __str__(self) -> str:
-        return f"variable {path_of(self.variable)}"
-
-    def __repr__(self) -> str:
-        return f"<{self}>"
-
-
 @_saved_as("variable")
 @dataclasses.dataclass(frozen=True, repr=False)
-class _SavedVariable(Exclusion):
+class _SavedVariable(_SavedRule):
     """A variable as it is saved.
 
     A path would not do: it changes when a Sequential model is loaded again, and two weights of one
@@ -241,40 +189,16 @@ class _SavedVariable(Exclusion):
         return f"<{self}>"
 
 
-class _GivenCallable(Exclusion):
-    """A function of the variable, or an object that is called with it."""
+def pattern(text: str) -> Exclusion:
+    """A regular expression as a plain string, which has to match."""
+    return _Pattern(text)
 
-    def __init__(self, function: Callable[[Variable], bool]):
-        self.function = function
 
-    def __call__(self, variable: Variable) -> bool:
-        return self.function(variable)
-
-    def match(
-        self, argument: str, variables: Sequence[Variable], frozen: FindVariables = list
-    ) -> list[bool]:
-        answers = [self(variable) for variable in variables]
-        try:
-            return [bool(answer) for answer in answers]
-        except (TypeError, ValueError) as error:  # an array
-            raise ValueError(
-                f"`{argument}` must hold callables that return True or False. Received: "
-                f"{argument}={self}, which returns {', '.join(map(_arguments.shown, answers))}"
-            ) from error
-
-    def save(self, argument: str, variables: Sequence[Variable] | None) -> Any:
-        kind = self.function if hasattr(self.function, "__name__") else type(self.function)
-        name = keras.saving.get_registered_name(kind)
-        if keras.saving.get_registered_object(name) is not kind:
-            raise ValueError(
-                f"`{argument}` must hold callables that Keras can save: decorate this one with "
-                "`@keras.saving.register_keras_serializable()`. "
-                f"Received: {argument}={self}"
-            )
-        return keras.saving.serialize_keras_object(self.function)
-
-    def __str__(self) -> str:
-        return getattr(self.function, "__qualname__", None) or str(self.function)
+def saved_variable(position: int, variables: Sequence[Variable]) -> Exclusion:
+    """The variable at this position, as it is saved."""
+    shape, name = shape_of(variables[position]), _last_path_part(variables[position])
+    number = _alike(variables, shape, name).index(position)
+    return _SavedVariable(position, shape, name, number)
 
 
 def rank_at_most(n: int) -> Exclusion:
@@ -339,42 +263,3 @@ def optional(pattern: str) -> Exclusion:
     True
     """
     return _Pattern(pattern, optional=True)
-
-
-def parse(argument: str, exclusions: Any) -> tuple[Exclusion, ...]:
-    """Rules from what a person would write: one rule, or a list of them."""
-    if not isinstance(exclusions, (list, tuple)):
-        exclusions = [exclusions]
-    return tuple(_parse_one(argument, rule) for rule in exclusions)
-
-
-def _parse_one(argument: str, rule: Any) -> Exclusion:
-    given = rule
-    if isinstance(rule, dict):  # out of a configuration
-        rule = _deserialized(argument, rule)
-    if isinstance(rule, Exclusion):
-        return rule
-    if isinstance(rule, str):
-        _arguments.pattern(argument, rule)
-        return _Pattern(rule)
-    # Keras's variables, and those of a backend.
-    if all(hasattr(rule, name) for name in ("shape", "dtype", "name")):
-        return _GivenVariable(rule)
-    is_function = callable(rule) and not isinstance(rule, type)
-    if is_function and _arguments.can_be_called(rule, 1):
-        return _GivenCallable(rule)
-    raise _arguments.refusal(
-        argument,
-        "a rule or a list of rules: a regular expression on `variable.path`, a variable, a "
-        "callable that takes a variable, `keras_lars.rank_at_most(n)`, "
-        "`keras_lars.bias_or_normalization()` or `keras_lars.optional(pattern)`",
-        given,
-    )
-
-
-def _deserialized(argument: str, saved: dict[str, Any]) -> Any:
-    try:
-        return keras.saving.deserialize_keras_object(saved)
-    except (ValueError, TypeError, KeyError, AttributeError, ImportError) as error:
-        rule = f"a rule that Keras can load ({_arguments.shortened(str(error))})"
-        raise _arguments.refusal(argument, rule, saved) from error

@@ -24,7 +24,7 @@ def parse(text: str) -> Any:
     raise ValueError("nested too deeply")
 
 
-def _inside(value: Any) -> list:
+def _inside(value: Any) -> list[Any]:
     if isinstance(value, dict):
         return list(value.values())
     return value if isinstance(value, list) else []

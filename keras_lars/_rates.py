@@ -1,11 +1,16 @@
 """What `LARS` does with a learning rate that it is given or assigned, before Keras has it."""
 
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import keras
 
+from keras_lars._types import LearningRate, Schedule, Tensor
 from keras_lars.schedules import FitSchedule
+
+if TYPE_CHECKING:
+    from keras_lars.optimizer import LARS
 
 REMEDY = (
     "Callbacks such as `LearningRateScheduler` set absolute learning rates, and values chosen for "
@@ -24,7 +29,7 @@ def counted(learning_rate: Any, gradient_accumulation_steps: int | None) -> Any:
     return learning_rate
 
 
-def check_assignable(value: Any, schedule: Any) -> None:
+def check_assignable(value: LearningRate, schedule: Schedule | Callable[[], Tensor] | None) -> None:
     """Raise where a number is to replace a schedule or a callable.
 
     Keras raises the same type of error for schedules, and for callables an AttributeError.
@@ -39,7 +44,7 @@ def check_assignable(value: Any, schedule: Any) -> None:
         )
 
 
-def _described(schedule: Any) -> str:
+def _described(schedule: object) -> str:
     is_ours = isinstance(schedule, FitSchedule)
     return repr(schedule) if is_ours else f"of type {type(schedule).__name__}"
 
@@ -48,12 +53,12 @@ def is_absolute(value: float, before: float, given: float) -> bool:
     """Whether a rate looks as if it was not meant for LARS.
 
     It is less than a hundredth of the rate that was given, and got there in one step: a decay comes
-    down gradually, at most by tenths. 0 is a rate of nobody: a ramp starts there.
+    down gradually, at most by tenths. 0 is never meant so: a ramp starts there.
     """
     return 0 < value < given / 100 * _TOLERANCE and value < before / 10 * _TOLERANCE
 
 
-def warn_if_absolute(optimizer: Any, value: Any) -> None:
+def warn_if_absolute(optimizer: "LARS", value: LearningRate) -> None:
     """Warn, once for each optimizer, before such a rate is assigned."""
     given = optimizer._given_learning_rate
     if given is None or optimizer._has_warned_of_rate or not isinstance(value, float):
@@ -68,7 +73,7 @@ def warn_if_absolute(optimizer: Any, value: Any) -> None:
         )
 
 
-def current(optimizer: Any) -> float:
+def current(optimizer: "LARS") -> float:
     """The learning rate of the next update."""
     waiting = (optimizer._waiting_state or {}).get("learning_rate")
     if waiting is not None:  # restored, and not built yet

@@ -40,7 +40,7 @@ def workers(strategy: tf.distribute.Strategy) -> list[str]:
     return [address for kind in KINDS for address in jobs.get(kind, [])]
 
 
-def exchange(numbers: tuple, strategy: tf.distribute.Strategy) -> list[tuple]:
+def exchange(numbers: tuple[int, ...], strategy: tf.distribute.Strategy) -> list[tuple[int, ...]]:
     """The integers that the worker of each replica gives; all workers must call it together."""
     if strategy.num_replicas_in_sync == 1:
         return [tuple(numbers)]
@@ -100,7 +100,7 @@ def read_all(
         return [np.array(component[0].numpy())[np.newaxis] for component in components]
 
     # Bytes as int32: one exchange for all dtypes, also those that cannot be exchanged.
-    def packed(context):
+    def packed(context: tf.distribute.experimental.ValueContext) -> tf.Tensor:
         replica = context.replica_id_in_sync_group
         data = b"".join(local[replica % len(local)].numpy().tobytes() for local in components)
         data += bytes(-len(data) % 4)
@@ -121,11 +121,11 @@ def read_all(
 
 
 def write_all(
-    variables: Sequence[tf.Variable], values: list, strategy: tf.distribute.Strategy
+    variables: Sequence[tf.Variable], values: Sequence[np.ndarray], strategy: tf.distribute.Strategy
 ) -> None:
     """Give each replica its own value; the opposite of `read_all`, and done by each worker."""
 
-    def unpack(context):
+    def unpack(context: tf.distribute.experimental.ValueContext) -> tf.Tensor:
         replica = context.replica_id_in_sync_group
         for variable, rows in zip(variables, values):
             local = strategy.experimental_local_results(variable)

@@ -1,87 +1,123 @@
-"""Which variables are adapted layer by layer, and which are decayed: decided once, in `build`."""
+"""Which variables are adapted layer by layer and which are decayed: rules, until `build`."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+import functools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from keras_lars._exclusions import Exclusion
+from keras_lars import _arguments, _exclusion_arguments
+from keras_lars._exclusions import Exclusion, bias_or_normalization
+from keras_lars._keras.fitted_model import frozen_variables
+from keras_lars._keras.optimizer import KerasOptimizer
 from keras_lars._types import Variable
-from keras_lars._variables import path_of, shape_of
-from keras_lars._words import on_one_line
+from keras_lars._variable_table import VariableTable, variable_table
+
+if TYPE_CHECKING:
+    from keras_lars._exclusion_arguments import ExclusionRules
+
+METHODS = ("exclude_from_layer_adaptation", "exclude_from_weight_decay")
 
 
-class VariableRow(NamedTuple):
-    """How one variable is treated. The rules are those that exclude it, empty where none does."""
+class SelectingOptimizer(KerasOptimizer):
+    """An optimizer with rules that exclude variables, as arguments and by methods of that name."""
 
-    position: int
-    path: str
-    shape: tuple[int, ...]
-    adapted: bool
-    adaptation_rule: str
-    decayed: bool
-    decay_rule: str
-
-
-class VariableTable(tuple[VariableRow, ...]):
-    """Rows of `VariableRow`, one for each trainable variable; `print` shows them as a table."""
-
-    __slots__ = ()
-
-    def __str__(self) -> str:
-        lines = [("", "path", "shape", "adapted", "decayed")]
-        for row in self:
-            adapted = "yes" if row.adapted else f"no: {row.adaptation_rule}"
-            decayed = "yes" if row.decayed else f"no: {row.decay_rule or 'weight_decay is 0'}"
-            lines.append(
-                (str(row.position), on_one_line(row.path), str(row.shape), adapted, decayed)
-            )
-        widths = [max(map(len, column)) for column in zip(*lines)]
-        padded = ("  ".join(map(str.ljust, line, widths)) for line in lines)
-        return "\n".join(line.rstrip() for line in padded)
-
-
-def variable_table(
-    variables: Sequence[Variable],
-    adaptation_rules: Sequence[Exclusion],
-    decay_rules: Sequence[Exclusion],
-    weight_decay: float,
-    frozen: Callable[[], Sequence[Variable]] = list,
-) -> VariableTable:
-    """All decisions. Raises ValueError where a rule names something that is not there.
-
-    `frozen` finds variables of the model that are not trained. It is called where a rule matches
-    none of those that are.
-    """
-    rules = {
-        "exclude_from_layer_adaptation": adaptation_rules,
-        "exclude_from_weight_decay": decay_rules,
-    }
-    adaptation, decay = (
-        _excluded_by(argument, rules[argument], variables, frozen) for argument in rules
-    )
-    return VariableTable(
-        VariableRow(
-            position=i,
-            path=path_of(variable),
-            shape=shape_of(variable),
-            adapted=not adaptation[i],
-            adaptation_rule=adaptation[i],
-            decayed=weight_decay > 0 and not decay[i],
-            decay_rule=decay[i],
+    def _set_rules(
+        self, adaptation: "ExclusionRules | None", weight_decay: "ExclusionRules | None"
+    ) -> None:
+        """Parse the arguments of the constructor."""
+        self._adaptation_rules = _exclusion_arguments.parse(
+            "exclude_from_layer_adaptation", [] if adaptation is None else adaptation
         )
-        for i, variable in enumerate(variables)
-    )
+        self._decay_rules = _exclusion_arguments.parse(
+            "exclude_from_weight_decay",
+            bias_or_normalization() if weight_decay is None else weight_decay,
+        )
 
+    def exclude_from_weight_decay(
+        self,
+        var_list: Sequence[Variable] | None = None,
+        var_names: Sequence[str] | None = None,
+    ) -> None:
+        """Exclude more variables from weight decay, before the optimizer is built.
 
-def _excluded_by(
-    argument: str,
-    rules: Sequence[Exclusion],
-    variables: Sequence[Variable],
-    frozen: Callable[[], Sequence[Variable]],
-) -> list[str]:
-    """For each variable the first rule that excludes it, in words, or an empty string."""
-    names = [""] * len(variables)
-    for rule in rules:
-        for i, matched in enumerate(rule.match(argument, variables, frozen)):
-            if matched and not names[i]:
-                names[i] = str(rule)
-    return names
+        Use the constructor's argument where you can. This method of Keras adds to it.
+
+        Args:
+            var_list: List of variables.
+            var_names: List of regular expressions, searched in `variable.path`.
+
+        Raises:
+            ValueError: If the optimizer is built already.
+        """
+        self._decay_rules += self._more_rules("exclude_from_weight_decay", var_list, var_names)
+
+    def exclude_from_layer_adaptation(
+        self,
+        var_list: Sequence[Variable] | None = None,
+        var_names: Sequence[str] | None = None,
+    ) -> None:
+        """Exclude more variables from layer adaptation; as `exclude_from_weight_decay`."""
+        self._adaptation_rules += self._more_rules(
+            "exclude_from_layer_adaptation", var_list, var_names
+        )
+
+    def _more_rules(
+        self,
+        argument: str,
+        variables: Sequence[Variable] | None,
+        patterns: Sequence[str] | None,
+    ) -> tuple[Exclusion, ...]:
+        if self.built:
+            raise ValueError(
+                f"`{argument}` must be called before the optimizer is built. "
+                f"Received: var_list={_arguments.shown(variables)}, "
+                f"var_names={_arguments.shown(patterns)}"
+            )
+        given = {"var_list": variables, "var_names": patterns}
+        rules = (
+            _exclusion_arguments.parse(n, value) for n, value in given.items() if value is not None
+        )
+        return sum(rules, ())
+
+    def _rules_config(self) -> dict[str, list[Any]]:
+        """The rules as a configuration has them."""
+        rules = dict(zip(METHODS, (self._adaptation_rules, self._decay_rules)))
+        variables = self._slots.variables if self.built else None
+        return {
+            argument: [rule.save(argument, variables) for rule in rules[argument]]
+            for argument in METHODS
+        }
+
+    def _select(self, variables: Sequence[Variable], weight_decay: float) -> VariableTable:
+        """Decide how each variable is treated."""
+        return variable_table(
+            variables,
+            self._adaptation_rules,
+            self._decay_rules,
+            weight_decay,
+            frozen=functools.partial(frozen_variables, self),
+        )
+
+    def variable_table(self) -> VariableTable:
+        """How each variable is treated, and by which rule; `print` it.
+
+        Returns:
+            A tuple of rows with the fields `position`, `path`, `shape`, `adapted`,
+            `adaptation_rule`, `decayed` and `decay_rule`. A rule is the one that excludes the
+            variable, or empty.
+
+        Raises:
+            ValueError: If the optimizer is not built.
+
+        Example:
+
+        >>> optimizer = keras_lars.LARS(exclude_from_layer_adaptation=keras_lars.rank_at_most(1))
+        >>> kernel = keras.Variable([[1.0]], name="kernel")
+        >>> bias = keras.Variable([0.0], name="bias")
+        >>> optimizer.build([kernel, bias])
+        >>> print(optimizer.variable_table())
+           path    shape   adapted              decayed
+        0  kernel  (1, 1)  yes                  yes
+        1  bias    (1,)    no: rank_at_most(1)  no: bias_or_normalization()
+        """
+        self._require_built("variable_table")
+        return self._update.table

@@ -6,7 +6,7 @@ than one that was changed after it was built: quantized to float8, it lists its 
 
 import collections
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Described(NamedTuple):
@@ -16,7 +16,7 @@ class Described(NamedTuple):
     shape: tuple[int, ...]
 
 
-def described(rows: Sequence[Sequence]) -> list[Described]:
+def described(rows: Sequence[Sequence[Any]]) -> list[Described]:
     """From what JSON makes of such a list.
 
     Raises:
@@ -38,10 +38,10 @@ def new_positions(saved: Sequence[Described], now: Sequence[Described]) -> list[
     return None
 
 
-def _matched(saved: list, now: list) -> list[int] | None:
+def _matched(saved: list[Any], now: list[Any]) -> list[int] | None:
     if collections.Counter(saved) != collections.Counter(now):
         return None
-    positions = collections.defaultdict(collections.deque)
+    positions: dict[Any, collections.deque[int]] = collections.defaultdict(collections.deque)
     for position, key in enumerate(now):
         positions[key].append(position)
     return [positions[key].popleft() for key in saved]

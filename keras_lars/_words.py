@@ -8,6 +8,15 @@ def counted(count: int, noun: str, plural: str = "") -> str:
     return f"{count} {noun if count == 1 else plural or noun + 's'}"
 
 
+LONGEST = 200  # characters of a value in a message
+
+
+def shortened(text: str) -> str:
+    """Its beginning and its end, where it is long."""
+    half = LONGEST // 2
+    return text if len(text) <= LONGEST else f"{text[:half]} ... {text[-half:]}"
+
+
 _ESCAPES = {"\n": "\\n", "\r": "\\r", "\\": "\\\\"}
 _ESCAPED = {escaped: plain for plain, escaped in _ESCAPES.items()}
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import keras
 
-from keras_lars import _arguments, _representation
+from keras_lars import _arguments, _backends, _representation
 from keras_lars._keras.fitted_model import loaded_model
 from keras_lars._types import Array, Tensor, Variable
 
@@ -37,8 +37,8 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
 
     Use it around an optimizer for `mixed_float16` wherever there is more than one replica. Keras's
     own decides by the gradients of one replica, before they are summed: an infinity on another one
-    ruins the weights under `MirroredStrategy`, and under `MultiWorkerMirroredStrategy` all workers
-    wait for each other for ever. Keras wraps the optimizer of a `mixed_float16` model by itself,
+    ruins the weights under `MirroredStrategy`, and deadlocks the workers of a
+    `MultiWorkerMirroredStrategy`. Keras wraps the optimizer of a `mixed_float16` model by itself,
     unless it is wrapped already; `keras_lars.multi_worker.prepare` puts this wrapper in its place.
     `mixed_bfloat16` needs no loss scaling.
 
@@ -61,8 +61,8 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         **kwargs: What Keras takes from configurations of older versions.
 
     Raises:
-        ValueError: If `inner_optimizer` is no Keras optimizer, or an argument breaks its rule or is
-            not known.
+        ValueError: If `inner_optimizer` is no Keras optimizer, or an argument is not what is said
+            above, or not known.
 
     Example:
 
@@ -119,14 +119,8 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
 
     def check_finite(self, grads: Sequence[Tensor | None]) -> Tensor:
         """Whether all gradients are finite, on all replicas."""
-        if keras.backend.backend() == "torch":
-            from keras_lars import _apply_torch
-
-            # torch does not say of a sparse gradient whether it is finite.
-            grads = [None if g is None else _apply_torch.dense(g, None) for g in grads]
-        finite = super().check_finite(grads)
-        if keras.backend.backend() != "tensorflow":
-            return finite  # there one array spans all devices
-        from keras_lars import _replicas
-
-        return _replicas.true_on_all(finite)
+        backend = _backends.current()
+        finite = super().check_finite(
+            [None if g is None else backend.finite_or_not(g) for g in grads]
+        )
+        return backend.true_on_all(finite)

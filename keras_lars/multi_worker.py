@@ -19,7 +19,7 @@ __all__ = ["WorkerLostError", "prepare", "strategy"]
 
 
 class WorkerLostError(RuntimeError):
-    """Another worker of the cluster is gone, and with it the training of them all."""
+    """Another worker of the cluster was lost, so that training cannot continue."""
 
 
 def strategy(
@@ -110,10 +110,9 @@ def prepare(model: keras.Model) -> keras.Model:
 
     Use it before `compile` on any Keras model that was made in the scope of a
     `tf.distribute.MultiWorkerMirroredStrategy`, such as `strategy` returns, where Keras 3 by itself
-    fails. Also use it with
-    `mixed_float16` under `MirroredStrategy`. Where Keras does without (no strategy, one replica, a
-    Keras that is repaired) it changes nothing, so a script can call it in any case. It changes this
-    one model, and neither its class nor Keras.
+    fails. Also use it with `mixed_float16` under `MirroredStrategy`. It is a no-op where no fix is
+    needed (no strategy, one replica, a Keras that is repaired), so a script can always call it. It
+    changes this one model, and neither its class nor Keras.
 
     - A model is built from the shapes of one replica's batch, and logs are reduced over workers.
     - A replica without a sample in the last batch of an epoch adds nothing to the update.
@@ -211,7 +210,7 @@ def _repair_loss_scaling(model: keras.Model) -> None:
     model.compile = compile
 
 
-def _refuse_own_scaling(optimizer: Any) -> None:
+def _refuse_own_scaling(optimizer: object) -> None:
     if type(optimizer) is keras.optimizers.LossScaleOptimizer:
         raise ValueError(
             "`optimizer` must be a `keras_lars.LossScaleOptimizer` where there are several "
@@ -241,7 +240,7 @@ def _repair_trainer(model: keras.Model) -> None:
         setattr(model, name, _naming_lost_workers(getattr(model, name)))
 
 
-def _warning_of_stale_statistics(fit: Callable) -> Callable:
+def _warning_of_stale_statistics(fit: Callable[..., Any]) -> Callable[..., Any]:
     """Keras's `fit` with one callback more: callbacks are told how many batches there will be."""
     signature = inspect.signature(fit)
 
@@ -274,9 +273,9 @@ def _lost_workers_named() -> Iterator[None]:
         yield
     except lost as error:
         raise WorkerLostError(
-            "Another worker was lost, or could not be reached: this one cannot go on without. "
-            "Restart all workers; `keras_lars.callbacks.BackupAndRestore` lets them go on "
-            f"from the last backup. Received: {_cause(error.message)}"
+            "Another worker was lost, or could not be reached: this one cannot continue alone. "
+            "Restart all workers; with `keras_lars.callbacks.BackupAndRestore` they continue from "
+            f"the last backup. Received: {_cause(error.message)}"
         ) from error
 
 

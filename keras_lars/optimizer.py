@@ -1,36 +1,31 @@
-"""`LARS`, the optimizer: arguments, selection and state. The maths is in `_update_rule`."""
+"""`LARS`, the optimizer: its arguments and what `build` decides. The maths is in `_update_rule`."""
 
-import collections
 import dataclasses
-import functools
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 
 from keras_lars import (
     _arguments,
+    _backends,
     _batch_statistics,
     _exclusions,
     _foreign_names,
+    _lars_arguments,
     _rates,
     _representation,
     _selection,
-    _state,
     _variables,
 )
-from keras_lars._bookkeeping import NEVER_UPDATED
-from keras_lars._exclusions import ExclusionRules
-from keras_lars._keras.fitted_model import (
-    fitted_model,
-    fitting_batches,
-    fitting_callbacks,
-    frozen_variables,
-)
-from keras_lars._keras.optimizer import KerasOptimizer
+from keras_lars._backends import BuiltUpdate
+from keras_lars._exclusion_arguments import ExclusionRules
+from keras_lars._keras.fitted_model import fitted_model, fitting_batches, fitting_callbacks
+from keras_lars._selection import SelectingOptimizer
+from keras_lars._trust_ratios import RecordingOptimizer
 from keras_lars._types import KerasArguments, LearningRate, Tensor, Variable
-from keras_lars._update_rule import MOMENTUM_FORMS, MomentumForm, Rule, Treatment, least_norm
+from keras_lars._update_rule import MomentumForm, UpdateConfig, VariableConfig, least_norm
 from keras_lars.schedules import FitSchedule
 
 if sys.version_info >= (3, 11):
@@ -38,62 +33,9 @@ if sys.version_info >= (3, 11):
 elif TYPE_CHECKING:
     from typing_extensions import Unpack
 
-# Everything that is fixed once the optimizer is built, and how it is checked whenever it is set.
-_CHECKS = {
-    "momentum": _arguments.number(below=1),
-    "weight_decay": _arguments.number(),
-    "trust_coefficient": _arguments.number(),
-    "nesterov": _arguments.one_of(False, True),
-    "momentum_form": _arguments.one_of(*MOMENTUM_FORMS),
-    "decay_in_norm": _arguments.one_of(False, True),
-    "epsilon": _arguments.number(),
-    "trust_clip": _arguments.one_of(False, True),
-    "weight_norm_floor": _arguments.number(),
-    "zero_weight_ratio": _arguments.number(none=True),
-    "zero_gradient_ratio": _arguments.number(none=True),
-    "unadapted_learning_rate_multiplier": _arguments.number(),
-    "record_trust_ratios": _arguments.one_of(False, True),
-    "jit_compile": _arguments.one_of("auto", True, False),
-    "clipnorm": _arguments.number(positive=True, none=True),
-    "clipvalue": _arguments.number(positive=True, none=True),
-    "global_clipnorm": _arguments.number(positive=True, none=True),
-    "use_ema": _arguments.one_of(False, True),
-    "ema_momentum": _arguments.number(at_most=1),
-    "ema_overwrite_frequency": _arguments.integer(
-        minimum=1, maximum=_arguments.LARGEST_STEP, none=True
-    ),
-    "loss_scale_factor": _arguments.number(positive=True, none=True),
-    "gradient_accumulation_steps": _arguments.integer(
-        minimum=2, maximum=_arguments.LARGEST_STEP, none=True
-    ),
-}
-# Read now, since people replace Keras's optimizers by ours.
-_OF_KERAS = _representation.defaults(keras.optimizers.SGD)
-_OWN_ARGUMENTS = [name for name in _CHECKS if name not in KerasArguments.__annotations__]
-
-
-class TrustRatio(NamedTuple):
-    """One variable at its last update: |w|, the gradient norm of the formula, and their ratio."""
-
-    weight_norm: float
-    gradient_norm: float
-    trust_ratio: float
-
-
-@dataclasses.dataclass(frozen=True)
-class _Plan:
-    """What was decided in `build`. A dataclass, since Keras tracks what a tuple or list holds."""
-
-    rule: Rule
-    treatments: list[Treatment]
-    table: _selection.VariableTable
-    record: keras.Variable | None
-    compiled: bool
-    compiled_updates: set = dataclasses.field(default_factory=set)
-
 
 @keras.saving.register_keras_serializable(package="keras_lars")
-class LARS(KerasOptimizer):
+class LARS(SelectingOptimizer, RecordingOptimizer):
     """Layer-wise adaptive rate scaling: momentum SGD with a local learning rate for each variable.
 
     Use it to train with large batches: the size of a step is tied to the size of the weight that
@@ -217,52 +159,47 @@ class LARS(KerasOptimizer):
         name: str = "lars",
         **kwargs: "Unpack[KerasArguments]",
     ):
-        given = dict(locals())
-        _foreign_names.refuse_unknown(kwargs, self._known_arguments())
-        of_keras = {
-            argument: _CHECKS[argument](argument, value) if argument in _CHECKS else value
-            for argument, value in kwargs.items()
+        _foreign_names.refuse_unknown(kwargs, _lars_arguments.defaults(LARS))
+        of_keras: dict[str, Any] = {
+            argument: _lars_arguments.checked(argument, value) for argument, value in kwargs.items()
         }
-        weight_decay = _CHECKS["weight_decay"]("weight_decay", weight_decay)
+        weight_decay = _lars_arguments.checked("weight_decay", weight_decay)
         learning_rate = _arguments.learning_rate("learning_rate", learning_rate, tensors=False)
-        name = _arguments.name_of_optimizer("name", name)
+        of_keras["name"] = _arguments.name_of_optimizer("name", name)
         learning_rate = _rates.counted(learning_rate, of_keras.get("gradient_accumulation_steps"))
-        super().__init__(learning_rate, weight_decay, name=name, **of_keras)
+        super().__init__(learning_rate, weight_decay, **of_keras)
         self._assigned_learning_rate = learning_rate
         self._given_learning_rate = learning_rate if isinstance(learning_rate, float) else None
         self._has_warned_of_rate = False
-        for argument in _OWN_ARGUMENTS:
-            setattr(self, argument, given[argument])
-        self._check_form()
-        self._adaptation_rules = _exclusions.parse(
-            "exclude_from_layer_adaptation",
-            [] if exclude_from_layer_adaptation is None else exclude_from_layer_adaptation,
-        )
-        self._decay_rules = _exclusions.parse(
-            "exclude_from_weight_decay",
-            _exclusions.bias_or_normalization()
-            if exclude_from_weight_decay is None
-            else exclude_from_weight_decay,
-        )
-        self.momentums: list[keras.Variable | None] = []
-
-    def _check_form(self) -> None:
-        if self.momentum_form == "ratio_of_update" and not self.decay_in_norm:
-            raise ValueError(
-                "`decay_in_norm` must be True for momentum_form='ratio_of_update': the step, whose "
-                "norm is taken, holds the decay. Received: decay_in_norm=False"
-            )
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.trust_coefficient = trust_coefficient
+        self.nesterov = nesterov
+        self.momentum_form = momentum_form
+        self.decay_in_norm = decay_in_norm
+        self.epsilon = epsilon
+        self.trust_clip = trust_clip
+        self.weight_norm_floor = weight_norm_floor
+        self.zero_weight_ratio = zero_weight_ratio
+        self.zero_gradient_ratio = zero_gradient_ratio
+        self.unadapted_learning_rate_multiplier = unadapted_learning_rate_multiplier
+        self.record_trust_ratios = record_trust_ratios
+        self.jit_compile = jit_compile
+        _lars_arguments.check_momentum_form(momentum_form, decay_in_norm)
+        self._set_rules(exclude_from_layer_adaptation, exclude_from_weight_decay)
+        self.momentums = []
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in ("exclude_from_layer_adaptation", "exclude_from_weight_decay"):
+        if name == "learning_rate":
+            self._assign_learning_rate(value)
+            return
+        if name in _selection.METHODS:
             raise ValueError(
                 f"`{name}` must be given to the constructor, or called as a method before the "
                 f"optimizer is built. Received: {name}={_arguments.shown(value)}"
             )
-        if name == "learning_rate":  # before Keras tracks a list, which may hold itself
-            value = _arguments.learning_rate(name, value)
-        if name in _CHECKS:
-            value = _CHECKS[name](name, value)
+        if name in _lars_arguments.CHECKS:
+            value = _lars_arguments.checked(name, value)
             # A traced function would go on with the old value.
             if getattr(self, "built", False) and value != getattr(self, name):
                 raise ValueError(
@@ -272,65 +209,24 @@ class LARS(KerasOptimizer):
                 )
         super().__setattr__(name, value)
 
-    @property
-    def learning_rate(self) -> Tensor:
-        """The learning rate at the current update."""
-        return super().learning_rate
+    if TYPE_CHECKING:  # Keras's property, which has no types
 
-    @learning_rate.setter
-    def learning_rate(self, value: LearningRate) -> None:
+        @property
+        def learning_rate(self) -> Tensor:
+            """The learning rate at the current update."""
+
+        @learning_rate.setter
+        def learning_rate(self, value: LearningRate) -> None: ...
+
+    def _assign_learning_rate(self, value: LearningRate) -> None:
         value = _arguments.learning_rate("learning_rate", value)
         _rates.check_assignable(value, self._schedule)
         _rates.warn_if_absolute(self, value)
         value = _rates.counted(value, self.gradient_accumulation_steps)
-        KerasOptimizer.learning_rate.fset(self, value)
+        super().__setattr__("learning_rate", value)
         if isinstance(value, float):
             self._assigned_learning_rate = value
-        _state.forget_waiting(self, "learning_rate")
-
-    def exclude_from_weight_decay(
-        self,
-        var_list: Sequence[Variable] | None = None,
-        var_names: Sequence[str] | None = None,
-    ) -> None:
-        """Exclude more variables from weight decay, before the optimizer is built.
-
-        Use the constructor's argument where you can. This method of Keras adds to it.
-
-        Args:
-            var_list: List of variables.
-            var_names: List of regular expressions, searched in `variable.path`.
-
-        Raises:
-            ValueError: If the optimizer is built already.
-        """
-        self._decay_rules += self._more_rules("exclude_from_weight_decay", var_list, var_names)
-
-    def exclude_from_layer_adaptation(
-        self,
-        var_list: Sequence[Variable] | None = None,
-        var_names: Sequence[str] | None = None,
-    ) -> None:
-        """Exclude more variables from layer adaptation; as `exclude_from_weight_decay`."""
-        self._adaptation_rules += self._more_rules(
-            "exclude_from_layer_adaptation", var_list, var_names
-        )
-
-    def _more_rules(
-        self,
-        argument: str,
-        variables: Sequence[Variable] | None,
-        patterns: Sequence[str] | None,
-    ) -> tuple[_exclusions.Exclusion, ...]:
-        if self.built:
-            raise ValueError(
-                f"`{argument}` must be called before the optimizer is built. "
-                f"Received: var_list={_arguments.shown(variables)}, "
-                f"var_names={_arguments.shown(patterns)}"
-            )
-        given = {"var_list": variables, "var_names": patterns}
-        rules = (_exclusions.parse(n, value) for n, value in given.items() if value is not None)
-        return sum(rules, ())
+        self._forget_waiting("learning_rate")
 
     def build(self, variables: Sequence[Variable]) -> None:
         """Decide how each variable is treated, and make its slot.
@@ -340,22 +236,16 @@ class LARS(KerasOptimizer):
         if self.built:
             return
         # Again, since arguments may be assigned until now.
-        self._check_form()
+        _lars_arguments.check_momentum_form(self.momentum_form, self.decay_in_norm)
         if self._schedule is not None:
             self.learning_rate = self._schedule
-        self._check_strategy()
+        _backends.current().check_strategy()
         variables = _arguments.variables("variables", variables)
         variables = variables or self._variables_of_loaded_model()
         if not variables:
             return
         _variables.check(variables)
-        table = _selection.variable_table(
-            variables,
-            self._adaptation_rules,
-            self._decay_rules,
-            self.weight_decay,
-            frozen=functools.partial(frozen_variables, self),
-        )
+        table = self._select(variables, self.weight_decay)
         compiled = self._compiles(variables)
         super().build(variables)
         if self.momentum:
@@ -365,10 +255,10 @@ class LARS(KerasOptimizer):
                 else self.add_variable_from_reference(variable, "momentum")
                 for variable in variables
             ]
-        self._plan = _Plan(
-            rule=self._rule(),
-            treatments=[
-                Treatment(
+        self._update = BuiltUpdate(
+            config=self._update_config(),
+            variable_configs=[
+                VariableConfig(
                     row.adapted,
                     self.weight_decay if row.decayed else 0.0,
                     least_norm(row.shape, self.weight_norm_floor),
@@ -376,38 +266,20 @@ class LARS(KerasOptimizer):
                 for row in table
             ],
             table=table,
-            record=self._add_record(variables) if self.record_trust_ratios else None,
+            record=self._add_record(variables),
             compiled=compiled,
         )
-        _state.restore_waiting(self)
+        self._restore_waiting()
         self._look_at_fit()
 
-    def _look_at_fit(self) -> None:
-        """Warn of a `fit` that its schedule is not for, or too short for batch statistics."""
-        schedule = self._schedule
-        model = fitted_model(self) if isinstance(schedule, FitSchedule) else None
-        if model is not None:
-            schedule.warn_unless_made_for(fitting_batches(model))
-            if not _batch_statistics.recalibrates(fitting_callbacks(model)):
-                with self._outside_of_steps():  # statistics have values there
-                    _batch_statistics.warn_if_stale(model, schedule.batches)
+    def _update_config(self) -> UpdateConfig:
+        names = [field.name for field in dataclasses.fields(UpdateConfig)]
+        return UpdateConfig(**{name: getattr(self, name) for name in names})
 
-    def _rule(self) -> Rule:
-        return Rule(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Rule)})
-
-    def _add_record(self, variables: list[Variable]) -> keras.Variable:
-        dtypes = {keras.backend.standardize_dtype(v.dtype) for v in variables}
-        return self._add_unsaved_variable(
-            shape=(len(variables), 3),
-            value=NEVER_UPDATED,
-            dtype="float64" if "float64" in dtypes else "float32",
-            name="trust_ratios",
-        )
-
-    def _compiles(self, variables: list[Variable]) -> bool:
+    def _compiles(self, variables: Sequence[Variable]) -> bool:
         if self.jit_compile is False:
             return False
-        error = self._xla_error(variables)
+        error = _backends.current().xla_error(variables)
         if error is not None and self.jit_compile is True:
             raise ValueError(
                 f"`jit_compile` must not be True where XLA cannot compile: {error}. "
@@ -415,82 +287,24 @@ class LARS(KerasOptimizer):
             )
         return error is None
 
-    def variable_table(self) -> _selection.VariableTable:
-        """How each variable is treated, and by which rule; `print` it.
-
-        Returns:
-            A tuple of rows with the fields `position`, `path`, `shape`, `adapted`,
-            `adaptation_rule`, `decayed` and `decay_rule`. A rule is the one that excludes the
-            variable, or empty.
-
-        Raises:
-            ValueError: If the optimizer is not built.
-
-        Example:
-
-        >>> optimizer = keras_lars.LARS(exclude_from_layer_adaptation=keras_lars.rank_at_most(1))
-        >>> kernel = keras.Variable([[1.0]], name="kernel")
-        >>> bias = keras.Variable([0.0], name="bias")
-        >>> optimizer.build([kernel, bias])
-        >>> print(optimizer.variable_table())
-           path    shape   adapted              decayed
-        0  kernel  (1, 1)  yes                  yes
-        1  bias    (1,)    no: rank_at_most(1)  no: bias_or_normalization()
-        """
-        self._require_built("variable_table")
-        return self._plan.table
-
-    @property
-    def trust_ratios(self) -> dict[str | int, TrustRatio]:
-        """Norms and ratio of each variable at its last update, by path.
-
-        Needs `record_trust_ratios=True`. Where variables share a path, the key is their position.
-        A variable that was never updated is left out.
-
-        Raises:
-            ValueError: If nothing is recorded, or nothing was updated yet.
-
-        Example:
-
-        >>> optimizer = keras_lars.LARS(record_trust_ratios=True, weight_decay=0)
-        >>> w = keras.Variable([3.0, 4.0], name="w")
-        >>> optimizer.apply([keras.ops.array([0.0, 0.5])], [w])
-        >>> ratio = optimizer.trust_ratios["w"]
-        >>> ratio.weight_norm, ratio.gradient_norm, round(ratio.trust_ratio, 4)
-        (5.0, 0.5, 0.01)
-        """
-        if not self.record_trust_ratios:
-            raise ValueError(
-                "`trust_ratios` needs `record_trust_ratios=True` in the constructor. "
-                "Received: record_trust_ratios=False"
-            )
-        self._require_built("trust_ratios")
-        ratios = self._recorded_ratios()
-        if not ratios:
-            raise ValueError("`trust_ratios` needs an update first. Received: no update yet")
-        return ratios
-
-    def _recorded_ratios(self) -> dict[str | int, TrustRatio]:
-        """As `trust_ratios`; empty before the first update."""
-        rows = keras.ops.convert_to_numpy(self._plan.record)
-        return {
-            key: TrustRatio(*(float(x) for x in row))
-            for key, row in zip(self._trust_ratio_keys(), rows)
-            if row[0] != NEVER_UPDATED
-        }
-
-    def _trust_ratio_keys(self) -> list[str | int]:
-        """What `trust_ratios` calls each variable: its path, or its position where paths repeat."""
-        paths = [row.path for row in self._plan.table]
-        counts = collections.Counter(paths)
-        return [path if counts[path] == 1 else i for i, path in enumerate(paths)]
+    def _look_at_fit(self) -> None:
+        """Warn of a `fit` that its schedule is not for, or too short for batch statistics."""
+        schedule = self._schedule
+        if not isinstance(schedule, FitSchedule):
+            return
+        model = fitted_model(self)
+        if model is not None:
+            schedule.warn_unless_made_for(fitting_batches(model))
+            if not _batch_statistics.recalibrates(fitting_callbacks(model)):
+                with self._outside_of_steps():  # statistics have values there
+                    _batch_statistics.warn_if_stale(model, schedule.batches)
 
     def __repr__(self) -> str:
         return _representation.call(self, self._differing)
 
     def _differing(self) -> list[str]:
         """The arguments that are not the defaults, as one would write them."""
-        defaults = self._known_arguments() | {
+        defaults = _lars_arguments.defaults(LARS) | {
             "exclude_from_layer_adaptation": (),
             "exclude_from_weight_decay": (_exclusions.bias_or_normalization(),),
         }
@@ -505,19 +319,6 @@ class LARS(KerasOptimizer):
         }
         return _representation.differing(values, defaults)
 
-    @staticmethod
-    def _known_arguments() -> dict[str, Any]:
-        """All arguments with their defaults: ours, then Keras's, of which a later one has more."""
-        ours = _representation.defaults(LARS)
-        return ours | _OF_KERAS | ours
-
-    def _require_built(self, what: str) -> None:
-        if not self.built:
-            raise ValueError(
-                f"`{what}` needs a built optimizer: call `build(variables)`, or train a step. "
-                "Received: an optimizer that is not built"
-            )
-
     def _state_marker(self) -> dict[str, str]:
         """What tells this state from that of other optimizers, and of other momentum forms."""
         form = self.momentum_form if self.momentum else "none"
@@ -530,18 +331,8 @@ class LARS(KerasOptimizer):
             ValueError: If a rule is a callable that is not registered with Keras, or a variable
                 while the optimizer is not built.
         """
-        variables = self._slots.variables if self.built else None
-        return {
-            **super().get_config(),
-            **{argument: getattr(self, argument) for argument in _OWN_ARGUMENTS},
-            "exclude_from_layer_adaptation": [
-                rule.save("exclude_from_layer_adaptation", variables)
-                for rule in self._adaptation_rules
-            ],
-            "exclude_from_weight_decay": [
-                rule.save("exclude_from_weight_decay", variables) for rule in self._decay_rules
-            ],
-        }
+        own = {argument: getattr(self, argument) for argument in _lars_arguments.OF_LARS}
+        return {**super().get_config(), **own, **self._rules_config()}
 
     @classmethod
     def from_config(
@@ -550,6 +341,6 @@ class LARS(KerasOptimizer):
         """The optimizer of a configuration, which for one of version 0.1.0 has no floor."""
         if not isinstance(config, dict):
             raise _arguments.refusal("config", "a dictionary, as of `get_config`", config)
-        if set(config) >= set(_OWN_ARGUMENTS) - {"weight_norm_floor"}:
+        if set(config) >= set(_lars_arguments.OF_LARS) - {"weight_norm_floor"}:
             config = {"weight_norm_floor": 0.0, **config}
         return super().from_config(config, custom_objects)

@@ -3,11 +3,14 @@
 The only place that touches private parts of Keras, and it changes no class or function of Keras.
 
 `optimizer.py` uses, from `keras.optimizers.Optimizer`: `_iterations`, `_learning_rate`,
-`_trainable_variables`, `_variables`, `_accumulated_gradients`, `_model_variables_moving_average`,
-`_trainable_variables_indices`, `_var_key`, `_get_variable_index`, `_check_variables_are_known`,
-`_filter_empty_gradients`, `_overwrite_variables_directly_with_gradients`, `_clip_gradients`,
-`_get_current_learning_rate`, `_apply_weight_decay`, and from TensorFlow's `Trackable`
-`_trackable_children`, `_lookup_dependency`, `_handle_deferred_dependencies`.
+`_trainable_variables`, `_trainable_variables_indices`, `_var_key`, `_get_variable_index`,
+`_check_variables_are_known`, `_filter_empty_gradients`,
+`_overwrite_variables_directly_with_gradients`, `_clip_gradients`, `_get_current_learning_rate`,
+`_apply_weight_decay`.
+
+`saved_state.py` uses, from the same class: `_iterations`, `_learning_rate`, `_trainable_variables`,
+`_variables`, `_accumulated_gradients`, `_model_variables_moving_average`; and from TensorFlow's
+`Trackable` `_trackable_children`, `_lookup_dependency`, `_handle_deferred_dependencies`.
 
 `hooks.py` names methods of `keras.optimizers.Optimizer` that are not called.
 
@@ -66,8 +69,8 @@ chance, a test fails once it is gone, in `tests/test_keras_faults.py`, and in
     `keras_lars.LossScaleOptimizer`. (No issue known.)
 12. `BatchNormalization` of an empty batch, as some replicas get at the end of an epoch, is NaN.
     (No issue known.)
-13. Each worker ends its epoch by the number of its own batches, and leaves others waiting that have
-    more, if `distribute_datasets_from_function` made the data. (No issue known.)
+13. Each worker ends its epoch by the number of its own batches, and those that have more deadlock,
+    if `distribute_datasets_from_function` made the data. (No issue known.)
 14. `steps_per_execution` above 1 fails under `MultiWorkerMirroredStrategy`, and on CPUs under
     `MirroredStrategy`, as TensorFlow cannot number the exchanges of a function that is called in a
     loop of the graph. (No issue known.)

@@ -1,4 +1,4 @@
-"""Methods of Keras's optimizers that a subclass of ours would override in vain."""
+"""Methods of Keras's optimizers that LARS never calls, so that to override them does nothing."""
 
 _APPLY = (
     "`apply(grads, trainable_variables)`, which may change the gradients before and the variables "

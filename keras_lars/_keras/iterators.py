@@ -19,27 +19,27 @@ def delete_elsewhere(epochs: Any) -> None:
 class _Iterable:
     """What Keras calls for the data of an epoch, and then iterates over."""
 
-    def __init__(self, original: Callable):
+    def __init__(self, original: Callable[[], Any]):
         self.original = original
 
     def __call__(self) -> "_Iterable":
         return self
 
-    def __iter__(self) -> Iterator:
-        iterator = iter(self.original())
+    def __iter__(self) -> Iterator[Any]:
+        iterator: Iterator[Any] = iter(self.original())
         resources = tf.nest.flatten(iterator, expand_composites=True)
         weakref.finalize(iterator, _delete, resources).atexit = False
         return iterator
 
 
-def _delete(resources: list) -> None:
+def _delete(resources: list[Any]) -> None:
     # As Python ends it can have no more threads: then whoever deletes has to wait.
     if threading.main_thread().is_alive() and not sys.is_finalizing():
         # No daemon, which would abort the process if it were in TensorFlow's hands at its end.
         threading.Thread(target=_outlive, args=(resources,), daemon=False).start()
 
 
-def _outlive(resources: list) -> None:
+def _outlive(resources: list[Any]) -> None:
     """Hold each until nobody else does. Python goes on while the last holder deletes it."""
     while resources:
         # One reference is the list's, and one that of the call.

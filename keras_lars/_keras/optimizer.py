@@ -1,45 +1,31 @@
-"""`keras.optimizers.Optimizer` with faults 1 to 8, 15, 16 and 17 put right."""
+"""`keras.optimizers.Optimizer` with faults 1 to 6, 8 and 15 to 17 put right."""
 
 import contextlib
 import warnings
-from collections.abc import Callable, MutableMapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
-from keras_lars import _state
+from keras_lars import _backends
+from keras_lars._backends import BuiltUpdate
 from keras_lars._keras import hooks
 from keras_lars._keras.fitted_model import loaded_model
+from keras_lars._keras.saved_state import StatefulOptimizer
 from keras_lars._types import LearningRate, Schedule, Tensor, Variable
 from keras_lars._update_rule import compute_dtype
 from keras_lars._variables import check_gradient, path_of
 from keras_lars._words import counted
 
 
-class Slots(NamedTuple):
-    """What one update reads and writes: a list of Keras variables for each kind.
-
-    All are indexed by position among the trainable variables, and hold `None` where a variable has
-    no such slot: without momentum, averages or accumulation, or where Keras overwrites it.
-    """
-
-    variables: list
-    velocities: list
-    averages: list
-    accumulators: list
-
-
-class KerasOptimizer(keras.optimizers.Optimizer):
+class KerasOptimizer(StatefulOptimizer):
     """A Keras optimizer in which everything counts updates and acts on the whole gradient.
 
-    A subclass sets `momentums` and `_plan` (what the engines need to know of its update) in
-    `build`, and gives `_state_marker`, which tells its saved state from that of others.
+    A subclass sets `_update` in `build`. `_backends.base` says what becomes of the gradients.
     """
 
-    # The state that was loaded before there were variables to hold it, by name.
-    _waiting_state: dict[str, np.ndarray] | None = None
+    _update: BuiltUpdate
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -51,9 +37,6 @@ class KerasOptimizer(keras.optimizers.Optimizer):
         if name in hooks.NEVER_CALLED:  # or each value would be printed, of many variables
             hooks.refuse(name, f"{name}={value!r}")
         super().__setattr__(name, value)
-
-    def _state_marker(self) -> dict[str, str]:
-        raise NotImplementedError
 
     # Applying gradients.
 
@@ -73,12 +56,14 @@ class KerasOptimizer(keras.optimizers.Optimizer):
             whole = [self._whole(g, v) for g, v in zip(grads, variables)]
             if whole:
                 positions = [self._get_variable_index(v) for v in variables]
-                self._engine().apply(self, whole, positions)
+                _backends.current().apply(self, whole, positions)
         # Where the data ends a step is run without any, and fails: it must not be counted.
-        with self._engine().after(whole):
+        with _backends.current().after(whole):
             self._iterations.assign_add(1)
 
-    def _known_variables(self, grads: list, variables: Sequence | None) -> list:
+    def _known_variables(
+        self, grads: list[Any], variables: Sequence[Variable] | None
+    ) -> list[Variable]:
         if variables is not None:
             variables = list(variables)
             if not self.built:
@@ -96,8 +81,8 @@ class KerasOptimizer(keras.optimizers.Optimizer):
         return variables
 
     def stateless_apply(
-        self, optimizer_variables: list, grads: list, trainable_variables: list
-    ) -> tuple[list, list]:
+        self, optimizer_variables: list[Any], grads: list[Any], trainable_variables: list[Any]
+    ) -> tuple[list[Tensor], list[Tensor]]:
         """`apply` on values; see `keras.optimizers.Optimizer.stateless_apply`."""
         _check_count(grads, trainable_variables)
         if not self.built and not trainable_variables:
@@ -112,9 +97,10 @@ class KerasOptimizer(keras.optimizers.Optimizer):
             return []
         if model.optimizer is not self:
             warnings.warn(
-                f"The state of optimizer '{self.name}' was not loaded: of an `.h5` file Keras's "
-                "`LossScaleOptimizer` loads its own alone. Save to a `.keras` file, or wrap the "
-                "optimizer in `keras_lars.LossScaleOptimizer`. Its velocities and iteration are 0.",
+                f"The state of optimizer '{self.name}' was not loaded, since Keras's "
+                "`LossScaleOptimizer` loads only its own from an `.h5` file. Save to a `.keras` "
+                "file, or wrap the optimizer in `keras_lars.LossScaleOptimizer`. Its velocities "
+                "and iteration are 0.",
                 stacklevel=2,
             )
         return list(model.trainable_variables)
@@ -128,27 +114,17 @@ class KerasOptimizer(keras.optimizers.Optimizer):
                 f"was built with. Make a new optimizer for others. Received: {unknown}"
             )
 
-    def _whole(self, gradient: Any, variable: Any) -> Any:
+    def _whole(self, gradient: Any, variable: Variable) -> Tensor:
         """The gradient as a dense, unscaled tensor of the dtype that the update computes in."""
         dtype = compute_dtype(keras.backend.standardize_dtype(variable.dtype))
-        gradient = self._engine().dense(gradient, variable)
+        gradient = _backends.current().dense(gradient, variable)
         check_gradient(gradient, variable)
         gradient = ops.cast(gradient, dtype)
         if self.loss_scale_factor is not None:
             gradient = gradient / self.loss_scale_factor
         return gradient
 
-    def _engine(self) -> Any:
-        # No `match`: AutoGraph reads this in a custom loop, and warns of what it cannot read.
-        if keras.backend.backend() == "tensorflow":
-            from keras_lars import _apply_tensorflow as engine
-        elif keras.backend.backend() == "torch":
-            from keras_lars import _apply_torch as engine
-        else:
-            from keras_lars import _apply_functional as engine
-        return engine
-
-    def _clipped(self, gradients: list) -> list:
+    def _clipped(self, gradients: list[Tensor]) -> list[Tensor]:
         """The gradients, clipped as the constructor says; NaN where they were not finite."""
         is_ours = type(self)._clip_gradients is KerasOptimizer._clip_gradients
         limits = (self.clipnorm, self.clipvalue, self.global_clipnorm)
@@ -164,7 +140,7 @@ class KerasOptimizer(keras.optimizers.Optimizer):
             ]
         return [ops.cast(c, dtype) for c, dtype in zip(clipped, dtypes)]
 
-    def _clip_gradients(self, grads: list) -> list:
+    def _clip_gradients(self, grads: list[Tensor]) -> list[Tensor]:
         if self.global_clipnorm is None:
             return super()._clip_gradients(grads)
         # As Keras has it, but for the derivative where all gradients are 0: see fault 17.
@@ -177,57 +153,33 @@ class KerasOptimizer(keras.optimizers.Optimizer):
         return [g * scale for g in grads]
 
     @property
-    def _slots(self) -> Slots:
-        """The variables of the model, and of the optimizer for each of them."""
-        variables = list(self._trainable_variables)
-        none = [None] * len(variables)
-        return Slots(
-            variables,
-            list(self.momentums) or none,
-            list(self._model_variables_moving_average) if self.use_ema else none,
-            list(self._accumulated_gradients) if self.gradient_accumulation_steps else none,
-        )
-
-    @property
-    def _micro_batches(self) -> Any:
+    def _micro_batches(self) -> keras.Variable:
         """The number of calls of `apply` so far; `iterations` is the number of updates."""
         return self._iterations
 
-    def _check_strategy(self) -> None:
-        """Raise in the scope of a strategy that this optimizer cannot work under."""
-        self._engine().check_strategy()
-
-    def _xla_error(self, variables: Sequence[Variable]) -> str | None:
-        """Why XLA cannot compile an update of these variables, or None where it can."""
-        return self._engine().xla_error(variables)
+    def _require_built(self, what: str) -> None:
+        if not self.built:
+            raise ValueError(
+                f"`{what}` needs a built optimizer: call `build(variables)`, or train a step. "
+                "Received: an optimizer that is not built"
+            )
 
     def add_variable_from_reference(
         self, reference_variable: Variable, name: str | None = None, **kwargs: Any
     ) -> keras.Variable:
         """Add a slot for a variable; an accumulator has a value of its own on each replica."""
         is_accumulator = name == "gradient_accumulator"  # as the `build` of Keras calls it
-        with self._engine().per_replica_sum() if is_accumulator else contextlib.nullcontext():
+        with _backends.current().per_replica_sum() if is_accumulator else contextlib.nullcontext():
             return super().add_variable_from_reference(reference_variable, name, **kwargs)
-
-    def _add_unsaved_variable(
-        self, shape: tuple[int, ...], value: float, dtype: str, name: str
-    ) -> keras.Variable:
-        """A variable that no file will hold."""
-        initializer = keras.initializers.Constant(value)
-        if keras.backend.backend() != "tensorflow":
-            # JAX carries on from step to step only what is among the optimizer's variables.
-            return self.add_variable(shape, initializer, dtype=dtype, name=name)
-        with keras.name_scope(self.name, caller=self):
-            return keras.Variable(initializer, shape=shape, dtype=dtype, trainable=False, name=name)
 
     # What Keras would do otherwise.
 
-    def _get_current_learning_rate(self) -> Any:
+    def _get_current_learning_rate(self) -> Tensor:
         if isinstance(self._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
             return self._learning_rate(self.iterations)
         return super()._get_current_learning_rate()
 
-    def _apply_weight_decay(self, variables: Sequence) -> None:
+    def _apply_weight_decay(self, variables: Sequence[Variable]) -> None:
         """Nothing: weight decay is part of the update."""
 
     def finalize_variable_values(self, var_list: Sequence[keras.Variable]) -> None:
@@ -235,10 +187,8 @@ class KerasOptimizer(keras.optimizers.Optimizer):
         if not self.built:
             return  # nothing was trained
         super().finalize_variable_values(var_list)
-        if self.use_ema and keras.backend.backend() == "jax":
-            # Otherwise weight and average are one array, which the next `fit` gives away twice.
-            for variable in var_list:
-                variable.assign(ops.copy(variable.value))
+        if self.use_ema:
+            _backends.current().separate(var_list)
 
     @property
     def _schedule(self) -> Schedule | Callable[[], Tensor] | None:
@@ -262,59 +212,8 @@ class KerasOptimizer(keras.optimizers.Optimizer):
             return assigned
         return assigned if now == now.dtype.type(assigned) else float(str(now))
 
-    # State.
 
-    def _named_variables(self) -> dict[str, keras.Variable]:
-        """The variables that are saved, by the names that they are saved under."""
-        named = {"iteration": self._iterations}
-        if hasattr(self._learning_rate, "assign"):  # a variable, and no schedule or callable
-            named["learning_rate"] = self._learning_rate
-        if self.built:
-            slots = self._slots
-            for kind in ("velocities", "averages", "accumulators"):
-                for position, variable in enumerate(getattr(slots, kind)):
-                    if variable is not None:
-                        named[f"{kind}_{position}"] = variable
-        return named
-
-    def _outside_of_steps(self) -> contextlib.AbstractContextManager:
-        """What is done in here is done once, also in a step that is being traced."""
-        return self._engine().outside_of_steps()
-
-    def _keep_waiting(self, state: dict[str, np.ndarray] | None) -> None:
-        """Set `_waiting_state`, past the tracking of attributes: these are not our variables."""
-        object.__setattr__(self, "_waiting_state", state)
-
-    def save_own_variables(self, store: MutableMapping[str, np.ndarray]) -> None:
-        """Write the state, with a marker that says whose it is."""
-        _state.save(self, store)
-
-    def load_own_variables(self, store: MutableMapping[str, np.ndarray]) -> None:
-        """Read the state; for what another optimizer wrote, warn and start afresh."""
-        _state.load(self, store)
-
-    # A `tf.train.Checkpoint` matches by attribute name. The one name that we show it holds the
-    # marker, so that nothing of another optimizer matches.
-
-    def _trackable_children(self, save_type: str = "checkpoint", **kwargs: Any) -> dict:
-        if save_type != "checkpoint":
-            return super()._trackable_children(save_type, **kwargs)
-        return {_state.checkpoint_name(self): self._variables}
-
-    def _lookup_dependency(self, name: str, cached_dependencies: dict | None = None) -> Any:
-        if not cached_dependencies:  # TensorFlow tracks an attribute; nothing is restored
-            return super()._lookup_dependency(name)
-        if name in cached_dependencies:
-            return cached_dependencies[name]
-        if name == "_variables" or _state.is_checkpoint_name(name):
-            _state.warn_foreign(self, f"the checkpoint's `{name}`", "stay as they are")
-        return None
-
-    def _handle_deferred_dependencies(self, name: str, trackable: Any) -> None:
-        """Nothing: all that a checkpoint holds of us is in `_variables`, which is always there."""
-
-
-def _check_count(grads: Sequence, variables: Sequence) -> None:
+def _check_count(grads: Sequence[Any], variables: Sequence[Any]) -> None:
     if len(grads) != len(variables):
         raise ValueError(
             "`grads` must hold one gradient (or None) for each trainable variable. Received: "

@@ -23,7 +23,7 @@ def has_build_fault(strategy: tf.distribute.Strategy) -> bool:
     """Whether Keras fails to build a model from a distributed batch (fault 9)."""
 
     class Model(keras.Model):
-        def _symbolic_build(self, data_batch):
+        def _symbolic_build(self, data_batch: Any) -> None:
             pass
 
     batches = tf.data.Dataset.from_tensors((tf.zeros(1), tf.zeros(1))).repeat(
@@ -43,7 +43,7 @@ def has_logs_fault(strategy: tf.distribute.Strategy) -> bool:
     from keras.src.backend.tensorflow.trainer import reduce_per_replica
 
     @tf.function
-    def reduce_logs():
+    def reduce_logs() -> Any:
         logs = strategy.run(lambda: {"loss": tf.constant(0.0)})
         return reduce_per_replica(logs, strategy, reduction="auto")
 
@@ -91,7 +91,7 @@ def repair_endings(model: keras.Model) -> None:
 def repair_logs(model: keras.Model) -> None:
     """Give logs an axis that Keras can reduce them along (fault 10)."""
 
-    def with_an_axis(step: Callable) -> Callable:
+    def with_an_axis(step: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(step)
         def run(*args: Any, **kwargs: Any) -> Any:
             return keras.tree.map_structure(lambda log: log[tf.newaxis], step(*args, **kwargs))
@@ -110,13 +110,15 @@ def repair_executions(model: keras.Model) -> None:
         setattr(model, f"make_{kind}_function", repaired)
 
 
-def _make_stepwise(model: keras.Model, make: Callable, name: str, force: bool = False) -> None:
+def _make_stepwise(
+    model: keras.Model, make: Callable[..., None], name: str, force: bool = False
+) -> None:
     if getattr(model, name) is not None and not force:
         return
     make(force=force)
     function = getattr(model, name)
 
-    def execute(iterator: Any) -> dict:
+    def execute(iterator: Any) -> Any:
         steps, model.steps_per_execution = model.steps_per_execution, 1
         is_one_batch = not isinstance(iterator, tf.distribute.DistributedIterator)
         try:
@@ -136,7 +138,7 @@ def _make_stepwise(model: keras.Model, make: Callable, name: str, force: bool = 
 def repair_empty_batches(model: keras.Model) -> None:
     """Let replicas without a sample normalize nothing, and learn nothing (fault 12)."""
 
-    def with_repaired_layers(step: Callable) -> Callable:
+    def with_repaired_layers(step: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(step)
         def run(*args: Any, **kwargs: Any) -> Any:
             # When the step is traced, layers that a subclass made late are there as well.
@@ -155,7 +157,7 @@ def _repair_empty_moments(layer: keras.layers.BatchNormalization) -> None:
         return
     original = layer._moments
 
-    def moments(inputs: tf.Tensor, mask: Any) -> tuple:
+    def moments(inputs: tf.Tensor, mask: Any) -> tuple[tf.Tensor, ...]:
         is_empty = tf.equal(tf.size(inputs), 0)
         known = (layer.moving_mean, layer.moving_variance)
         return tuple(
@@ -187,7 +189,7 @@ def epoch_iterator(batches: Any, strategy: tf.distribute.Strategy) -> Any:
     return TFEpochIterator(x=batches, distribute_strategy=strategy)
 
 
-def _first_batch(iterator: Iterator) -> Any:
+def _first_batch(iterator: Iterator[Any]) -> Any:
     for *_, batches in iterator:
         return next(batches)
     raise ValueError("The data must hold at least one batch. Received: none")
@@ -198,7 +200,7 @@ def start_at(model: keras.Model, epoch: int | None) -> None:
     model._initial_epoch = epoch
 
 
-def skip_executions(model: keras.Model, executions: int, restore: Callable) -> None:
+def skip_executions(model: keras.Model, executions: int, restore: Callable[[], None]) -> None:
     """Let the `fit` that has just begun read, but not train on, its first batches.
 
     Args:
@@ -209,7 +211,7 @@ def skip_executions(model: keras.Model, executions: int, restore: Callable) -> N
     train_function = model.train_function
     skipped = 0
 
-    def skip(iterator: Any) -> dict:
+    def skip(iterator: Any) -> dict[str, Any]:
         nonlocal skipped
         batch = _next_execution(iterator, model.steps_per_execution)
         if skipped == 0:
@@ -221,8 +223,8 @@ def skip_executions(model: keras.Model, executions: int, restore: Callable) -> N
             model.train_function = train_function
         return model.get_metrics_result()
 
-    skip.train_function = train_function
     model.train_function = skip
+    model.train_function.train_function = train_function
 
 
 def stop_skipping(model: keras.Model) -> None:
@@ -230,7 +232,7 @@ def stop_skipping(model: keras.Model) -> None:
     model.train_function = getattr(model.train_function, "train_function", model.train_function)
 
 
-def _next_execution(iterator: Iterator, steps: int) -> Any:
+def _next_execution(iterator: Iterator[Any], steps: int) -> Any:
     first = next(iterator)
     for _ in range(steps - 1):
         next(iterator, None)  # the last execution of an epoch may be a short one

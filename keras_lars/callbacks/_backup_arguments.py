@@ -1,18 +1,15 @@
 """Checks of the arguments of `BackupAndRestore`."""
 
-import numbers
+import functools
 from typing import Any, Literal
 
 import numpy as np
 
-from keras_lars._arguments import LARGEST_INTEGER, refusal
+from keras_lars._arguments import integer, refusal
 
-
-def save_freq(value: Any) -> int | Literal["epoch"]:
-    """`"epoch"`, or a number of batches."""
-    if isinstance(value, str) and value == "epoch":
-        return "epoch"
-    return _integer("save_freq", "'epoch' or an integer from 1 to 2**63 - 1", value, 1)
+# A number of batches.
+save_freq = functools.partial(integer(minimum=1, text="epoch"), "save_freq")
+max_failed_saves = functools.partial(integer(minimum=0, none=True), "max_failed_saves")
 
 
 def delete_checkpoint(value: Any) -> bool | Literal["next_fit"]:
@@ -22,26 +19,12 @@ def delete_checkpoint(value: Any) -> bool | Literal["next_fit"]:
     return _boolean("delete_checkpoint", "True, False or 'next_fit'", value)
 
 
-def max_failed_saves(value: Any) -> int | None:
-    """A number of saves, or None."""
-    if value is None:
-        return None
-    return _integer("max_failed_saves", "an integer from 0 to 2**63 - 1, or None", value, 0)
-
-
 def allow_other_replicas(value: Any) -> bool:
     """A boolean."""
     return _boolean("allow_other_replicas", "True or False", value)
 
 
-def _boolean(name: str, rule: str, value: Any) -> bool:
+def _boolean(name: str, must_be: str, value: Any) -> bool:
     if not isinstance(value, bool | np.bool_):
-        raise refusal(name, rule, value)
+        raise refusal(name, must_be, value)
     return bool(value)
-
-
-def _integer(name: str, rule: str, value: Any, minimum: int) -> int:
-    is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not is_integer or not minimum <= value <= LARGEST_INTEGER:
-        raise refusal(name, rule, value)
-    return int(value)

@@ -9,7 +9,7 @@ import secrets
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -41,7 +41,7 @@ def write(path: pathlib.Path, header: Header, arrays: Arrays) -> None:
     Raises:
         OSError: If that fails; the old one is as it was, and nothing is left of the new one.
     """
-    flat = {"about": np.frombuffer(_backup_header.encode(header), np.uint8)}
+    flat: dict[str, Any] = {"about": np.frombuffer(_backup_header.encode(header), np.uint8)}
     for kind, values in arrays.items():
         for i, array in enumerate(values):
             flat[f"{kind}_{i}"] = array.view(_saved_dtype(array.dtype))
@@ -99,8 +99,9 @@ def read(path: pathlib.Path, header: Header, expected: Mapping[str, list[Spec]])
                 _checked(path, _array(file, f"{kind}_{i}"), f"{kind}_{i}", spec)
                 for i, spec in enumerate(specs)
             ]
-    for kind, specs in expected.items() if header.names is not None else ():
-        _check_names(path, header.names.get(kind, []), kind, specs)
+    if header.names is not None:
+        for kind, specs in expected.items():
+            _check_names(path, header.names.get(kind, []), kind, specs)
     return arrays
 
 
@@ -182,8 +183,7 @@ def _array(file: zipfile.ZipFile, name: str) -> np.ndarray:
     size, start = math.prod(shape) * dtype.itemsize, stream.tell()
     if dtype.hasobject or min(shape, default=0) < 0 or size != len(data) - start:
         raise ValueError(f"`{name}` should hold {dtype} of shape {shape}, and does not")
-    order = "F" if is_fortran else "C"
-    return np.array(np.ndarray(shape, dtype, data, start, order=order))
+    return np.array(np.ndarray(shape, dtype, data, start, order="F" if is_fortran else "C"))
 
 
 def _check_count(path: pathlib.Path, file: zipfile.ZipFile, kind: str, count: int) -> None:

@@ -3,6 +3,7 @@
 import warnings
 
 import keras
+import numpy as np
 
 from keras_lars import _replicas
 from keras_lars._words import counted
@@ -141,7 +142,9 @@ class Session:
                 f"else, {header.state}. Received: {state}"
             )
 
-    def _choose_rate(self, header: Header, variables: list, arrays: list) -> None:
+    def _choose_rate(
+        self, header: Header, variables: list[_backup_state.Saved], arrays: list[np.ndarray]
+    ) -> None:
         """Keep a constant rate that was changed for this start, and say so."""
         places = [i for i, each in enumerate(variables) if each.variable is self._rate]
         if self._rate is None or self._first_rate is None or not places:
@@ -201,7 +204,7 @@ class Session:
             except OSError as caught:
                 outcome, error = _FAILED, caught
         rows = self._all(outcome, *position)
-        outcome, *position = max(rows)
+        outcome, *last = max(rows)
         if outcome == _TAKEN:
             raise error or TakenError(
                 f"The chief worker has found that another training uses '{self._folder.path}'."
@@ -210,7 +213,7 @@ class Session:
             self._count_failure(epoch, batch, error)
             return False
         self._failed_saves = 0
-        self._last = Position(*position)
+        self._last = Position(*last)
         return True
 
     def _count_failure(self, epoch: int, batch: int, error: Exception | None) -> None:
@@ -243,7 +246,7 @@ class Session:
         if self._is_chief and is_over:
             self._folder.remove()
 
-    def _all(self, *numbers: int) -> list[tuple]:
+    def _all(self, *numbers: int) -> list[tuple[int, ...]]:
         """What every worker gives. All of them must call it together."""
         if len(_replicas.workers(self._strategy)) < 2:
             return [numbers]

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_lars import _replicas, _state
+from keras_lars import _replicas
+from keras_lars._keras.saved_state import StatefulOptimizer
 from keras_lars.callbacks._backup_file import Arrays, Spec
 
 
@@ -99,24 +100,24 @@ def for_replicas(variable: tf.Variable, rows: np.ndarray, replicas: int) -> np.n
     return np.array(np.broadcast_to(rows[0], shape))  # seed generators
 
 
-def name_of_optimizer(optimizer: Any) -> str:
+def name_of_optimizer(optimizer: keras.optimizers.Optimizer) -> str:
     """Its class and those that it wraps: slots of another one may well have these shapes."""
     return " of ".join(type(each).__name__ for each in _chain(optimizer))
 
 
-def state_of_optimizer(optimizer: Any) -> dict[str, str | int] | None:
+def state_of_optimizer(optimizer: keras.optimizers.Optimizer) -> dict[str, str | int] | None:
     """What the numbers in the slots of LARS mean; None for an optimizer of Keras."""
     innermost = _chain(optimizer)[-1]
-    return _state.meaning(innermost) if hasattr(innermost, "_state_marker") else None
+    return innermost._state_meaning() if isinstance(innermost, StatefulOptimizer) else None
 
 
-def constant_rate(optimizer: Any) -> keras.Variable | None:
+def constant_rate(optimizer: keras.optimizers.Optimizer) -> keras.Variable | None:
     """The variable that holds the learning rate; None where a schedule or callable gives it."""
     innermost = _chain(optimizer)[-1]  # others have one of their own, which does nothing
     return next((each for each in innermost.variables if each.name == "learning_rate"), None)
 
 
-def _chain(optimizer: Any) -> list:
+def _chain(optimizer: keras.optimizers.Optimizer | None) -> list[keras.optimizers.Optimizer]:
     found = []
     while optimizer is not None:
         found.append(optimizer)
@@ -130,15 +131,17 @@ def _comparable(paths: Iterable[str]) -> list[str]:
     Keras numbers layers on, so that numbers are replaced by their ranks. It puts the name of a
     model in front or not, by how it was made, so that layer and variable alone count.
     """
-    split = [
-        [re.fullmatch(r"(.*?)(?:_(\d+))?", part).groups() for part in path.split("/")[-2:]]
-        for path in paths
-    ]
+    split = [[_name_and_number(part) for part in path.split("/")[-2:]] for path in paths]
     numbers: dict[str, set[int]] = {}
     for parts in split:
         for name, number in parts:
-            numbers.setdefault(name, set()).add(int(number or 0))
-    return ["/".join(_ranked(name, int(number or 0), numbers) for name, number in p) for p in split]
+            numbers.setdefault(name, set()).add(number)
+    return ["/".join(_ranked(name, number, numbers) for name, number in parts) for parts in split]
+
+
+def _name_and_number(part: str) -> tuple[str, int]:
+    found = re.search(r"_(\d+)\Z", part)
+    return (part[: found.start()], int(found[1])) if found else (part, 0)
 
 
 def _ranked(name: str, number: int, numbers: dict[str, set[int]]) -> str:

@@ -27,8 +27,10 @@ class Batches:
             data = _inputs(data)
             _check_arrays(data)
         elif not isinstance(data, Iterable) or isinstance(data, (str, bytes, Iterator)):
-            rule = "arrays, or a collection of batches that can be iterated repeatedly, such as a "
-            raise _arguments.refusal("data", rule + "`tf.data.Dataset`", data)
+            must_be = (
+                "arrays, or a collection of batches that can be iterated repeatedly, such as a "
+            )
+            raise _arguments.refusal("data", must_be + "`tf.data.Dataset`", data)
         elif batches is None and _is_endless(data):
             raise ValueError("`batches` is required for infinite data. Received: batches=None")
         self._data, self._batches, self._batch_size = data, batches, batch_size
@@ -59,8 +61,8 @@ def _inputs(data: Any) -> Any:
     if not isinstance(data, tuple):
         return data
     if not 1 <= len(data) <= 3:
-        rule = "x, (x,), (x, y) or (x, y, sample_weight), where it is or holds a tuple"
-        raise _arguments.refusal("data", rule, data)
+        must_be = "x, (x,), (x, y) or (x, y, sample_weight), where it is or holds a tuple"
+        raise _arguments.refusal("data", must_be, data)
     return data[0]
 
 
@@ -70,8 +72,8 @@ def _check_arrays(data: Any) -> None:
     except RecursionError:  # a list that holds itself
         arrays = []
     if not arrays or not all(len(getattr(array, "shape", ())) for array in arrays):
-        rule = "arrays with an axis of samples, or an iterable of batches"
-        raise _arguments.refusal("data", rule, data)
+        must_be = "arrays with an axis of samples, or an iterable of batches"
+        raise _arguments.refusal("data", must_be, data)
     lengths = {array.shape[0] for array in arrays}
     if lengths == {0} or len(lengths) > 1:
         raise ValueError(

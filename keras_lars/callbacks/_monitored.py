@@ -40,13 +40,13 @@ def is_chief(model: keras.Model) -> bool:
     return _replicas.is_chief(model.distribute_strategy)
 
 
-def description(optimizer: LARS) -> dict:
+def description(optimizer: LARS) -> dict[str, Any]:
     """What does not change in a training, as JSON can hold it."""
     return {
         "optimizer": {
             "learning_rate": _learning_rate(optimizer),
             "weight_decay": optimizer.weight_decay,
-            **dataclasses.asdict(optimizer._plan.rule),
+            **dataclasses.asdict(optimizer._update.config),
             "gradient_accumulation_steps": optimizer.gradient_accumulation_steps,
         },
         "versions": {

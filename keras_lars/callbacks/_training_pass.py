@@ -17,11 +17,11 @@ import numpy as np
 class _Recorder(keras.StatelessScope):
     """Keeps each value that some variables would get, and not the last one alone."""
 
-    def __init__(self, state: list[tuple], variables: list[keras.Variable]):
+    def __init__(self, state: list[tuple[keras.Variable, Any]], variables: list[keras.Variable]):
         super().__init__(state_mapping=state)
-        self.recorded: dict[int, list] = {id(variable): [] for variable in variables}
+        self.recorded: dict[int, list[Any]] = {id(variable): [] for variable in variables}
 
-    def add_update(self, update: tuple) -> None:
+    def add_update(self, update: tuple[keras.Variable, Any]) -> None:
         super().add_update(update)
         variable, value = update
         if id(variable) in self.recorded:
@@ -84,7 +84,7 @@ class TrainingPass:
         ]
         return [value_of(self.model, variable) for variable in self._trainable], others
 
-    def run(self, state: "State", inputs: list) -> "tuple[list[dict], State]":
+    def run(self, state: "State", inputs: list[Any]) -> "tuple[list[dict[int, np.ndarray]], State]":
         """The statistics of each of up to `width` batches, and the state after them.
 
         The statistics of a batch are NumPy arrays in float64, by the position of the variable in
@@ -109,7 +109,9 @@ class TrainingPass:
         """Moving mean and moving variance of one layer after the other."""
         return self._statistics
 
-    def _step(self, trainable: list, others: list, inputs: Any) -> tuple[dict, list]:
+    def _step(
+        self, trainable: list[Any], others: list[Any], inputs: Any
+    ) -> tuple[dict[str, Any], list[Any]]:
         state = list(zip([*self._trainable, *self._others], [*trainable, *others]))
         options = {"training": True} if self._takes_training else {}
         with _Recorder(state, self._statistics) as scope:
@@ -124,8 +126,10 @@ class TrainingPass:
         return found, [scope.get_current_value(variable) for variable in self._others]
 
 
-State = tuple[list, list]  # values of trainable and of other variables
-Step = Callable[[list, list, Any], tuple[dict, list]]
+State = tuple[list[Any], list[Any]]  # values of trainable and of other variables
+Outcome = tuple[dict[str, Any], list[Any]]  # statistics, and values of other variables
+Step = Callable[[list[Any], list[Any], Any], Outcome]
+Run = Callable[[list[Any], list[Any], list[Any]], list[Outcome]]
 
 
 def value_of(model: keras.Model, variable: keras.Variable) -> Any:
@@ -140,14 +144,14 @@ def _number(value: Any) -> np.ndarray:
     return keras.ops.convert_to_numpy(value).astype("float64")
 
 
-def _one_by_one(step: Step) -> Callable:
+def _one_by_one(step: Step) -> Run:
     return lambda trainable, others, inputs: [step(trainable, others, x) for x in inputs]
 
 
-def _for_torch(model: keras.Model, step: Step) -> tuple[Callable, int]:
+def _for_torch(model: keras.Model, step: Step) -> tuple[Run, int]:
     import torch
 
-    def run(trainable: list, others: list, inputs: list) -> list:
+    def run(trainable: list[Any], others: list[Any], inputs: list[Any]) -> list[Outcome]:
         # Modules of torch draw from its own generators.
         with torch.no_grad(), torch.random.fork_rng(range(torch.cuda.device_count())):
             return _one_by_one(step)(trainable, others, inputs)
@@ -155,14 +159,14 @@ def _for_torch(model: keras.Model, step: Step) -> tuple[Callable, int]:
     return run, 1
 
 
-def _for_jax(model: keras.Model, step: Step) -> tuple[Callable, int]:
+def _for_jax(model: keras.Model, step: Step) -> tuple[Run, int]:
     import jax
 
     is_compiled = model.jit_compile and not model.run_eagerly
     return _one_by_one(jax.jit(step) if is_compiled else step), 1
 
 
-def _for_tensorflow(model: keras.Model, step: Step) -> tuple[Callable, int]:
+def _for_tensorflow(model: keras.Model, step: Step) -> tuple[Run, int]:
     import tensorflow as tf
 
     if not model.run_eagerly:
@@ -172,7 +176,7 @@ def _for_tensorflow(model: keras.Model, step: Step) -> tuple[Callable, int]:
     if width == 1:
         return _one_by_one(step), 1
 
-    def run(trainable: list, others: list, inputs: list) -> list:
+    def run(trainable: list[Any], others: list[Any], inputs: list[Any]) -> list[Outcome]:
         # Replicas without a batch of their own repeat the first one.
         of_replica = [*inputs, *inputs[:1] * (width - len(inputs))]
         shared = strategy.experimental_distribute_values_from_function(

@@ -11,6 +11,7 @@ import numpy as np
 from keras_lars import _arguments, _batch_statistics
 from keras_lars._keras.layers import all_layers
 from keras_lars._types import Array
+from keras_lars._words import shortened
 from keras_lars.callbacks._batches import Batches, samples_of
 from keras_lars.callbacks._training_pass import TrainingPass, value_of
 
@@ -175,7 +176,7 @@ class RecalibrateStatistics(keras.callbacks.Callback):
             raise ValueError(
                 "`data` must hold inputs that the model accepts. Received: a batch of "
                 f"shape {shapes}, for which it raises {type(error).__name__}: "
-                f"{_arguments.shortened(str(error))}"
+                f"{shortened(str(error))}"
             ) from error
         if not found:
             raise ValueError(
@@ -261,7 +262,7 @@ class RecalibrateStatistics(keras.callbacks.Callback):
         return self.model.distribute_strategy
 
 
-def _groups(batches: Iterator[Any], width: int) -> Iterator[list]:
+def _groups(batches: Iterator[Any], width: int) -> Iterator[list[Any]]:
     """Up to `width` of them at a time."""
     while group := list(itertools.islice(batches, width)):
         yield group

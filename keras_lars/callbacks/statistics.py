@@ -40,7 +40,7 @@ class AverageStatistics(keras.callbacks.Callback):
           are those of all batches that were seen.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         if keras.backend.backend() != "tensorflow":
             raise ValueError(

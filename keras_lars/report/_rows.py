@@ -6,8 +6,8 @@ import pathlib
 from typing import Any, NamedTuple
 
 from keras_lars import _json
-from keras_lars._arguments import LARGEST_INTEGER, shortened, shown
-from keras_lars._words import counted, unescaped
+from keras_lars._arguments import LARGEST_INTEGER, shown
+from keras_lars._words import counted, shortened, unescaped
 
 NUMBERS = ("epoch", "weight_norm", "gradient_norm", "trust_ratio", "learning_rate")
 COLUMNS = ("update", "variable", *NUMBERS)

@@ -43,8 +43,8 @@ class FitSchedule(LearningRateSchedule):
             `keras_lars.LARS` sets it from its own argument. Defaults to 1.
 
     Raises:
-        ValueError: If an argument breaks its rule, if `global_batch_size` is not divisible by
-            `gradient_accumulation_steps`, or if `fit` would make no update.
+        ValueError: If an argument is not what is said above, if `global_batch_size` is not
+            divisible by `gradient_accumulation_steps`, or if `fit` would make no update.
 
     Example:
 
@@ -155,7 +155,7 @@ class FitSchedule(LearningRateSchedule):
         ramp = counted(self.warmup_updates, "update")
         return f"FitSchedule(peak={self.peak:.3g}, updates={self.updates}, warm-up={ramp})"
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
         return {
             "samples": self.samples,
             "epochs": self.epochs,
@@ -228,8 +228,8 @@ def for_fit(
         `warmup_updates`.
 
     Raises:
-        ValueError: If an argument breaks its rule, or if `fit` would make no update, as with a
-            batch that is larger than the data where `drop_remainder=True`.
+        ValueError: If an argument is not what is said above, or if `fit` would make no update, as
+            with a batch that is larger than the data where `drop_remainder=True`.
 
     Warns if `fit` makes fewer than 40 updates. `LARS` warns if the `fit` that builds it makes
     another number of batches.

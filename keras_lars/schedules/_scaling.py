@@ -24,7 +24,7 @@ def linear_scaling(
         base_batch_size: Integer, 1 or more. Defaults to 256.
 
     Raises:
-        ValueError: If an argument breaks its rule.
+        ValueError: If an argument is not what is said above.
 
     Example:
 
@@ -53,7 +53,7 @@ def sqrt_scaling(
         base_batch_size: Integer, 1 or more. Defaults to 256.
 
     Raises:
-        ValueError: If an argument breaks its rule.
+        ValueError: If an argument is not what is said above.
 
     Example:
 
@@ -67,7 +67,9 @@ def sqrt_scaling(
     return rate * math.sqrt(size / base)
 
 
-def _scaling(base_learning_rate: Any, global_batch_size: Any, base_batch_size: Any) -> tuple:
+def _scaling(
+    base_learning_rate: Any, global_batch_size: Any, base_batch_size: Any
+) -> tuple[float, int, int]:
     return (
         _arguments.number()("base_learning_rate", base_learning_rate),
         _arguments.integer(minimum=1)("global_batch_size", global_batch_size),

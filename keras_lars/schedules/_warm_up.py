@@ -45,8 +45,8 @@ class WarmUp(LearningRateSchedule):
             `True`.
 
     Raises:
-        ValueError: If an argument breaks its rule, or if `shift_decay=False` and the decay is over
-            before the warm-up is: a warm-up longer than training.
+        ValueError: If an argument is not what is said above, or if `shift_decay=False` and the
+            decay is over before the warm-up is: a warm-up longer than training.
 
     Calling it with a step, an integer or a float scalar, gives a scalar: float32, or float64 where
     that is `keras.config.floatx()`. Integer steps are compared and subtracted as integers, so that
@@ -157,5 +157,5 @@ def _schedule(value: Any) -> float | LearningRateSchedule:
     try:
         return _arguments.number()("schedule", value)
     except ValueError:
-        rule = "a finite number >= 0, or a `LearningRateSchedule`"
-        raise _arguments.refusal("schedule", rule, value) from None
+        must_be = "a finite number >= 0, or a `LearningRateSchedule`"
+        raise _arguments.refusal("schedule", must_be, value) from None

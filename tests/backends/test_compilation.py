@@ -11,8 +11,8 @@ from support.helpers import keras_at_least, make_variables, run_command, to_nump
 from tensorflow.python.framework.func_graph import FuncGraph
 
 import keras_lars
-from keras_lars import _compiled
-from keras_lars._compiled import compiled
+from keras_lars._backends import tensorflow_xla
+from keras_lars._backends.tensorflow_xla import compiled
 
 
 def assignments(function_graph):
@@ -213,7 +213,9 @@ def test_whole_step_compiled_and_eager_steps_agree_with_the_default(jit_compile)
 def test_variables_of_one_shape_share_a_cluster(monkeypatch):
     """What is compiled grows with the distinct shapes, not with the variables."""
     made = []
-    monkeypatch.setattr(_compiled, "compiled", lambda form: made.append(form) or compiled(form))
+    monkeypatch.setattr(
+        tensorflow_xla, "compiled", lambda form: made.append(form) or compiled(form)
+    )
     shapes = [(3, 1013), (1013,)] * 10
     variables = make_variables({f"kernel{i}": np.ones(shape) for i, shape in enumerate(shapes)})
     optimizer = keras_lars.LARS()

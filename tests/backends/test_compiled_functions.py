@@ -9,7 +9,7 @@ import tensorflow as tf
 from support.helpers import make_variables, run_python
 
 import keras_lars
-from keras_lars import _compiled
+from keras_lars._backends import tensorflow_xla
 from keras_lars._keras import tensorflow_context
 
 SHAPES = [(7, 11), (11,)]
@@ -18,15 +18,15 @@ SHAPES = [(7, 11), (11,)]
 @pytest.fixture
 def made(monkeypatch):
     """The forms that are compiled from now on; nothing was before."""
-    forms, compiled = [], _compiled.compiled
+    forms, compiled = [], tensorflow_xla.compiled
 
     def counted(form):
         forms.append(form)
         return compiled(form)
 
-    monkeypatch.setattr(_compiled, "compiled", counted)
-    functions = _compiled.Functions()
-    monkeypatch.setattr("keras_lars._tensorflow.FUNCTIONS", functions)
+    monkeypatch.setattr(tensorflow_xla, "compiled", counted)
+    functions = tensorflow_xla.CompiledUpdates()
+    monkeypatch.setattr("keras_lars._backends.tensorflow_xla.COMPILED", functions)
     return forms
 
 
@@ -75,7 +75,7 @@ def test_what_is_left_out_is_another_program(made):
 
 
 def test_what_no_optimizer_uses_is_kept_up_to_a_number(made, monkeypatch):
-    monkeypatch.setattr(_compiled, "_KEPT", 2)
+    monkeypatch.setattr(tensorflow_xla, "_KEPT", 2)
     shapes = [(n,) for n in range(2, 7)]
     _, optimizer = updated(shapes)
     assert len(made) == len(shapes)
@@ -128,12 +128,12 @@ def test_a_search_for_nans_finds_one_and_leaves_nothing(is_built_before, made, r
     assert len(made) == compiled
     tf.debugging.disable_check_numerics()
     _, after = updated()
-    assert after._plan.compiled
+    assert after._update.compiled
     assert len(made) == compiled
 
 
 def test_a_failure_of_xla_may_pass(monkeypatch):
-    functions = _compiled.Functions()
+    functions = tensorflow_xla.CompiledUpdates()
     with monkeypatch.context() as patch:
 
         def fail(*arguments, **options):
@@ -150,7 +150,7 @@ def test_a_failure_of_xla_may_pass(monkeypatch):
 
 
 def test_what_runs_eagerly_proves_nothing_of_xla(monkeypatch):
-    functions = _compiled.Functions()
+    functions = tensorflow_xla.CompiledUpdates()
     monkeypatch.setattr(tf.config, "functions_run_eagerly", lambda: True)
     assert functions.why_not_xla("CPU") is None
     assert not functions._devices

@@ -6,12 +6,12 @@ import pytest
 import tensorflow as tf
 
 import keras_lars
-from keras_lars import _apply_tensorflow
+from keras_lars._backends import tensorflow_xla
 
 
 @pytest.fixture
 def without_xla(monkeypatch):
-    monkeypatch.setattr(_apply_tensorflow, "why_not_xla", lambda kind: f"no XLA for {kind}")
+    monkeypatch.setattr(tensorflow_xla, "why_not_xla", lambda kind: f"no XLA for {kind}")
 
 
 def one_update(**arguments):
@@ -23,7 +23,7 @@ def one_update(**arguments):
 
 def test_auto_falls_back_to_plain_operations(without_xla):
     optimizer, weights = one_update(jit_compile="auto")
-    assert not optimizer._plan.compiled
+    assert not optimizer._update.compiled
     np.testing.assert_allclose(weights, [3.0, 3.95])
 
 
@@ -35,7 +35,7 @@ def test_true_raises(without_xla):
 
 
 def test_a_device_where_xla_runs_is_recognized():
-    assert _apply_tensorflow.why_not_xla("CPU") is None
+    assert tensorflow_xla.why_not_xla("CPU") is None
 
 
 @pytest.mark.parametrize("persistent", [False, True])

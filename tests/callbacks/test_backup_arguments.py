@@ -9,13 +9,15 @@ from support.backups import INPUTS, TARGETS, refusal
 
 from keras_lars.callbacks import BackupAndRestore
 
-NOT_COUNTS = [0, -1, True, False, None, "batch", 1.5, 2**63, b"epoch", np.array(["epoch", "b"])]
+TOO_LARGE = 2**63
+NOT_COUNTS = [0, -1, True, False, None, "batch", 1.5, TOO_LARGE, b"epoch", np.array(["epoch", "b"])]
 
 
 @pytest.mark.parametrize("save_freq", NOT_COUNTS, ids=repr)
 def test_a_bad_save_freq(tmp_path, save_freq):
+    too_large = f" and <= {2**63 - 1}" if save_freq is TOO_LARGE else ""
     assert refusal(BackupAndRestore, tmp_path, save_freq) == (
-        "`save_freq` must be 'epoch' or an integer from 1 to 2**63 - 1. "
+        f"`save_freq` must be 'epoch' or an integer >= 1{too_large}. "
         f"Received: save_freq={save_freq!r}"
     )
 
@@ -36,7 +38,7 @@ def test_integers_and_booleans_of_numpy_are_taken(tmp_path):
     ("name", "rule", "values"),
     [
         ("delete_checkpoint", "True, False or 'next_fit'", ["false", "True", 0, 1, None]),
-        ("max_failed_saves", "an integer from 0 to 2**63 - 1, or None", [-1, 2**63, True, "1"]),
+        ("max_failed_saves", "an integer >= 0, or None", [-1, True, "1"]),
         ("allow_other_replicas", "True or False", ["false", 1, None]),
     ],
 )

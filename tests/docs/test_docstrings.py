@@ -22,7 +22,7 @@ FIRST = ["multi_worker"]
 IN_A_NEW_PROCESS = ("multi_worker", "callbacks")
 
 # What some modules need that need not be installed.
-NEEDS = {"report": "matplotlib", "_apply_torch": "torch", "_norms_torch": "torch"}
+NEEDS = {"report": "matplotlib"}
 
 # Of Keras's interface, where Keras says what they are.
 INTERFACE = {"get_config", "from_config"}

@@ -1,6 +1,7 @@
 """Which module may import what, and what no committed file may mention."""
 
 import ast
+import graphlib
 import pathlib
 import subprocess
 import sys
@@ -13,9 +14,13 @@ import keras_lars
 PACKAGE = pathlib.Path(keras_lars.__file__).parent
 
 
-def imports(path, lazy=True):
-    """Dotted names of all that a file imports; without `lazy`, only what importing it imports."""
+def imports(path, lazy=True, types=True):
+    """Dotted names of all that a file imports.
+
+    Without `lazy`, only what importing it imports; without `types`, not what type checkers need.
+    """
     found = set()
+    types = types and lazy
 
     def visit(node):
         if isinstance(node, ast.Import):
@@ -23,7 +28,7 @@ def imports(path, lazy=True):
         elif isinstance(node, ast.ImportFrom):
             base = "." * node.level + (node.module or "")
             found.update(f"{base}.{alias.name}".replace("..", ".") for alias in node.names)
-        if not lazy and isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        if not types and isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             return
         for child in ast.iter_child_nodes(node):
             if lazy or not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -46,16 +51,35 @@ def users(name):
     }
 
 
+def test_imports_only_point_down():
+    """There is no circle of modules, and so an order in which to read them."""
+    names = {
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in modules()
+    }
+    names = {name.removesuffix(".__init__"): path for name, path in names.items()}
+
+    def module_of(imported):
+        while imported and imported not in names:
+            imported = imported.rpartition(".")[0]
+        return imported
+
+    arrows = {
+        name: {module_of(each) for each in imports(path, types=False)} - {"", name}
+        for name, path in names.items()
+    }
+    assert sum(map(len, arrows.values())) > len(names)
+    graphlib.TopologicalSorter(arrows).prepare()  # raises CycleError
+
+
 def test_private_keras_is_used_in_the_place_of_workarounds_alone():
     assert users("keras.src") == {"_keras/trainer.py"}
     assert users("tensorflow.python") == {"_keras/heartbeat.py", "_keras/tensorflow_context.py"}
 
 
 TENSORFLOW_MODULES = {
-    "_compiled.py",
-    "_norms_tensorflow.py",
-    "_tensorflow.py",
-    "_apply_tensorflow.py",
+    "_backends/tensorflow.py",
+    "_backends/tensorflow_norms.py",
+    "_backends/tensorflow_xla.py",
     "_cluster_start.py",
     "_replicas.py",
     "_keras/heartbeat.py",
@@ -67,7 +91,7 @@ TENSORFLOW_MODULES = {
 }
 
 
-TORCH_MODULES = {"_apply_torch.py", "_norms_torch.py"}
+TORCH_MODULES = {"_backends/torch.py", "_backends/torch_norms.py"}
 
 
 def test_tensorflow_is_used_in_its_modules_and_in_functions_of_few_others():

@@ -158,7 +158,7 @@ def test_methods_name_their_arguments():
         method
         for value in CALLABLES.values()
         if inspect.isclass(value)
-        for method in vars(value).values()
+        for method in public_api.own_attributes(value).values()
         if inspect.isfunction(method) and "Args:" in (method.__doc__ or "")
     ]
     assert keras_lars.LARS.exclude_from_weight_decay in methods

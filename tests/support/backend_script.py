@@ -245,7 +245,7 @@ def check_update_in_place():
     """torch updates in place, and without state by `lars_update` itself: the results are one."""
     if keras.backend.backend() != "torch":
         return
-    from keras_lars import _apply_torch
+    from keras_lars._backends import torch as torch_backend
 
     random = np.random.default_rng(0)
     shapes = {
@@ -267,7 +267,7 @@ def check_update_in_place():
         *[(False, True)] * 4,
         ("float32", "float64", "bfloat16"),
     )
-    piece, _apply_torch._PIECE = _apply_torch._PIECE, 64
+    piece, torch_backend._PIECE = torch_backend._PIECE, 64
     for form, momentum, nesterov, decay_in_norm, trust_clip, record, dtype in switches:
         if form == "ratio_of_update" and not decay_in_norm:
             continue
@@ -304,7 +304,7 @@ def check_update_in_place():
                 assert np.isnan(to_numpy(v)).all()
             assert all(np.isfinite(to_numpy(v)).all() for v in variables[:6] + variables[8:])
         assert places == [v.value.data_ptr() for v in variables + optimizer.momentums]
-    _apply_torch._PIECE = piece
+    torch_backend._PIECE = piece
 
 
 def check_half_precision():

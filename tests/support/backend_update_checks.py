@@ -9,7 +9,7 @@ import numpy as np
 import keras_lars
 from keras_lars._update_rule import (
     MOMENTUM_FORMS,
-    Treatment,
+    VariableConfig,
     differentiable_norms,
     lars_update,
     plain_norms,
@@ -233,13 +233,15 @@ def check_derivable_norms_change_no_bits():
         return
     import jax
 
-    rule = keras_lars.LARS()._rule()
+    config = keras_lars.LARS()._update_config()
     random = np.random.default_rng(0)
     for shape, scale in itertools.product([(301, 403), ()], (0.0, 1.0)):
         w, g, v = (np.float32(scale * random.normal(size=shape)) for _ in range(3))
         ends = [
-            jax.jit(lars_update, static_argnums=(4, 5, 6))(w, g, v, 0.3, treatment, rule, norms)
-            for treatment in (Treatment(True, 0.1, 0.5), Treatment(False, 0.1, 0.5))
+            jax.jit(lars_update, static_argnums=(4, 5, 6))(
+                w, g, v, 0.3, variable_config, config, norms
+            )
+            for variable_config in (VariableConfig(True, 0.1, 0.5), VariableConfig(False, 0.1, 0.5))
             for norms in (plain_norms, differentiable_norms)
         ]
         for plain, other in (ends[:2], ends[2:]):

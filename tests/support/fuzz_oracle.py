@@ -125,7 +125,7 @@ class Run:
             **scenario.options,
         )
         self.optimizer.build(self.variables)
-        self.compiled = self.optimizer._plan.compiled
+        self.compiled = self.optimizer._update.compiled
         self.judged = collections.Counter()
 
     def state(self):

@@ -42,9 +42,18 @@ def members(name: str, value: Any) -> dict[str, Any]:
         return {}
     return {
         f"{name}.{member}": found
-        for member, found in vars(value).items()
+        for member, found in own_attributes(value).items()
         if not member.startswith("_") and ">>>" in (inspect.getdoc(found) or "")
     }
+
+
+def own_attributes(value: type) -> dict[str, Any]:
+    """What this package gives a class, in the class itself or in one that it is derived from."""
+    found: dict[str, Any] = {}
+    for each in value.__mro__:
+        if each.__module__.startswith("keras_lars"):
+            found = {**found, **{n: x for n, x in vars(each).items() if n not in found}}
+    return found
 
 
 def objects() -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Euclidean norms on torch, as accurate as a float64 sum and as fast as memory is read."""
 
+from collections.abc import Iterable
+
 import torch
 
 # `vector_norm` adds the squares of a row in 16 lanes, one after the other: it is off by 4e-2 for
@@ -28,7 +30,7 @@ def norm(x: torch.Tensor) -> torch.Tensor:
     return norm_of_pieces([total, x[rows * _ROW :].double()])
 
 
-def norm_of_pieces(pieces) -> torch.Tensor:
+def norm_of_pieces(pieces: Iterable[torch.Tensor]) -> torch.Tensor:
     """The norm of all of them together."""
     norms = [norm(piece) for piece in pieces]
     return norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))

@@ -1,26 +1,30 @@
 """What an optimizer keeps besides the update itself: averages of the weights, and the record."""
 
-from typing import Any
+from collections.abc import Sequence
 
 from keras import ops
 
+from keras_lars._types import Tensor
 from keras_lars._update_rule import Record
 
 # Norms and ratios are never negative, so this marks a variable that was never updated.
 NEVER_UPDATED = -1.0
 
 
-def moving_average(average: Any, w: Any, ema_momentum: float, updates_done: Any) -> Any:
+def moving_average(average: Tensor, w: Tensor, ema_momentum: float, updates_done: Tensor) -> Tensor:
     """The exponential moving average as Keras has it: the first one is the weight itself."""
     not_first = ops.cast(ops.not_equal(updates_done, 0), average.dtype)
     momentum = not_first * ema_momentum
     return momentum * average + (1 - momentum) * w
 
 
-def merge_records(old: Any, positions: list[int], records: list[Record]) -> Any:
+def merge_records(
+    old: Tensor, positions: Sequence[int], records: Sequence[Record | None]
+) -> Tensor:
     """`old`, of shape (variables, 3), with the rows at `positions` replaced."""
     rows = {
         position: ops.stack([ops.cast(value, old.dtype) for value in record])
         for position, record in zip(positions, records)
+        if record is not None
     }
     return ops.stack([rows[i] if i in rows else old[i] for i in range(old.shape[0])])

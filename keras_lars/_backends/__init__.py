@@ -1,0 +1,33 @@
+"""The update on each Keras backend. `base` is the contract, and `current` finds who fulfils it."""
+
+import functools
+
+import keras
+
+from keras_lars._backends.base import Backend, BuiltUpdate, Slots
+
+__all__ = ["Backend", "BuiltUpdate", "Slots", "current"]
+
+
+def current() -> Backend:
+    """The backend that Keras runs on."""
+    return _named(keras.backend.backend())
+
+
+@functools.cache  # asked for each gradient, in each step of an eager loop
+def _named(name: str) -> Backend:
+    if name == "tensorflow":
+        from keras_lars._backends.tensorflow import TensorFlowBackend
+
+        return TensorFlowBackend()
+    if name == "jax":
+        from keras_lars._backends.jax import JaxBackend
+
+        return JaxBackend()
+    if name == "torch":
+        from keras_lars._backends.torch import TorchBackend
+
+        return TorchBackend()
+    from keras_lars._backends.functional import FunctionalBackend
+
+    return FunctionalBackend()

@@ -1,0 +1,154 @@
+"""The update as a function: values in, values out, then assigned.
+
+JAX traces `apply` without state, so that nothing may be assigned inside a condition. torch shares
+all of it but the update of weights and velocities, which it does in place.
+"""
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import keras
+from keras import ops
+
+from keras_lars._backends.base import Backend
+from keras_lars._backends.bookkeeping import merge_records, moving_average
+from keras_lars._types import Tensor, Variable
+from keras_lars._update_rule import Record, differentiable_norms, lars_update
+
+if TYPE_CHECKING:
+    from keras_lars._backends.base import BuiltUpdate
+    from keras_lars._keras.optimizer import KerasOptimizer
+
+# By (kind of slot, position of the variable).
+Values: TypeAlias = dict[tuple[str, int], Tensor]
+
+_RECORD = ("record", 0)
+
+
+class FunctionalBackend(Backend):
+    """A backend on which the optimizer's state may be values that are passed in and out."""
+
+    def dense(self, gradient: Any, variable: Variable) -> Tensor:
+        del variable  # JAX's sparse arrays know their shape
+        return ops.convert_to_tensor(gradient, sparse=False)
+
+    def apply(
+        self, optimizer: "KerasOptimizer", gradients: list[Tensor], positions: list[int]
+    ) -> None:
+        variables = _variables(optimizer)
+        old = {key: variable.value for key, variable in variables.items()}
+        new = self._applied(optimizer, old, gradients, positions)
+        for key, variable in variables.items():
+            if new[key] is not old[key]:
+                variable.assign(new[key])
+
+    def _applied(
+        self,
+        optimizer: "KerasOptimizer",
+        old: Values,
+        gradients: list[Tensor],
+        positions: list[int],
+    ) -> Values:
+        """All values after one call of `apply`."""
+        steps = optimizer.gradient_accumulation_steps
+        if not steps:
+            return {**old, **self._updated(optimizer, old, gradients, positions)}
+        sums = [
+            ops.cast(old["accumulators", i], gradient.dtype) + gradient
+            for i, gradient in zip(positions, gradients)
+        ]
+
+        def accumulate() -> Values:
+            return {**old, **accumulators(sums)}
+
+        def update() -> Values:
+            emptied = accumulators([ops.zeros_like(total) for total in sums])
+            means = [total / steps for total in sums]
+            return {**old, **emptied, **self._updated(optimizer, old, means, positions)}
+
+        def accumulators(values: list[Tensor]) -> Values:
+            keys = [("accumulators", i) for i in positions]
+            return {key: ops.cast(value, old[key].dtype) for key, value in zip(keys, values)}
+
+        is_update = (ops.convert_to_tensor(optimizer._micro_batches) + 1) % steps == 0
+        return ops.cond(is_update, update, accumulate)
+
+    def _updated(
+        self,
+        optimizer: "KerasOptimizer",
+        old: Values,
+        gradients: list[Tensor],
+        positions: list[int],
+    ) -> Values:
+        """The values that an update changes."""
+        update = optimizer._update
+        gradients = optimizer._clipped(gradients)
+        learning_rate = ops.convert_to_tensor(optimizer.learning_rate)
+        new, records = self.update_variables(update, old, gradients, positions, learning_rate)
+
+        new.update(_averaged(optimizer, {**old, **new}))
+        variables = optimizer._slots.variables
+        for i in positions:
+            constraint = variables[i].constraint
+            if constraint is not None:
+                new["variables", i] = constraint(new["variables", i])
+        if update.record is not None:
+            new[_RECORD] = merge_records(old[_RECORD], positions, records)
+        return new
+
+    def update_variables(
+        self,
+        update: "BuiltUpdate",
+        values: Values,
+        gradients: list[Tensor],
+        positions: list[int],
+        learning_rate: Tensor,
+    ) -> tuple[Values, list[Record | None]]:
+        """The new weights and velocities, and the records, by a call of `lars_update` for each.
+
+        On JAX a loss of the new weights may be differentiated, as where a learning rate is learned.
+        """
+        new: Values = {}
+        records = []
+        for i, gradient in zip(positions, gradients):
+            w, v, record = lars_update(
+                values["variables", i],
+                gradient,
+                values.get(("velocities", i)),
+                learning_rate,
+                update.variable_configs[i],
+                update.config,
+                differentiable_norms,
+            )
+            new["variables", i] = w
+            if v is not None:
+                new["velocities", i] = v
+            records.append(record)
+        return new, records
+
+
+def _variables(optimizer: "KerasOptimizer") -> dict[tuple[str, int], keras.Variable]:
+    variables = {
+        (kind, i): variable
+        for kind, slots in optimizer._slots._asdict().items()
+        for i, variable in enumerate(slots)
+        if variable is not None
+    }
+    if optimizer._update.record is not None:
+        variables[_RECORD] = optimizer._update.record
+    return variables
+
+
+def _averaged(optimizer: "KerasOptimizer", values: Values) -> Values:
+    """The moving averages, and the variables where these overwrite them."""
+    new: Values = {}
+    updates_done = ops.convert_to_tensor(optimizer.iterations)
+    frequency = optimizer.ema_overwrite_frequency
+    for i in range(len(optimizer._update.variable_configs)):
+        if ("averages", i) in values:
+            w, average = values["variables", i], values["averages", i]
+            average = moving_average(average, w, optimizer.ema_momentum, updates_done)
+            new["averages", i] = average
+            if frequency:
+                overwrite = (updates_done + 1) % frequency == 0
+                new["variables", i] = ops.where(overwrite, ops.cast(average, w.dtype), w)
+    return new

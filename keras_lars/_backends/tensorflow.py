@@ -1,0 +1,300 @@
+"""The update on TensorFlow: summed over replicas, then done on each of them in place."""
+
+import contextlib
+import functools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+
+from keras_lars import _replicas
+from keras_lars._backends import tensorflow_xla
+from keras_lars._backends.base import Backend, Slots
+from keras_lars._backends.bookkeeping import merge_records, moving_average
+from keras_lars._keras import tensorflow_context
+from keras_lars._types import Variable
+from keras_lars._update_rule import Record, UpdateConfig, VariableConfig, lars_update, plain_norms
+
+if TYPE_CHECKING:
+    from keras_lars._keras.optimizer import KerasOptimizer
+
+_PARAMETER_SERVERS = (
+    tf.distribute.ParameterServerStrategy,
+    tf.compat.v1.distribute.experimental.ParameterServerStrategy,
+)
+
+
+class TensorFlowBackend(Backend):
+    """Variables are assigned in place, on the replicas of a `tf.distribute` strategy too."""
+
+    def dense(self, gradient: Any, variable: Variable) -> tf.Tensor:
+        if isinstance(gradient, tf.IndexedSlices):
+            return tf.math.unsorted_segment_sum(
+                gradient.values, gradient.indices, num_segments=variable.shape[0]
+            )
+        return tf.convert_to_tensor(gradient)
+
+    def true_on_all(self, flag: tf.Tensor) -> tf.Tensor:
+        return _replicas.true_on_all(flag)
+
+    def xla_error(self, variables: Sequence[Variable]) -> str | None:
+        """Why XLA cannot compile on a device that holds one of the variables, or None."""
+        kinds = {tensorflow_xla.device_type(_native(variable)) for variable in variables}
+        errors = [tensorflow_xla.why_not_xla(kind) for kind in sorted(kinds)]
+        return next((error for error in errors if error is not None), None)
+
+    def check_strategy(self) -> None:
+        strategy = tf.distribute.get_strategy()
+        if isinstance(strategy, _PARAMETER_SERVERS):
+            raise ValueError(
+                "The strategy must be one whose replicas step together, such as `MirroredStrategy` "
+                "or `MultiWorkerMirroredStrategy`: the norms are those of the gradient summed over "
+                f"them. Received: {type(strategy).__name__}"
+            )
+
+    def outside_of_steps(self) -> contextlib.AbstractContextManager[Any]:
+        return tf.init_scope()
+
+    def after(self, tensors: list[tf.Tensor]) -> contextlib.AbstractContextManager[Any]:
+        return tf.control_dependencies(tensors)
+
+    def per_replica_sum(self) -> contextlib.AbstractContextManager[Any]:
+        def creator(next_creator: Callable[..., tf.Variable], **arguments: Any) -> tf.Variable:
+            arguments["synchronization"] = tf.VariableSynchronization.ON_READ
+            arguments["aggregation"] = tf.VariableAggregation.SUM
+            return next_creator(**arguments)
+
+        return tf.variable_creator_scope(creator)
+
+    def add_unsaved_variable(
+        self,
+        optimizer: "KerasOptimizer",
+        initializer: keras.initializers.Initializer,
+        shape: tuple[int, ...],
+        dtype: str,
+        name: str,
+    ) -> keras.Variable:
+        with keras.name_scope(optimizer.name, caller=optimizer):
+            return keras.Variable(initializer, shape=shape, dtype=dtype, trainable=False, name=name)
+
+    @tf.autograph.experimental.do_not_convert
+    def apply(
+        self, optimizer: "KerasOptimizer", gradients: list[tf.Tensor], positions: list[int]
+    ) -> None:
+        if tf.distribute.has_strategy() and tf.distribute.in_cross_replica_context():
+            raise RuntimeError(
+                "`apply` must be called by each replica, in a function that `strategy.run` runs. "
+                "Received: a call outside of one, in the scope of a strategy"
+            )
+        apply_across_replicas = functools.partial(
+            _apply_across_replicas,
+            optimizer=optimizer,
+            positions=positions,
+            slots=Slots(*([_native(variable) for variable in kind] for kind in optimizer._slots)),
+            record=_native(optimizer._update.record),
+        )
+        tf.__internal__.distribute.interim.maybe_merge_call(
+            apply_across_replicas,
+            tf.distribute.get_strategy(),
+            gradients,
+            # Evaluated by each replica, since a schedule reads the iteration, which is a replica's
+            # own.
+            tf.convert_to_tensor(optimizer.learning_rate),
+            tf.convert_to_tensor(optimizer._micro_batches.value),
+        )
+
+
+def _apply_across_replicas(
+    strategy: tf.distribute.Strategy,
+    gradients: list[Any],
+    learning_rate: Any,
+    micro_batches: Any,
+    *,
+    optimizer: "KerasOptimizer",
+    positions: list[int],
+    slots: Slots,
+    record: tf.Variable | None,
+) -> None:
+    """`apply`, where gradients and numbers are those of all replicas."""
+    variables = [slots.variables[i] for i in positions]
+    replicas = _Replicas(strategy, anchor=variables[0])
+
+    def update(gradients: list[Any]) -> None:
+        replicas.run(
+            functools.partial(_update, optimizer, positions),
+            replicas.summed(gradients, variables),
+            learning_rate,
+            micro_batches,
+            slots,
+            record,
+        )
+
+    steps = optimizer.gradient_accumulation_steps
+    if not steps:
+        update(gradients)
+        return
+    accumulators = [slots.accumulators[i] for i in positions]
+
+    def accumulate() -> None:
+        replicas.run(_accumulate, accumulators, gradients)
+
+    def update_by_mean() -> None:
+        update(replicas.values(_means, accumulators, gradients, steps))
+        replicas.run(_empty, accumulators)
+
+    # Not the other way round, a condition in each replica: what crosses replicas, the one sum of an
+    # update, cannot be called in a branch.
+    is_update = (replicas.first(micro_batches) + 1) % steps == 0
+    tf.cond(is_update, replicas.branch(update_by_mean), replicas.branch(accumulate))
+
+
+class _Replicas:
+    """What one call of `apply` does on the replicas of a strategy; one device is one replica.
+
+    Called across replicas, or, by a strategy that needs no merge call, in each of them.
+    """
+
+    def __init__(self, strategy: tf.distribute.Strategy, anchor: tf.Variable):
+        self._strategy = strategy
+        self._anchor = anchor
+        self._in_replica = tf.distribute.get_replica_context() is not None
+
+    def run(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Run `function` on each replica, with this replica's components of the arguments."""
+        self._strategy.extended.update(
+            self._anchor,
+            lambda _, *components: function(*components),
+            args=arguments,
+            group=False,
+        )
+
+    def values(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What `function` returns on each replica."""
+        if self._in_replica:
+            return function(*arguments)
+        return self._strategy.extended.call_for_each_replica(function, args=arguments)
+
+    def summed(self, gradients: list[Any], variables: list[tf.Variable]) -> list[Any]:
+        """The sum over replicas, where the variables are."""
+        if self._in_replica:
+            context = tf.distribute.get_replica_context()
+            return context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        if not all(isinstance(g, tf.distribute.DistributedValues) for g in gradients):
+            # A tensor that is the gradient of all replicas comes as itself.
+            gradients = self.values(lambda shares: [tf.identity(g) for g in shares], gradients)
+        return self._strategy.extended.batch_reduce_to(
+            tf.distribute.ReduceOp.SUM, list(zip(gradients, variables))
+        )
+
+    def first(self, value: Any) -> tf.Tensor:
+        """A value that is the same on every replica, as one tensor."""
+        if self._in_replica:
+            return value
+        return self._strategy.experimental_local_results(value)[0]
+
+    def branch(self, function: Callable[[], None]) -> Callable[[], None]:
+        """The function, as a branch of `tf.cond`: a new graph, which knows of no strategy."""
+        if self._in_replica or not tf.distribute.has_strategy():
+            return function
+
+        def in_scope() -> None:
+            with self._strategy.scope():
+                function()
+
+        return in_scope
+
+
+def _accumulate(accumulators: list[tf.Variable], gradients: list[tf.Tensor]) -> None:
+    for accumulator, gradient in zip(accumulators, gradients):
+        accumulator.assign_add(tf.cast(gradient, accumulator.dtype))
+
+
+def _means(
+    accumulators: list[tf.Variable], gradients: list[tf.Tensor], steps: int
+) -> list[tf.Tensor]:
+    return [
+        (tf.cast(tf.convert_to_tensor(accumulator), gradient.dtype) + gradient) / steps
+        for accumulator, gradient in zip(accumulators, gradients)
+    ]
+
+
+def _empty(accumulators: list[tf.Variable]) -> None:
+    for accumulator in accumulators:
+        accumulator.assign(tf.zeros(accumulator.shape, accumulator.dtype))
+
+
+def _native(variable: Any) -> Any:
+    """TensorFlow's own variable, of a Keras variable, of itself, or of `None`."""
+    value = getattr(variable, "value", None)
+    return variable if value is None or callable(value) else value
+
+
+def _update(
+    optimizer: "KerasOptimizer",
+    positions: list[int],
+    gradients: list[tf.Tensor],
+    learning_rate: tf.Tensor,
+    micro_batches: tf.Tensor,
+    slots: Slots,
+    record: tf.Variable | None,
+) -> None:
+    """One update on one replica."""
+    built = optimizer._update
+    update_variable: Callable[..., Record | None] = update_plain
+    if built.compiled and not tensorflow_context.is_searching_for_nans():
+        update_variable = functools.partial(
+            tensorflow_xla.update_compiled, used=built.programs, constants={}
+        )
+    records = [
+        update_variable(
+            slots.variables[i],
+            slots.velocities[i],
+            gradient,
+            learning_rate,
+            built.variable_configs[i],
+            built.config,
+        )
+        for i, gradient in zip(positions, optimizer._clipped(gradients))
+    ]
+    if record is not None:
+        record.assign(merge_records(record, positions, records))
+    _average(optimizer, micro_batches // (optimizer.gradient_accumulation_steps or 1), slots)
+    variables = optimizer._slots.variables
+    for i in positions:
+        constraint = variables[i].constraint
+        if constraint is not None:
+            slots.variables[i].assign(constraint(tf.convert_to_tensor(slots.variables[i])))
+
+
+def update_plain(
+    variable: tf.Variable,
+    velocity: tf.Variable | None,
+    gradient: tf.Tensor,
+    learning_rate: tf.Tensor,
+    variable_config: VariableConfig,
+    config: UpdateConfig,
+) -> Record | None:
+    """The update of one variable in place, as plain ops."""
+    w = tf.convert_to_tensor(variable)
+    v = None if velocity is None else tf.convert_to_tensor(velocity)
+    w, v, record = lars_update(w, gradient, v, learning_rate, variable_config, config, plain_norms)
+    if velocity is not None:
+        velocity.assign(v)
+    variable.assign(w)
+    return record
+
+
+def _average(optimizer: "KerasOptimizer", updates_done: tf.Tensor, slots: Slots) -> None:
+    pairs = [(w, a) for w, a in zip(slots.variables, slots.averages) if a is not None]
+    for w, average in pairs:
+        average.assign(moving_average(average, w, optimizer.ema_momentum, updates_done))
+    if pairs and optimizer.ema_overwrite_frequency:
+
+        def overwrite() -> None:
+            for w, average in pairs:
+                w.assign(average)
+
+        tf.cond(
+            (updates_done + 1) % optimizer.ema_overwrite_frequency == 0, overwrite, lambda: None
+        )

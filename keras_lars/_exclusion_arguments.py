@@ -1,0 +1,137 @@
+"""What a person may write to exclude variables, made into rules."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import keras
+
+from keras_lars import _arguments
+from keras_lars._exclusions import Exclusion, FindVariables, pattern, saved_variable
+from keras_lars._types import Variable
+from keras_lars._variables import described, path_of
+from keras_lars._words import shortened
+
+# The callable's variable is Keras's: what a user's function takes, to checkers that read Keras.
+ExclusionRule: TypeAlias = str | Variable | Callable[[keras.Variable], bool] | Exclusion
+ExclusionRules: TypeAlias = ExclusionRule | Sequence[ExclusionRule]
+
+
+def parse(argument: str, exclusions: Any) -> tuple[Exclusion, ...]:
+    """Rules from what a person would write: one rule, or a list of them."""
+    if not isinstance(exclusions, (list, tuple)):
+        exclusions = [exclusions]
+    return tuple(_parse_one(argument, rule) for rule in exclusions)
+
+
+def _parse_one(argument: str, rule: Any) -> Exclusion:
+    given = rule
+    if isinstance(rule, dict):  # out of a configuration
+        rule = _deserialized(argument, rule)
+    if isinstance(rule, Exclusion):
+        return rule
+    if isinstance(rule, str):
+        _arguments.pattern(argument, rule)
+        return pattern(rule)
+    # Keras's variables, and those of a backend.
+    if all(hasattr(rule, name) for name in ("shape", "dtype", "name")):
+        return _GivenVariable(rule)
+    is_function = callable(rule) and not isinstance(rule, type)
+    if is_function and _arguments.can_be_called(rule, 1):
+        return _GivenCallable(rule)
+    raise _arguments.refusal(
+        argument,
+        "a rule or a list of rules: a regular expression on `variable.path`, a variable, a "
+        "callable that takes a variable, `keras_lars.rank_at_most(n)`, "
+        "`keras_lars.bias_or_normalization()` or `keras_lars.optional(pattern)`",
+        given,
+    )
+
+
+def _deserialized(argument: str, saved: dict[str, Any]) -> Any:
+    try:
+        return keras.saving.deserialize_keras_object(saved)
+    except (ValueError, TypeError, KeyError, AttributeError, ImportError) as error:
+        must_be = f"a rule that Keras can load ({shortened(str(error))})"
+        raise _arguments.refusal(argument, must_be, saved) from error
+
+
+class _GivenVariable(Exclusion):
+    """A variable. Wrapped, so that Keras does not track it as one of the optimizer's."""
+
+    def __init__(self, variable: Variable):
+        self.variable = variable
+        self._saved: Exclusion | None = None
+
+    def __call__(self, variable: Variable) -> bool:
+        return variable is self.variable
+
+    def match(
+        self, argument: str, variables: Sequence[Variable], frozen: FindVariables = list
+    ) -> list[bool]:
+        matched = super().match(argument, variables)
+        if not any(matched):
+            is_frozen = not getattr(self.variable, "trainable", True)
+            raise ValueError(
+                f"`{argument}` must name variables that the optimizer is built with"
+                f"{', and this one is frozen' if is_frozen else ''}. Received: "
+                f"{argument}={described(self.variable)}, and the paths are "
+                f"{[path_of(v) for v in variables]}"
+            )
+        return matched
+
+    def save(self, argument: str, variables: Sequence[Variable] | None) -> Any:
+        if variables is None:
+            raise ValueError(
+                f"`{argument}` must not hold a variable when the configuration of an optimizer is "
+                "taken that is not built: a variable is saved as its position among the trainable "
+                f"variables. Received: {argument}={described(self.variable)}"
+            )
+        position = self.match(argument, variables).index(True)
+        saved = saved_variable(position, variables)
+        # Kept, since Keras tells what goes into one file apart by `id`: were this object gone, the
+        # next rule could get its id, and be loaded as this one.
+        if self._saved != saved:
+            self._saved = saved
+        return self._saved.save(argument, variables)
+
+    def __str__(self) -> str:
+        return f"variable {path_of(self.variable)}"
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
+
+
+class _GivenCallable(Exclusion):
+    """A function of the variable, or an object that is called with it."""
+
+    def __init__(self, function: Callable[[Variable], bool]):
+        self.function = function
+
+    def __call__(self, variable: Variable) -> bool:
+        return self.function(variable)
+
+    def match(
+        self, argument: str, variables: Sequence[Variable], frozen: FindVariables = list
+    ) -> list[bool]:
+        answers = [self(variable) for variable in variables]
+        try:
+            return [bool(answer) for answer in answers]
+        except (TypeError, ValueError) as error:  # an array
+            raise ValueError(
+                f"`{argument}` must hold callables that return True or False. Received: "
+                f"{argument}={self}, which returns {', '.join(map(_arguments.shown, answers))}"
+            ) from error
+
+    def save(self, argument: str, variables: Sequence[Variable] | None) -> Any:
+        kind = self.function if hasattr(self.function, "__name__") else type(self.function)
+        name = keras.saving.get_registered_name(kind)
+        if keras.saving.get_registered_object(name) is not kind:
+            raise ValueError(
+                f"`{argument}` must hold callables that Keras can save: decorate this one with "
+                "`@keras.saving.register_keras_serializable()`. "
+                f"Received: {argument}={self}"
+            )
+        return keras.saving.serialize_keras_object(self.function)
+
+    def __str__(self) -> str:
+        return getattr(self.function, "__qualname__", None) or str(self.function)

@@ -1,0 +1,61 @@
+"""The arguments of `LARS`, and how each is checked whenever it is set."""
+
+from typing import Any
+
+import keras
+
+from keras_lars import _representation
+from keras_lars._arguments import LARGEST_STEP, Check, integer, number, one_of
+from keras_lars._update_rule import MOMENTUM_FORMS
+
+# In the order in which a configuration has them. All are fixed once the optimizer is built.
+OF_LARS: dict[str, Check] = {
+    "momentum": number(below=1),
+    "weight_decay": number(),
+    "trust_coefficient": number(),
+    "nesterov": one_of(False, True),
+    "momentum_form": one_of(*MOMENTUM_FORMS),
+    "decay_in_norm": one_of(False, True),
+    "epsilon": number(),
+    "trust_clip": one_of(False, True),
+    "weight_norm_floor": number(),
+    "zero_weight_ratio": number(none=True),
+    "zero_gradient_ratio": number(none=True),
+    "unadapted_learning_rate_multiplier": number(),
+    "record_trust_ratios": one_of(False, True),
+    "jit_compile": one_of("auto", True, False),
+}
+OF_KERAS: dict[str, Check] = {
+    "clipnorm": number(positive=True, none=True),
+    "clipvalue": number(positive=True, none=True),
+    "global_clipnorm": number(positive=True, none=True),
+    "use_ema": one_of(False, True),
+    "ema_momentum": number(at_most=1),
+    "ema_overwrite_frequency": integer(minimum=1, maximum=LARGEST_STEP, none=True),
+    "loss_scale_factor": number(positive=True, none=True),
+    "gradient_accumulation_steps": integer(minimum=2, maximum=LARGEST_STEP, none=True),
+}
+CHECKS = OF_LARS | OF_KERAS
+
+# Read now, since people replace Keras's optimizers by ours.
+_DEFAULTS_OF_KERAS = _representation.defaults(keras.optimizers.SGD)
+
+
+def checked(name: str, value: Any) -> Any:
+    """The value as it is kept; what is not known is Keras's, and stays as it is."""
+    return CHECKS[name](name, value) if name in CHECKS else value
+
+
+def check_momentum_form(momentum_form: str, decay_in_norm: bool) -> None:
+    """Raise ValueError where the two do not go together."""
+    if momentum_form == "ratio_of_update" and not decay_in_norm:
+        raise ValueError(
+            "`decay_in_norm` must be True for momentum_form='ratio_of_update': the step, whose "
+            "norm is taken, holds the decay. Received: decay_in_norm=False"
+        )
+
+
+def defaults(optimizer: type) -> dict[str, Any]:
+    """All arguments with their defaults: ours, then Keras's, of which a later one has more."""
+    ours = _representation.defaults(optimizer)
+    return ours | _DEFAULTS_OF_KERAS | ours
