@@ -21,6 +21,7 @@ from benchmarks import files
 from benchmarks.command_line import UsageError, fail, parse, read_json, results_of
 from benchmarks.update_cost import estimate, plot, sizes, study, summary, tables
 from benchmarks.update_cost.contenders import BACKENDS, CONTENDERS, FRAMEWORKS, REPLICAS, installed
+from benchmarks.update_cost.process import Processes
 from benchmarks.words import counted
 
 STUDIES = ("contenders", "sizes", "replicas", "memory")
@@ -95,7 +96,7 @@ def growing() -> dict[str, list[sizes.Shapes]]:
     }
 
 
-def run() -> dict:
+def run(processes: Processes) -> dict:
     """Does the studies that the flags ask for; saves the results after each part."""
     studies, models, used = (
         chosen("studies", STUDIES),
@@ -131,7 +132,7 @@ def run() -> dict:
     minutes = counted(round(estimate.minutes(parts, plan)), "minute")
     say(f"about {minutes} in all, more on a busy machine")
 
-    outcomes, workers = study.check([*rows, *replicas], say)
+    outcomes, workers = study.check(processes, [*rows, *replicas], say)
     results = {
         "command": f"python -m benchmarks.update_cost {shlex.join(sys.argv[1:])}".strip(),
         "date": time.strftime("%Y-%m-%d %H:%M:%S"),
@@ -148,9 +149,9 @@ def run() -> dict:
     for kind, axis, model, shapes, contestants in parts:
         say(f"{kind}: {model}")
         if kind == "memory":
-            results["memory"] = study.measure_memory(shapes, contestants, outcomes)
+            results["memory"] = study.measure_memory(processes, shapes, contestants, outcomes)
         else:
-            found = study.measure(model, shapes, contestants, outcomes, plan)
+            found = study.measure(processes, model, shapes, contestants, outcomes, plan)
             found = summary.summarize(found)
             target = results[kind] if axis is None else results[kind].setdefault(axis, [])
             target.append(found)
@@ -188,7 +189,11 @@ def main(argv: list[str]) -> None:
     del argv
     try:
         check_plot()
-        results = load(flags.FLAGS.show) if flags.FLAGS.show else run()
+        if flags.FLAGS.show:
+            results = load(flags.FLAGS.show)
+        else:
+            with Processes() as processes:
+                results = run(processes)
         print(tables.report(results))
         if flags.FLAGS.plot:
             with results_of(flags.FLAGS.show or flags.FLAGS.output, "--show"):

@@ -1,4 +1,4 @@
-"""The parent's side of `worker.py`: starts a worker, asks it, and says how it died."""
+"""The parent's side of `worker.py`: starts workers, asks them, and says how they died."""
 
 import contextlib
 import json
@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 from benchmarks.update_cost.contenders import FRAMEWORKS
@@ -24,10 +25,12 @@ class WorkerDied(WorkerError):  # noqa: N818
 
 
 class Process:
-    """A running worker. Use it in a `with` statement, which ends it."""
+    """The process of one framework, and its workers: forks of it, one at a time.
+
+    Use it in a `with` statement, which ends both.
+    """
 
     def __init__(self, framework: str):
-        self.framework = framework
         # Closed in `__exit__`.
         self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
@@ -39,28 +42,49 @@ class Process:
             stderr=self._errors,
             encoding="utf-8",
         )
+        self._worker: int | None = None
+
+    @contextlib.contextmanager
+    def new_worker(self) -> Iterator[None]:
+        """In here a worker is asked that has done nothing yet.
+
+        Raises:
+            WorkerDied: If none can be started.
+        """
+        self._worker = self._exchange("start")
+        try:
+            yield
+        finally:
+            if self._worker is not None:
+                os.kill(self._worker, signal.SIGKILL)  # it has nothing to save
+                with contextlib.suppress(WorkerDied):
+                    self._exchange()
 
     def ask(self, do: str, **arguments: Any) -> Any:
         """The worker's answer.
 
         Raises:
-            WorkerDied: If there is none, since the process ended.
+            WorkerDied: If there is none, since the worker ended.
             WorkerError: If what was asked raised an error.
         """
+        return self._exchange(do, **arguments)
+
+    def _exchange(self, do: str = "", **arguments: Any) -> Any:
         line = ""
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
-            self._process.stdin.flush()
+            if do:
+                self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
+                self._process.stdin.flush()
             line = self._process.stdout.readline()
-        if not line:
-            raise WorkerDied(self._end())
-        answer = json.loads(line)
+        answer = json.loads(line) if line else {"ended": self._process.wait()}
+        if "ended" in answer:
+            self._worker = None
+            raise WorkerDied(self._end(answer["ended"]))
         if "failed" in answer:
             raise WorkerError(answer["failed"])
         return answer["value"]
 
-    def _end(self) -> str:
-        status = self._process.wait()
+    def _end(self, status: int) -> str:
         if status < 0:
             return f"the worker was ended by {signal.Signals(-status).name}"
         self._errors.seek(0)
@@ -71,11 +95,24 @@ class Process:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        self._process.kill()  # it has nothing to save
+        self._process.kill()
         self._process.wait()
         for file in (self._process.stdin, self._process.stdout, self._errors):
             with contextlib.suppress(BrokenPipeError):
                 file.close()
+
+
+class Processes(contextlib.ExitStack):
+    """The process of each framework, which is started when it is first needed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._by_framework: dict[str, Process] = {}
+
+    def __getitem__(self, framework: str) -> Process:
+        if framework not in self._by_framework:
+            self._by_framework[framework] = self.enter_context(Process(framework))
+        return self._by_framework[framework]
 
 
 def _environment(backend: str) -> dict[str, str]:
@@ -90,4 +127,6 @@ def _environment(backend: str) -> dict[str, str]:
         # Several workers share one GPU.
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+        # Keras asks torch for a GPU when it is imported: without starting CUDA, which no fork has.
+        "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
     }

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from benchmarks.update_cost import sizes
 from benchmarks.update_cost.contenders import FRAMEWORKS, Contender, installed
-from benchmarks.update_cost.process import Process, WorkerDied, WorkerError
+from benchmarks.update_cost.process import Process, Processes, WorkerDied, WorkerError
 from benchmarks.update_cost.sizes import Shapes
 
 Say = Callable[[str], None]
@@ -40,20 +40,21 @@ def missing(contender: Contender) -> str:
     return next((module for module in needs if not installed(module)), "")
 
 
-def check(contenders: Iterable[Contender], say: Say) -> tuple[dict, dict]:
+def check(processes: Processes, contenders: Iterable[Contender], say: Say) -> tuple[dict, dict]:
     """Whether each contender computes what it should, and the workers' versions and devices."""
     contenders = list(contenders)
     outcomes = {c.key: f"not installed: {missing(c)}" for c in contenders if missing(c)}
     workers = {}
     for framework, rows in _by_framework(c for c in contenders if not missing(c)).items():
-        with Process(framework) as process:
-            try:
+        process = processes[framework]
+        try:
+            with process.new_worker():
                 needed = sorted({row.needs for row in rows if row.needs})
                 workers[framework] = process.ask("hello", distributions=needed)
                 for row in rows:
                     outcomes[row.key] = _checked(process, row)
-            except WorkerDied as error:
-                outcomes.update({r.key: f"failed: {error}" for r in rows if r.key not in outcomes})
+        except WorkerDied as error:
+            outcomes.update({r.key: f"failed: {error}" for r in rows if r.key not in outcomes})
     for contender in contenders:
         if outcomes[contender.key] != "right":
             say(f"{contender.key}: {outcomes[contender.key]}")
@@ -71,11 +72,16 @@ def _checked(process: Process, contender: Contender) -> str:
 
 
 def measure(
-    model: str, shapes: Shapes, contenders: Iterable[Contender], outcomes: dict, plan: Plan
+    processes: Processes,
+    model: str,
+    shapes: Shapes,
+    contenders: Iterable[Contender],
+    outcomes: dict,
+    plan: Plan,
 ) -> dict:
     """The times of all contenders on one model, as a dictionary for JSON.
 
-    Workers are started anew, so that nothing is compiled yet.
+    Workers are new, so that nothing is compiled yet.
     """
     contenders = list(contenders)
     parameters = sizes.parameters(shapes)
@@ -85,17 +91,14 @@ def measure(
     first_calls, times, speeds = {}, {c.key: [] for c in contenders}, {}
 
     with contextlib.ExitStack() as stack:
-        processes = {}
         for framework, rows in _by_framework(
             c for c in contenders if status[c.key] == "right"
         ).items():
-            process = stack.enter_context(Process(framework))
+            process = processes[framework]
             try:
-                for row in rows:  # starts what a framework starts once
-                    process.ask("check", contender=row.key)
+                stack.enter_context(process.new_worker())
                 speeds[framework] = process.ask("memory_speed", size_bytes=plan.copy_bytes)
                 process.ask("model", shapes=shapes)
-                processes[framework] = process
             except WorkerError as error:
                 status.update({row.key: f"failed: {error}" for row in rows})
 
@@ -145,17 +148,20 @@ def measure(
     }
 
 
-def measure_memory(shapes: Shapes, contenders: Iterable[Contender], outcomes: dict) -> list[dict]:
-    """The high-water mark of a step of each contender, each in a process of its own."""
+def measure_memory(
+    processes: Processes, shapes: Shapes, contenders: Iterable[Contender], outcomes: dict
+) -> list[dict]:
+    """The high-water mark of a step of each contender, each in a worker of its own."""
     rows = []
     for contender in contenders:
         result = {"status": outcomes[contender.key]}
         if result["status"] == "right":
-            with Process(contender.framework) as process:
-                try:
+            process = processes[contender.framework]
+            try:
+                with process.new_worker():
                     result = process.ask("memory", contender=contender.key, shapes=shapes)
-                except WorkerError as error:
-                    result = {"status": f"failed: {error}"}
+            except WorkerError as error:
+                result = {"status": f"failed: {error}"}
         rows.append({"contender": contender.name, "framework": contender.framework, **result})
     return rows
 

@@ -1,19 +1,22 @@
-"""The process of one framework: does what its parent asks, one line of JSON at a time.
+"""The workers of one framework: each does what it is asked, one line of JSON at a time.
 
-`python -m benchmarks.update_cost.worker tensorflow` reads requests from standard input and answers
-each by a line. Between two requests it waits for input, so that another worker has the machine to
-itself. The parent's side is `process.py`.
+`python -m benchmarks.update_cost.worker tensorflow` imports the framework, which takes seconds, and
+does nothing else with it. For each line of standard input it forks a worker, which reads requests
+from there on and answers each by a line, until it ends. Between two requests it waits for input, so
+that another framework's worker has the machine to itself. The parent's side is `process.py`.
 """
 
+import contextlib
 import gc
 import importlib
 import importlib.metadata
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -188,12 +191,9 @@ def _message(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(told)}"[:300]
 
 
-def main(framework: str) -> None:
-    # Answers go out by a copy of standard output: what libraries print is no answer.
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
+def serve(framework: str, answers: TextIO) -> None:
+    """Answers requests until there are no more."""
     worker = None
-    gc.disable()  # or the collector would run in a step of whoever comes when it is due
     for line in sys.stdin:
         request = json.loads(line)
         try:
@@ -203,9 +203,39 @@ def main(framework: str) -> None:
         except Exception as error:
             answer = {"failed": _message(error)}
         gc.collect(0)
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+        _send(answers, answer)
+
+
+def _send(answers: TextIO, answer: dict) -> None:
+    answers.write(json.dumps(answer) + "\n")
+    answers.flush()
+
+
+def start_workers(framework: str, answers: TextIO) -> None:
+    """Starts a worker for each line, and says who it is and, once it has ended, how."""
+    with contextlib.suppress(Exception):  # a worker says what is wrong with it
+        importlib.import_module("keras_lars")
+    gc.freeze()  # a collection would copy the memory that workers share with this process
+    for _ in sys.stdin:
+        if sys.platform == "linux":
+            worker = os.fork()
+            if not worker:
+                serve(framework, answers)
+                os._exit(0)
+        else:  # frameworks need not survive a fork
+            command = [sys.executable, "-m", __spec__.name, framework, "serve"]
+            worker = subprocess.Popen(command, stdout=answers).pid
+        _send(answers, {"value": worker})
+        _send(answers, {"ended": os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])})
+
+
+def main(framework: str, task: str = "start_workers") -> None:
+    # Answers go out by a copy of standard output: what libraries print is no answer.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    gc.disable()  # or the collector would run in a step of whoever comes when it is due
+    {"start_workers": start_workers, "serve": serve}[task](framework, answers)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

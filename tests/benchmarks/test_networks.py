@@ -20,6 +20,7 @@ from benchmarks.models.lrn import LocalResponseNormalization
 from benchmarks.models.resnet import V1_5, resnet
 from benchmarks.models.virtual_batch import VirtualBatchNormalization
 from benchmarks.recipe import RecipeError
+from benchmarks.update_cost import sizes
 
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "logits")
 
@@ -83,6 +84,11 @@ def test_parameters(name, trainable, moving, request):
     assert count(model.trainable_weights) == trainable
     weights = [v for v in model.non_trainable_weights if "seed_generator" not in v.path]
     assert count(weights) == moving
+
+
+def test_updates_are_timed_on_the_variables_of_resnet50(resnet50):
+    paths_and_shapes = {v.path: tuple(v.shape) for v in resnet50.trainable_weights}
+    assert sizes.resnet50() == paths_and_shapes
 
 
 # Added up by hand: the first layer, the other convolutions, then the dense layers.
