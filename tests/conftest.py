@@ -2,11 +2,19 @@
 
 import gc
 import os
+import pathlib
+import sys
+
+# The benchmarks are not installed. Last, so that a package that is installed comes before the one
+# of this folder, unless the tests are started in this folder.
+sys.path.append(str(pathlib.Path(__file__).parents[1]))
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import pytest
+
+import keras_lars
 
 # How many there are in a process; `test_four_replicas.py` asks for more in one of its own.
 REPLICAS = int(os.environ.get("KERAS_LARS_TEST_REPLICAS", "2"))
@@ -21,6 +29,10 @@ if keras.backend.backend() == "tensorflow":
         tf.config.list_physical_devices("CPU")[0],
         [tf.config.LogicalDeviceConfiguration()] * REPLICAS,
     )
+
+
+def pytest_report_header():
+    return f"keras_lars: {keras_lars.__file__}"
 
 
 @pytest.fixture(autouse=True)

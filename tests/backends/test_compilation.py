@@ -195,6 +195,7 @@ def test_second_step_recompiles_nothing(tmp_path):
     assert set(eager) == {eager[0]}
 
 
+@pytest.mark.filterwarnings("ignore:Model doesn't support `jit_compile=True`")
 @pytest.mark.parametrize("jit_compile", ["auto", True, False])
 def test_whole_step_compiled_and_eager_steps_agree_with_the_default(jit_compile):
     ends = []

@@ -257,6 +257,7 @@ def test_table_2_has_its_names_put_right():
     assert norms["fc6/bias"].ratio == 1345
 
 
+@pytest.mark.filterwarnings("ignore:After .* of the initial moving statistics")
 def test_norms_at_the_first_update(tmp_path):
     """Whole and by micro-batches: the same update, and the gradient is of the loss alone."""
     recipe = recipes.override(

@@ -141,6 +141,7 @@ def test_batches_bound_how_many_are_used():
     np.testing.assert_allclose(model.layers[0].moving_mean, X.mean(0), rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:The structure of `inputs`")
 @pytest.mark.parametrize(
     "data",
     [

@@ -377,6 +377,7 @@ def normalized():
     )
 
 
+@pytest.mark.filterwarnings("ignore:After .* of the initial moving statistics")
 def test_a_replica_without_a_sample_adds_nothing(strategy):
     inputs, targets = batch(0, size=9)
     with strategy.scope():

@@ -80,6 +80,7 @@ def test_the_first_apply_builds():
     assert_follows(variables, optimizer, references)
 
 
+@pytest.mark.filterwarnings("ignore:Model doesn't support `jit_compile=True`")
 def test_the_ways_of_running_a_model_agree():
     def trained(run, **options):
         model = compiled(subclassed, make_lars(jit_compile="auto"), **options)

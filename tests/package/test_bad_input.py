@@ -44,12 +44,12 @@ def test_numbers_that_no_float32_holds(value):
 def test_the_largest_float32_is_one_of_the_numbers():
     largest = float(np.finfo("float32").max)
     assert keras_lars.LARS(weight_decay=largest).weight_decay == largest
-    message = refused("", keras_lars.LARS, weight_decay=np.nextafter(largest, np.inf))
+    message = refused("weight_decay", keras_lars.LARS, weight_decay=np.nextafter(largest, np.inf))
     assert ">= 0 and <= 3.4e+38, which is the largest float32. Received: weight_decay=" in message
 
 
 def test_huge_numbers_are_shown_by_their_length():
-    message = refused("", keras_lars.LARS, HUGE)
+    message = refused("learning_rate", keras_lars.LARS, HUGE)
     assert message.endswith("Received: learning_rate=an integer of about 400 digits")
     with pytest.raises(ValueError, match="digits"):  # why: Python does not write them out
         str(10**5000)
@@ -177,7 +177,7 @@ def test_what_is_shown_of_a_value():
     assert _arguments.shown("a") == "'a'"
     assert len(_arguments.shown("x" * 4000)) == 205
     assert "Unwritable" in _arguments.shown(Unwritable())
-    assert "`momentum` must be" in refused("", keras_lars.LARS, momentum=Unwritable())
+    assert "`momentum` must be" in refused("momentum", keras_lars.LARS, momentum=Unwritable())
 
 
 # Data.

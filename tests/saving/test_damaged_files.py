@@ -259,6 +259,7 @@ def test_a_state_that_does_not_fit_is_a_warning(folder, model, change, message):
     assert not any(np.any(momentum) for momentum in numbers(optimizer.momentums))
 
 
+@pytest.mark.filterwarnings("ignore:Skipping nested container")
 def test_the_file_of_another_model_is_refused(folder):
     def wider():
         inputs = keras.Input((4,))

@@ -50,7 +50,6 @@ if path := os.environ.get("KERAS_LARS_TEST_NUMBER_FILE"):
         number_file.write(str(os.getpid()))
 os.chdir(request["folder"])
 sys.argv = [request["module"], *request["arguments"]]
-sys.path[0] = request["folder"]  # as `-m` has it, in place of this file's
 benchmarks.STARTED = time.perf_counter()
 status = 0
 try:

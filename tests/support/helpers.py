@@ -68,10 +68,11 @@ def one_step(w, g, learning_rate=1.0, dtype="float32", **kwargs):
 
 def environment(**variables):
     """The environment of a process that finds this package, its benchmarks and these helpers."""
-    roots = [pathlib.Path(keras_lars.__file__).parents[1], ROOT, TESTS]
+    roots = [pathlib.Path(keras_lars.__file__).parents[1], TESTS, ROOT]
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(map(str, roots)),
+        "PYTHONSAFEPATH": "1",  # or `-m` would look in the current folder first
         "TF_CPP_MIN_LOG_LEVEL": "2",
         **variables,
     }
