@@ -175,7 +175,6 @@ def execute(block, names):
     exec(compile(ast.fix_missing_locations(tree), block.section, "exec"), names)
 
 
-@pytest.mark.filterwarnings("ignore:`shuffle=True` was passed")
 @pytest.mark.filterwarnings("ignore:`fit` makes 2 batches")
 @pytest.mark.parametrize(
     "section", dict.fromkeys(block[:2] for block in BLOCKS), ids=lambda section: section[1]
