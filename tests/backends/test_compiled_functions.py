@@ -6,7 +6,7 @@ import logging
 import numpy as np
 import pytest
 import tensorflow as tf
-from support.helpers import make_variables, run_python
+from support.helpers import make_variables, run_code
 
 import keras_lars
 from keras_lars._backends import tensorflow_xla
@@ -176,7 +176,7 @@ print("same:", all(np.array_equal(a, b) for a, b in zip(first, second)))
 
 
 def test_another_context_begins_afresh():
-    assert "same: True" in run_python("-c", RESET)
+    assert "same: True" in run_code(RESET)
 
 
 def test_no_warning_of_functions_that_are_traced_again(caplog):

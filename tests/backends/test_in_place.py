@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from support.helpers import make_variables, run_python
+from support.helpers import make_variables, run_code
 
 import keras_lars
 
@@ -97,4 +97,4 @@ def digest():
 @pytest.fixture(scope="module")
 def another_process():
     """What it prints: three numbers about its memory, and two digests."""
-    return run_python("-c", f"{RESIDENT}\n{BITS}\nprint(digest(), digest())").split()[-5:]
+    return run_code(f"{RESIDENT}\n{BITS}\nprint(digest(), digest())").split()[-5:]

@@ -6,9 +6,7 @@ import re
 from support.helpers import run_command
 
 CASES = [
-    "test_a_custom_loop_equals_one_device[classic]",
     "test_a_custom_loop_equals_one_device[accumulation, clipped and averaged]",
-    "test_fit_equals_one_device[accumulation]",
     "test_an_infinity_on_one_replica_changes_nothing_but_the_scale[accumulation]",
     "test_the_update_is_compiled[auto-accumulation]",
 ]

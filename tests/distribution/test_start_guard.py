@@ -1,10 +1,8 @@
 """A process that waits in vain is ended by another one, and otherwise left alone."""
 
 import signal
-import subprocess
-import sys
 
-from support.helpers import environment
+from support.helpers import run_command
 
 SCRIPT = """
 import sys, time
@@ -16,14 +14,8 @@ print("done")
 """
 
 
-def run(*seconds):
-    return subprocess.run(
-        [sys.executable, "-c", SCRIPT, *map(str, seconds)],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+def run(*seconds, code=SCRIPT):
+    return run_command("support.code_script", code, *seconds)
 
 
 def test_it_ends_a_process_that_waits():
@@ -46,11 +38,5 @@ def test_it_holds_while_python_cannot_run():
         "    import ctypes\n    ctypes.PyDLL(None).sleep(int(sys.argv[2]))",
     )
     assert "PyDLL" in locked
-    done = subprocess.run(
-        [sys.executable, "-c", locked, "0.5", "200", "0"],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = run(0.5, 200, 0, code=locked)
     assert done.returncode == -signal.SIGKILL

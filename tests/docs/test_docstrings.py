@@ -9,7 +9,7 @@ import tempfile
 
 import keras
 import pytest
-from support.helpers import run_python
+from support.helpers import run_code
 
 import keras_lars
 
@@ -78,12 +78,12 @@ def outside():
     """What came of the examples that need a process of their own."""
     names = sorted(OUTSIDE, key=lambda name: (name not in FIRST, name))
     code = f"""
-import json
-from test_docstrings import run_examples
+import json, runpy
+run_examples = runpy.run_path({__file__!r})["run_examples"]
 for name in {names}:
     print("outcome", json.dumps([name, *run_examples(name)]))
 """
-    lines = run_python("-c", code).splitlines()
+    lines = run_code(code).splitlines()
     found = [json.loads(line[len("outcome ") :]) for line in lines if line.startswith("outcome ")]
     return {name: outcome for name, *outcome in found}
 

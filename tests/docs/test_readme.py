@@ -4,14 +4,13 @@ import ast
 import pathlib
 import re
 import shlex
-import subprocess
 import sys
 
 import keras
 import numpy as np
 import pytest
 from support import pages
-from support.helpers import environment, make_variables, run_steps
+from support.helpers import make_variables, run_command, run_steps
 
 import keras_lars
 
@@ -31,9 +30,8 @@ def run(command, folder):
     """A command of README, by this Python, in a folder of its own."""
     words = [sys.executable if word == "python" else word for word in shlex.split(command)]
     words += TINY if "benchmarks.train" in words else []
-    done = subprocess.run(
-        words, cwd=folder, env=environment(), capture_output=True, text=True, timeout=600
-    )
+    assert words[1] == "-m"
+    done = run_command(*words[2:], folder=folder)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
 

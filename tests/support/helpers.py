@@ -109,11 +109,11 @@ def command_server():
     return server
 
 
-def run_command(module, *arguments, **variables):
+def run_command(module, *arguments, folder=ROOT, **variables):
     """`python -m MODULE ARGUMENT...` in a process of its own, which need not import TensorFlow.
 
-    It is run in the root of the repository, with these variables of the environment. The backend is
-    that of the tests. What `subprocess.run` returns is returned.
+    It is run in the folder, with these variables of the environment. The backend is that of the
+    tests. What `subprocess.run` returns is returned.
     """
     server = command_server()
     with tempfile.TemporaryDirectory() as outputs:
@@ -124,7 +124,7 @@ def run_command(module, *arguments, **variables):
             "module": module,
             "arguments": [str(argument) for argument in arguments],
             "environment": variables,
-            "folder": str(ROOT),
+            "folder": str(folder),
             **{name: str(file) for name, file in files.items()},
         }
         server.stdin.write(json.dumps(request) + "\n")
@@ -135,6 +135,13 @@ def run_command(module, *arguments, **variables):
             status,
             **{name: file.read_text(encoding="utf-8") for name, file in files.items()},
         )
+
+
+def run_code(code, *arguments, **variables):
+    """`python -c CODE ARGUMENT...`, run as `run_command` runs commands: its standard output."""
+    done = run_command("support.code_script", code, *arguments, **variables)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout
 
 
 def report_checks(checks, path):
