@@ -154,13 +154,13 @@ def _opened(path: pathlib.Path) -> Iterator[zipfile.ZipFile]:
     except _backup_header.LaterVersionError as error:
         raise ValueError(
             f"The backup `{path}` must be of version {_backup_header.VERSION}; delete it to start "
-            f"afresh. Received: {error}"
+            f"over. Received: {error}"
         ) from error
     except MemoryError:  # no file is read as more than it holds: there is too little
         raise
     except Exception as error:  # of zipfile and NumPy, for anything that may lie there
         raise ValueError(
-            f"The backup `{path}` cannot be read; delete it to start afresh. Received: {error}"
+            f"The backup `{path}` cannot be read; delete it to start over. Received: {error}"
         ) from error
 
 

@@ -71,7 +71,7 @@ class BackupFolder:
         _backup_lock.release(self.path)
 
     def header(self) -> Header | None:
-        """What the backup says of itself; None without one that this process could go on from."""
+        """The header of the backup; None without one that this process could continue from."""
         header = _backup_file.read_header(self.file)
         self._last = header.position if header else Position()
         self._last_epoch = Position()
@@ -110,7 +110,7 @@ class BackupFolder:
         position = header.position
         if not self.path.is_dir():
             warnings.warn(
-                f"The folder '{self.path}' is gone, and the backup with it. It is made anew.",
+                f"The folder '{self.path}' is gone, and the backup with it. It is created again.",
                 stacklevel=2,
             )
             self.path.mkdir(parents=True)
@@ -157,7 +157,7 @@ class BackupFolder:
         except ValueError as error:
             if isinstance(error.__cause__, LaterVersionError):
                 raise self._taken() from error
-            return  # nobody can go on from it, and nothing is lost with it
+            return  # nobody can continue from it, and nothing is lost with it
         if header is not None and header.position.identity != self._last.identity:
             raise self._taken()
 

@@ -96,7 +96,7 @@ class Session:
         if self._is_chief:
             warnings.warn(
                 f"The training in '{self._folder.path}' was backed up by "
-                f"{counted(header.replicas, 'replica')}, and goes on with {self._replicas} from "
+                f"{counted(header.replicas, 'replica')}, and continues with {self._replicas} from "
                 f"the beginning of epoch {epoch}. Accumulated gradients keep their sum, moving "
                 "statistics are averaged over replicas. The weights will not be, bit for bit, "
                 "those of a training that was not interrupted.",
@@ -227,7 +227,7 @@ class Session:
             raise OSError(
                 f"{message}. {counted(self._failed_saves, 'save')} in a row failed"
             ) from error
-        self._warn(f"{message}, and training goes on.")
+        self._warn(f"{message}, and training continues.")
 
     # The end.
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class BackupAndRestore(keras.callbacks.Callback):
-    """Backs up a training, and lets the next `fit` go on where the last one was interrupted.
+    """Backs up a training, and lets the next `fit` continue where the last one was interrupted.
 
     Use it in every long training: run the same script again, and the weights end as they would
     have without the interruption, bit for bit, also in mid-epoch, with dropout and with shuffled
@@ -35,7 +35,7 @@ class BackupAndRestore(keras.callbacks.Callback):
     A folder belongs to one training. A process that trains there holds a lock, `backup.lock`, and
     no other process can begin; a process that is killed loses its lock at once. Some file systems
     that machines share have no locks. There a training that finds the backup of another one stops
-    and leaves it alone. A save that fails (disk full, folder gone) warns, and training goes on.
+    and leaves it alone. A save that fails (disk full, folder gone) warns, and training continues.
 
     A backup is restored by the same model and optimizer: class, momentum form, and the names and
     shapes of all variables. A constant learning rate that you have changed since the training began
@@ -66,8 +66,8 @@ class BackupAndRestore(keras.callbacks.Callback):
         delete_checkpoint: When to delete the backup of a `fit` that ended by itself. `"next_fit"`:
             when this process begins the next `fit` in this folder, so that a process that ends
             before the model is saved has lost nothing: a new one restores the end, trains nothing,
-            or goes on if there are more `epochs` now. `True`: at once. `False`: never; a `fit`
-            with more epochs goes on. Defaults to `"next_fit"`.
+            or continues if there are more `epochs` now. `True`: at once. `False`: never; a `fit`
+            with more epochs continues. Defaults to `"next_fit"`.
         max_failed_saves: Integer, how many saves in a row may fail with a warning; one more ends
             the training with an `OSError`. `None` for any number. Defaults to `None`.
         allow_other_replicas: Boolean. Restore a backup of another number of replicas as well, from
@@ -78,7 +78,7 @@ class BackupAndRestore(keras.callbacks.Callback):
             `False`.
 
     Attributes:
-        epoch: Integer, the epoch that the backup in the folder goes on with; 0 without one.
+        epoch: Integer, the epoch that the backup in the folder continues with; 0 without one.
         batch: Integer, the number of its batches that are done.
 
     Raises:
@@ -99,12 +99,12 @@ class BackupAndRestore(keras.callbacks.Callback):
     ...     backup = keras_lars.callbacks.BackupAndRestore(folder, delete_checkpoint=False)
     ...     model.fit(x, y, epochs=epochs, callbacks=[backup], verbose=0)
     ...     return int(model.optimizer.iterations)
-    >>> train(epochs=2), train(epochs=3)  # the second call goes on from epoch 2
+    >>> train(epochs=2), train(epochs=3)  # the second call continues from epoch 2
     (2, 3)
 
     Reference:
         - `keras.callbacks.BackupAndRestore`, whose arguments the first three are. It saves no
-          seed generators, and goes on from the beginning of the epoch.
+          seed generators, and continues from the beginning of the epoch.
     """
 
     def __init__(
@@ -138,9 +138,9 @@ class BackupAndRestore(keras.callbacks.Callback):
         self._since_saving = 0  # batches
 
     def epochs(self, make_epoch: "Callable[[tf.Tensor], tf.data.Dataset]") -> "tf.data.Dataset":
-        """The data of all epochs from the one that the backup goes on with, without an end.
+        """The data of all epochs from the one that the backup continues with, without an end.
 
-        Give it to `fit` with `steps_per_epoch`, and make it anew for every `fit`.
+        Give it to `fit` with `steps_per_epoch`, and create it again for every `fit`.
 
         Args:
             make_epoch: Function of the epoch, an int64 tensor of shape (), that returns the
@@ -193,9 +193,9 @@ class BackupAndRestore(keras.callbacks.Callback):
         trainer.start_at(self.model, None)  # `fit` has started: what comes next is another one's
         if self._is_first_epoch and self._data_epoch not in (None, epoch):
             raise ValueError(
-                "The data of `epochs` must be made anew for every `fit`, and `initial_epoch` be 0. "
-                f"Received: data from epoch {self._data_epoch} on, in a training that begins with "
-                f"epoch {epoch}"
+                "The data of `epochs` must be created again for every `fit`, and `initial_epoch` "
+                f"must be 0. Received: data from epoch {self._data_epoch} on, in a training that "
+                f"begins with epoch {epoch}"
             )
         self._is_first_epoch = False
         self._at_epoch, self._at_batch = epoch, 0
@@ -286,7 +286,7 @@ class BackupAndRestore(keras.callbacks.Callback):
             warnings.warn(
                 f"The training in '{self.backup_dir}' is finished, after "
                 f"{counted(header.finished_epochs, 'epoch')}. Its end is restored, and nothing is "
-                "trained. Delete the folder, or choose another one, to train anew.",
+                "trained. Delete the folder, or choose another one, to train again.",
                 stacklevel=2,
             )
             trainer.start_at(self.model, self.params["epochs"])
@@ -315,7 +315,7 @@ class BackupAndRestore(keras.callbacks.Callback):
 
     @property
     def _keeps_epoch(self) -> bool:
-        """Whether whole epochs are kept, which alone other numbers of replicas can go on from."""
+        """Whether whole epochs are kept, from which another number of replicas can continue."""
         replicas = self.model.distribute_strategy.num_replicas_in_sync
         return self.allow_other_replicas or replicas > 1
 

@@ -78,7 +78,7 @@ def test_training_goes_on_without_a_save_that_failed(tmp_path, monkeypatch):
     message = (
         f"The backup of epoch 1 and batch 2 could not be written into '{tmp_path}' ([Errno 28] No "
         "space left on device). The last backup, of epoch 0 and batch 4, is still there, and "
-        "training goes on."
+        "training continues."
     )
     with pytest.warns(match=re.escape(message)):
         logs = training.fit(model, backup, after)
@@ -89,7 +89,7 @@ def test_training_goes_on_without_a_save_that_failed(tmp_path, monkeypatch):
 def test_the_last_good_one_is_what_the_next_process_goes_on_from(tmp_path, monkeypatch):
     training = Training()
     full_disk(monkeypatch, 2, 3)
-    with pytest.warns(match="training goes on"):
+    with pytest.warns(match="training continues"):
         training.interrupt(tmp_path, 4, 13)
     assert position_in(tmp_path) == (0, 4)
     assert_as_if_not_interrupted(training, *training.begin(tmp_path, 4), first_epoch=0)
@@ -102,7 +102,7 @@ def test_failures_in_a_row_end_a_training_where_that_is_asked_for(
     training = Training()
     full_disk(monkeypatch, *failing)
     if not ends:
-        with pytest.warns(match="goes on") as caught:
+        with pytest.warns(match="continues") as caught:
             training.begin(tmp_path, max_failed_saves=1)
         pattern = "There is no backup|The last backup.* batch 0"
         left = [re.search(pattern, str(each.message)) for each in caught]
@@ -128,7 +128,7 @@ def test_save_says_whether_it_has_saved(tmp_path, monkeypatch):
         said.extend(backup.save() for _ in range(2))
         raise InterruptionError
 
-    with pytest.warns(match="training goes on"), pytest.raises(InterruptionError):
+    with pytest.warns(match="training continues"), pytest.raises(InterruptionError):
         training.fit(training.model(), backup, After(3, save_and_stop))
     assert said == [False, True]
 
@@ -137,7 +137,7 @@ def test_a_folder_that_is_gone_is_made_anew(tmp_path):
     training = Training()
     folder = tmp_path / "folder"
     model, backup = training.model(), BackupAndRestore(folder, 4)
-    with pytest.warns(match=f"'{folder}' is gone, and the backup with it. It is made anew"):
+    with pytest.warns(match=f"'{folder}' is gone, and the backup with it. It is created again"):
         logs = training.fit(model, backup, After(5, lambda: shutil.rmtree(folder)))
     assert_as_if_not_interrupted(training, model, logs, first_epoch=0)
     assert [path.name for path in folder.iterdir()] == ["backup.npz"]

@@ -82,7 +82,7 @@ def test_a_damaged_header_is_refused_when_the_callback_is_made(tmp_path):
     data = changed(epoch=-3)
     written(path, about=array((len(data),), data))
     assert refusal(BackupAndRestore, tmp_path) == (
-        f"The backup `{path}` cannot be read; delete it to start afresh. Received: "
+        f"The backup `{path}` cannot be read; delete it to start over. Received: "
         f"`epoch` of its header must be {COUNT}, and is -3"
     )
 
@@ -93,7 +93,7 @@ WRONG = [(10**13,), (2**32, 2**32), (10**30,), (-1,), (-2, -2), (0,), (3,), (5,)
 @pytest.mark.parametrize("shape", WRONG, ids=str)
 def test_an_array_must_be_as_large_as_it_says(tmp_path, shape):
     path = tmp_path / "backup.npz"
-    refused = f"The backup `{path}` cannot be read; delete it to start afresh. Received: "
+    refused = f"The backup `{path}` cannot be read; delete it to start over. Received: "
     written(path, about=array(shape))
     assert refusal(BackupAndRestore, tmp_path).startswith(refused)
 

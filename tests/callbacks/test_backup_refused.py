@@ -252,7 +252,7 @@ def test_a_damaged_file_is_refused_at_once(folder, damage):
     damage(folder / "backup.npz")
     beginning, received, _ = refusal(BackupAndRestore, folder).partition(" Received: ")
     path = folder / "backup.npz"
-    assert beginning == f"The backup `{path}` cannot be read; delete it to start afresh."
+    assert beginning == f"The backup `{path}` cannot be read; delete it to start over."
     assert received
 
 
@@ -265,7 +265,7 @@ def test_a_file_that_is_damaged_inside_is_refused(folder):
     path.write_bytes(data)
     # Its beginning is as it should be, and so is that of each of its arrays.
     assert refusal_that_leaves_alone(Training().model(), folder) == (
-        "The backup `FILE` cannot be read; delete it to start afresh. "
+        "The backup `FILE` cannot be read; delete it to start over. "
         "Received: Bad CRC-32 for file 'shared_0.npy'"
     )
 
@@ -275,5 +275,5 @@ def test_a_file_of_another_version(folder, monkeypatch):
     monkeypatch.setattr(_backup_header, "_READABLE", (1,))
     path = folder / "backup.npz"
     assert refusal(BackupAndRestore, folder) == (
-        f"The backup `{path}` must be of version 1; delete it to start afresh. Received: version 2"
+        f"The backup `{path}` must be of version 1; delete it to start over. Received: version 2"
     )

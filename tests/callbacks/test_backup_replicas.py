@@ -108,7 +108,7 @@ def test_it_goes_on_from_the_last_whole_epoch(tmp_path, numbers):
     first, second, third = numbers
     lost = begin(first, tmp_path, stop_after=5)
     assert position_in(tmp_path) == (1, 1)
-    with pytest.warns(match=f"by {first} replica.*, and goes on with {second} from the beginning"):
+    with pytest.warns(match=f"by {first} replica.*, and continues with {second} from the"):
         found = begin(second, tmp_path, stop_after=1)
     assert_means_the_same(found.beginning, lost.end)
 
@@ -117,7 +117,7 @@ def test_it_goes_on_from_the_last_whole_epoch(tmp_path, numbers):
         lost = begin(second, tmp_path, stop_after=5)
     assert_means_the_same(lost.beginning, found.beginning)
     assert position_in(tmp_path) == (2, 1)
-    with pytest.warns(match=f"by {second} replica.*, and goes on with {third} from the .* epoch 2"):
+    with pytest.warns(match=f"by {second} replica.* continues with {third} from the .* epoch 2"):
         found = begin(third, tmp_path)
     assert_means_the_same(found.beginning, lost.end)
     assert found.epochs == [2]
@@ -150,7 +150,7 @@ def test_without_a_whole_epoch_it_is_refused(tmp_path):
 def test_whole_epochs_of_several_replicas_are_kept_unasked(tmp_path):
     """Who has lost a machine has not asked for it before."""
     begin(2, tmp_path, stop_after=5, allow_other_replicas=False)
-    with pytest.warns(match="goes on with 1 from the beginning of epoch 1"):
+    with pytest.warns(match="continues with 1 from the beginning of epoch 1"):
         begin(1, tmp_path, stop_after=1)
 
 
