@@ -68,12 +68,12 @@ class Traced(ReferenceLARS):
         for each in (rate * q * decayed, m * v):
             bounds.array(each, dtype)
         self.step(g, rate)
-        inside = {"classic": rate * q, "learning_rate_outside": q}.get(self.form, 1.0)
+        velocity_scale = {"classic": rate * q, "learning_rate_outside": q}.get(self.form, 1.0)
         if not m:
-            inside = rate * q
-        terms_of_v = m * np.abs(v) + inside * (np.abs(g) + self.β * np.abs(w))
-        outside = {"classic": 1.0, "learning_rate_outside": rate}.get(self.form, rate * q)
-        step = (outside if m else 1.0) * terms_of_v * (2 if self.nesterov else 1)
+            velocity_scale = rate * q
+        terms_of_v = m * np.abs(v) + velocity_scale * (np.abs(g) + self.β * np.abs(w))
+        step_scale = {"classic": 1.0, "learning_rate_outside": rate}.get(self.form, rate * q)
+        step = (step_scale if m else 1.0) * terms_of_v * (2 if self.nesterov else 1)
         bounds.array(self.w, stored_dtype)
         bounds.array(step, dtype)
         if m:

@@ -67,12 +67,12 @@ class ReferenceLARS:
         g = np.asarray(g, np.float64)
         m, q = self.m, self.ratio(g, γ)
         decayed = g + self.β * self.w
-        # `inside` is what the velocity collects, `outside` what multiplies it in the weights.
-        inside, outside = {
-            "classic": (γ * q * decayed, 1.0),
-            "learning_rate_outside": (q * decayed, γ),
-            "ratio_outside": (decayed, γ * q),
-            "ratio_of_update": (decayed, γ * q),
+        velocity_scale, step_scale = {
+            "classic": (γ * q, 1.0),
+            "learning_rate_outside": (q, γ),
+            "ratio_outside": (1.0, γ * q),
+            "ratio_of_update": (1.0, γ * q),
         }[self.form]
-        self.v = m * self.v + inside
-        self.w = self.w - outside * (m * self.v + inside if self.nesterov else self.v)
+        u = velocity_scale * decayed
+        self.v = m * self.v + u
+        self.w = self.w - step_scale * (m * self.v + u if self.nesterov else self.v)
