@@ -8,9 +8,10 @@ from typing import Any, Literal, get_args
 import keras
 
 from keras_lars import _arguments, _batch_statistics, _rates
+from keras_lars._monitoring import anomalies, record
 from keras_lars._types import Format
 from keras_lars._words import counted
-from keras_lars.callbacks import _findings, _monitored, _record_files
+from keras_lars.callbacks import _monitored
 from keras_lars.optimizer import LARS
 
 _FORMATS = get_args(Format)
@@ -109,12 +110,12 @@ class TrustRatioMonitor(keras.callbacks.Callback):
         self.update_freq = update_freq
         self.formats = _checked_formats(formats)
         self.verbose = _arguments.one_of(False, True)("verbose", verbose)
-        self._files = [_record_files.make(name, self.log_dir) for name in self.formats]
+        self._files = [record.make(name, self.log_dir) for name in self.formats]
         self._is_chief = True
         self._is_shown = False  # the table of variables
         self._has_begun = False  # to write, in this `fit`
         self._seen = 0  # the last update that was looked at
-        self._warned: set[_findings.Finding] = set()  # findings
+        self._warned: set[anomalies.Finding] = set()  # findings
         self._rate: float | None = None  # the learning rate of the last record
         self._epoch = 0
         self._batch = -1  # the last of this epoch
@@ -162,7 +163,7 @@ class TrustRatioMonitor(keras.callbacks.Callback):
             for file in self._files:
                 file.end_epoch(update)
             ratios = optimizer._recorded_ratios()
-            self._warn(_findings.without_gradient(optimizer, ratios))
+            self._warn(anomalies.without_gradient(optimizer, ratios))
 
     def _look(self) -> None:
         optimizer = _monitored.lars_of(self.model)
@@ -201,12 +202,12 @@ class TrustRatioMonitor(keras.callbacks.Callback):
         ]
         for file in self._files:
             file.add(rows)
-        self._warn(_findings.in_record(optimizer, ratios, learning_rate))
+        self._warn(anomalies.in_record(optimizer, ratios, learning_rate))
         self._warn_of_rate(optimizer, learning_rate)
 
     def _warn_of_rate(self, optimizer: LARS, learning_rate: float) -> None:
         before = optimizer._given_learning_rate if self._rate is None else self._rate
-        findings = _findings.in_rate(optimizer, before, learning_rate)
+        findings = anomalies.in_rate(optimizer, before, learning_rate)
         optimizer._has_warned_of_rate |= bool(findings)
         self._warn(findings)
         self._rate = learning_rate
@@ -215,7 +216,7 @@ class TrustRatioMonitor(keras.callbacks.Callback):
         self._show(optimizer)
         self.log_dir.mkdir(parents=True, exist_ok=True)
         description = _monitored.description(optimizer)
-        _record_files.write_json(self.log_dir / "variables.json", description)
+        record.write_json(self.log_dir / "variables.json", description)
         for file in self._files:
             file.begin(update)
         self._has_begun = True
@@ -232,10 +233,10 @@ class TrustRatioMonitor(keras.callbacks.Callback):
             )
         self._is_shown = True
 
-    def _warn(self, findings: list[_findings.Finding]) -> None:
+    def _warn(self, findings: list[anomalies.Finding]) -> None:
         new = [found for found in findings if found not in self._warned]
         self._warned.update(new)
-        for message in _findings.messages(new):
+        for message in anomalies.messages(new):
             warnings.warn(message, stacklevel=2)
 
 

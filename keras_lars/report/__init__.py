@@ -57,12 +57,13 @@ def draw(run: str | os.PathLike[str], output: str | os.PathLike[str] | None = No
           learning rates of some layers, and table 2, norms and ratios after the first update.
     """
     from keras_lars import _arguments
-    from keras_lars.report import _figures, _files, _heat_map, _lines, _page, _record
+    from keras_lars._monitoring import files, history
+    from keras_lars.report import _figures, _heat_map, _lines, _page
 
     _figures.require_matplotlib()
-    path = _record.locate(run)
+    path = history.locate(run)
     folder = _arguments.folder("output", path.parent / "report" if output is None else output)
-    record = _record.read(path)
+    record = history.read(path)
     with _figures.own_style():
         pictures = {
             "local_learning_rate.png": _lines.local_learning_rates(record),
@@ -71,5 +72,5 @@ def draw(run: str | os.PathLike[str], output: str | os.PathLike[str] | None = No
         }
         images = {name: _figures.png(figure) for name, figure in pictures.items()}
     page = _page.html(record, images)
-    _files.write(folder, {**images, "index.html": page.encode("utf-8", "backslashreplace")})
+    files.write(folder, {**images, "index.html": page.encode("utf-8", "backslashreplace")})
     return folder / "index.html"

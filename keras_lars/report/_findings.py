@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_lars import _signs
+from keras_lars._monitoring.history import Record
 from keras_lars._update_rule import least_norm
-from keras_lars.report._record import Record
 
 # By kind, what a person is told. The first are the worst.
 KINDS = {

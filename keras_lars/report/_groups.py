@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from keras_lars._monitoring.variables import Variable
 from keras_lars._words import counted
-from keras_lars.report._variables import Variable
 
 # As many lines as a person can tell apart by color.
 FEW = 10

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from keras_lars._monitoring.history import Record
 from keras_lars.report import _figures, _groups, _labels
-from keras_lars.report._record import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from keras_lars._monitoring.history import Record
 from keras_lars._words import counted
 from keras_lars.report import _findings
-from keras_lars.report._record import Record
 
 _STYLE = """
 :root { color-scheme: light; }

@@ -11,6 +11,7 @@ import tensorflow as tf
 from support.models import FEATURES, batch, compiled
 
 import keras_lars
+from keras_lars._monitoring import anomalies
 from keras_lars.callbacks import BackupAndRestore, TrustRatioMonitor
 
 COLUMNS = "update,epoch,variable,weight_norm,gradient_norm,trust_ratio,learning_rate"
@@ -352,8 +353,8 @@ def test_a_variable_without_a_gradient(tmp_path):
 
 
 def test_many_are_named_together():
-    found = [keras_lars.callbacks._findings.Finding("zero weight", f"v{i}") for i in range(160)]
-    (message,) = keras_lars.callbacks._findings.messages(found)
+    found = [anomalies.Finding("zero weight", f"v{i}") for i in range(160)]
+    (message,) = anomalies.messages(found)
     assert "`v0`, `v1`, `v2`, `v3`, `v4` and 155 more" in message
 
 

@@ -13,8 +13,9 @@ from support.helpers import run_command
 import keras_lars
 from benchmarks import command_line
 from keras_lars import _arguments, _json, _words, report, schedules
-from keras_lars.callbacks import TrustRatioMonitor, _record_files
-from keras_lars.report import _labels, _record
+from keras_lars._monitoring import history, record
+from keras_lars.callbacks import TrustRatioMonitor
+from keras_lars.report import _labels
 
 HUGE = 10**400
 
@@ -201,7 +202,7 @@ def test_data_without_samples():
 
 # Records.
 
-COLUMNS = ",".join(_record_files.COLUMNS) + "\n"
+COLUMNS = ",".join(record.COLUMNS) + "\n"
 ROW = "1,0.5,dense/kernel,5.0,0.5,0.01,2.0\n"
 
 
@@ -220,7 +221,7 @@ def test_names_with_line_breaks(name, tmp_path):
         monitor = TrustRatioMonitor(tmp_path, formats=formats, verbose=False)
         model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0, callbacks=[monitor])
     for kind in formats:
-        record = _record.read(tmp_path / f"trust_ratios.{kind}")
+        record = history.read(tmp_path / f"trust_ratios.{kind}")
         assert [variable.key for variable in record.variables] == [v.path for v in layer.weights]
         assert record.updates.tolist() == [1, 2]
         assert record.is_recorded.all()
@@ -240,11 +241,11 @@ def test_names_on_one_line_are_found_again():
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_a_byte_order_mark_is_understood(kind, tmp_path):
     path = tmp_path / f"trust_ratios.{kind}"
-    row = dict(zip(_record_files.COLUMNS, [1, 0.5, "dense/kernel", 5.0, 0.5, 0.01, 2.0]))
+    row = dict(zip(record.COLUMNS, [1, 0.5, "dense/kernel", 5.0, 0.5, 0.01, 2.0]))
     text = COLUMNS + ROW if kind == "csv" else json.dumps(row) + "\n"
     path.write_text("\ufeff" + text, encoding="utf-8")
-    assert _record.read(path).updates.tolist() == [1]
-    file = _record_files.make(kind, tmp_path)
+    assert history.read(path).updates.tolist() == [1]
+    file = record.make(kind, tmp_path)
     file.check()
     file.begin(2)
     assert path.read_text(encoding="utf-8") == text
@@ -256,7 +257,7 @@ def test_a_byte_order_mark_in_the_description(tmp_path):
     variable |= {"adaptation_rule": "", "decayed": True, "decay_rule": ""}
     text = json.dumps({"optimizer": {}, "versions": {}, "variables": [variable]})
     (tmp_path / "variables.json").write_text("\ufeff" + text, encoding="utf-8")
-    assert _record.read(tmp_path / "trust_ratios.csv").variables[0].adapted
+    assert history.read(tmp_path / "trust_ratios.csv").variables[0].adapted
 
 
 @pytest.mark.parametrize(

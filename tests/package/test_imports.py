@@ -87,7 +87,7 @@ TENSORFLOW_MODULES = {
     "_keras/tensorflow_context.py",
     "_keras/trainer.py",
     "callbacks/_backup_state.py",
-    "callbacks/_tensorboard.py",
+    "_monitoring/tensorboard.py",
 }
 
 

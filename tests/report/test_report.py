@@ -17,6 +17,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from keras_lars import report
+from keras_lars._monitoring import history
+from keras_lars._monitoring.variables import Variable
 from keras_lars.report import (
     _figures,
     _findings,
@@ -25,7 +27,6 @@ from keras_lars.report import (
     _labels,
     _lines,
     _page,
-    _record,
 )
 
 COLUMNS = "update,epoch,variable,weight_norm,gradient_norm,trust_ratio,learning_rate"
@@ -98,7 +99,7 @@ def write_variables(folder, shapes, excluded=(), paths=None, **optimizer):
 
 
 def read(folder):
-    return _record.read(_record.locate(folder))
+    return history.read(history.locate(folder))
 
 
 # Reading.
@@ -154,7 +155,7 @@ def test_variables_that_share_a_path_are_known_by_position(tmp_path):
 def test_the_csv_file_is_read_where_there_are_both(tmp_path):
     write_json_lines(write_csv(tmp_path, [A]), [B])
     assert [variable.name for variable in read(tmp_path).variables] == ["a/kernel"]
-    other = _record.read(_record.locate(tmp_path / "trust_ratios.jsonl"))
+    other = history.read(history.locate(tmp_path / "trust_ratios.jsonl"))
     assert [variable.name for variable in other.variables] == ["b/kernel"]
 
 
@@ -357,7 +358,7 @@ def test_ticks_are_round_and_few():
 
 
 def variables_of(shapes):
-    return [_record.Variable(path, path, shape) for path, shape in shapes.items()]
+    return [Variable(path, path, shape) for path, shape in shapes.items()]
 
 
 def test_kernels_and_biases_are_apart_where_there_are_many():
@@ -370,7 +371,7 @@ def test_kernels_and_biases_are_apart_where_there_are_many():
     assert others.startswith(f"{len(shapes) - 54} variables of rank 0 and 1 ")
     assert sorted(of_kernels + of_others) == list(range(len(shapes)))
     assert all(len(variables[i].shape) >= 2 for i in of_kernels)
-    unknown = [_record.Variable(path, path) for path in shapes]
+    unknown = [Variable(path, path) for path in shapes]
     assert len(_groups.panels(unknown, range(len(shapes)))) == 1
 
 

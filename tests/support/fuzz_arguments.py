@@ -12,8 +12,8 @@ import keras
 import numpy as np
 
 import keras_lars
+from keras_lars._monitoring import history
 from keras_lars._types import KerasArguments
-from keras_lars.report import _record
 from support import fuzz_files
 from support.fuzz_values import VALUES
 
@@ -77,7 +77,7 @@ def monitored(callback):
     for name in {"csv", "jsonl"} & set(callback.formats):
         path = callback.log_dir / f"trust_ratios.{name}"
         if path.exists():  # an update was due: the model is trained in other cases too
-            assert len(_record.read(path).variables) == 4
+            assert len(history.read(path).variables) == 4
 
 
 def accepted(value):

@@ -5,7 +5,7 @@ import json
 import pathlib
 
 from keras_lars import report
-from keras_lars.callbacks import _record_files
+from keras_lars._monitoring import record
 
 NUMBERS = ("update", "epoch", "weight_norm", "gradient_norm", "trust_ratio", "learning_rate")
 ROWS = [
@@ -110,9 +110,9 @@ def write_record(folder, names=("trust_ratios.csv", "trust_ratios.jsonl", "varia
     log.mkdir(exist_ok=True)
     for name in names:
         if name == "variables.json":
-            _record_files.write_json(log / name, DESCRIPTION)
+            record.write_json(log / name, DESCRIPTION)
         else:
-            file = _record_files.make(name.rpartition(".")[2], log)
+            file = record.make(name.rpartition(".")[2], log)
             file.begin(1)
             file.add(ROWS)
 
@@ -129,14 +129,14 @@ def _with_csv(column, text, data):
     """The third line with another text in a column."""
     lines = data.decode().split("\n")
     fields = lines[2].split(",")
-    fields[_record_files.COLUMNS.index(column)] = text
+    fields[record.COLUMNS.index(column)] = text
     lines[2] = ",".join(fields)
     return "\n".join(lines).encode()
 
 
 def _with_json(keys, text, data):
     """A line, or the whole of it, with another text for what is found by the keys."""
-    lines = data.decode().split("\n") if keys[0] in _record_files.COLUMNS else [data.decode()]
+    lines = data.decode().split("\n") if keys[0] in record.COLUMNS else [data.decode()]
     at = min(2, len(lines) - 1)
     value = json.loads(lines[at])
     holder = value
@@ -160,7 +160,7 @@ def changes():
     for name in ("trust_ratios.csv", "trust_ratios.jsonl", "variables.json"):
         for kind, change in FILES.items():
             found[f"{name} <- {kind}"] = (name, change)
-    for column in _record_files.COLUMNS:
+    for column in record.COLUMNS:
         for kind, text in CSV.items():
             change = functools.partial(_with_csv, column, text)
             found[f"trust_ratios.csv {column} <- {kind}"] = ("trust_ratios.csv", change)
@@ -181,7 +181,7 @@ def _draw(folder):
 
 def _go_on(name, folder):
     """What the monitor does with a record that is there: check it, keep rows, and add more."""
-    file = _record_files.make(name.rpartition(".")[2], folder / "log")
+    file = record.make(name.rpartition(".")[2], folder / "log")
     file.check()
     file.begin(3)
     file.add(ROWS[4:])

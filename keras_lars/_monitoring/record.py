@@ -41,9 +41,9 @@ class RecordFile(Protocol):
 def make(name: str, folder: pathlib.Path) -> RecordFile:
     """The file of a format."""
     if name == "tensorboard":
-        from keras_lars.callbacks import _tensorboard
+        from keras_lars._monitoring import tensorboard
 
-        return _tensorboard.TensorBoardFile(folder / "tensorboard")
+        return tensorboard.TensorBoardFile(folder / "tensorboard")
     return _Lines(folder / f"trust_ratios.{name}", _FORMS[name])
 
 

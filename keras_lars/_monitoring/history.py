@@ -7,8 +7,9 @@ import pathlib
 import numpy as np
 
 from keras_lars import _arguments
-from keras_lars.report import _rows, _variables
-from keras_lars.report._variables import Description, Variable
+from keras_lars._monitoring import variables as described
+from keras_lars._monitoring.variables import Description, Variable
+from keras_lars.report import _rows
 
 FILES = ("trust_ratios.csv", "trust_ratios.jsonl")
 _QUANTITIES = ("weight_norm", "gradient_norm", "trust_ratio", "learning_rate")
@@ -80,7 +81,7 @@ def read(path: pathlib.Path) -> Record:
         ValueError: If the file is not such a record, or is not about the variables described.
     """
     rows = _rows.read(path)
-    description = _variables.read(path.parent)
+    description = described.read(path.parent)
     if description is None:
         keys = dict.fromkeys(row.variable for row in rows)
         variables = [Variable(key, key) for key in keys]
@@ -90,7 +91,7 @@ def read(path: pathlib.Path) -> Record:
     for row in rows:
         if row.variable not in position:
             raise ValueError(
-                f"`run` must be a record of the variables that its {_variables.NAME} describes. "
+                f"`run` must be a record of the variables that its {described.NAME} describes. "
                 f"Received: {path} with another variable, {_arguments.shown(row.variable)}"
             )
 
