@@ -1,6 +1,7 @@
-"""JSON out of files that anybody may have written."""
+"""JSON: out of files that anybody may have written, and of numbers that it has no word for."""
 
 import json
+import math
 from typing import Any
 
 _DEEPEST = 100  # levels; the files that this package writes have less than ten
@@ -28,3 +29,12 @@ def _inside(value: Any) -> list[Any]:
     if isinstance(value, dict):
         return list(value.values())
     return value if isinstance(value, list) else []
+
+
+def finite(value: Any) -> Any:
+    """The same, with None for each number that is not finite."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,66 +1,100 @@
-"""What a person should know of a record: pure functions, which warn of nothing twice."""
+"""What stands out in norms and ratios, and how it is told: by the monitor and in the report."""
 
-from typing import Any, NamedTuple
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from keras_lars import _rates, _signs
+from keras_lars import _rates
+from keras_lars._monitoring.history import History
+from keras_lars._monitoring.variables import Variable
 from keras_lars._update_rule import least_norm
-from keras_lars._variables import is_overwritten
 
-# How many variables are named in one warning.
-_NAMED = 5
+if TYPE_CHECKING:
+    from keras_lars.optimizer import LARS
 
-_MESSAGES = {
-    "not finite": "The norm of a weight or gradient is not finite: {}. The weight is ruined, or "
-    "soon will be; stop at once with `keras.callbacks.TerminateOnNaN`.",
-    "zero weight": "All weights are 0, so that the trust ratio comes from `zero_weight_ratio` or "
-    "`weight_norm_floor`, and not from the weight: {}.",
-    "zero gradient": "The gradient is 0, so that the trust ratio is `zero_gradient_ratio` and not "
-    "the formula's: {}. A layer that stays so is not trained.",
-    "large update": "The gradient moves a variable by more than its own norm: {}. Lower the "
-    "learning rate, warm up longer, or adapt the variable if it is excluded.",
-    "no gradient": "Adapted, but without a gradient in the first epoch: {}. The loss does not "
-    "depend on it, or it was left out when gradients were applied.",
-    "absolute rate": "The learning rate is less than a hundredth of the initial one: {}. "
-    + _rates.REMEDY,
+
+class Anomaly(NamedTuple):
+    """How one kind is told: a sentence without its full stop, and what to make of it."""
+
+    what: str
+    advice: str
+
+
+# The first are the worst.
+ANOMALIES = {
+    "not finite": Anomaly(
+        "A norm, a trust ratio or a learning rate is not finite",
+        "The weight is ruined, or soon will be. Stop at once with "
+        "`keras.callbacks.TerminateOnNaN`.",
+    ),
+    "no gradient": Anomaly(
+        "Adapted, but without a gradient so far",
+        "The loss does not depend on the variable, or it was left out when gradients were applied.",
+    ),
+    "large update": Anomaly(
+        "The gradient moves a variable by more than its own norm",
+        "Lower the learning rate, warm up longer, or adapt the variable if it is excluded.",
+    ),
+    "zero weight": Anomaly(
+        "All weights are 0",
+        "The trust ratio then comes from `zero_weight_ratio` or `weight_norm_floor`, and not from "
+        "the weight.",
+    ),
+    "zero gradient": Anomaly(
+        "The gradient is 0",
+        "The trust ratio is then `zero_gradient_ratio`, and not the formula's. A layer that stays "
+        "so is not trained.",
+    ),
+    "ratio jump": Anomaly(
+        "The trust ratio jumps to more than five times its own median",
+        "The gradient was far smaller there than it usually is, or the weight larger; its norms "
+        "tell which.",
+    ),
+    "absolute rate": Anomaly(
+        "The learning rate is less than a hundredth of the initial one", _rates.REMEDY
+    ),
 }
+
+_JUMP = 5.0  # medians
+_NAMED = 5  # variables in one message
 
 
 class Finding(NamedTuple):
-    """One kind of sign in one variable."""
+    """One kind of anomaly in one variable."""
 
-    kind: str  # one of the messages above
-    variable: Any  # as in `LARS.trust_ratios`; of a rate, what it is and was
+    kind: str  # a key of `ANOMALIES`
+    variable: str  # its name; of a learning rate, what it is and was
+    updates: tuple[int, ...] = ()  # at which it was seen
 
 
-def in_record(optimizer: Any, ratios: dict, learning_rate: float) -> list[Finding]:
-    """What one record shows."""
-    rows = [(row, variable) for row, variable in _rows(optimizer) if variable in ratios]
-    columns = np.array([ratios[variable] for _, variable in rows]).T
-    is_kernel = np.array([row.adapted and len(row.shape) >= 2 for row, _ in rows])
-    floor = optimizer.weight_norm_floor
-    least = np.array([row.adapted and least_norm(row.shape, floor) for row, _ in rows])
+# What they are.
+
+
+def find(history: History) -> list[Finding]:
+    """What the numbers show: by kind, and within one in the order of the model."""
     return [
-        Finding(kind, variable)
-        for kind, places in _signs.find(*columns, learning_rate, is_kernel, least).items()
-        for (_, variable), is_so in zip(rows, places)
-        if is_so
+        Finding(kind, variable.name, tuple(history.updates[places].tolist()))
+        for kind, where in _places(history).items()
+        for variable, places in zip(history.variables, where & history.is_recorded)
+        if places.any()
     ]
 
 
-def without_gradient(optimizer: Any, ratios: dict) -> list[Finding]:
-    """The adapted variables that were never updated, of those that the optimizer updates."""
-    variables = optimizer._slots.variables
+def without_gradient(history: History) -> list[Finding]:
+    """The adapted variables that were never updated, which is known of those described."""
     return [
-        Finding("no gradient", variable)
-        for row, variable in _rows(optimizer)
-        if row.adapted and variable not in ratios and not is_overwritten(variables[row.position])
+        Finding("no gradient", variable.name)
+        for variable, is_recorded in zip(history.variables, history.is_recorded)
+        if variable.adapted and not is_recorded.any()
     ]
 
 
-def in_rate(optimizer: Any, before: float, learning_rate: float) -> list[Finding]:
+def in_rate(optimizer: "LARS", before: float | None, learning_rate: float) -> list[Finding]:
     """What the constant rate of an update shows, where that of an earlier one was `before`.
+
+    Without an earlier one it is compared with the rate that the optimizer was given.
 
     Empty where the optimizer has said so itself: it does if its `learning_rate` is assigned. The
     variable that holds the rate can be assigned without its notice.
@@ -68,26 +102,81 @@ def in_rate(optimizer: Any, before: float, learning_rate: float) -> list[Finding
     given = optimizer._given_learning_rate
     if given is None or optimizer._schedule is not None or optimizer._has_warned_of_rate:
         return []
-    if not _rates.is_absolute(learning_rate, before, given):
+    if not _rates.is_absolute(learning_rate, given if before is None else before, given):
         return []
     return [Finding("absolute rate", f"{learning_rate:g} instead of {given:g}")]
 
 
-def _rows(optimizer: Any) -> list[tuple]:
-    """The rows of the table of variables, each with its key in `LARS.trust_ratios`."""
-    return list(zip(optimizer.variable_table(), optimizer._trust_ratio_keys()))
+def _places(history: History) -> dict[str, np.ndarray]:
+    """By kind, at which of the numbers it is so. Shapes are (variables, updates)."""
+    weight, gradient, ratio = history.weight_norm, history.gradient_norm, history.trust_ratio
+    rate = history.learning_rate
+    is_finite = np.isfinite(weight) & np.isfinite(gradient) & np.isfinite(ratio) & np.isfinite(rate)
+    # A variable may well move by as much as its norm counts as at least.
+    floor = history.description.weight_norm_floor if history.description else 0.0
+    least = np.array([_least_norm(variable, floor) for variable in history.variables])
+    with np.errstate(over="ignore", invalid="ignore"):
+        is_large = rate * ratio * gradient > np.maximum(weight, least[:, None])
+    is_kernel = _is_adapted_kernel(history)
+    is_adapted = np.array([variable.adapted is not False for variable in history.variables])
+    is_formula = is_finite & (weight > 0) & (gradient > 0) & is_adapted[:, None]
+    return {
+        "not finite": ~is_finite,
+        "large update": is_finite & is_large & (weight != 0),
+        "zero weight": is_finite & (weight == 0) & is_kernel,
+        "zero gradient": is_finite & (gradient == 0) & (weight != 0) & is_kernel,
+        "ratio jump": is_formula & (ratio > _JUMP * _median(np.where(is_formula, ratio, np.nan))),
+    }
 
 
-def messages(findings: list[Finding]) -> list[str]:
-    """One for each kind."""
+def _least_norm(variable: Variable, weight_norm_floor: float) -> float:
+    return least_norm(variable.shape or (), weight_norm_floor) if variable.adapted else 0.0
+
+
+def _is_adapted_kernel(history: History) -> np.ndarray:
+    """Where a norm of 0 is remarkable: biases begin at 0, and excluded variables have no ratio.
+
+    Where it is not known which variables are biases, none is a kernel at update 1.
+    """
+    is_kernel = np.zeros(history.is_recorded.shape, bool)
+    for i, variable in enumerate(history.variables):
+        if variable.is_matrix is None:
+            is_kernel[i] = history.updates > 1
+        else:
+            is_kernel[i] = variable.is_matrix and variable.adapted
+    return is_kernel
+
+
+def _median(ratios: np.ndarray) -> np.ndarray:
+    """Of each row, without its NaNs. shape=(variables, 1)"""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "All-NaN slice encountered", RuntimeWarning)
+        return np.asarray(np.nanmedian(ratios, axis=1, keepdims=True))
+
+
+# How they are told.
+
+
+def messages(findings: Sequence[Finding]) -> list[str]:
+    """A warning for each kind, which names some of the variables."""
     return [
-        message.format(_names([found.variable for found in findings if found.kind == kind]))
-        for kind, message in _MESSAGES.items()
-        if any(found.kind == kind for found in findings)
+        f"{anomaly.what}: {_names([f.variable for f in findings if f.kind == kind])}. "
+        f"{anomaly.advice}"
+        for kind, anomaly in ANOMALIES.items()
+        if any(finding.kind == kind for finding in findings)
     ]
 
 
-def _names(variables: list) -> str:
+def _names(variables: list[str]) -> str:
     named = ", ".join(f"`{variable}`" for variable in variables[:_NAMED])
     more = len(variables) - _NAMED
     return f"{named} and {more} more" if more > 0 else named
+
+
+def when(updates: Sequence[int]) -> str:
+    """In words."""
+    if not updates:
+        return ""
+    if len(updates) == 1:
+        return f"at update {updates[0]}"
+    return f"in {len(updates)} records, updates {updates[0]} to {updates[-1]}"

@@ -1,25 +1,24 @@
 """A record as arrays: a row for each variable in the order of the model, a column an update."""
 
 import dataclasses
-import os
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
 from keras_lars import _arguments
+from keras_lars._monitoring import record
 from keras_lars._monitoring import variables as described
+from keras_lars._monitoring.record import Row
 from keras_lars._monitoring.variables import Description, Variable
-from keras_lars.report import _rows
 
-FILES = ("trust_ratios.csv", "trust_ratios.jsonl")
 _QUANTITIES = ("weight_norm", "gradient_norm", "trust_ratio", "learning_rate")
 
 
 @dataclasses.dataclass(frozen=True)
-class Record:
+class History:
     """What was recorded. Arrays are [variable, update], NaN where nothing was recorded."""
 
-    path: pathlib.Path
     description: Description | None
     variables: list[Variable]
     updates: np.ndarray  # shape=(updates,), ascending
@@ -34,13 +33,13 @@ class Record:
     def local_learning_rate(self) -> np.ndarray:
         """What a variable's gradient is multiplied by."""
         with np.errstate(over="ignore", invalid="ignore"):
-            return self.learning_rate * self.trust_ratio
+            return np.asarray(self.learning_rate * self.trust_ratio)
 
     @property
     def global_learning_rate(self) -> np.ndarray:
         """That of each update, which is the same for all variables. shape=(updates,)"""
         first = np.argmax(self.is_recorded, axis=0)
-        return self.learning_rate[first, np.arange(len(self.updates))]
+        return np.asarray(self.learning_rate[first, np.arange(len(self.updates))])
 
     @property
     def unadapted(self) -> list[int]:
@@ -53,48 +52,35 @@ class Record:
         return [i for i, variable in enumerate(self.variables) if variable.adapted is not False]
 
 
-def locate(run: str | os.PathLike) -> pathlib.Path:
-    """The file that holds the record of a run: the CSV file, where there are both.
-
-    Raises:
-        ValueError: If there is none.
-    """
-    path = _arguments.path("run", run)
-    if path.is_file():
-        return path
-    if not path.is_dir():
-        raise _arguments.refusal("run", "a folder or a file that is there", str(path))
-    for name in FILES:
-        if (path / name).is_file():
-            return path / name
-    raise ValueError(
-        f"`run` must be a folder with {' or '.join(FILES)} in it. Received: {path}, without them"
-    )
-
-
-def read(path: pathlib.Path) -> Record:
+def read(path: pathlib.Path) -> History:
     """The record in a file, with the `variables.json` beside it if there is one.
-
-    Where a variable has several rows of one update, the last of them counts.
 
     Raises:
         ValueError: If the file is not such a record, or is not about the variables described.
     """
-    rows = _rows.read(path)
+    rows = record.read(path)
     description = described.read(path.parent)
+    if description is not None:
+        known = {variable.key for variable in description.variables}
+        unknown = [row.variable for row in rows if row.variable not in known]
+        if unknown:
+            raise ValueError(
+                f"`run` must be a record of the variables that its {described.NAME} describes. "
+                f"Received: {path} with another variable, {_arguments.shown(unknown[0])}"
+            )
+    return of_rows(rows, description)
+
+
+def of_rows(rows: Sequence[Row], description: Description | None) -> History:
+    """Without a description the variables are those of the rows, in their order.
+
+    Where a variable has several rows of one update, the last of them counts.
+    """
     if description is None:
-        keys = dict.fromkeys(row.variable for row in rows)
-        variables = [Variable(key, key) for key in keys]
+        variables = [Variable(key, key) for key in dict.fromkeys(str(row.variable) for row in rows)]
     else:
         variables = description.variables
     position = {variable.key: i for i, variable in enumerate(variables)}
-    for row in rows:
-        if row.variable not in position:
-            raise ValueError(
-                f"`run` must be a record of the variables that its {described.NAME} describes. "
-                f"Received: {path} with another variable, {_arguments.shown(row.variable)}"
-            )
-
     updates = np.array(sorted({row.update for row in rows}))
     column = {int(update): j for j, update in enumerate(updates)}
     epochs = np.full(len(updates), np.nan)
@@ -102,8 +88,8 @@ def read(path: pathlib.Path) -> Record:
     is_recorded = np.zeros(shape, bool)
     arrays = {name: np.full(shape, np.nan) for name in _QUANTITIES}
     for row in rows:
-        i, j = position[row.variable], column[row.update]
+        i, j = position[str(row.variable)], column[row.update]
         epochs[j], is_recorded[i, j] = row.epoch, True
         for name, array in arrays.items():
             array[i, j] = getattr(row, name)
-    return Record(path, description, variables, updates, epochs, is_recorded, **arrays)
+    return History(description, variables, updates, epochs, is_recorded, **arrays)

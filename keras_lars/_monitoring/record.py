@@ -1,29 +1,41 @@
-"""The files that hold records of norms and ratios: a row for each variable of each record."""
+"""The record: rows of norms and ratios, whose files are written, continued and read here."""
 
 import csv
+import io
 import json
 import math
 import os
 import pathlib
-from collections.abc import Iterable
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
-from keras_lars import _json
-from keras_lars._words import escaped
+from keras_lars import _arguments, _json
+from keras_lars._words import counted, escaped, shortened, unescaped
 
-COLUMNS = (
-    "update",
-    "epoch",
-    "variable",
-    "weight_norm",
-    "gradient_norm",
-    "trust_ratio",
-    "learning_rate",
-)
+NAMES = ("trust_ratios.csv", "trust_ratios.jsonl")
 
 
-class RecordFile(Protocol):
-    """What a format can do, in this order. Rows are dictionaries with the keys `COLUMNS`."""
+class Row(NamedTuple):
+    """What was recorded of one variable at one update. The fields are the columns of a file."""
+
+    update: int
+    epoch: float
+    variable: str | int  # as in `LARS.trust_ratios`
+    weight_norm: float
+    gradient_norm: float
+    trust_ratio: float
+    learning_rate: float
+
+
+COLUMNS = Row._fields
+NUMBERS = tuple(name for name in COLUMNS if name not in ("update", "variable"))
+
+
+# Writing.
+
+
+class Writer(Protocol):
+    """What each format can do, to be called in this order."""
 
     def check(self) -> None:
         """Raise if what is there already is something else. Changes nothing."""
@@ -31,35 +43,42 @@ class RecordFile(Protocol):
     def begin(self, update: int) -> None:
         """Make the file, or keep its rows of updates before this one."""
 
-    def add(self, rows: list[dict]) -> None:
+    def add(self, rows: Sequence[Row]) -> None:
         """Write rows to the disk at once: what comes after may be lost."""
 
     def end_epoch(self, update: int) -> None:
         """Write what is written once an epoch."""
 
 
-def make(name: str, folder: pathlib.Path) -> RecordFile:
-    """The file of a format."""
+def writer(name: str, folder: pathlib.Path) -> Writer:
+    """The writer of a format, by its name, to a folder."""
     if name == "tensorboard":
         from keras_lars._monitoring import tensorboard
 
-        return tensorboard.TensorBoardFile(folder / "tensorboard")
-    return _Lines(folder / f"trust_ratios.{name}", _FORMS[name])
+        return tensorboard.TensorBoardWriter(folder / "tensorboard")
+    return _LinesWriter(folder / f"trust_ratios.{name}", _LINE_FORMATS[name])
+
+
+class _LineFormat(Protocol):
+    """How a row is written as a line."""
+
+    @property
+    def header(self) -> str: ...
+
+    def line(self, row: Row) -> str: ...
+
+    def update_of(self, line: str) -> int: ...
 
 
 class _Csv:
     header = ",".join(COLUMNS) + "\n"
 
-    def line(self, row: dict) -> str:
-        class Line:  # csv writes to anything that has this method
-            def write(self, text: str) -> None:
-                self.text = text
-
-        line = Line()
+    def line(self, row: Row) -> str:
+        text = io.StringIO()
         # A row is a line: what reads it, and what it is cut off by, goes by lines.
-        row = {**row, "variable": escaped(str(row["variable"]))}
-        csv.DictWriter(line, COLUMNS, lineterminator="\n").writerow(row)
-        return line.text
+        row = row._replace(variable=escaped(str(row.variable)))
+        csv.writer(text, lineterminator="\n").writerow(row)
+        return text.getvalue()
 
     def update_of(self, line: str) -> int:
         return int(line.split(",")[0])
@@ -68,43 +87,44 @@ class _Csv:
 class _JsonLines:
     header = ""
 
-    def line(self, row: dict) -> str:
-        return json.dumps(_finite(row)) + "\n"
+    def line(self, row: Row) -> str:
+        return json.dumps(_json.finite(row._asdict())) + "\n"
 
     def update_of(self, line: str) -> int:
         return int(_json.parse(line)["update"])
 
 
-_FORMS = {"csv": _Csv(), "jsonl": _JsonLines()}
+_LINE_FORMATS: dict[str, _LineFormat] = {"csv": _Csv(), "jsonl": _JsonLines()}
 
 
-class _Lines:
-    """A file of lines, after a header in some formats."""
+class _LinesWriter:
+    """Writes a file of lines, with a header in some formats."""
 
-    def __init__(self, path: pathlib.Path, form: Any):
-        self._path, self._form = path, form
+    def __init__(self, path: pathlib.Path, line_format: _LineFormat):
+        self._path, self._format = path, line_format
 
     def check(self) -> None:
-        list(self._kept(0))
+        for _ in self._kept(before=0):
+            pass
 
     def begin(self, update: int) -> None:
         temporary = self._path.with_name(self._path.name + ".temporary")
         with temporary.open("w", encoding="utf-8") as file:
-            file.write(self._form.header)
-            file.writelines(self._kept(update))
+            file.write(self._format.header)
+            file.writelines(self._kept(before=update))
         os.replace(temporary, self._path)
 
-    def _kept(self, update: int) -> Iterable[str]:
+    def _kept(self, before: int) -> Iterator[str]:
         if not self._path.is_file():
             return
         # An editor may have left a byte-order mark.
         with self._path.open(encoding="utf-8-sig") as file:
             try:
-                if file.readline(len(self._form.header) or 0) != self._form.header:
+                if file.readline(len(self._format.header) or 0) != self._format.header:
                     raise ValueError("another header")
                 for line in file:
                     # One that was cut off by an interruption will come again.
-                    if line.endswith("\n") and self._form.update_of(line) < update:
+                    if line.endswith("\n") and self._format.update_of(line) < before:
                         yield line
             except (ValueError, KeyError, TypeError, OverflowError) as error:
                 raise ValueError(
@@ -112,25 +132,135 @@ class _Lines:
                     f"Received a folder with another {self._path.name}: {self._path} ({error})"
                 ) from error
 
-    def add(self, rows: list[dict]) -> None:
+    def add(self, rows: Sequence[Row]) -> None:
         with self._path.open("a", encoding="utf-8") as file:
-            file.writelines(self._form.line(row) for row in rows)
+            file.writelines(self._format.line(row) for row in rows)
 
     def end_epoch(self, update: int) -> None:
         """Nothing: all rows are written."""
 
 
-def write_json(path: pathlib.Path, value: Any) -> None:
-    """The file is whole, or is not there."""
-    temporary = path.with_name(path.name + ".temporary")
-    temporary.write_text(json.dumps(_finite(value), indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+# Reading: files that another program may have written in this format.
 
 
-def _finite(value: Any) -> Any:
-    """JSON has no word for numbers that are not finite."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def locate(run: str | os.PathLike[str]) -> pathlib.Path:
+    """The file that holds the record of a run: the CSV file, where there are both.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    path = _arguments.path("run", run)
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise _arguments.refusal("run", "a folder or a file that is there", str(path))
+    for name in NAMES:
+        if (path / name).is_file():
+            return path / name
+    raise ValueError(
+        f"`run` must be a folder with {' or '.join(NAMES)} in it. Received: {path}, without them"
+    )
+
+
+def read(path: pathlib.Path) -> list[Row]:
+    """All rows but a last one without its line end, which an interrupted run leaves behind.
+
+    Such a line is dropped even if it can be read: its last number may have lost digits. What JSON
+    has no number for is NaN, and variables are strings.
+
+    Raises:
+        ValueError: If the file is something else, or holds no rows.
+    """
+    if path.suffix not in (".csv", ".jsonl"):
+        raise ValueError(
+            f"`run` must be a folder, or a file that ends in .csv or .jsonl. Received: {path}"
+        )
+    try:
+        # An editor may have left a byte-order mark.
+        lines = path.read_text(encoding="utf-8-sig").split("\n")[:-1]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"`run` must be a file of UTF-8 text. Received: {path}") from error
+    parse = _parse_csv if path.suffix == ".csv" else _parse_json
+    rows = [_row(path, number, lines[number - 1], values) for number, values in parse(path, lines)]
+    if not rows:
+        raise ValueError(f"`run` must hold at least one row. Received: {path}, which has none")
+    return rows
+
+
+def _parse_csv(path: pathlib.Path, lines: list[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Each row's line number, and its values by column."""
+    names = _fields(path, 1, lines[0]) if lines else []
+    _check_columns(path, 1, names)
+    for number, line in enumerate(lines[1:], 2):
+        fields = _fields(path, number, line)
+        if len(fields) != len(names):
+            rule = f"must have {counted(len(names), 'field')}, as line 1 has"
+            raise _error(path, number, rule, line)
+        values = dict(zip(names, fields))
+        yield number, {**values, "variable": unescaped(values["variable"])}
+
+
+def _fields(path: pathlib.Path, number: int, line: str) -> list[str]:
+    try:
+        return next(csv.reader([line], strict=True), [])
+    except csv.Error as error:
+        raise _error(path, number, f"must be CSV ({error})", line) from error
+
+
+def _parse_json(path: pathlib.Path, lines: list[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for number, line in enumerate(lines, 1):
+        try:
+            values = _json.parse(line)
+        except ValueError as error:
+            raise _error(path, number, f"must be JSON ({error})", line) from error
+        if not isinstance(values, dict):
+            raise _error(path, number, "must be a JSON object", line)
+        _check_columns(path, number, values)
+        yield number, values
+
+
+def _check_columns(path: pathlib.Path, number: int, names: Iterable[str]) -> None:
+    names = list(names)
+    missing = [column for column in COLUMNS if column not in names]
+    if missing:
+        raise ValueError(
+            f"`run` must be a record of norms and ratios: line {number} of {path} lacks "
+            f"{', '.join(missing)}. "
+            f"Received: {shortened(', '.join(names)) or 'nothing'}"
+        )
+    repeated = [column for column in COLUMNS if names.count(column) > 1]
+    if repeated:
+        raise ValueError(
+            f"`run` must be a record of norms and ratios: line {number} of {path} must have each "
+            f"column once. Received: {', '.join(repeated)} several times"
+        )
+
+
+def _row(path: pathlib.Path, number: int, line: str, values: Mapping[str, Any]) -> Row:
+    try:
+        if isinstance(values["update"], (float, bool)):
+            raise TypeError("an update is an integer")
+        update = int(values["update"])
+        numbers = {name: _number(values[name]) for name in NUMBERS}
+    except (ValueError, TypeError, OverflowError) as error:
+        why = shortened(str(error))
+        raise _error(path, number, f"must hold numbers ({why})", line) from error
+    if not 1 <= update <= _arguments.LARGEST_INTEGER:
+        raise _error(path, number, "must have an update of 1 or more, and below 2**63", line)
+    variable = values["variable"]
+    if not isinstance(variable, (str, int)) or isinstance(variable, bool):
+        raise _error(path, number, "must name a variable", line)
+    return Row(update=update, variable=str(variable), **numbers)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool):
+        raise TypeError("a number is neither true nor false")
+    return math.nan if value is None else float(value)
+
+
+def _error(path: pathlib.Path, number: int, rule: str, line: str) -> ValueError:
+    return ValueError(
+        f"`run` must be a record of norms and ratios: line {number} of {path} {rule}. "
+        f"Received: {_arguments.shown(line)}"
+    )

@@ -2,17 +2,21 @@
 
 import collections
 import pathlib
+from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 
+from keras_lars._monitoring.record import Row
 
-class TensorBoardFile:
+
+class TensorBoardWriter:
     """Scalars for each variable, and for each layer the distribution of its ratios in an epoch."""
 
     def __init__(self, folder: pathlib.Path):
         self._folder = folder
-        self._writer = None
-        self._ratios = collections.defaultdict(list)  # of each layer, in this epoch
+        self._writer: Any = None
+        self._ratios: dict[str, list[float]] = collections.defaultdict(list)  # of each layer
 
     def check(self) -> None:
         """Nothing: TensorBoard shows the files of a folder side by side."""
@@ -21,18 +25,17 @@ class TensorBoardFile:
         del update
         self._writer = tf.summary.create_file_writer(str(self._folder))
 
-    def add(self, rows: list[dict]) -> None:
+    def add(self, rows: Sequence[Row]) -> None:
         with self._writer.as_default(), tf.device("cpu"):
             for row in rows:
-                name, step = row["variable"], row["update"]
-                tf.summary.scalar(f"weight_norm/{name}", row["weight_norm"], step)
-                tf.summary.scalar(f"gradient_norm/{name}", row["gradient_norm"], step)
-                tf.summary.scalar(f"trust_ratio/{name}", row["trust_ratio"], step)
-                local = row["learning_rate"] * row["trust_ratio"]
-                tf.summary.scalar(f"local_learning_rate/{name}", local, step)
-                layer = str(name).rpartition("/")[0] or str(name)
-                self._ratios[layer].append(row["trust_ratio"])
-            tf.summary.scalar("learning_rate", rows[0]["learning_rate"], rows[0]["update"])
+                local = row.learning_rate * row.trust_ratio
+                tf.summary.scalar(f"weight_norm/{row.variable}", row.weight_norm, row.update)
+                tf.summary.scalar(f"gradient_norm/{row.variable}", row.gradient_norm, row.update)
+                tf.summary.scalar(f"trust_ratio/{row.variable}", row.trust_ratio, row.update)
+                tf.summary.scalar(f"local_learning_rate/{row.variable}", local, row.update)
+                layer = str(row.variable).rpartition("/")[0] or str(row.variable)
+                self._ratios[layer].append(row.trust_ratio)
+            tf.summary.scalar("learning_rate", rows[0].learning_rate, rows[0].update)
         self._writer.flush()
 
     def end_epoch(self, update: int) -> None:

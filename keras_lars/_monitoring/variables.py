@@ -2,10 +2,18 @@
 
 import collections
 import dataclasses
+import json
 import pathlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import keras
 
 from keras_lars import _arguments, _json
+from keras_lars._monitoring import files
+from keras_lars._version import __version__
+
+if TYPE_CHECKING:
+    from keras_lars.optimizer import LARS
 
 NAME = "variables.json"
 
@@ -16,7 +24,7 @@ class Variable:
 
     key: str  # what the rows of the record call it
     name: str  # what a person calls it, another one for each variable
-    shape: tuple | None = None
+    shape: tuple[int, ...] | None = None
     adapted: bool | None = None
     adaptation_rule: str = ""
     decayed: bool | None = None
@@ -36,6 +44,55 @@ class Description:
     versions: dict[str, Any]
     variables: list[Variable]
 
+    @property
+    def weight_norm_floor(self) -> float:
+        """As the argument of `LARS`; 0 in records of versions that had none."""
+        return float(self.optimizer.get("weight_norm_floor", 0.0))
+
+
+# Writing.
+
+
+def contents(optimizer: "LARS") -> dict[str, Any]:
+    """What does not change in a training, as JSON can hold it."""
+    return {
+        "optimizer": {
+            "learning_rate": _learning_rate(optimizer),
+            "weight_decay": optimizer.weight_decay,
+            "weight_norm_floor": optimizer.weight_norm_floor,
+            **dataclasses.asdict(optimizer._update.config),
+            "gradient_accumulation_steps": optimizer.gradient_accumulation_steps,
+        },
+        "versions": {
+            "keras_lars": __version__,
+            "keras": keras.__version__,
+            "backend": keras.backend.backend(),
+        },
+        "variables": [
+            {**row._asdict(), "shape": list(row.shape)} for row in optimizer.variable_table()
+        ],
+    }
+
+
+def _learning_rate(optimizer: "LARS") -> Any:
+    """A number, or what a schedule is made of, as far as it tells."""
+    schedule = optimizer._schedule
+    if schedule is None:
+        return optimizer._last_learning_rate()
+    try:
+        return keras.saving.serialize_keras_object(schedule)
+    except NotImplementedError:  # a schedule without `get_config`
+        return type(schedule).__name__
+
+
+def write(folder: pathlib.Path, contents: dict[str, Any]) -> None:
+    """The file is whole, or is not there."""
+    text = json.dumps(_json.finite(contents), indent=1) + "\n"
+    files.write(folder, {NAME: text.encode("utf-8")})
+
+
+# Reading.
+
 
 def read(folder: pathlib.Path) -> Description | None:
     """The description in a folder; None where there is none.
@@ -48,16 +105,21 @@ def read(folder: pathlib.Path) -> Description | None:
         return None
     try:
         # An editor may have left a byte-order mark.
-        found = _of(dict, _json.parse(path.read_text(encoding="utf-8-sig")))
-        rows = [_variable(row) for row in _of(list, found["variables"])]
-        rows.sort(key=lambda row: row["position"])
-        optimizer, versions = (_of(dict, found[name]) for name in ("optimizer", "versions"))
-        _arguments.number()("weight_norm_floor", optimizer.get("weight_norm_floor", 0.0))
-        return Description(optimizer, versions, _variables(rows))
+        return parsed(_json.parse(path.read_text(encoding="utf-8-sig")))
     except (ValueError, TypeError) as error:
         raise _error(path, str(error)) from error
     except KeyError as error:
         raise _error(path, f"no {error}") from error
+
+
+def parsed(contents: Any) -> Description:
+    """The description in what the file holds. Raises ValueError, TypeError or KeyError."""
+    found = _of(dict, contents)
+    rows = [_checked_row(row) for row in _of(list, found["variables"])]
+    rows.sort(key=lambda row: int(row["position"]))
+    optimizer, versions = (_of(dict, found[name]) for name in ("optimizer", "versions"))
+    _arguments.number()("weight_norm_floor", optimizer.get("weight_norm_floor", 0.0))
+    return Description(optimizer, versions, _variables(rows))
 
 
 def _of(kind: type, value: Any) -> Any:
@@ -77,15 +139,14 @@ _KINDS = {
 }
 
 
-def _variable(row: Any) -> dict:
-    for name, kind in _KINDS.items():
-        _of(kind, _of(dict, row)[name])
-    for size in row["shape"]:
+def _checked_row(row: Any) -> dict[str, Any]:
+    found = {name: _of(kind, _of(dict, row)[name]) for name, kind in _KINDS.items()}
+    for size in found["shape"]:
         _arguments.integer(minimum=0)("shape", size)
-    return row
+    return found
 
 
-def _variables(rows: list[dict]) -> list[Variable]:
+def _variables(rows: list[dict[str, Any]]) -> list[Variable]:
     counts = collections.Counter(row["path"] for row in rows)
     return [
         Variable(

@@ -8,10 +8,14 @@ from typing import Any, Literal, get_args
 import keras
 
 from keras_lars import _arguments, _batch_statistics, _rates
-from keras_lars._monitoring import anomalies, record
+from keras_lars._monitoring import anomalies, history, record, variables
+from keras_lars._monitoring.anomalies import Finding
+from keras_lars._monitoring.history import History
+from keras_lars._monitoring.record import Row
+from keras_lars._monitoring.variables import Description
 from keras_lars._types import Format
+from keras_lars._variables import is_overwritten
 from keras_lars._words import counted
-from keras_lars.callbacks import _monitored
 from keras_lars.optimizer import LARS
 
 _FORMATS = get_args(Format)
@@ -41,10 +45,10 @@ class TrustRatioMonitor(keras.callbacks.Callback):
       the distribution of its trust ratios over an epoch. Needs TensorFlow, on any backend.
 
     `update` counts from 1, and `epoch` counts the epochs that are done, with a fraction where the
-    number of steps of an epoch is known. What a folder holds already is gone on with: rows are kept
-    up to the update at which this training begins, so that after
-    `keras_lars.callbacks.BackupAndRestore`, or in a second `fit`, the record has no gap and no row
-    twice, and a training that begins anew begins its record anew.
+    number of steps of an epoch is known. An existing record is continued: rows up to the update at
+    which this training begins are kept, so that after `keras_lars.callbacks.BackupAndRestore`, or
+    in a second `fit`, the record has no gap and no row twice. A training that starts over starts
+    its record over.
 
     It warns, once for each variable, by name, where
 
@@ -110,119 +114,98 @@ class TrustRatioMonitor(keras.callbacks.Callback):
         self.update_freq = update_freq
         self.formats = _checked_formats(formats)
         self.verbose = _arguments.one_of(False, True)("verbose", verbose)
-        self._files = [record.make(name, self.log_dir) for name in self.formats]
+        self._writers = [record.writer(name, self.log_dir) for name in self.formats]
+        self._description: Description | None = None  # once this `fit` has a record
         self._is_chief = True
-        self._is_shown = False  # the table of variables
-        self._has_begun = False  # to write, in this `fit`
-        self._seen = 0  # the last update that was looked at
-        self._warned: set[anomalies.Finding] = set()  # findings
-        self._rate: float | None = None  # the learning rate of the last record
+        self._has_shown_table = False
+        self._has_warned_of: set[Finding] = set()
         self._epoch = 0
         self._batch = -1  # the last of this epoch
-        self._wait = 0  # batches before which no record can be due
+        self._update = 0  # the last that is known
+        self._batches_to_wait = 0  # before which no record can be due
+        self._recorded_rate: float | None = None  # the learning rate of the last record
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Check the optimizer and the folder before anything is trained."""
-        _monitored.lars_of(self.model)
-        self._is_chief = _monitored.is_chief(self.model)
-        self._has_begun, self._wait = False, 0
+        _lars_of(self.model)
+        self._is_chief = _is_chief(self.model)
+        self._description, self._batches_to_wait = None, 0
         if self._is_chief:
-            for file in self._files:
-                file.check()
+            for writer in self._writers:
+                writer.check()
         _batch_statistics.warn_in_fit(self.model, self.params)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """See where the training is: other callbacks may have restored it."""
         self._epoch, self._batch = epoch, -1
         if self._is_chief:
-            optimizer = _monitored.lars_of(self.model)
-            self._seen = _monitored.updates_of(optimizer)
-            is_restored = self._seen > 0 or optimizer._waiting_state is not None
-            if self._rate is None and is_restored:  # and perhaps decayed
-                self._rate = _rates.current(optimizer)
+            optimizer = _lars_of(self.model)
+            self._update = _updates_of(optimizer)
+            is_restored = self._update > 0 or optimizer._waiting_state is not None
+            if self._recorded_rate is None and is_restored:  # and perhaps decayed
+                self._recorded_rate = _rates.current(optimizer)
             if optimizer.built:
-                self._show(optimizer)
+                self._show_table(optimizer)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Record, if one is due. `batch` is the last one of an execution of several steps."""
-        self._wait -= batch - self._batch
+        self._batches_to_wait -= batch - self._batch
         self._batch = batch
         # On JAX it costs an exchange of the whole state to ask the model anything.
-        if self._is_chief and self.update_freq != "epoch" and self._wait <= 0:
-            self._look()
+        if self._is_chief and isinstance(self.update_freq, int) and self._batches_to_wait <= 0:
+            self._record_if_due(self.update_freq)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Record, if every epoch is; and see which variables got no gradient."""
         if not self._is_chief:
             return
-        optimizer = _monitored.lars_of(self.model)
-        update = _monitored.updates_of(optimizer)
-        if self.update_freq == "epoch" and update != self._seen:
+        optimizer = _lars_of(self.model)
+        update = _updates_of(optimizer)
+        if self.update_freq == "epoch" and update != self._update:
             self._record(optimizer, update, epoch + 1.0)
-        if self._has_begun:
-            for file in self._files:
-                file.end_epoch(update)
-            ratios = optimizer._recorded_ratios()
-            self._warn(anomalies.without_gradient(optimizer, ratios))
+        if self._description is not None:
+            for writer in self._writers:
+                writer.end_epoch(update)
+            rows = _rows(optimizer, update, epoch + 1.0)
+            self._warn(_without_gradient(optimizer, history.of_rows(rows, self._description)))
 
-    def _look(self) -> None:
-        optimizer = _monitored.lars_of(self.model)
-        seen, self._seen = self._seen, _monitored.updates_of(optimizer)
+    def _record_if_due(self, every: int) -> None:
+        optimizer = _lars_of(self.model)
+        before, self._update = self._update, _updates_of(optimizer)
         # An execution of several steps may go past the update that is due: it records its last.
-        if self._due_until(self._seen) > self._due_until(seen):
+        if _due_until(self._update, every) > _due_until(before, every):
             steps = (self.params or {}).get("steps")
             epoch = float(self._epoch)
             if steps:
                 epoch = (self._epoch * steps + self._batch + 1) / steps
-            self._record(optimizer, self._seen, epoch)
-        due = self._due_until(self._seen) * self.update_freq + 1
+            self._record(optimizer, self._update, epoch)
+        next_update = _due_until(self._update, every) * every + 1
         micro_batches = int(keras.ops.convert_to_numpy(optimizer._micro_batches))
-        self._wait = due * (optimizer.gradient_accumulation_steps or 1) - micro_batches
-
-    def _due_until(self, update: int) -> int:
-        """How many of the updates until this one are to be recorded."""
-        return (update - 1) // self.update_freq + 1
+        accumulated = optimizer.gradient_accumulation_steps or 1
+        self._batches_to_wait = next_update * accumulated - micro_batches
 
     def _record(self, optimizer: LARS, update: int, epoch: float) -> None:
-        ratios = optimizer._recorded_ratios()
-        if not ratios:  # restored, and not updated since
+        rows = _rows(optimizer, update, epoch)
+        if not rows:  # restored, and not updated since
             return
-        if not self._has_begun:
-            self._begin(optimizer, update)
-        learning_rate = optimizer._last_learning_rate()
-        rows = [
-            {
-                "update": update,
-                "epoch": epoch,
-                "variable": variable,
-                **ratio._asdict(),
-                "learning_rate": learning_rate,
-            }
-            for variable, ratio in ratios.items()
-        ]
-        for file in self._files:
-            file.add(rows)
-        self._warn(anomalies.in_record(optimizer, ratios, learning_rate))
-        self._warn_of_rate(optimizer, learning_rate)
+        if self._description is None:
+            self._description = self._begin(optimizer, update)
+        for writer in self._writers:
+            writer.add(rows)
+        self._warn(anomalies.find(history.of_rows(rows, self._description)))
+        self._warn_of_rate(optimizer, rows[0].learning_rate)
 
-    def _warn_of_rate(self, optimizer: LARS, learning_rate: float) -> None:
-        before = optimizer._given_learning_rate if self._rate is None else self._rate
-        findings = anomalies.in_rate(optimizer, before, learning_rate)
-        optimizer._has_warned_of_rate |= bool(findings)
-        self._warn(findings)
-        self._rate = learning_rate
-
-    def _begin(self, optimizer: LARS, update: int) -> None:
-        self._show(optimizer)
+    def _begin(self, optimizer: LARS, update: int) -> Description:
+        self._show_table(optimizer)
         self.log_dir.mkdir(parents=True, exist_ok=True)
-        description = _monitored.description(optimizer)
-        record.write_json(self.log_dir / "variables.json", description)
-        for file in self._files:
-            file.begin(update)
-        self._has_begun = True
+        contents = variables.contents(optimizer)
+        variables.write(self.log_dir, contents)
+        for writer in self._writers:
+            writer.begin(update)
+        return variables.parsed(contents)
 
-    def _show(self, optimizer: LARS) -> None:
-        if self.verbose and not self._is_shown:
+    def _show_table(self, optimizer: LARS) -> None:
+        if self.verbose and not self._has_shown_table:
             table = optimizer.variable_table()
             adapted, decayed = sum(r.adapted for r in table), sum(r.decayed for r in table)
             print(
@@ -231,18 +214,78 @@ class TrustRatioMonitor(keras.callbacks.Callback):
                 f"{decayed} decayed\n{table}",
                 flush=True,
             )
-        self._is_shown = True
+        self._has_shown_table = True
 
-    def _warn(self, findings: list[anomalies.Finding]) -> None:
-        new = [found for found in findings if found not in self._warned]
-        self._warned.update(new)
+    def _warn_of_rate(self, optimizer: LARS, learning_rate: float) -> None:
+        findings = anomalies.in_rate(optimizer, self._recorded_rate, learning_rate)
+        optimizer._has_warned_of_rate |= bool(findings)
+        self._warn(findings)
+        self._recorded_rate = learning_rate
+
+    def _warn(self, findings: list[Finding]) -> None:
+        """Once for each kind and variable, whatever the update."""
+        found = [finding._replace(updates=()) for finding in findings]
+        new = [finding for finding in found if finding not in self._has_warned_of]
+        self._has_warned_of.update(new)
         for message in anomalies.messages(new):
             warnings.warn(message, stacklevel=2)
 
 
+def _due_until(update: int, every: int) -> int:
+    """How many of the updates until this one are to be recorded."""
+    return (update - 1) // every + 1
+
+
+def _lars_of(model: keras.Model) -> LARS:
+    """The optimizer that records, from inside of loss scaling too."""
+    optimizer = getattr(model, "optimizer", None)
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if not isinstance(inner, LARS):
+        raise ValueError(
+            "The optimizer of the model must be `keras_lars.LARS`, or a `LossScaleOptimizer` round "
+            f"it, for `TrustRatioMonitor`. Received: {type(inner).__name__}"
+        )
+    if not inner.record_trust_ratios:
+        raise ValueError(
+            "`TrustRatioMonitor` needs `LARS(record_trust_ratios=True)`. "
+            "Received: record_trust_ratios=False"
+        )
+    return inner
+
+
+def _updates_of(optimizer: LARS) -> int:
+    """The updates that are done."""
+    return int(keras.ops.convert_to_numpy(optimizer.iterations))
+
+
+def _is_chief(model: keras.Model) -> bool:
+    """Whether this process is the one of all workers that writes files."""
+    if keras.backend.backend() != "tensorflow":
+        return True
+    from keras_lars import _replicas
+
+    return _replicas.is_chief(model.distribute_strategy)
+
+
+def _rows(optimizer: LARS, update: int, epoch: float) -> list[Row]:
+    """What the optimizer knows after an update."""
+    learning_rate = optimizer._last_learning_rate()
+    return [
+        Row(update, epoch, variable, *ratio, learning_rate=learning_rate)
+        for variable, ratio in optimizer._recorded_ratios().items()
+    ]
+
+
+def _without_gradient(optimizer: LARS, found: History) -> list[Finding]:
+    """Of the variables that the optimizer itself updates."""
+    pairs = zip(found.variables, optimizer._slots.variables)
+    overwritten = {known.name for known, variable in pairs if is_overwritten(variable)}
+    return [f for f in anomalies.without_gradient(found) if f.variable not in overwritten]
+
+
 def _checked_update_freq(value: Any) -> int:
     try:
-        return _arguments.integer(minimum=1)("update_freq", value)
+        return int(_arguments.integer(minimum=1)("update_freq", value))
     except ValueError:
         rule = f"'epoch', or an integer from 1 to {_arguments.LARGEST_INTEGER}"
         raise _arguments.refusal("update_freq", rule, value) from None

@@ -58,19 +58,20 @@ def draw(run: str | os.PathLike[str], output: str | os.PathLike[str] | None = No
     """
     from keras_lars import _arguments
     from keras_lars._monitoring import files, history
+    from keras_lars._monitoring.record import locate
     from keras_lars.report import _figures, _heat_map, _lines, _page
 
     _figures.require_matplotlib()
-    path = history.locate(run)
+    path = locate(run)
     folder = _arguments.folder("output", path.parent / "report" if output is None else output)
-    record = history.read(path)
+    found = history.read(path)
     with _figures.own_style():
         pictures = {
-            "local_learning_rate.png": _lines.local_learning_rates(record),
-            "trust_ratios.png": _heat_map.trust_ratios(record),
-            "norms.png": _lines.norms(record),
+            "local_learning_rate.png": _lines.local_learning_rates(found),
+            "trust_ratios.png": _heat_map.trust_ratios(found),
+            "norms.png": _lines.norms(found),
         }
         images = {name: _figures.png(figure) for name, figure in pictures.items()}
-    page = _page.html(record, images)
+    page = _page.html(path, found, images)
     files.write(folder, {**images, "index.html": page.encode("utf-8", "backslashreplace")})
     return folder / "index.html"

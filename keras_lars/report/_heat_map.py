@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_lars._monitoring.history import Record
+from keras_lars._monitoring.history import History
 from keras_lars.report import _figures, _labels
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def ticks(updates: np.ndarray, count: int, most: int = 8) -> tuple[list[int], li
     return chosen.tolist(), [str(updates[column * count]) for column in chosen]
 
 
-def trust_ratios(record: Record) -> "Figure":
+def trust_ratios(record: History) -> "Figure":
     """The heat map; variables that are excluded from adaptation are left out."""
     rows = record.adapted
     names = [record.variables[i].name for i in rows]

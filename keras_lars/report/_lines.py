@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from keras_lars._monitoring.history import Record
+from keras_lars._monitoring.history import History
 from keras_lars.report import _figures, _groups, _labels
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Panel(NamedTuple):
     height: float = 3.2
 
 
-def local_learning_rates(record: Record) -> "Figure":
+def local_learning_rates(record: History) -> "Figure":
     """Of the adapted variables, beside the learning rate."""
     values, rate = record.local_learning_rate, record.global_learning_rate
     panels = [
@@ -38,7 +38,7 @@ def local_learning_rates(record: Record) -> "Figure":
     return _draw(record, panels)
 
 
-def norms(record: Record) -> "Figure":
+def norms(record: History) -> "Figure":
     """Of all weights and gradients that were recorded."""
     together = _groups.panels(record.variables, range(len(record.variables)))
     height = 3.2 if len(together) == 1 else 2.7
@@ -53,7 +53,7 @@ def norms(record: Record) -> "Figure":
     return _draw(record, panels)
 
 
-def _draw(record: Record, panels: list[Panel]) -> "Figure":
+def _draw(record: History, panels: list[Panel]) -> "Figure":
     has_bar = any(len(panel.indices) > _groups.FEW for panel in panels)
     bottom = _BOTTOM + (_BAR if has_bar else 0)
     heights = [panel.height for panel in panels]

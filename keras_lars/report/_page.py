@@ -3,12 +3,13 @@
 import base64
 import html as html_module
 import math
+import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from keras_lars._monitoring.history import Record
+from keras_lars._monitoring import anomalies
+from keras_lars._monitoring.history import History
 from keras_lars._words import counted
-from keras_lars.report import _findings
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -60,14 +61,14 @@ _NOTHING = '<span class="quiet">none</span>'
 _OPEN = 8
 
 
-def html(record: Record, images: dict[str, bytes]) -> str:
+def html(path: pathlib.Path, record: History, images: dict[str, bytes]) -> str:
     """The page of a record and of its pictures by file name."""
-    name = record.path.absolute().parent.name
+    name = path.absolute().parent.name
     parts = [
         f"<h1>LARS, layer by layer: {_escape(name)}</h1>",
-        *_summary(record),
+        *_summary(path, record),
         "<h2>What stands out</h2>",
-        *_findings_list(_findings.find(record)),
+        *_findings_list([*anomalies.find(record), *anomalies.without_gradient(record)]),
         *(part for name, image in images.items() for part in _picture(name, image, record)),
         *_settings(record),
         *_last_record(record),
@@ -81,7 +82,7 @@ def html(record: Record, images: dict[str, bytes]) -> str:
     )
 
 
-def _summary(record: Record) -> list[str]:
+def _summary(path: pathlib.Path, record: History) -> list[str]:
     first, last, records = record.updates[0], record.updates[-1], len(record.updates)
     span = f"Update {first}" if records == 1 else f"Updates {first} to {last}"
     epochs = [number(record.epochs[i]) for i in (0, -1)]
@@ -102,20 +103,20 @@ def _summary(record: Record) -> list[str]:
             "<p>There is no <code>variables.json</code> beside the record, so that settings, "
             "shapes and exclusions are not known: all variables are shown as adapted.</p>"
         )
-    return [*lines, f'<p class="quiet">Read from <code>{_escape(record.path.name)}</code>.</p>']
+    return [*lines, f'<p class="quiet">Read from <code>{_escape(path.name)}</code>.</p>']
 
 
-def _findings_list(findings: Sequence[_findings.Finding]) -> list[str]:
+def _findings_list(findings: Sequence[anomalies.Finding]) -> list[str]:
     if not findings:
         return [
             "<p>Nothing: all that was recorded is finite, no norm that matters is 0, no step was "
             "larger than its weight, and every adapted variable was recorded.</p>"
         ]
     lines = ['<ul class="findings">']
-    for kind, sentence in _findings.KINDS.items():
+    for kind, anomaly in anomalies.ANOMALIES.items():
         items = [
             f'<li><span class="path">{_escape(found.variable)}</span> '
-            f"{_findings.when(found.updates)}</li>"
+            f"{anomalies.when(found.updates)}</li>"
             for found in findings
             if found.kind == kind
         ]
@@ -123,11 +124,11 @@ def _findings_list(findings: Sequence[_findings.Finding]) -> list[str]:
             count, listed = counted(len(items), "variable"), f"<ul>{''.join(items)}</ul>"
             if len(items) > _OPEN:
                 listed = f"<details><summary>{count}</summary>{listed}</details>"
-            lines.append(f"<li>{_escape(sentence)} {listed}</li>")
+            lines.append(f"<li>{_escape(anomaly.what)}. {_escape(anomaly.advice)} {listed}</li>")
     return [*lines, "</ul>"]
 
 
-def _picture(name: str, image: bytes, record: Record) -> list[str]:
+def _picture(name: str, image: bytes, record: History) -> list[str]:
     title, text = _PICTURES[name]
     if name != "norms.png" and record.unadapted:
         is_one = len(record.unadapted) == 1
@@ -148,7 +149,7 @@ def _picture(name: str, image: bytes, record: Record) -> list[str]:
     ]
 
 
-def _settings(record: Record) -> list[str]:
+def _settings(record: History) -> list[str]:
     if record.description is None:
         return []
     settings = {**record.description.optimizer, **record.description.versions}
@@ -156,7 +157,7 @@ def _settings(record: Record) -> list[str]:
     return ["<h2>The optimizer</h2>", *_table(["setting", "value"], rows, paths=0)]
 
 
-def _last_record(record: Record) -> list[str]:
+def _last_record(record: History) -> list[str]:
     rate = record.local_learning_rate
     columns = (record.weight_norm, record.gradient_norm, record.trust_ratio, rate)
     rows = [
@@ -177,7 +178,7 @@ def _last_record(record: Record) -> list[str]:
     ]
 
 
-def _variables(record: Record) -> list[str]:
+def _variables(record: History) -> list[str]:
     if record.description is None:
         return []
     rows = [

@@ -245,7 +245,7 @@ def test_a_byte_order_mark_is_understood(kind, tmp_path):
     text = COLUMNS + ROW if kind == "csv" else json.dumps(row) + "\n"
     path.write_text("\ufeff" + text, encoding="utf-8")
     assert history.read(path).updates.tolist() == [1]
-    file = record.make(kind, tmp_path)
+    file = record.writer(kind, tmp_path)
     file.check()
     file.begin(2)
     assert path.read_text(encoding="utf-8") == text
@@ -272,7 +272,7 @@ def test_deep_json(text, tmp_path):
     (tmp_path / "variables.json").write_text(text, encoding="utf-8")
     refused("`run` must have a variables.json", report.draw, tmp_path)
     monitor = TrustRatioMonitor(tmp_path, formats="jsonl")
-    refused("`log_dir` must be a new folder", monitor._files[0].check)
+    refused("`log_dir` must be a new folder", monitor._writers[0].check)
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".csv", ".json", ".jsonl"]
 
 

@@ -17,11 +17,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from keras_lars import report
-from keras_lars._monitoring import history
+from keras_lars._monitoring import anomalies, history
+from keras_lars._monitoring.record import locate
 from keras_lars._monitoring.variables import Variable
 from keras_lars.report import (
     _figures,
-    _findings,
     _groups,
     _heat_map,
     _labels,
@@ -99,7 +99,7 @@ def write_variables(folder, shapes, excluded=(), paths=None, **optimizer):
 
 
 def read(folder):
-    return history.read(history.locate(folder))
+    return history.read(locate(folder))
 
 
 # Reading.
@@ -155,7 +155,7 @@ def test_variables_that_share_a_path_are_known_by_position(tmp_path):
 def test_the_csv_file_is_read_where_there_are_both(tmp_path):
     write_json_lines(write_csv(tmp_path, [A]), [B])
     assert [variable.name for variable in read(tmp_path).variables] == ["a/kernel"]
-    other = history.read(history.locate(tmp_path / "trust_ratios.jsonl"))
+    other = history.read(locate(tmp_path / "trust_ratios.jsonl"))
     assert [variable.name for variable in other.variables] == ["b/kernel"]
 
 
@@ -195,8 +195,8 @@ def test_there_must_be_a_record(tmp_path):
     ("text", "message"),
     [
         (COLUMNS + "\n", "at least one row"),
-        (COLUMNS, "lacks update, variable"),  # the header itself was cut off
-        ("", "lacks update, variable"),
+        (COLUMNS, "lacks update, epoch, variable"),  # the header itself was cut off
+        ("", "lacks update, epoch, variable"),
         ("update,variable,loss\n1,a,2\n", "lacks epoch, weight_norm, gradient_norm, trust_ratio,"),
         (COLUMNS + "\n1,1,a,1,1\n", "line 2 of .* must have 7 fields"),
         (COLUMNS + "\n1,1,a,1,1,1,1\n1,1,a,one,1,1,1\n", "line 3 of .* must hold numbers"),
@@ -253,7 +253,8 @@ def test_a_missing_matplotlib_is_told(tmp_path, monkeypatch):
 
 
 def findings(folder, rows):
-    return _findings.find(read(write_csv(folder, rows)))
+    found = read(write_csv(folder, rows))
+    return [*anomalies.find(found), *anomalies.without_gradient(found)]
 
 
 def row(update, name, w, g, ratio, rate=1.0):
@@ -274,12 +275,30 @@ def test_findings_by_name_and_update(tmp_path):
         row(3, "ok", 1.0, 1.0, 0.001),
     ]
     assert findings(tmp_path, rows) == [
-        ("not finite", "nan", [2, 3]),
-        ("no gradient", "never", []),
-        ("large update", "large", [2]),
-        ("zero weight", "w", [1]),
-        ("zero gradient", "g", [3]),
+        ("not finite", "nan", (2, 3)),
+        ("large update", "large", (2,)),
+        ("zero weight", "w", (1,)),
+        ("zero gradient", "g", (3,)),
+        ("no gradient", "never", ()),
     ]
+
+
+def test_a_ratio_that_jumps_is_one_of_more_than_five_of_its_medians(tmp_path):
+    shapes = dict.fromkeys(("jumps", "five", "twice", "excluded", "fallback"), (2, 2))
+    write_variables(tmp_path, shapes, excluded=["excluded"])
+    rows = []
+    for update in range(1, 8):
+        at_last = update == 7
+        rows += [
+            row(update, "jumps", 1.0, 0.01, 0.051 if at_last else 0.01),
+            row(update, "five", 1.0, 0.01, 0.05 if at_last else 0.01),
+            row(update, "twice", 1.0, 0.01, 1.0 if update in (3, 7) else 0.1),
+            row(update, "excluded", 1.0, 0.01, 9.0 if at_last else 1.0),
+            row(update, "fallback", 0.0 if update == 1 else 1.0, 0.01, 1.0 / update**3),
+        ]
+    jumps = [found for found in findings(tmp_path, rows) if found.kind == "ratio jump"]
+    expected = [("jumps", (7,)), ("twice", (3, 7)), ("fallback", (2,))]
+    assert [(found.variable, found.updates) for found in jumps] == expected
 
 
 @pytest.mark.parametrize(
@@ -289,7 +308,7 @@ def test_findings_by_name_and_update(tmp_path):
 def test_what_leaves_0_may_take_steps_as_long_as_the_floor(tmp_path, settings, names):
     write_variables(tmp_path, {"bias": (4,), "excluded": (4,)}, excluded=["excluded"], **settings)
     rows = [row(2, name, 0.5, 1.0, 0.75) for name in ("bias", "excluded")]
-    assert findings(tmp_path, rows) == [("large update", name, [2]) for name in names]
+    assert findings(tmp_path, rows) == [("large update", name, (2,)) for name in names]
 
 
 def test_what_is_no_finding(tmp_path):
@@ -303,13 +322,13 @@ def test_what_is_no_finding(tmp_path):
 def test_findings_without_shapes(tmp_path):
     """It is not known what is a bias, but no weight should be 0 after an update."""
     rows = [row(1, "a", 0.0, 1.0, 1.0), row(1, "b", 0.0, 1.0, 1.0), row(2, "b", 0.0, 1.0, 1.0)]
-    assert findings(tmp_path, rows) == [("zero weight", "b", [2])]
+    assert findings(tmp_path, rows) == [("zero weight", "b", (2,))]
 
 
 def test_when_is_told_in_words():
-    assert _findings.when([]) == ""
-    assert _findings.when([7]) == "at update 7"
-    assert _findings.when([7, 8, 20]) == "in 3 records, updates 7 to 20"
+    assert anomalies.when([]) == ""
+    assert anomalies.when([7]) == "at update 7"
+    assert anomalies.when([7, 8, 20]) == "in 3 records, updates 7 to 20"
 
 
 # What is drawn, and where labels go.
@@ -605,7 +624,7 @@ def test_nothing_stands_out_in_a_sound_record(tmp_path):
 def test_many_findings_of_a_kind_are_folded(tmp_path):
     shapes = many()
     record = read(write_csv(tmp_path, [row(2, name, 0.0, 1.0, 1.0) for name in shapes]))
-    text = "".join(_page._findings_list(_findings.find(record)))
+    text = "".join(_page._findings_list(anomalies.find(record)))
     assert f"<details><summary>{len(shapes)} variables</summary>" in text
     assert all(f">{name}<" in text for name in shapes)
 

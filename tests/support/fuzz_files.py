@@ -5,16 +5,10 @@ import json
 import pathlib
 
 from keras_lars import report
-from keras_lars._monitoring import record
+from keras_lars._monitoring import record, variables
 
-NUMBERS = ("update", "epoch", "weight_norm", "gradient_norm", "trust_ratio", "learning_rate")
 ROWS = [
-    {
-        "update": update,
-        "epoch": update / 2,
-        "variable": variable,
-        **{"weight_norm": 5.0, "gradient_norm": 0.5, "trust_ratio": 0.01, "learning_rate": 2.0},
-    }
+    record.Row(update, update / 2, variable, 5.0, 0.5, 0.01, 2.0)
     for update in (1, 2, 3)
     for variable in ("dense/kernel", "dense/bias")
 ]
@@ -110,11 +104,11 @@ def write_record(folder, names=("trust_ratios.csv", "trust_ratios.jsonl", "varia
     log.mkdir(exist_ok=True)
     for name in names:
         if name == "variables.json":
-            record.write_json(log / name, DESCRIPTION)
+            variables.write(log, DESCRIPTION)
         else:
-            file = record.make(name.rpartition(".")[2], log)
-            file.begin(1)
-            file.add(ROWS)
+            writer = record.writer(name.rpartition(".")[2], log)
+            writer.begin(1)
+            writer.add(ROWS)
 
 
 def write_changed(name, change, folder):
@@ -181,10 +175,10 @@ def _draw(folder):
 
 def _go_on(name, folder):
     """What the monitor does with a record that is there: check it, keep rows, and add more."""
-    file = record.make(name.rpartition(".")[2], folder / "log")
-    file.check()
-    file.begin(3)
-    file.add(ROWS[4:])
+    writer = record.writer(name.rpartition(".")[2], folder / "log")
+    writer.check()
+    writer.begin(3)
+    writer.add(ROWS[4:])
     text = (folder / "log" / name).read_text(encoding="utf-8")
     assert text.startswith(("update,", "{")), text[:100]
 
