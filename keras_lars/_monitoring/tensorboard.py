@@ -3,11 +3,12 @@
 import collections
 import pathlib
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from keras_lars._monitoring.record import Row
+if TYPE_CHECKING:
+    from keras_lars._monitoring.record import Row
 
 
 class TensorBoardWriter:
@@ -25,7 +26,7 @@ class TensorBoardWriter:
         del update
         self._writer = tf.summary.create_file_writer(str(self._folder))
 
-    def add(self, rows: Sequence[Row]) -> None:
+    def add(self, rows: "Sequence[Row]") -> None:
         with self._writer.as_default(), tf.device("cpu"):
             for row in rows:
                 local = row.learning_rate * row.trust_ratio
