@@ -178,6 +178,10 @@ class _Replicas:
     def summed(self, gradients: list[Any], variables: list[tf.Variable]) -> list[Any]:
         """The sum over replicas, where the variables are."""
         if self._in_replica:
+            if self._strategy.num_replicas_in_sync == 1:
+                # `all_reduce` would keep the whole graph until the process ends: it registers a
+                # gradient function each time, and TensorFlow never forgets one.
+                return gradients
             context = tf.distribute.get_replica_context()
             return context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         if not all(isinstance(g, tf.distribute.DistributedValues) for g in gradients):
