@@ -1,6 +1,7 @@
 """What a long run needs beyond the callbacks of Keras and of this package."""
 
 import contextlib
+import pathlib
 import signal
 import threading
 from collections.abc import Iterator
@@ -67,8 +68,8 @@ class Stop(keras.callbacks.Callback):
         try:
             yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            for received, handler in before.items():
+                signal.signal(received, handler)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         if self._received is not None:
@@ -123,15 +124,21 @@ class EvaluateTraining(keras.callbacks.Callback):
 
 
 class History(keras.callbacks.Callback):
-    """Writes a row of numbers for each epoch, blank where it was not validated."""
+    """Writes a row of numbers for each epoch, blank where it was not validated.
 
-    COLUMNS = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
-    OF_TRAINING_IMAGES = ("train_loss", "train_accuracy")
+    Args:
+        path: The CSV file.
+        start: The epoch at which the run resumes; see `Table`.
+        of_training_images: Whether there are the numbers of `EvaluateTraining`.
+    """
 
-    def __init__(self, table: Table):
+    def __init__(self, path: pathlib.Path, start: int, of_training_images: bool):
         super().__init__()
-        self.table = table
+        self.names = ["loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"]
+        if of_training_images:
+            self.names += ["train_loss", "train_accuracy"]
+        self.table = Table(path, ["epoch", *self.names], start)
 
     def on_epoch_end(self, epoch: int, logs: dict) -> None:
-        names = [*self.COLUMNS, *self.OF_TRAINING_IMAGES]
-        self.table.add([{"epoch": epoch, **{name: logs[name] for name in names if name in logs}}])
+        found = {name: logs[name] for name in self.names if name in logs}
+        self.table.add([{"epoch": epoch, **found}])

@@ -182,9 +182,8 @@ def _loggers(plan: Plan) -> list[keras.callbacks.Callback]:
 def _writers(plan: Plan, epoch: int) -> list[keras.callbacks.Callback]:
     """The callbacks that write files, from the epoch at which the run resumes."""
     execution = plan.execution
-    columns = ["epoch", *callbacks.History.COLUMNS]
-    columns += callbacks.History.OF_TRAINING_IMAGES if execution.evaluate_training_images else ()
-    writers = [callbacks.History(run_folder.Table(plan.folder / "history.csv", columns, epoch))]
+    evaluated = execution.evaluate_training_images > 0
+    writers = [callbacks.History(plan.folder / "history.csv", epoch, evaluated)]
     if every := execution.record_trust_ratios_every:
         writers.append(keras_lars.callbacks.TrustRatioMonitor(plan.folder, every, verbose=False))
     if execution.tensorboard:
