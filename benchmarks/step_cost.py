@@ -37,12 +37,12 @@ class Training:
         import numpy as np
 
         import keras_lars
-        from benchmarks.models import MODELS
+        from benchmarks import models
 
         keras.utils.set_random_seed(0)
         image_shape = (settings.image_size, settings.image_size, 3)
         # The stem of large images, though these are small: a step is then mostly the update.
-        self.model = MODELS[settings.model](image_shape, CLASSES, small_stem=False)
+        self.model = models.build(settings.model, image_shape, CLASSES, small_stem=False)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         made_by = {"sgd": keras.optimizers.SGD, "lars": keras_lars.LARS}[optimizer]
         self.model.compile(made_by(0.1, momentum=0.9, weight_decay=5e-4), loss)

@@ -1,13 +1,15 @@
 """The paper's networks, and tiny ones of the same kinds for tests."""
 
 import functools
+from typing import Any
 
 import keras
 
 from benchmarks.models.alexnet import alexnet
+from benchmarks.models.options import Options
 from benchmarks.models.resnet import V1_5, resnet
 
-# Each takes (image_shape, classes, width, dropout, virtual_batch_size, zero_gamma).
+# Each takes `Options`.
 MODELS = {
     "resnet50": functools.partial(resnet, blocks=(3, 4, 6, 3), name="resnet50"),
     "resnet50_v1_5": functools.partial(
@@ -27,18 +29,11 @@ MODELS = {
 
 
 def build(
-    name: str,
-    image_shape: tuple[int, int, int],
-    classes: int,
-    *,
-    width: float = 1.0,
-    dropout: float = 0.0,
-    virtual_batch_size: int = 0,
-    zero_gamma: bool = False,
+    name: str, image_shape: tuple[int, int, int], classes: int, **options: Any
 ) -> keras.Model:
-    """A network by its name; see `resnet` and `alexnet` for the arguments.
+    """A network by its name; the rest are `Options`.
 
     Raises:
         RecipeError: If the network has no use for an option.
     """
-    return MODELS[name](image_shape, classes, width, dropout, virtual_batch_size, zero_gamma)
+    return MODELS[name](Options(image_shape, classes, **options))

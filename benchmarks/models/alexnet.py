@@ -6,7 +6,8 @@ import keras
 from keras import layers
 
 from benchmarks.models.lrn import LocalResponseNormalization
-from benchmarks.models.normalization import SMALL_IMAGE, normalization
+from benchmarks.models.options import Options
+from benchmarks.models.virtual_batch import normalization
 from benchmarks.recipe import RecipeError
 
 GROUPS = 2  # of the second, fourth and fifth convolution, once for two GPUs
@@ -15,12 +16,7 @@ UNITS = 4096
 
 
 def alexnet(
-    image_shape: tuple[int, int, int],
-    classes: int,
-    width: float = 1.0,
-    dropout: float = 0.0,
-    virtual_batch_size: int = 0,
-    zero_gamma: bool = False,
+    options: Options,
     *,
     batch_normalization: bool = False,
     filters: tuple[int, ...] = FILTERS,
@@ -30,13 +26,8 @@ def alexnet(
     """AlexNet, with local response normalization or with batch normalization.
 
     Args:
-        image_shape: Height, width and channels: 227 pixels each way as the authors have it. Images
-            of up to 64 pixels get a 3x3 convolution of stride 1 in place of 11x11 of stride 4.
-        classes: Number of outputs, which are logits.
-        width: Multiplies filters and units.
-        dropout: Fraction dropped after each of the two hidden dense layers; 0.5 in the paper.
-        virtual_batch_size: Samples that batch normalization sees; 0 is the batch.
-        zero_gamma: Must be False, as there are no residual blocks.
+        options: The authors' images are of 227 pixels. The small stem stands for 11x11 of stride 4.
+            Dropout, 0.5 in the paper, is behind each of the two hidden dense layers.
         batch_normalization: AlexNet-BN. The four normalizations have neither scale nor shift, and
             stand behind the pooling where there is one; all layers keep their bias.
         filters: Of the five convolutions.
@@ -51,21 +42,21 @@ def alexnet(
         alexnet_bn/train_val2. Of the latter all sixteen norms at the first iteration are those in
         table 2 of [You et al., 2017](https://arxiv.org/abs/1708.03888).
     """
-    if zero_gamma:
+    if options.zero_gamma:
         raise RecipeError(
-            f"--zero_gamma must be false: {name} has no residual blocks. Received: {zero_gamma}"
+            f"--zero_gamma must be false: {name} has no residual blocks. Received: True"
         )
-    if virtual_batch_size and not batch_normalization:
+    if options.virtual_batch_size and not batch_normalization:
         raise RecipeError(
             f"--virtual_batch_size must be 0: {name} has no batch normalization. "
-            f"Received: {virtual_batch_size}"
+            f"Received: {options.virtual_batch_size}"
         )
-    is_small = min(image_shape[:2]) <= SMALL_IMAGE
+    is_small = options.has_small_stem
     biases = (0.01,) * 5 if batch_normalization else (0.0, 0.1, 0.0, 0.1, 0.1)
-    scaled = [_scaled(count, width) for count in filters]
+    scaled = [_scaled(count, options.width) for count in filters]
     kernels = (3 if is_small else 11, 5, 3, 3, 3)
 
-    images = keras.Input(image_shape, name="images")
+    images = keras.Input(options.image_shape, name="images")
     x = images
     for i in range(5):
         layer = f"conv{i + 1}"
@@ -86,20 +77,20 @@ def alexnet(
             x = _pool(x, f"{layer}_pool")
         if i < 4 and batch_normalization:
             x = normalization(
-                virtual_batch_size, f"{layer}_bn", epsilon=1e-4, scale=False, center=False
+                options.virtual_batch_size, f"{layer}_bn", epsilon=1e-4, scale=False, center=False
             )(x)
     x = layers.Flatten(name="flatten")(x)
     for layer in ("fc6", "fc7"):
         x = layers.Dense(
-            _scaled(units, width),
+            _scaled(units, options.width),
             kernel_initializer=_gaussian(0.005),
             bias_initializer=keras.initializers.Constant(0.1),
             name=layer,
         )(x)
         x = layers.ReLU(name=f"{layer}_relu")(x)
-        x = layers.Dropout(dropout, name=f"{layer}_dropout")(x)
+        x = layers.Dropout(options.dropout, name=f"{layer}_dropout")(x)
     logits = layers.Dense(
-        classes,
+        options.classes,
         kernel_initializer=_gaussian(0.01),
         bias_initializer=keras.initializers.Constant(0.01 if batch_normalization else 0.0),
         dtype="float32",  # also in mixed precision: the loss is of these

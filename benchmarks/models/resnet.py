@@ -5,7 +5,8 @@ import dataclasses
 import keras
 from keras import layers
 
-from benchmarks.models.normalization import SMALL_IMAGE, normalization
+from benchmarks.models.options import Options
+from benchmarks.models.virtual_batch import normalization
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,39 +26,23 @@ V1_5 = Version(strides_in_3x3=True, epsilon=1e-5, logits_deviation=0.01)
 
 
 def resnet(
-    image_shape: tuple[int, int, int],
-    classes: int,
-    width: float = 1.0,
-    dropout: float = 0.0,
-    virtual_batch_size: int = 0,
-    zero_gamma: bool = False,
-    *,
-    blocks: tuple[int, ...],
-    version: Version = V1,
-    small_stem: bool | None = None,
-    name: str,
+    options: Options, *, blocks: tuple[int, ...], version: Version = V1, name: str
 ) -> keras.Model:
     """A ResNet with bottlenecks.
 
     Args:
-        image_shape: Height, width and channels.
-        classes: Number of outputs, which are logits.
-        width: Multiplies the number of filters of every convolution.
-        dropout: Fraction that is dropped before the last layer; 0 in all recipes.
-        virtual_batch_size: Samples that batch normalization sees; 0 is the batch.
-        zero_gamma: Whether the last normalization of each block starts with a scale of 0.
+        options: With the small stem there is no pooling behind it. Dropout, 0 in all recipes, is
+            before the last layer.
         blocks: Number of bottleneck blocks of each stage; (3, 4, 6, 3) is ResNet-50.
         version: `V1` or `V1_5`.
-        small_stem: Whether to begin with a 3x3 convolution that keeps the size, and no pooling. By
-            default for images of up to 64 pixels.
         name: Name of the model.
 
     Reference: [He et al., 2015](https://arxiv.org/abs/1512.03385), table 1.
     """
-    network = _Network(version, virtual_batch_size, zero_gamma)
-    filters = max(1, round(64 * width))
-    images = keras.Input(image_shape, name="images")
-    if small_stem or (small_stem is None and min(image_shape[:2]) <= SMALL_IMAGE):
+    network = _Network(version, options)
+    filters = max(1, round(64 * options.width))
+    images = keras.Input(options.image_shape, name="images")
+    if options.has_small_stem:
         x = network.convolution(images, filters, 3, name="stem")
     else:
         x = layers.ZeroPadding2D(3, name="stem_padding")(images)
@@ -70,12 +55,14 @@ def resnet(
             prefix = f"stage{stage + 1}_block{block + 1}"
             x = network.bottleneck(x, filters * 2**stage, strides, block == 0, prefix)
     x = layers.GlobalAveragePooling2D(name="pooling")(x)
-    if dropout:
-        x = layers.Dropout(dropout, name="dropout")(x)
+    if options.dropout:
+        x = layers.Dropout(options.dropout, name="dropout")(x)
     deviation = version.logits_deviation
     filler = _filler() if deviation is None else keras.initializers.RandomNormal(stddev=deviation)
     # float32 also in mixed precision: the loss is of these.
-    logits = layers.Dense(classes, kernel_initializer=filler, dtype="float32", name="logits")(x)
+    logits = layers.Dense(
+        options.classes, kernel_initializer=filler, dtype="float32", name="logits"
+    )(x)
     return keras.Model(images, logits, name=name)
 
 
@@ -84,8 +71,7 @@ class _Network:
     """Makes the parts, which share these settings."""
 
     version: Version
-    virtual_batch_size: int
-    zero_gamma: bool
+    options: Options
 
     def bottleneck(self, x, filters: int, strides: int, project: bool, prefix: str):
         shortcut = x
@@ -96,7 +82,7 @@ class _Network:
         first, second = (1, strides) if self.version.strides_in_3x3 else (strides, 1)
         x = self.convolution(x, filters, 1, first, name=f"{prefix}_conv1")
         x = self.convolution(x, filters, 3, second, name=f"{prefix}_conv2")
-        gamma = "zeros" if self.zero_gamma else "ones"
+        gamma = "zeros" if self.options.zero_gamma else "ones"
         x = self.convolution(x, 4 * filters, 1, relu=False, gamma=gamma, name=f"{prefix}_conv3")
         x = layers.Add(name=f"{prefix}_add")([x, shortcut])
         return layers.ReLU(name=f"{prefix}_relu")(x)
@@ -123,7 +109,7 @@ class _Network:
             name=name,
         )(x)
         x = normalization(
-            self.virtual_batch_size,
+            self.options.virtual_batch_size,
             f"{name}_bn",
             epsilon=self.version.epsilon,
             gamma_initializer=gamma,

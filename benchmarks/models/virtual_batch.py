@@ -87,3 +87,13 @@ class VirtualBatchNormalization(keras.layers.BatchNormalization):
         config = super().get_config()
         config.pop("synchronized", None)
         return {**config, "virtual_batch_size": self.virtual_batch_size}
+
+
+def normalization(
+    virtual_batch_size: int, name: str, **options: bool | float | str
+) -> keras.layers.BatchNormalization:
+    """Batch normalization with a moving average of 0.9, over so many samples or (0) over all."""
+    options = {"momentum": 0.9, "name": name, **options}
+    if virtual_batch_size:
+        return VirtualBatchNormalization(virtual_batch_size, **options)
+    return keras.layers.BatchNormalization(**options)

@@ -17,6 +17,7 @@ import keras_lars
 from benchmarks import models
 from benchmarks.models.alexnet import alexnet
 from benchmarks.models.lrn import LocalResponseNormalization
+from benchmarks.models.options import Options
 from benchmarks.models.resnet import V1_5, resnet
 from benchmarks.models.virtual_batch import VirtualBatchNormalization
 from benchmarks.recipe import RecipeError
@@ -106,7 +107,7 @@ def test_updates_are_timed_on_the_variables_of_resnet50(resnet50):
     ],
 )
 def test_parameters_at_other_sizes(name, shape, classes, width, expected):
-    model = models.MODELS[name](shape, classes, width)
+    model = models.build(name, shape, classes, width=width)
     assert count(model.trainable_weights) == expected
     assert model.output.shape == (None, classes)
 
@@ -372,7 +373,7 @@ def test_norms_before_training_are_those_of_table_2(seed, layer, request):
 
 
 def test_narrow_alexnet_keeps_its_groups():
-    model = alexnet((8, 8, 1), 10, width=1 / 64, name="narrow")
+    model = alexnet(Options((8, 8, 1), 10, 1 / 64), name="narrow")
     assert [x.filters for x in of_kind(model, keras.layers.Conv2D)] == [2, 4, 6, 6, 4]
     assert [x.groups for x in of_kind(model, keras.layers.Conv2D)] == [1, 2, 1, 2, 2]
     assert [x.units for x in of_kind(model, keras.layers.Dense)] == [64, 64, 10]
@@ -480,14 +481,16 @@ def test_small_images_and_narrow_widths_keep_all_layers():
     ids=["64", "65", "large-stem", "small-stem"],
 )
 def test_stem_of_resnet(size, small_stem, expected):
-    model = resnet((size, size, 3), 10, 0.125, blocks=(1,), small_stem=small_stem, name="stem")
+    options = Options((size, size, 3), 10, 0.125, small_stem=small_stem)
+    model = resnet(options, blocks=(1,), name="stem")
     assert shape_behind(model, "stage1_block1_conv1")[:2] == expected
     assert model.get_layer("stem").kernel_size == ((3, 3) if expected[0] == size else (7, 7))
 
 
 def test_dropout_of_resnet():
     assert of_kind(models.build("resnet_tiny", (8, 8, 1), 10), keras.layers.Dropout) == []
-    model = resnet((8, 8, 1), 10, 0.125, 0.25, blocks=(1,), version=V1_5, name="dropout")
+    options = Options((8, 8, 1), 10, 0.125, dropout=0.25)
+    model = resnet(options, blocks=(1,), version=V1_5, name="dropout")
     assert order_of(model)[-3:] == ["pooling", "dropout", "logits"]
     assert model.get_layer("dropout").rate == 0.25
 
