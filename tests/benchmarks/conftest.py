@@ -1,4 +1,4 @@
-"""What makes trainings of the benchmarks cheap."""
+"""What makes trainings of the benchmarks cheap, and what they leave behind."""
 
 import keras
 import pytest
@@ -30,3 +30,13 @@ def nothing_slow():
         patch.setattr(report, "_plot", lambda *arguments: None)
         patch.setitem(models.MODELS, "alexnet_tiny", smallest_network)
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def determinism_ends():
+    """A training turns it on for its whole process, where Keras then compiles nothing by XLA."""
+    yield
+    if keras.backend.backend() == "tensorflow":
+        from tensorflow.python.framework import config  # no public function turns it off
+
+        config.disable_op_determinism()
