@@ -1,6 +1,5 @@
 """Warm-up values by formula at every boundary, saving, errors, and the two scaling rules."""
 
-import importlib.util
 import json
 
 import keras
@@ -13,7 +12,6 @@ from keras.optimizers.schedules import (
     LearningRateSchedule,
     PolynomialDecay,
 )
-from support.helpers import run_python
 
 from keras_lars.schedules import WarmUp, linear_scaling, sqrt_scaling
 
@@ -288,26 +286,3 @@ def test_bad_arguments_of_scaling_rules(rule, argument, value):
     arguments = {"base_learning_rate": 0.1, "global_batch_size": 512, argument: value}
     with pytest.raises(ValueError, match=f"`{argument}` must be .* Received: {argument}={value!r}"):
         rule(**arguments)
-
-
-@pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_other_backends(backend):
-    if importlib.util.find_spec(backend) is None:
-        pytest.skip(f"{backend} is not installed")
-    code = """
-import sys
-import keras
-from keras_lars.schedules import WarmUp
-decay = keras.optimizers.schedules.PolynomialDecay(8.0, 4, end_learning_rate=0.0, power=2)
-schedule = WarmUp(decay, 2)
-if keras.backend.backend() == "jax":
-    import jax
-    schedule = jax.jit(schedule)
-steps = keras.ops.arange(7, dtype="int32")
-print([float(schedule(step)) for step in steps])
-large = keras.ops.convert_to_tensor(2**24 + 2, dtype="int32")
-print(float(WarmUp(decay, 2**24 + 1)(large)))
-assert "tensorflow" not in sys.modules
-"""
-    lines = run_python("-c", code, KERAS_BACKEND=backend).split("\n")
-    assert lines[:2] == ["[0.0, 4.0, 8.0, 4.5, 2.0, 0.5, 0.0]", "4.5"]

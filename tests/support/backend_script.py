@@ -19,7 +19,7 @@ import pytest
 import keras_lars
 from keras_lars import _batch_statistics
 from keras_lars._update_rule import MOMENTUM_FORMS
-from keras_lars.schedules import FitSchedule
+from keras_lars.schedules import FitSchedule, WarmUp
 from support.backend_update_checks import *  # noqa: F403
 from support.helpers import make_variables, one_step, report_checks, run_steps, to_numpy, to_tensors
 from support.reference import ReferenceLARS
@@ -148,6 +148,19 @@ def check_schedule_for_fit():
         _batch_statistics.warn_if_stale = stub
 
 
+def check_warm_up():
+    decay = keras.optimizers.schedules.PolynomialDecay(8.0, 4, end_learning_rate=0.0, power=2)
+    schedule = WarmUp(decay, 2)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        schedule = jax.jit(schedule)
+    steps = keras.ops.arange(7, dtype="int32")
+    assert [float(schedule(step)) for step in steps] == [0.0, 4.0, 8.0, 4.5, 2.0, 0.5, 0.0]
+    large = keras.ops.convert_to_tensor(2**24 + 2, dtype="int32")
+    assert float(WarmUp(decay, 2**24 + 1)(large)) == 4.5
+
+
 def check_absolute_rate():
     """A rate that a callback sets is compared with the one that was given and the present one."""
     for rates, warned in (([1e-3] * 3, 1), ([0.4, 0.04, 0.004], 0)):
@@ -177,7 +190,7 @@ def check_ema():
 def check_norms():
     skewed = np.random.default_rng(0).exponential(size=10**6 + 3) ** 4
     normal = np.random.default_rng(1).normal(size=10**6)
-    for values in (np.full(10**8, 0.1, "float32"), skewed, normal):
+    for values in (np.full(3 * 10**7, 0.1, "float32"), skewed, normal):
         values = values.astype("float32")
         norm = np.linalg.norm(values.astype("float64"))
         optimizer, _ = one_step(values, values, momentum=0, record_trust_ratios=True)
@@ -261,14 +274,12 @@ def check_update_in_place():
     }
     weights = {path: random.normal(size=shape) for path, shape in shapes.items()}
     weights["zero_weight"][:] = 0
-    switches = itertools.product(
-        MOMENTUM_FORMS,
-        (0.0, 0.9),
-        *[(False, True)] * 4,
-        ("float32", "float64", "bfloat16"),
-    )
+    switches = itertools.product(MOMENTUM_FORMS, (0.0, 0.9), *[(False, True)] * 4)
+    # In turns, since there are 3 of them and an even number of values of every switch.
+    dtypes = itertools.cycle(["float32", "float64", "bfloat16"])
     piece, torch_backend._PIECE = torch_backend._PIECE, 64
-    for form, momentum, nesterov, decay_in_norm, trust_clip, record, dtype in switches:
+    for switch, dtype in zip(switches, dtypes):
+        form, momentum, nesterov, decay_in_norm, trust_clip, record = switch
         if form == "ratio_of_update" and not decay_in_norm:
             continue
         variables = make_variables(weights, dtype)
