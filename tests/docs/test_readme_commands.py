@@ -39,7 +39,7 @@ NOT_RUN = {
     'pip install ".[tensorflow,benchmarks]" && python -m benchmarks.train': (
         "needs the network; in short: test_benchmarks::test_it_learns"
     ),
-    'pip install ".[tensorflow,benchmarks,tests]" && python -m pytest *': "is the test command",
+    'pip install ".[tensorflow,benchmarks,tests]" && cd tests && *': "is the test command",
     'pip install "keras-lars[tensorflow] @ file:///path/to/this/clone"': "names no real folder",
     'pip install ".[tensorflow,benchmarks,peers]" && *': (
         "needs the network; in short: test_update_cost::test_a_quick_run_and_its_results_again"
