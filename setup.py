@@ -68,7 +68,7 @@ setup(
             "tensorflow-datasets",
         ],
         "report": ["matplotlib"],
-        "tests": ["hypothesis", "mypy", "pytest", "pytest-xdist", "pyyaml", "ruff"],
+        "tests": ["coverage>=7.10", "hypothesis", "mypy", "pytest", "pytest-xdist", "pyyaml", "ruff"],
         "peers": ["open-lars", "optax", "pytorch_optimizer", "timm"],
     },
     classifiers=[
