@@ -45,7 +45,7 @@ def test_no_hidden_copies(another_process):
 RESIDENT = """
 import keras, keras_lars
 import tensorflow as tf
-from benchmarks.update_cost import resident
+from benchmarks.speed import memory as resident
 
 def make(elements):
     variable = keras.Variable(tf.ones(elements), name="w")

@@ -13,9 +13,9 @@ pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
 AMONG = {
     "benchmarks.train": "recipe",
     "benchmarks.local_cluster": "workers",
-    "benchmarks.input_pipeline": "output",
-    "benchmarks.step_cost": "show",
-    "benchmarks.update_cost": "contenders",
+    "benchmarks.speed.input": "output",
+    "benchmarks.speed.step": "show",
+    "benchmarks.speed.update": "contenders",
     "benchmarks.collect": "output",
     "benchmarks.write_pages": "check",
     "benchmarks.data.fake_imagenet": "images",

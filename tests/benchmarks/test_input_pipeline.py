@@ -16,14 +16,15 @@ pytest.importorskip(
 if keras.backend.backend() != "tensorflow":
     pytest.skip("the benchmarks run on TensorFlow", allow_module_level=True)
 
-from benchmarks import input_pipeline, models
+from benchmarks import models
 from benchmarks.data import fake_imagenet
+from benchmarks.speed import input as input_pipeline
 
 PARTS = ["decode", "input", "step", "both"]
 
 
 def command(*arguments):
-    return run_command("benchmarks.input_pipeline", *arguments)
+    return run_command("benchmarks.speed.input", *arguments)
 
 
 def tiny(**fields):

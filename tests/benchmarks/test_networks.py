@@ -21,7 +21,7 @@ from benchmarks.models.options import Options
 from benchmarks.models.resnet import V1_5, resnet
 from benchmarks.models.virtual_batch import VirtualBatchNormalization
 from benchmarks.recipe import RecipeError
-from benchmarks.update_cost import sizes
+from benchmarks.speed import variables as sizes
 
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "logits")
 

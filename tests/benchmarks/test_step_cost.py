@@ -6,15 +6,15 @@ import re
 from support import ROOT
 from support.helpers import run_command
 
-from benchmarks import step_cost
-from benchmarks.update_cost import tables
+from benchmarks.speed import step as step_cost
+from benchmarks.speed import tables
 
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
 
 
 def command(*arguments):
-    return run_command("benchmarks.step_cost", *arguments)
+    return run_command("benchmarks.speed.step", *arguments)
 
 
 def test_measures_and_shows_again(tmp_path):

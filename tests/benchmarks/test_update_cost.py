@@ -1,4 +1,4 @@
-"""`benchmarks.update_cost` measures what it says: its sizes, its check, its files, its errors."""
+"""`benchmarks.speed` measures what it says: its sizes, its check, its files, its errors."""
 
 import dataclasses
 import json
@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 from support.helpers import environment, run_command
 
-from benchmarks.update_cost import reference, settings, sizes, summary
-from benchmarks.update_cost.contenders import BACKENDS, BY_KEY, CONTENDERS, installed
+from benchmarks.speed import formulas as reference
+from benchmarks.speed import settings, summary
+from benchmarks.speed import variables as sizes
+from benchmarks.speed.contenders import BACKENDS, BY_KEY, CONTENDERS, installed
 
 CHOSEN = "--contenders=^tensorflow/(keras_lars|Keras SGD, XLA)$"
 
 
 def command(*arguments):
-    return run_command("benchmarks.update_cost", *arguments)
+    return run_command("benchmarks.speed.update", *arguments)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +170,7 @@ def test_other_workers_do_without_tensorflow(framework):
     script = (
         "import sys\n"
         "sys.modules['tensorflow'] = None\n"
-        "from benchmarks.update_cost import worker\n"
+        "from benchmarks.speed import worker\n"
         f"worker = worker.Worker({framework!r})\n"
         f"print(worker.check({framework + '/keras_lars'!r})['right'])\n"
     )

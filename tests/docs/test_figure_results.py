@@ -5,7 +5,7 @@ import json
 import pytest
 from support import ROOT
 
-from benchmarks import input_pipeline
+from benchmarks.speed import input as input_pipeline
 
 README = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
 FOLDERS = sorted((ROOT / "benchmarks" / "results" / "figures").iterdir())

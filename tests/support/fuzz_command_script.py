@@ -25,9 +25,9 @@ def start(*arguments, **named):
 # Where the work begins that takes minutes, or opens sockets.
 WORK = {
     "benchmarks.train": ["benchmarks.cluster.start"],
-    "benchmarks.input_pipeline": ["keras.utils.set_random_seed"],
-    "benchmarks.step_cost": ["keras.utils.set_random_seed"],
-    "benchmarks.update_cost": ["benchmarks.update_cost.study.check"],
+    "benchmarks.speed.input": ["keras.utils.set_random_seed"],
+    "benchmarks.speed.step": ["keras.utils.set_random_seed"],
+    "benchmarks.speed.update": ["benchmarks.speed.rounds.check"],
     "benchmarks.studies.batch_size": ["benchmarks.studies.batch_size.pool.budget"],
     "benchmarks.studies.first_try": ["keras.utils.set_random_seed"],
     "benchmarks.studies.fine_tuning": ["keras.utils.set_random_seed"],

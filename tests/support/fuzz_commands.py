@@ -49,9 +49,9 @@ NEEDED = {
 # The commands that show a file of results, how, and one that they show.
 SHOWN = {
     "benchmarks.collect": ("{}", "digits_resnet50.json"),
-    "benchmarks.input_pipeline": ("--show={}", "input_pipeline.json"),
-    "benchmarks.step_cost": ("--show={}", "step_cost.json"),
-    "benchmarks.update_cost": ("--show={}", "update_cost_small.json"),
+    "benchmarks.speed.input": ("--show={}", "input_pipeline.json"),
+    "benchmarks.speed.step": ("--show={}", "step_cost.json"),
+    "benchmarks.speed.update": ("--show={}", "update_cost_small.json"),
     "benchmarks.studies.batch_size": ("--show={}", None),
     "benchmarks.studies.batch_size.settings_table": ("--results={}", None),
     "benchmarks.figures.norm_ratios": ("--show={}", None),

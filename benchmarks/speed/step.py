@@ -1,4 +1,4 @@
-"""Images a second of a training with LARS and with SGD: `python -m benchmarks.step_cost`.
+"""Images a second of a training with LARS and with SGD: `python -m benchmarks.speed.step`.
 
 The paper's ResNet-50 at full width, on images that are noise, with the cross entropy of a training.
 The optimizers take turns, a step each in every round, so that both have the same hours of the
@@ -10,9 +10,10 @@ import time
 
 from absl import flags
 
-from benchmarks import environment, measurement
+from benchmarks import environment
 from benchmarks.recipe import Recipe
-from benchmarks.update_cost import summary
+from benchmarks.speed import command as measurement
+from benchmarks.speed import summary
 
 CLASSES = 1000
 WARMUP_STEPS = 3

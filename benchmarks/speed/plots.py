@@ -3,7 +3,7 @@
 import math
 import pathlib
 
-from benchmarks.update_cost.summary import summarize
+from benchmarks.speed.summary import summarize
 from benchmarks.words import counted
 
 _COLUMNS = 2

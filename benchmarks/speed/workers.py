@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.update_cost.contenders import FRAMEWORKS
+from benchmarks.speed.contenders import FRAMEWORKS
 
 _ROOT = pathlib.Path(__file__).parents[2]
 
@@ -34,7 +34,7 @@ class Process:
         # Closed in `__exit__`.
         self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.update_cost.worker", framework],
+            [sys.executable, "-m", "benchmarks.speed.worker", framework],
             cwd=_ROOT,
             env=_environment(FRAMEWORKS[framework].backend),
             stdin=subprocess.PIPE,

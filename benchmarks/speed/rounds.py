@@ -9,10 +9,10 @@ import dataclasses
 import random
 from collections.abc import Callable, Iterable
 
-from benchmarks.update_cost import sizes
-from benchmarks.update_cost.contenders import FRAMEWORKS, Contender, installed
-from benchmarks.update_cost.process import Process, Processes, WorkerDied, WorkerError
-from benchmarks.update_cost.sizes import Shapes
+from benchmarks.speed import variables as sizes
+from benchmarks.speed.contenders import FRAMEWORKS, Contender, installed
+from benchmarks.speed.variables import Shapes
+from benchmarks.speed.workers import Process, Processes, WorkerDied, WorkerError
 
 Say = Callable[[str], None]
 

@@ -1,4 +1,4 @@
-"""Whether images come as fast as they are trained on: `python -m benchmarks.input_pipeline`.
+"""Whether images come as fast as they are trained on: `python -m benchmarks.speed.input`.
 
 Images a second of decoding alone, of the whole input alone, of the training step alone, on one
 batch over and over, and of both together, each for `--seconds` after a warm-up. Where there is no
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from benchmarks import measurement
 from benchmarks.data.data_set import DataSet, View
 from benchmarks.data.encoded import EncodedImages
 from benchmarks.recipe import Recipe, RecipeError
+from benchmarks.speed import command as measurement
 from benchmarks.words import counted
 
 if TYPE_CHECKING:

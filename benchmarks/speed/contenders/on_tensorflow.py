@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.update_cost import settings
-from benchmarks.update_cost.contenders import keras_optimizers
-from benchmarks.update_cost.settings import Hyperparameters
-from benchmarks.update_cost.sizes import Shapes
+from benchmarks.speed import settings
+from benchmarks.speed.contenders import keras_optimizers
+from benchmarks.speed.settings import Hyperparameters
+from benchmarks.speed.variables import Shapes
 
 MODULES = ("tensorflow",)
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from benchmarks.update_cost import sizes
-from benchmarks.update_cost.contenders import Contender
-from benchmarks.update_cost.sizes import Shapes
-from benchmarks.update_cost.study import Plan
+from benchmarks.speed import variables as sizes
+from benchmarks.speed.contenders import Contender
+from benchmarks.speed.rounds import Plan
+from benchmarks.speed.variables import Shapes
 from benchmarks.words import counted
 
 _START_SECONDS = 15  # of a worker, with its checks

@@ -7,7 +7,7 @@ import dataclasses
 import importlib.util
 from typing import Any
 
-from benchmarks.update_cost.reference import Lamb, Lars, Momentum
+from benchmarks.speed.formulas import Lamb, Lars, Momentum
 
 # The bytes that an update cannot do without: LARS reads weight and gradient for the norms, then
 # both and the velocity, and writes two; SGD needs no norms.

@@ -5,9 +5,9 @@ from typing import Any
 import keras
 
 import keras_lars
-from benchmarks.update_cost import settings
-from benchmarks.update_cost.settings import Hyperparameters
-from benchmarks.update_cost.sizes import Shapes
+from benchmarks.speed import settings
+from benchmarks.speed.settings import Hyperparameters
+from benchmarks.speed.variables import Shapes
 
 
 def optimizer(name: str, hyper: Hyperparameters, **arguments: Any) -> keras.optimizers.Optimizer:

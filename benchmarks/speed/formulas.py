@@ -8,7 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from benchmarks.update_cost.settings import Hyperparameters, is_decayed
+from benchmarks.speed.settings import Hyperparameters, is_decayed
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,9 +19,9 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * REPLICAS
 )
 
-from benchmarks.update_cost.contenders import keras_optimizers, on_tensorflow  # noqa: E402
-from benchmarks.update_cost.settings import Hyperparameters  # noqa: E402
-from benchmarks.update_cost.sizes import Shapes  # noqa: E402
+from benchmarks.speed.contenders import keras_optimizers, on_tensorflow  # noqa: E402
+from benchmarks.speed.settings import Hyperparameters  # noqa: E402
+from benchmarks.speed.variables import Shapes  # noqa: E402
 
 MODULES = on_tensorflow.MODULES
 gradients = on_tensorflow.gradients

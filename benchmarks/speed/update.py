@@ -1,4 +1,4 @@
-"""Times one update in isolation: `python -m benchmarks.update_cost --output=FILE --plot=FILE`.
+"""Times one update in isolation: `python -m benchmarks.speed.update --output=FILE --plot=FILE`.
 
 LARS of this package beside SGD and Lamb of Keras, TensorFlow's own momentum kernel, and the LARS of
 optax, timm, pytorch_optimizer and open_lars where these are installed, on every backend that is
@@ -19,9 +19,12 @@ from absl import app, flags
 
 from benchmarks import files
 from benchmarks.command_line import UsageError, fail, parse, read_json, results_of
-from benchmarks.update_cost import estimate, plot, sizes, study, summary, tables
-from benchmarks.update_cost.contenders import BACKENDS, CONTENDERS, FRAMEWORKS, REPLICAS, installed
-from benchmarks.update_cost.process import Processes
+from benchmarks.speed import estimate, summary, tables
+from benchmarks.speed import plots as plot
+from benchmarks.speed import rounds as study
+from benchmarks.speed import variables as sizes
+from benchmarks.speed.contenders import BACKENDS, CONTENDERS, FRAMEWORKS, REPLICAS, installed
+from benchmarks.speed.workers import Processes
 from benchmarks.words import counted
 
 STUDIES = ("contenders", "sizes", "replicas", "memory")
@@ -134,7 +137,7 @@ def run(processes: Processes) -> dict:
 
     outcomes, workers = study.check(processes, [*rows, *replicas], say)
     results = {
-        "command": f"python -m benchmarks.update_cost {shlex.join(sys.argv[1:])}".strip(),
+        "command": f"python -m benchmarks.speed.update {shlex.join(sys.argv[1:])}".strip(),
         "date": time.strftime("%Y-%m-%d %H:%M:%S"),
         "rounds": plan.rounds,
         "warmup_rounds": plan.warmup_rounds,

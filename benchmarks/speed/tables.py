@@ -3,7 +3,7 @@
 from typing import Any
 
 from benchmarks.environment import in_words
-from benchmarks.update_cost.summary import summarize
+from benchmarks.speed.summary import summarize
 from benchmarks.words import counted
 
 

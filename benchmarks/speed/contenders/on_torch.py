@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.update_cost import settings
-from benchmarks.update_cost.contenders import keras_optimizers
-from benchmarks.update_cost.settings import Hyperparameters
-from benchmarks.update_cost.sizes import Shapes
+from benchmarks.speed import settings
+from benchmarks.speed.contenders import keras_optimizers
+from benchmarks.speed.settings import Hyperparameters
+from benchmarks.speed.variables import Shapes
 
 MODULES = ("torch",)
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

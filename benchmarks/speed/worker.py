@@ -1,6 +1,6 @@
 """The workers of one framework: each does what it is asked, one line of JSON at a time.
 
-`python -m benchmarks.update_cost.worker tensorflow` imports the framework, which takes seconds, and
+`python -m benchmarks.speed.worker tensorflow` imports the framework, which takes seconds, and
 does nothing else with it. For each line of standard input it forks a worker, which reads requests
 from there on and answers each by a line, until it ends. Between two requests it waits for input, so
 that another framework's worker has the machine to itself. The parent's side is `process.py`.
@@ -21,9 +21,11 @@ from typing import Any, TextIO
 import numpy as np
 
 from benchmarks import environment
-from benchmarks.update_cost import reference, resident, settings
-from benchmarks.update_cost.contenders import BY_KEY, FRAMEWORKS
-from benchmarks.update_cost.sizes import Shapes, parameters
+from benchmarks.speed import formulas as reference
+from benchmarks.speed import memory as resident
+from benchmarks.speed import settings
+from benchmarks.speed.contenders import BY_KEY, FRAMEWORKS
+from benchmarks.speed.variables import Shapes, parameters
 
 # Of no model: nothing that a check compiles must be there already when a first call is timed. The
 # sizes are below and above those at which sums may be computed in another way.

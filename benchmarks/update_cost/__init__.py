@@ -1,1 +1,0 @@
-"""What one update costs, by itself, beside other optimizers: `python -m benchmarks.update_cost`."""
