@@ -1,1 +1,1 @@
-"""What one update costs, by itself, beside other optimizers: `python -m benchmarks.speed.update`."""
+"""What an update, a training step and the input cost: `python -m benchmarks.speed.NAME`."""

@@ -8,7 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from benchmarks.speed.settings import Hyperparameters, is_decayed
+from benchmarks.speed.variables import Hyperparameters, is_decayed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +30,9 @@ class Lars:
     vectors: str = "adapted"
     epsilon: float = 0.0
 
-    def weights(self, path: str, w: np.ndarray, g: np.ndarray, steps: int, hyper: Hyperparameters):
+    def weights(
+        self, path: str, w: np.ndarray, g: np.ndarray, steps: int, hyper: Hyperparameters
+    ) -> np.ndarray:
         adapted = w.ndim > 1 or self.vectors == "adapted"
         if self.vectors == "adapted":
             decay = hyper.weight_decay if is_decayed(path) else 0.0
@@ -39,17 +41,17 @@ class Lars:
         v = np.zeros_like(w)
         for _ in range(steps):
             q = self._ratio(w, g, decay, hyper) if adapted else 1.0
-            inside, outside = {
+            velocity_scale, step_scale = {
                 "classic": (hyper.learning_rate * q, 1.0),
                 "learning_rate_outside": (q, hyper.learning_rate),
                 "ratio_outside": (1.0, hyper.learning_rate * q),
             }[self.form]
-            u = inside * (g + decay * w)
+            u = velocity_scale * (g + decay * w)
             v = hyper.momentum * v + u
-            w = w - outside * (hyper.momentum * v + u if self.nesterov else v)
+            w = w - step_scale * (hyper.momentum * v + u if self.nesterov else v)
         return w
 
-    def _ratio(self, w, g, decay, hyper):
+    def _ratio(self, w: np.ndarray, g: np.ndarray, decay: float, hyper: Hyperparameters) -> float:
         norm = np.linalg.norm
         if self.decay_in_norm:
             denominator = norm(g + decay * w)
@@ -62,7 +64,9 @@ class Lars:
 class Momentum:
     """SGD with momentum; at a constant rate it does not matter where the rate stands."""
 
-    def weights(self, path: str, w: np.ndarray, g: np.ndarray, steps: int, hyper: Hyperparameters):
+    def weights(
+        self, path: str, w: np.ndarray, g: np.ndarray, steps: int, hyper: Hyperparameters
+    ) -> np.ndarray:
         v = np.zeros_like(w)
         for _ in range(steps):
             v = hyper.momentum * v + hyper.learning_rate * g
@@ -78,7 +82,9 @@ class Lamb:
     beta_2: float = 0.999
     epsilon: float = 1e-7
 
-    def weights(self, path: str, w: np.ndarray, g: np.ndarray, steps: int, hyper: Hyperparameters):
+    def weights(
+        self, path: str, w: np.ndarray, g: np.ndarray, steps: int, hyper: Hyperparameters
+    ) -> np.ndarray:
         v, s = np.zeros_like(w), np.zeros_like(w)
         for step in range(1, steps + 1):
             v = self.beta_1 * v + (1 - self.beta_1) * g
@@ -89,8 +95,11 @@ class Lamb:
         return w
 
 
+Formula = Lars | Momentum | Lamb
+
+
 def error(
-    rule: Lars | Momentum | Lamb,
+    formula: Formula,
     variables: dict[str, tuple[np.ndarray, np.ndarray]],
     weights: list[np.ndarray],
     steps: int,
@@ -99,7 +108,7 @@ def error(
     """The largest error of a variable after some steps, relative to how far it should have moved.
 
     Args:
-        rule: The formula.
+        formula: What it should be.
         variables: Initial weight and constant gradient by path.
         weights: What was reached.
         steps: After how many steps.
@@ -108,6 +117,6 @@ def error(
     norm, errors = np.linalg.norm, []
     for (path, (weight, gradient)), reached in zip(variables.items(), weights, strict=True):
         w = weight.astype(np.float64)
-        expected = rule.weights(path, w, gradient.astype(np.float64), steps, hyper)
+        expected = formula.weights(path, w, gradient.astype(np.float64), steps, hyper)
         errors.append(norm(reached.astype(np.float64) - expected) / norm(expected - w))
     return float(np.max(errors))  # NaN if one is

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
+from benchmarks import frames
 from benchmarks.data.data_set import DataSet, View
 from benchmarks.data.encoded import EncodedImages
 from benchmarks.recipe import Recipe, RecipeError
-from benchmarks.speed import command as measurement
+from benchmarks.speed import command
 from benchmarks.words import counted
 
 if TYPE_CHECKING:
+    import keras
     import tensorflow as tf
 
 WARMUP_BATCHES = 2
@@ -134,7 +136,7 @@ def _decoded(data_set: EncodedImages, view: View, batch_size: int) -> Iterator:
     return iter(dataset.map(decode, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size))
 
 
-def _model(settings: Settings, data_set: DataSet):
+def _model(settings: Settings, data_set: DataSet) -> "keras.Model":
     import keras
 
     import keras_lars
@@ -157,15 +159,13 @@ def table(results: dict) -> str:
         name: measured["images"] / measured["seconds"]
         for name, measured in results["measured"].items()
     }
-    lines = ["| part | images a second |", "| --- | ---: |"]
-    lines += [f"| {NAMES[name]} | {rate:.1f} |" for name, rate in rates.items()]
-    slower, faster = sorted(("input", "step"), key=rates.get)
-    lines += [
-        "",
+    rows = [{"part": NAMES[name], "images a second": f"{rate:.1f}"} for name, rate in rates.items()]
+    slower, faster = sorted(("input", "step"), key=rates.__getitem__)
+    return (
+        f"{frames.markdown(rows)}\n\n"
         f"The {NAMES[slower].removesuffix(' alone')} is the bottleneck: the other could do "
-        f"{rates[faster] / rates[slower]:.2f} times as many images.",
-    ]
-    return "\n".join(lines)
+        f"{rates[faster] / rates[slower]:.2f} times as many images."
+    )
 
 
 def define_flags() -> None:
@@ -182,4 +182,4 @@ def define_flags() -> None:
 
 if __name__ == "__main__":
     define_flags()
-    measurement.main(Settings, measure, table)
+    command.main(Settings, lambda settings: [measure(settings)], table)

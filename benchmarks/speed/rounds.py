@@ -5,47 +5,23 @@ whatever else the machine does hits all of them alike, and ratios are taken with
 """
 
 import contextlib
-import dataclasses
 import random
 from collections.abc import Callable, Iterable
 
-from benchmarks.speed import variables as sizes
-from benchmarks.speed.contenders import FRAMEWORKS, Contender, installed
-from benchmarks.speed.variables import Shapes
+from benchmarks.speed import variables
+from benchmarks.speed.contenders import Contender
+from benchmarks.speed.parts import Part, Settings
 from benchmarks.speed.workers import Process, Processes, WorkerDied, WorkerError
 
-Say = Callable[[str], None]
 
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """How thoroughly to measure.
-
-    Attributes:
-        rounds: Timed steps of each contender.
-        warmup_rounds: Steps between the first call and the rounds.
-        memory_bytes: Above this sum of weights and slots, only the main contenders are timed.
-        copy_bytes: Size of the array that tells how fast memory is.
-    """
-
-    rounds: int
-    warmup_rounds: int
-    memory_bytes: int
-    copy_bytes: int
-
-
-def missing(contender: Contender) -> str:
-    """The module that a contender lacks here, or nothing."""
-    needs = [FRAMEWORKS[contender.framework].backend, *filter(None, [contender.needs])]
-    return next((module for module in needs if not installed(module)), "")
-
-
-def check(processes: Processes, contenders: Iterable[Contender], say: Say) -> tuple[dict, dict]:
+def check(
+    processes: Processes, contenders: Iterable[Contender], say: Callable[[str], None]
+) -> tuple[dict, dict]:
     """Whether each contender computes what it should, and the workers' versions and devices."""
     contenders = list(contenders)
-    outcomes = {c.key: f"not installed: {missing(c)}" for c in contenders if missing(c)}
+    outcomes = {c.key: f"not installed: {c.missing}" for c in contenders if c.missing}
     workers = {}
-    for framework, rows in _by_framework(c for c in contenders if not missing(c)).items():
+    for framework, rows in _by_framework(c for c in contenders if not c.missing).items():
         process = processes[framework]
         try:
             with process.new_worker():
@@ -71,24 +47,19 @@ def _checked(process: Process, contender: Contender) -> str:
     return "right" if checked["right"] else f"wrong: off by {checked['error']:.1e} of a step"
 
 
-def measure(
-    processes: Processes,
-    model: str,
-    shapes: Shapes,
-    contenders: Iterable[Contender],
-    outcomes: dict,
-    plan: Plan,
-) -> dict:
+def measure(processes: Processes, part: Part, outcomes: dict, settings: Settings) -> dict:
     """The times of all contenders on one model, as a dictionary for JSON.
 
     Workers are new, so that nothing is compiled yet.
     """
-    contenders = list(contenders)
-    parameters = sizes.parameters(shapes)
+    contenders, shapes = part.contenders, part.shapes
+    parameters = variables.parameters(shapes)
     status = {c.key: outcomes[c.key] for c in contenders}
-    if sum(c.state_bytes(parameters) for c in contenders) > plan.memory_bytes:
+    if sum(c.state_bytes(parameters) for c in contenders) > settings.memory * 1e9:
         status.update({c.key: "left out: the model is large" for c in contenders if not c.main})
-    first_calls, times, speeds = {}, {c.key: [] for c in contenders}, {}
+    first_calls: dict[str, float | None] = {}
+    times: dict[str, list[int]] = {c.key: [] for c in contenders}
+    speeds = {}
 
     with contextlib.ExitStack() as stack:
         for framework, rows in _by_framework(
@@ -97,7 +68,7 @@ def measure(
             process = processes[framework]
             try:
                 stack.enter_context(process.new_worker())
-                speeds[framework] = process.ask("memory_speed", size_bytes=plan.copy_bytes)
+                speeds[framework] = process.ask("memory_speed", size_bytes=settings.copy_bytes)
                 process.ask("model", shapes=shapes)
             except WorkerError as error:
                 status.update({row.key: f"failed: {error}" for row in rows})
@@ -119,14 +90,14 @@ def measure(
         for contender in contenders:
             first_calls[contender.key] = ask(contender, "build")
         order = random.Random(0)
-        for round_ in range(plan.warmup_rounds + plan.rounds):
+        for round_ in range(settings.warmup + settings.rounds):
             for contender in order.sample(contenders, len(contenders)):
                 seconds = ask(contender, "step")
-                if seconds is not None and round_ >= plan.warmup_rounds:
+                if seconds is not None and round_ >= settings.warmup:
                     times[contender.key].append(round(seconds * 1e6))
 
     return {
-        "model": model,
+        "model": part.model,
         "parameters": parameters,
         "variables": len(shapes),
         "shapes": len(set(shapes.values())),
@@ -148,18 +119,16 @@ def measure(
     }
 
 
-def measure_memory(
-    processes: Processes, shapes: Shapes, contenders: Iterable[Contender], outcomes: dict
-) -> list[dict]:
+def measure_memory(processes: Processes, part: Part, outcomes: dict) -> list[dict]:
     """The high-water mark of a step of each contender, each in a worker of its own."""
     rows = []
-    for contender in contenders:
-        result = {"status": outcomes[contender.key]}
+    for contender in part.contenders:
+        result: dict = {"status": outcomes[contender.key]}
         if result["status"] == "right":
             process = processes[contender.framework]
             try:
                 with process.new_worker():
-                    result = process.ask("memory", contender=contender.key, shapes=shapes)
+                    result = process.ask("memory", contender=contender.key, shapes=part.shapes)
             except WorkerError as error:
                 result = {"status": f"failed: {error}"}
         rows.append({"contender": contender.name, "framework": contender.framework, **result})

@@ -10,10 +10,10 @@ import time
 
 from absl import flags
 
-from benchmarks import environment
+from benchmarks import environment, frames
 from benchmarks.recipe import Recipe
-from benchmarks.speed import command as measurement
-from benchmarks.speed import summary
+from benchmarks.speed import command
+from benchmarks.speed.tables import ratio, spread
 
 CLASSES = 1000
 WARMUP_STEPS = 3
@@ -48,10 +48,10 @@ class Training:
         made_by = {"sgd": keras.optimizers.SGD, "lars": keras_lars.LARS}[optimizer]
         self.model.compile(made_by(0.1, momentum=0.9, weight_decay=5e-4), loss)
         random = np.random.default_rng(0)
-        self.images = random.normal(size=(settings.global_batch_size, *image_shape))
-        self.images = keras.ops.convert_to_tensor(self.images.astype("float32"))
-        self.labels = random.integers(CLASSES, size=settings.global_batch_size)
-        self.labels = keras.ops.convert_to_tensor(self.labels)
+        images = random.normal(size=(settings.global_batch_size, *image_shape))
+        self.images = keras.ops.convert_to_tensor(images.astype("float32"))
+        labels = random.integers(CLASSES, size=settings.global_batch_size)
+        self.labels = keras.ops.convert_to_tensor(labels)
 
     def seconds(self) -> float:
         """Takes a step. The loss that it returns is a number, and so the step is done."""
@@ -69,11 +69,10 @@ def measure(settings: Settings) -> dict:
     for training in trainings.values():
         for _ in range(WARMUP_STEPS):
             training.seconds()
-    rounds_us = {name: [] for name in trainings}
+    rounds_us: dict[str, list[int]] = {name: [] for name in trainings}
     for i in range(settings.rounds):
         # Each of them is first in every other round.
-        order = list(trainings)[:: 1 if i % 2 else -1]
-        for name in order:
+        for name in OPTIMIZERS[:: 1 if i % 2 else -1]:
             rounds_us[name].append(round(1e6 * trainings[name].seconds()))
     return {
         "settings": dataclasses.asdict(settings),
@@ -88,19 +87,20 @@ def measure(settings: Settings) -> dict:
 def table(results: dict) -> str:
     """A Markdown table of what was measured."""
     images = results["settings"]["global_batch_size"]
-    lines = [
-        "| optimizer | images a second | step in ms, median (quartiles) | time relative to SGD |",
-        "| --- | ---: | ---: | ---: |",
-    ]
+    rows = []
     for name, rounds_us in results["rounds_us"].items():
-        spread = summary.spread(rounds_us)
-        ratio = summary.ratio(rounds_us, results["rounds_us"]["sgd"])
-        lines.append(
-            f"| {name} | {1000 * images / spread['median_ms']:.1f} | {spread['median_ms']:.0f} "
-            f"({spread['lower_quartile_ms']:.0f} to {spread['upper_quartile_ms']:.0f}) "
-            f"| {ratio:.3f} |"
+        found = spread(rounds_us)
+        quartiles = f"{found['lower_quartile_ms']:.0f} to {found['upper_quartile_ms']:.0f}"
+        relative = ratio(rounds_us, results["rounds_us"]["sgd"])
+        rows.append(
+            {
+                "optimizer": name,
+                "images a second": f"{1000 * images / found['median_ms']:.1f}",
+                "step in ms, median (quartiles)": f"{found['median_ms']:.0f} ({quartiles})",
+                "time relative to SGD": f"{relative:.3f}",
+            }
         )
-    return "\n".join(lines)
+    return frames.markdown(rows)
 
 
 def define_flags() -> None:
@@ -114,4 +114,4 @@ def define_flags() -> None:
 
 if __name__ == "__main__":
     define_flags()
-    measurement.main(Settings, measure, table)
+    command.main(Settings, lambda settings: [measure(settings)], table)

@@ -1,46 +1,113 @@
-"""The results as Markdown tables, in columns that also line up on a screen."""
+"""What was measured of updates, as data frames and as Markdown tables."""
 
-from typing import Any
+import statistics
+from collections.abc import Sequence
 
+import pandas as pd
+
+from benchmarks import frames
 from benchmarks.environment import in_words
-from benchmarks.speed.summary import summarize
 from benchmarks.words import counted
 
+# LARS as it comes, and SGD: in the short table, beside the LARS of others.
+_SHORT = ("keras_lars", "Keras SGD, XLA", "Keras SGD, jit", "Keras SGD", "torch SGD, fused")
+_AXES = {"elements": "parameters", "variables": "variables"}  # what of a model grows
+_MEASURES = [
+    "median_ms",
+    "lower_quartile_ms",
+    "upper_quartile_ms",
+    "min_ms",
+    "gigabytes_per_second",
+    "ratio",
+    "ratio_to_fastest_lars",
+    "first_call_ratio",
+]
 
-def report(results: dict) -> str:
+
+def times(model: dict) -> pd.DataFrame:
+    """A row for each contender on a model, with what its rounds say if it was measured."""
+    rows = model["results"]
+    measured = {
+        (row["framework"], row["contender"]): row for row in rows if row["status"] == "measured"
+    }
+    others = [
+        row["rounds_us"] for row in measured.values() if row["role"] == "lars" and not row["ours"]
+    ]
+    fastest = min(others, key=statistics.median, default=None)
+
+    def measures(row: dict) -> dict:
+        if row["status"] != "measured":
+            return {}
+        rounds_us = row["rounds_us"]
+        baseline = measured.get((row["framework"], row["compared_to"]), {})
+        size = (row["bytes_per_parameter"] or 0) * model["parameters"]
+        firsts = row["first_call_seconds"], baseline.get("first_call_seconds")
+        return {
+            **spread(rounds_us),
+            "gigabytes_per_second": size / statistics.median(rounds_us) / 1e3 if size else None,
+            "ratio": ratio(rounds_us, baseline.get("rounds_us")),
+            "ratio_to_fastest_lars": ratio(rounds_us, fastest),
+            "first_call_ratio": firsts[0] / firsts[1] if firsts[1] else None,
+        }
+
+    of_model = {name: model[name] for name in _AXES.values()}
+    nothing = dict.fromkeys(_MEASURES)
+    return frames.frame([{**of_model, **row, **nothing, **measures(row)} for row in rows])
+
+
+def spread(rounds_us: Sequence[int]) -> dict[str, float]:
+    """Median, quartiles and least of the rounds, in milliseconds."""
+    found = pd.Series(rounds_us)
+    lower, median, upper = found.quantile([0.25, 0.5, 0.75])
+    return {
+        "median_ms": median / 1000,
+        "lower_quartile_ms": lower / 1000,
+        "upper_quartile_ms": upper / 1000,
+        "min_ms": found.min() / 1000,
+    }
+
+
+def ratio(rounds_us: Sequence[int], others_us: Sequence[int] | None) -> float | None:
+    """The median of the ratios within each round."""
+    if others_us is None:
+        return None
+    return statistics.median(a / b for a, b in zip(rounds_us, others_us))
+
+
+def of_updates(results: dict) -> str:
     """All tables of a file of results, each under a line that says what it is."""
     parts = [_head(results)]
     for model in results["contenders"]:
-        parts.append(f"{_title(model)}\n\n{_times(model)}")
-    for study, unit in (("elements", "elements"), ("variables", "variables")):
-        if models := results["sizes"].get(study):
-            parts.append(f"Milliseconds by {unit}\n\n{_grid(models, unit, 'median_ms')}")
+        parts += [_title(model), _times(model)]
+    for axis in _AXES:
+        if models := results["sizes"].get(axis):
+            parts += [f"Milliseconds by {axis}", _grid(models, axis, "median_ms")]
     if models := results["sizes"].get("variables"):
         grid = _grid(models, "variables", "first_call_seconds")
-        parts.append(f"Seconds of the first call by variables\n\n{grid}")
+        parts += ["Seconds of the first call by variables", grid]
     for model in results["replicas"]:
-        parts.append(f"Replicas: {_title(model)}\n\n{_times(model)}")
+        parts += [f"Replicas: {_title(model)}", _times(model)]
     if results["memory"]:
-        parts.append(f"Memory of one step: {_memory_title(results)}\n\n{_memory(results)}")
+        parts += [
+            "Memory of one step: weights, gradients and slots against the most that is held, "
+            "without what was before",
+            _memory(results["memory"]),
+        ]
     return "\n\n".join(parts)
 
 
-def brief(model: dict) -> str:
-    """LARS as it comes, the other LARS, and SGD: who takes how long, and no more."""
-    rows = [
-        (row["summary"]["median_ms"], row["contender"], row["framework"])
-        for row in summarize(model)["results"]
-        if row["summary"] and (row["contender"] in _BRIEF or _is_rival(row))
-    ]
-    rows = [[name, backend, _number(milliseconds)] for milliseconds, name, backend in sorted(rows)]
-    return _table(["update", "backend", "ms"], rows)
-
-
-_BRIEF = ("keras_lars", "Keras SGD, XLA", "Keras SGD, jit", "Keras SGD", "torch SGD, fused")
-
-
-def _is_rival(row: dict) -> bool:
-    return row["role"] == "lars" and not row["ours"]
+def short(results: dict) -> str:
+    """LARS as it comes, the LARS of others, and SGD on the first model: who takes how long."""
+    found = times(results["contenders"][0])
+    others = (found["role"] == "lars") & ~found["ours"].astype(bool)
+    found = found[found["contender"].isin(_SHORT) | others].dropna(subset="median_ms")
+    found = found.sort_values(["median_ms", "contender"])
+    cells = {
+        "update": found["contender"],
+        "backend": found["framework"],
+        "ms": found["median_ms"].map(_number),
+    }
+    return frames.markdown(pd.DataFrame(cells), texts=2)
 
 
 def _head(results: dict) -> str:
@@ -63,103 +130,67 @@ def _title(model: dict) -> str:
 
 
 def _times(model: dict) -> str:
-    header = ["contender", "backend", "median ms", "quartiles ms", "min ms", "GB/s"]
-    header += ["ratio", "to fastest LARS", "first call s", "ratio of it"]
-    rows, notes = [], []
-    for row in summarize(model)["results"]:
-        names = [row["contender"], row["framework"]]
-        if (summary := row["summary"]) is None:
-            notes.append(f"{row['contender']} ({row['framework']}): {row['status']}")
-            continue
-        quartiles = (summary["lower_quartile_ms"], summary["upper_quartile_ms"])
-        cells = [
-            _number(summary["median_ms"]),
-            " to ".join(map(_number, quartiles)),
-            _number(summary["min_ms"]),
-            *map(
-                _number,
-                (
-                    summary["gigabytes_per_second"],
-                    summary["ratio"],
-                    summary["ratio_to_fastest_lars"],
-                    row["first_call_seconds"],
-                    summary["first_call_ratio"],
-                ),
-            ),
-        ]
-        rows.append((summary["median_ms"], [*names, *cells]))
-    rows = [cells for _, cells in sorted(rows, key=lambda row: row[0])]
-    baselines = sorted({row["compared_to"] for row in model["results"]} - {""})
-    notes.append(f"ratio: median of the ratios in a round to {'; '.join(baselines)}")
-    notes = "\n".join(notes)
-    return f"{_table(header, rows)}\n\n{notes}"
-
-
-def _grid(models: list[dict], unit: str, quantity: str) -> str:
-    """A row for each contender, a column for each size."""
-    header = ["contender", "backend", *(f"{model[_SIZE[unit]]:,}" for model in models)]
-    rows: dict[tuple, list[str]] = {}
-    for model in models:
-        for row in summarize(model)["results"]:
-            cells = rows.setdefault((row["contender"], row["framework"]), [])
-            values = {**(row["summary"] or {}), "first_call_seconds": row["first_call_seconds"]}
-            cells.append(_number(values.get(quantity)) or row["status"])
-    return _table(header, [[*names, *cells] for names, cells in rows.items()])
-
-
-_SIZE = {"elements": "parameters", "variables": "variables"}
-
-
-def _memory_title(results: dict) -> str:
-    return "weights, gradients and slots against the most that is held, without what was before"
-
-
-def _memory(results: dict) -> str:
-    header = [
-        "contender",
-        "backend",
-        "state MB",
-        "held between steps MB",
-        "held at most MB",
-        "ratio",
+    found = times(model)
+    is_measured = found["status"] == "measured"
+    measured = found[is_measured].sort_values("median_ms", kind="stable")
+    lower, upper = (measured[f"{name}_quartile_ms"].map(_number) for name in ("lower", "upper"))
+    cells = {
+        "contender": measured["contender"],
+        "backend": measured["framework"],
+        "median ms": measured["median_ms"].map(_number),
+        "quartiles ms": lower + " to " + upper,
+        "min ms": measured["min_ms"].map(_number),
+        "GB/s": measured["gigabytes_per_second"].map(_number),
+        "ratio": measured["ratio"].map(_number),
+        "to fastest LARS": measured["ratio_to_fastest_lars"].map(_number),
+        "first call s": measured["first_call_seconds"].map(_number),
+        "ratio of it": measured["first_call_ratio"].map(_number),
+    }
+    notes = [
+        f"{row['contender']} ({row['framework']}): {row['status']}"
+        for _, row in found[~is_measured].iterrows()
     ]
-    names = ("state_bytes", "settled_bytes", "high_water_bytes")
-    return _table(
-        header,
-        [
-            [
-                row["contender"],
-                row["framework"],
-                *(
-                    [f"{row[name] / 1e6:,.0f}" for name in names]
-                    + [f"{row['high_water_to_state']:.3f}"]
-                    if row["status"] == "measured"
-                    else [row["status"], "", "", ""]
-                ),
-            ]
-            for row in results["memory"]
-        ],
-    )
+    baselines = sorted({*found["compared_to"]} - {""})
+    notes.append(f"ratio: median of the ratios in a round to {'; '.join(baselines)}")
+    return frames.markdown(pd.DataFrame(cells), texts=2) + "\n\n" + "\n".join(notes)
+
+
+def _grid(models: list[dict], axis: str, quantity: str) -> str:
+    """A row for each contender, a column for each size."""
+    found = pd.concat(map(times, models))
+    found["cell"] = found[quantity].map(_number).where(found["status"] == "measured")
+    found["cell"] = found["cell"].fillna(found["status"])
+    rows: dict[tuple, dict] = {}
+    for row in found.to_dict("records"):
+        names = {"contender": row["contender"], "backend": row["framework"]}
+        cells = rows.setdefault(tuple(names.values()), names)
+        cells[f"{row[_AXES[axis]]:,}"] = row["cell"]
+    return frames.markdown(list(rows.values()), texts=2)
+
+
+def _memory(rows: list[dict]) -> str:
+    columns = {
+        "state MB": "state_bytes",
+        "held between steps MB": "settled_bytes",
+        "held at most MB": "high_water_bytes",
+    }
+    cells = []
+    for row in rows:
+        names = {"contender": row["contender"], "backend": row["framework"]}
+        if row["status"] == "measured":
+            held = {title: f"{row[name] / 1e6:,.0f}" for title, name in columns.items()}
+            cells.append({**names, **held, "ratio": f"{row['high_water_to_state']:.3f}"})
+        else:
+            cells.append({**names, **dict.fromkeys([*columns, "ratio"]), "state MB": row["status"]})
+    return frames.markdown(cells, texts=2)
 
 
 def _number(value: float | None) -> str:
     """Three digits, or two of a small number."""
-    if value is None:
+    if value is None or pd.isna(value):
         return ""
     if value < 0.01:
         return f"{value:.2g}"
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 1 else f"{value:.3f}"
-
-
-def _table(header: list[str], rows: list[list[Any]]) -> str:
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-
-    def line(cells: list[str]) -> str:
-        names = [cell.ljust(width) for cell, width in zip(cells[:2], widths[:2])]
-        numbers = [cell.rjust(width) for cell, width in zip(cells[2:], widths[2:])]
-        return f"| {' | '.join([*names, *numbers])} |"
-
-    rule = ["-" * width for width in widths[:2]] + ["-" * (w - 1) + ":" for w in widths[2:]]
-    return "\n".join([line(header), line(rule), *map(line, rows)])

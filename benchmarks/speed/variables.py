@@ -1,14 +1,60 @@
-"""The variables of the models that are updated: path and shape, and nothing that must be built.
+"""What is updated: the variables of some models, the numbers in them, and the rates.
 
-A path ends as in Keras, since biases and normalization are told by their names.
+Nothing must be built for it: a variable is a path and a shape. A path ends as in Keras, since
+biases and normalization are told by their names.
 """
 
+import dataclasses
 import itertools
 import math
 
+import numpy as np
+
 Shapes = dict[str, tuple[int, ...]]
 
+WEIGHT_SCALE = 0.1  # standard deviation
 _SMALL_KINDS = 20  # distinct shapes among many small variables
+_BLOCK = 2**20  # random numbers are drawn once, and repeated: drawing 1e8 of them takes seconds
+
+
+@dataclasses.dataclass(frozen=True)
+class Hyperparameters:
+    learning_rate: float
+    weight_decay: float  # of LARS; SGD and Lamb are timed without
+    trust_coefficient: float
+    lamb_learning_rate: float  # a step of Lamb is this fraction of the weight
+    momentum: float = 0.9
+    gradient_scale: float = 1e-3  # standard deviation
+
+
+TIMED = Hyperparameters(0.1, weight_decay=5e-4, trust_coefficient=1e-3, lamb_learning_rate=1e-3)
+# Large steps, and decay as large as the gradient: a mistake in any term shows in the weights.
+CHECKED = Hyperparameters(10.0, weight_decay=0.01, trust_coefficient=1e-2, lamb_learning_rate=0.1)
+
+
+def weight(position: int, shape: tuple[int, ...]) -> np.ndarray:
+    """The initial value of a variable: the same for each contender."""
+    return _normal(2 * position, shape, WEIGHT_SCALE)
+
+
+def gradient(position: int, shape: tuple[int, ...], hyper: Hyperparameters) -> np.ndarray:
+    return _normal(2 * position + 1, shape, hyper.gradient_scale)
+
+
+def _normal(seed: int, shape: tuple[int, ...], scale: float) -> np.ndarray:
+    size = math.prod(shape)
+    block = np.random.default_rng(seed).standard_normal(min(size, _BLOCK), np.float32)
+    block *= np.float32(scale)
+    return np.resize(block, shape) if size > _BLOCK else block.reshape(shape)
+
+
+def is_decayed(path: str) -> bool:
+    """Whether a variable is decayed: all but biases and normalization are."""
+    return path.rpartition("/")[2] not in ("bias", "gamma", "beta")
+
+
+def parameters(shapes: Shapes) -> int:
+    return sum(math.prod(shape) for shape in shapes.values())
 
 
 def resnet50() -> Shapes:
@@ -69,10 +115,6 @@ def embedding() -> Shapes:
     return {"embedding/embeddings": (1_000_000, 100)}
 
 
-def one_variable(elements: int) -> Shapes:
-    return {"dense/kernel": (elements // 100, 100)}
-
-
 MODELS = {
     "resnet50": resnet50,
     "alexnet": alexnet,
@@ -80,20 +122,20 @@ MODELS = {
     "embedding": embedding,
 }
 
-# How the cost grows: by the size of one variable, and by the number of small ones.
-ELEMENTS = (10_000, 100_000, 1_000_000, 10_000_000, 100_000_000)
-VARIABLES = (10, 30, 100, 300, 1000, 2000)
-QUICK_ELEMENTS = (10_000,)
-QUICK_VARIABLES = (1, 2)
+
+def model(name: str, quick: bool = False) -> Shapes:
+    """The variables of a model; quick: the first three, cut small, for trying the benchmark out."""
+    shapes = MODELS[name]().items()
+    if quick:
+        shapes = [(path, tuple(min(n, 16) for n in shape)) for path, shape in shapes][:3]
+    return dict(shapes)
 
 
-def quick(shapes: Shapes, variables: int = 3, axis: int = 16) -> Shapes:
-    """The first few variables, cut small: for trying the benchmark out."""
+def growing(quick: bool = False) -> dict[str, list[Shapes]]:
+    """How the cost grows: by the size of one variable, and by the number of small ones."""
+    elements = (10_000,) if quick else (10_000, 100_000, 1_000_000, 10_000_000, 100_000_000)
+    counts = (1, 2) if quick else (10, 30, 100, 300, 1000, 2000)
     return {
-        path: tuple(min(length, axis) for length in shape)
-        for path, shape in itertools.islice(shapes.items(), variables)
+        "elements": [{"dense/kernel": (count // 100, 100)} for count in elements],
+        "variables": [small_variables(count) for count in counts],
     }
-
-
-def parameters(shapes: Shapes) -> int:
-    return sum(math.prod(shape) for shape in shapes.values())

@@ -21,11 +21,9 @@ from typing import Any, TextIO
 import numpy as np
 
 from benchmarks import environment
-from benchmarks.speed import formulas as reference
-from benchmarks.speed import memory as resident
-from benchmarks.speed import settings
-from benchmarks.speed.contenders import BY_KEY, FRAMEWORKS
-from benchmarks.speed.variables import Shapes, parameters
+from benchmarks.speed import formulas, memory, variables
+from benchmarks.speed.contenders import BY_KEY, FRAMEWORKS, Update
+from benchmarks.speed.variables import Hyperparameters, Shapes
 
 # Of no model: nothing that a check compiles must be there already when a first call is timed. The
 # sizes are below and above those at which sums may be computed in another way.
@@ -53,7 +51,7 @@ class Worker:
         )
         self._shapes: Shapes = {}
         self._gradients: list = []
-        self._updates: dict[str, Any] = {}
+        self._updates: dict[str, Update] = {}
 
     def hello(self, distributions: list[str]) -> dict:
         """Versions, of what is loaded by parts as well, and device."""
@@ -64,20 +62,20 @@ class Worker:
 
     def check(self, contender: str) -> dict:
         """How far a contender is from what it should compute, and whether that is too far."""
-        rule = BY_KEY[contender].rule
-        if rule is None:
+        formula = BY_KEY[contender].formula
+        if formula is None:
             return {"error": 0.0, "right": True}
-        hyper = settings.CHECKED
+        hyper = variables.CHECKED
         gradients = self._framework.gradients(CHECKED_SHAPES, hyper)
         update = self._build(contender, CHECKED_SHAPES, gradients, hyper)
         for _ in range(CHECKED_STEPS):
             update.prepare()
             update.step()
-        variables = {
-            path: (settings.weight(i, shape), settings.gradient(i, shape, hyper))
+        start = {
+            path: (variables.weight(i, shape), variables.gradient(i, shape, hyper))
             for i, (path, shape) in enumerate(CHECKED_SHAPES.items())
         }
-        error = reference.error(rule, variables, update.weights(), CHECKED_STEPS, hyper)
+        error = formulas.error(formula, start, update.weights(), CHECKED_STEPS, hyper)
         return {"error": error, "right": error <= TOLERANCE}
 
     def model(self, shapes: dict[str, list[int]]) -> None:
@@ -86,7 +84,7 @@ class Worker:
         self._gradients = []
         gc.collect()
         self._shapes = {path: tuple(shape) for path, shape in shapes.items()}
-        self._gradients = self._framework.gradients(self._shapes, settings.TIMED)
+        self._gradients = self._framework.gradients(self._shapes, variables.TIMED)
 
     def build(self, contender: str) -> float:
         """Makes a contender; seconds of its first call, which traces, compiles and runs.
@@ -94,7 +92,7 @@ class Worker:
         Without what a process does only once: for that there is a tiny model before.
         """
         self._step_tiny(contender)
-        update = self._build(contender, self._shapes, self._gradients, settings.TIMED)
+        update = self._build(contender, self._shapes, self._gradients, variables.TIMED)
         self._updates[contender] = update
         return _seconds_of(update)
 
@@ -118,18 +116,17 @@ class Worker:
         self._step_tiny(contender)
         baseline = self._settled()
         self.model(shapes)
-        update = self._build(contender, self._shapes, self._gradients, settings.TIMED)
+        update = self._build(contender, self._shapes, self._gradients, variables.TIMED)
         for _ in range(2):
             update.prepare()
             update.step()
         settled = self._settled()
         update.prepare()
         high_water = self._high_water(update.step)
-        state = BY_KEY[contender].state_bytes(parameters(self._shapes)) + 4 * parameters(
-            self._shapes
-        )
-        if None in (baseline, settled, high_water):
+        if baseline is None or settled is None or high_water is None:
             return {"status": "not available: no /proc here"}
+        parameters = variables.parameters(self._shapes)
+        state = BY_KEY[contender].state_bytes(parameters) + 4 * parameters
         return {
             "status": "measured",
             "state_bytes": state,
@@ -139,31 +136,30 @@ class Worker:
         }
 
     def _step_tiny(self, contender: str) -> None:
-        gradients = self._framework.gradients(_TINY, settings.TIMED)
-        tiny = self._build(contender, _TINY, gradients, settings.TIMED)
+        gradients = self._framework.gradients(_TINY, variables.TIMED)
+        tiny = self._build(contender, _TINY, gradients, variables.TIMED)
         tiny.prepare()
         tiny.step()
 
-    def _build(self, key: str, shapes: Shapes, gradients: list, hyper: Any) -> Any:
+    def _build(self, key: str, shapes: Shapes, gradients: list, hyper: Hyperparameters) -> Update:
         contender = BY_KEY[key]
-        build = getattr(self._framework, contender.kind)
+        build = getattr(self._framework, contender.build)
         return build(shapes, gradients, hyper, **contender.arguments)
 
     def _settled(self) -> int | None:
         """Bytes in use while nothing runs: of the GPU if there is one, else of the process."""
         gc.collect()
-        used = self._framework.used_bytes()
-        return resident.settled_bytes() if used is None else used
+        gpu = self._framework.gpu_memory()
+        return gpu[0] if gpu else memory.settled_bytes()
 
     def _high_water(self, function: Callable[[], None]) -> int | None:
-        if self._framework.used_bytes() is None:
-            return resident.high_water_bytes(function)
-        self._framework.reset_peak()
+        if not self._framework.gpu_memory(reset_peak=True):
+            return memory.high_water_bytes(function)
         function()
-        return self._framework.peak_bytes()
+        return self._framework.gpu_memory()[1]
 
 
-def _seconds_of(update: Any) -> float:
+def _seconds_of(update: Update) -> float:
     update.prepare()
     start = time.perf_counter()
     update.step()
@@ -201,7 +197,7 @@ def serve(framework: str, answers: TextIO) -> None:
         try:
             if worker is None:
                 worker = Worker(framework)
-            answer = {"value": getattr(worker, request.pop("do"))(**request)}
+            answer: dict[str, Any] = {"value": getattr(worker, request.pop("do"))(**request)}
         except Exception as error:
             answer = {"failed": _message(error)}
         gc.collect(0)

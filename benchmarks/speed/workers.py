@@ -42,6 +42,9 @@ class Process:
             stderr=self._errors,
             encoding="utf-8",
         )
+        assert self._process.stdin
+        assert self._process.stdout
+        self._requests, self._answers = self._process.stdin, self._process.stdout
         self._worker: int | None = None
 
     @contextlib.contextmanager
@@ -51,14 +54,14 @@ class Process:
         Raises:
             WorkerDied: If none can be started.
         """
-        self._worker = self._exchange("start")
+        self._worker = self.ask("start")
         try:
             yield
         finally:
             if self._worker is not None:
                 os.kill(self._worker, signal.SIGKILL)  # it has nothing to save
                 with contextlib.suppress(WorkerDied):
-                    self._exchange()
+                    self._answer()
 
     def ask(self, do: str, **arguments: Any) -> Any:
         """The worker's answer.
@@ -67,15 +70,13 @@ class Process:
             WorkerDied: If there is none, since the worker ended.
             WorkerError: If what was asked raised an error.
         """
-        return self._exchange(do, **arguments)
-
-    def _exchange(self, do: str = "", **arguments: Any) -> Any:
-        line = ""
         with contextlib.suppress(BrokenPipeError):
-            if do:
-                self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
-                self._process.stdin.flush()
-            line = self._process.stdout.readline()
+            self._requests.write(json.dumps({"do": do, **arguments}) + "\n")
+            self._requests.flush()
+        return self._answer()
+
+    def _answer(self) -> Any:
+        line = self._answers.readline()
         answer = json.loads(line) if line else {"ended": self._process.wait()}
         if "ended" in answer:
             self._worker = None
@@ -97,7 +98,7 @@ class Process:
     def __exit__(self, *_: Any) -> None:
         self._process.kill()
         self._process.wait()
-        for file in (self._process.stdin, self._process.stdout, self._errors):
+        for file in (self._requests, self._answers, self._errors):
             with contextlib.suppress(BrokenPipeError):
                 file.close()
 

@@ -7,11 +7,47 @@ import dataclasses
 import importlib.util
 from typing import Any
 
-from benchmarks.speed.formulas import Lamb, Lars, Momentum
+import numpy as np
 
+from benchmarks.speed.formulas import Formula, Lamb, Lars, Momentum
+
+_ROLES = {Lars: "lars", Momentum: "sgd", Lamb: "lamb", type(None): "yardstick"}
 # The bytes that an update cannot do without: LARS reads weight and gradient for the norms, then
 # both and the velocity, and writes two; SGD needs no norms.
 _BYTES = {"lars": 28, "sgd": 20}
+
+
+class Update:
+    """The variables of a contender, ready for a step."""
+
+    def prepare(self) -> None:
+        """Does what has to be done before a step and is not timed: nothing."""
+
+    def step(self) -> None:
+        """Takes a step, and waits until it is done."""
+        raise NotImplementedError
+
+    def weights(self) -> list[np.ndarray]:
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True)
+class Framework:
+    module: str  # the file beside this one that builds its contenders
+    backend: str  # of Keras; a module of that name must be installed
+    baseline: str = ""  # the contender that ratios are taken to
+
+
+BACKENDS = ("tensorflow", "jax", "torch")
+
+FRAMEWORKS = {
+    "tensorflow": Framework("on_tensorflow", "tensorflow", "Keras SGD, XLA"),
+    "jax": Framework("on_jax", "jax", "Keras SGD, jit"),
+    "torch": Framework("on_torch", "torch", "Keras SGD"),
+    "replicas": Framework("on_replicas", "tensorflow"),
+    # By itself: beside other collectives of its process it failed with "shape mismatch".
+    "all_reduce": Framework("on_replicas", "tensorflow"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,29 +57,23 @@ class Contender:
     Attributes:
         framework: The worker that runs it, one of `FRAMEWORKS`.
         name: What it is called in tables.
-        role: "lars", "sgd", "lamb", or "yardstick" for what is no optimizer.
-        kind: Which function of the framework's module builds it.
-        rule: What it should compute, or None for a yardstick.
+        build: The function of the framework's module that builds it.
+        formula: What it should compute, or None for a yardstick, which is no optimizer.
         arguments: Of that function.
-        compared_to: The name of the contender of the same framework that ratios are taken to.
+        baseline: The contender that ratios are taken to, where it is not that of the framework.
         needs: A further module that must be installed.
-        ours: Whether it is `keras_lars`.
         main: Whether it is one of the few that are also timed on the largest model.
-        grows: Whether it is timed on growing sizes too.
         slots: How many numbers it keeps for each parameter.
     """
 
     framework: str
     name: str
-    role: str
-    kind: str
-    rule: Lars | Momentum | Lamb | None
+    build: str
+    formula: Formula | None
     arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
-    compared_to: str = ""
+    baseline: str = ""
     needs: str = ""
-    ours: bool = False
     main: bool = False
-    grows: bool = False
     slots: int = 1
 
     @property
@@ -51,161 +81,93 @@ class Contender:
         return f"{self.framework}/{self.name}"
 
     @property
+    def role(self) -> str:
+        return _ROLES[type(self.formula)]
+
+    @property
+    def ours(self) -> bool:
+        return self.name.startswith("keras_lars")
+
+    @property
+    def compared_to(self) -> str:
+        return self.baseline or FRAMEWORKS[self.framework].baseline
+
+    @property
+    def grows(self) -> bool:
+        """Whether it is timed on growing sizes too."""
+        return self.name in ("keras_lars", FRAMEWORKS[self.framework].baseline)
+
+    @property
     def bytes_per_parameter(self) -> int | None:
         """What an update must move at least, or None where that says nothing."""
-        return None if self.framework not in BACKENDS else _BYTES.get(self.role)
+        return _BYTES.get(self.role) if self.framework in BACKENDS else None
+
+    @property
+    def missing(self) -> str:
+        """A module that it needs and that is not installed, or nothing."""
+        needs = filter(None, (FRAMEWORKS[self.framework].backend, self.needs))
+        return next((module for module in needs if not installed(module)), "")
 
     def state_bytes(self, parameters: int) -> int:
         """Weights and slots, without the gradients, which contenders share."""
         return 4 * parameters * (1 + self.slots)
 
 
-@dataclasses.dataclass(frozen=True)
-class Framework:
-    module: str  # the file beside this one that builds its contenders
-    backend: str  # of Keras; a module of that name must be installed
-
-
-BACKENDS = ("tensorflow", "jax", "torch")
-
-FRAMEWORKS = {
-    "tensorflow": Framework("on_tensorflow", "tensorflow"),
-    "jax": Framework("on_jax", "jax"),
-    "torch": Framework("on_torch", "torch"),
-    "replicas": Framework("on_replicas", "tensorflow"),
-    # By itself: beside other collectives of its process it failed with "shape mismatch".
-    "all_reduce": Framework("on_replicas", "tensorflow"),
-}
-
-
 def installed(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 
-def _ours(framework: str, compared_to: str) -> list[Contender]:
+def _keras(
+    framework: str, name: str, formula: Formula, main: bool = False, **arguments: Any
+) -> Contender:
+    """An optimizer of Keras or of this package."""
+    optimizer = {"lars": "LARS", "sgd": "SGD", "lamb": "Lamb"}[_ROLES[type(formula)]]
+    arguments = {"optimizer": optimizer, **arguments}
+    slots = 2 if optimizer == "Lamb" else 1
+    return Contender(framework, name, "keras", formula, arguments, main=main, slots=slots)
+
+
+def _ours(framework: str) -> list[Contender]:
     """LARS of this package in every momentum form."""
-    forms = {
-        "keras_lars": {},
-        "keras_lars, nesterov": {"nesterov": True},
-        "keras_lars, learning_rate_outside": {"momentum_form": "learning_rate_outside"},
-        "keras_lars, ratio_outside": {"momentum_form": "ratio_outside"},
-    }
+    forms = ("learning_rate_outside", "ratio_outside")
     return [
-        Contender(
-            framework,
-            name,
-            "lars",
-            "keras",
-            Lars(arguments.get("momentum_form", "classic"), arguments.get("nesterov", False)),
-            {"optimizer": "LARS", **arguments},
-            compared_to,
-            ours=True,
-            main=not arguments,
-            grows=not arguments,
-        )
-        for name, arguments in forms.items()
+        _keras(framework, "keras_lars", Lars(), main=True),
+        _keras(framework, "keras_lars, nesterov", Lars(nesterov=True), nesterov=True),
+        *(
+            _keras(framework, f"keras_lars, {form}", Lars(form), momentum_form=form)
+            for form in forms
+        ),
     ]
 
 
-def _keras(framework: str, name: str, role: str, compared_to: str, **fields: Any) -> Contender:
-    """An optimizer of Keras itself."""
-    rule = Momentum() if role == "sgd" else Lamb()
-    arguments = {"optimizer": "SGD" if role == "sgd" else "Lamb", **fields.pop("arguments", {})}
-    slots = 1 if role == "sgd" else 2
-    return Contender(
-        framework, name, role, "keras", rule, arguments, compared_to, slots=slots, **fields
-    )
-
-
-_SGD_XLA, _SGD_JIT, _SGD_TORCH = "Keras SGD, XLA", "Keras SGD, jit", "Keras SGD"
-
-TENSORFLOW = [
-    *_ours("tensorflow", _SGD_XLA),
+_TF, _TIMM = "tensorflow", Lars("learning_rate_outside", epsilon=1e-8)
+CONTENDERS = [
+    *_ours(_TF),
+    _keras(_TF, "keras_lars, plain", Lars(), main=True, jit_compile=False),
+    _keras(_TF, "keras_lars, step under XLA", Lars(), xla=True),
+    _keras(_TF, "Keras SGD, graph", Momentum(), main=True),
+    _keras(_TF, "Keras SGD, XLA", Momentum(), main=True, xla=True),
+    _keras(_TF, "Keras Lamb, graph", Lamb(), main=True),
+    _keras(_TF, "Keras Lamb, XLA", Lamb(), xla=True),
+    Contender(_TF, "TensorFlow momentum kernel", "native", Momentum(), main=True),
+    *_ours("jax"),
+    _keras("jax", "Keras SGD, jit", Momentum(), main=True),
+    _keras("jax", "Keras Lamb, jit", Lamb()),
     Contender(
-        "tensorflow",
-        "keras_lars, plain",
-        "lars",
-        "keras",
-        Lars(),
-        {"optimizer": "LARS", "jit_compile": False},
-        _SGD_XLA,
-        ours=True,
-        main=True,
+        "jax", "optax.lars, jit", "optax", Lars(decay_in_norm=True), needs="optax", main=True
     ),
+    *_ours("torch"),
+    _keras("torch", "Keras SGD", Momentum(), main=True),
+    _keras("torch", "Keras Lamb", Lamb()),
     Contender(
-        "tensorflow",
-        "keras_lars, step under XLA",
-        "lars",
-        "keras",
-        Lars(),
-        {"optimizer": "LARS", "xla": True},
-        _SGD_XLA,
-        ours=True,
+        "torch", "timm Lars, foreach", "timm", _TIMM, {"foreach": True}, needs="timm", main=True
     ),
-    _keras("tensorflow", "Keras SGD, graph", "sgd", _SGD_XLA, main=True),
-    _keras("tensorflow", _SGD_XLA, "sgd", _SGD_XLA, arguments={"xla": True}, main=True, grows=True),
-    _keras("tensorflow", "Keras Lamb, graph", "lamb", _SGD_XLA, main=True),
-    _keras("tensorflow", "Keras Lamb, XLA", "lamb", _SGD_XLA, arguments={"xla": True}),
-    Contender(
-        "tensorflow",
-        "TensorFlow momentum kernel",
-        "sgd",
-        "native",
-        Momentum(),
-        compared_to=_SGD_XLA,
-        main=True,
-    ),
-]
-
-JAX = [
-    *_ours("jax", _SGD_JIT),
-    _keras("jax", _SGD_JIT, "sgd", _SGD_JIT, main=True, grows=True),
-    _keras("jax", "Keras Lamb, jit", "lamb", _SGD_JIT),
-    Contender(
-        "jax",
-        "optax.lars, jit",
-        "lars",
-        "optax",
-        Lars(decay_in_norm=True),
-        compared_to=_SGD_JIT,
-        needs="optax",
-        main=True,
-    ),
-]
-
-TORCH = [
-    *_ours("torch", _SGD_TORCH),
-    _keras("torch", _SGD_TORCH, "sgd", _SGD_TORCH, main=True, grows=True),
-    _keras("torch", "Keras Lamb", "lamb", _SGD_TORCH),
-    Contender(
-        "torch",
-        "timm Lars, foreach",
-        "lars",
-        "timm",
-        Lars("learning_rate_outside", epsilon=1e-8),
-        {"foreach": True},
-        _SGD_TORCH,
-        needs="timm",
-        main=True,
-    ),
-    Contender(
-        "torch",
-        "timm Lars, one by one",
-        "lars",
-        "timm",
-        Lars("learning_rate_outside", epsilon=1e-8),
-        {"foreach": False},
-        _SGD_TORCH,
-        needs="timm",
-    ),
+    Contender("torch", "timm Lars, one by one", "timm", _TIMM, {"foreach": False}, needs="timm"),
     Contender(
         "torch",
         "pytorch_optimizer LARS, foreach",
-        "lars",
         "pytorch_optimizer",
         Lars("learning_rate_outside", vectors="plain"),
-        {"foreach": True},
-        _SGD_TORCH,
         needs="pytorch_optimizer",
         main=True,
         slots=2,  # a gradient of its own besides the velocity
@@ -213,43 +175,28 @@ TORCH = [
     Contender(
         "torch",
         "open_lars",
-        "lars",
         "open_lars",
         Lars(vectors="decayed", epsilon=1e-8),
-        compared_to=_SGD_TORCH,
         needs="open_lars",
     ),
-    Contender(
-        "torch",
-        "torch SGD, fused",
-        "sgd",
-        "sgd",
-        Momentum(),
-        compared_to=_SGD_TORCH,
-        main=True,
-    ),
+    Contender("torch", "torch SGD, fused", "sgd", Momentum(), main=True),
 ]
 
-CONTENDERS = [*TENSORFLOW, *JAX, *TORCH]
 
-
-def _replicas(role: str, optimizer: str, name: str) -> list[Contender]:
-    alone = f"{name}, one replica"
+def _replicas(name: str, optimizer: str, formula: Formula) -> list[Contender]:
     places = {
-        alone: {"replicas": 1},
-        f"{name}, two replicas, no all-reduce": {"replicas": 2, "all_reduce": False},
-        f"{name}, two replicas": {"replicas": 2, "all_reduce": True},
+        "one replica": {"replicas": 1},
+        "two replicas, no all-reduce": {"replicas": 2, "all_reduce": False},
+        "two replicas": {"replicas": 2, "all_reduce": True},
     }
     return [
         Contender(
             "replicas",
-            place,
-            role,
+            f"{name}, {place}",
             "update",
-            Lars() if role == "lars" else Momentum(),
+            formula,
             {"optimizer": optimizer, **arguments},
-            alone,
-            ours=role == "lars",
+            baseline=f"{name}, one replica",
             slots=1 if arguments["replicas"] == 1 else 3,
         )
         for place, arguments in places.items()
@@ -257,9 +204,9 @@ def _replicas(role: str, optimizer: str, name: str) -> list[Contender]:
 
 
 REPLICAS = [
-    *_replicas("lars", "LARS", "keras_lars"),
-    *_replicas("sgd", "SGD", "Keras SGD, graph"),
-    Contender("all_reduce", "all-reduce alone", "yardstick", "all_reduce", None, slots=4),
+    *_replicas("keras_lars", "LARS", Lars()),
+    *_replicas("Keras SGD, graph", "SGD", Momentum()),
+    Contender("all_reduce", "all-reduce alone", "all_reduce", None, slots=4),
 ]
 
 BY_KEY = {contender.key: contender for contender in [*CONTENDERS, *REPLICAS]}

@@ -5,30 +5,36 @@ from typing import Any
 import keras
 
 import keras_lars
-from benchmarks.speed import settings
-from benchmarks.speed.settings import Hyperparameters
-from benchmarks.speed.variables import Shapes
+from benchmarks.speed import variables
+from benchmarks.speed.variables import Hyperparameters, Shapes
 
 
-def optimizer(name: str, hyper: Hyperparameters, **arguments: Any) -> keras.optimizers.Optimizer:
+def build(
+    shapes: Shapes, hyper: Hyperparameters, name: str, **arguments: Any
+) -> tuple[list[keras.Variable], keras.optimizers.Optimizer]:
+    """The variables of a model, and a built optimizer of them."""
+    own = keras_variables(shapes)
     if name == "SGD":
-        return keras.optimizers.SGD(hyper.learning_rate, hyper.momentum, **arguments)
-    if name == "Lamb":
-        return keras.optimizers.Lamb(hyper.lamb_learning_rate, **arguments)
-    return keras_lars.LARS(
-        hyper.learning_rate,
-        hyper.momentum,
-        hyper.weight_decay,
-        hyper.trust_coefficient,
-        **arguments,
-    )
+        optimizer = keras.optimizers.SGD(hyper.learning_rate, hyper.momentum, **arguments)
+    elif name == "Lamb":
+        optimizer = keras.optimizers.Lamb(hyper.lamb_learning_rate, **arguments)
+    else:
+        optimizer = keras_lars.LARS(
+            hyper.learning_rate,
+            hyper.momentum,
+            hyper.weight_decay,
+            hyper.trust_coefficient,
+            **arguments,
+        )
+    optimizer.build(own)
+    return own, optimizer
 
 
-def variables(shapes: Shapes) -> list[keras.Variable]:
+def keras_variables(shapes: Shapes) -> list[keras.Variable]:
     """Keras variables with the paths of a model: `LARS` tells biases by their names."""
     made = []
     for position, (path, shape) in enumerate(shapes.items()):
         layer, _, name = path.rpartition("/")
         with keras.name_scope(layer):
-            made.append(keras.Variable(settings.weight(position, shape), name=name))
+            made.append(keras.Variable(variables.weight(position, shape), name=name))
     return made

@@ -7,15 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.speed import settings
+from benchmarks.speed import contenders, variables
 from benchmarks.speed.contenders import keras_optimizers
-from benchmarks.speed.settings import Hyperparameters
-from benchmarks.speed.variables import Shapes
+from benchmarks.speed.variables import Hyperparameters, Shapes
 
 MODULES = ("jax", "jaxlib")
 
 
-class Update:
+class Update(contenders.Update):
     """Weights and slots, and a compiled function that gives the next ones in their place.
 
     The function takes and returns them in one order, (weights, slots): JAX hands the memory of what
@@ -28,9 +27,6 @@ class Update:
         self._gradients = gradients
         self._weights, self._slots = weights, slots
 
-    def prepare(self) -> None:
-        """Nothing: what is done here before a step would not be timed."""
-
     def step(self) -> None:
         self._weights, self._slots = self._function(self._weights, self._slots, self._gradients)
         jax.block_until_ready((self._weights, self._slots))
@@ -40,27 +36,26 @@ class Update:
 
 
 def gradients(shapes: Shapes, hyper: Hyperparameters) -> list[jax.Array]:
+    return [_array(variables.gradient(i, shape, hyper)) for i, shape in enumerate(shapes.values())]
+
+
+def _array(values: Any) -> jax.Array:
     # Copied: an array that borrows NumPy's memory is not like one that JAX computed.
-    return [
-        jnp.array(settings.gradient(position, shape, hyper), copy=True)
-        for position, shape in enumerate(shapes.values())
-    ]
+    return jnp.array(values, copy=True)
 
 
 def keras(
     shapes: Shapes, gradients: list, hyper: Hyperparameters, optimizer: str, **arguments: Any
 ) -> Update:
-    variables = keras_optimizers.variables(shapes)
-    optimizer = keras_optimizers.optimizer(optimizer, hyper, **arguments)
-    optimizer.build(variables)
+    own, built = keras_optimizers.build(shapes, hyper, optimizer, **arguments)
 
-    def apply(weights, slots, gradients):
-        return optimizer.stateless_apply(slots, gradients, weights)
+    def apply(weights: list, slots: list, gradients: list) -> tuple:
+        return built.stateless_apply(slots, gradients, weights)
 
     # Copied, since these arrays are donated and Keras keeps its own.
-    weights = [jnp.array(variable.value, copy=True) for variable in variables]
-    slots = [jnp.array(variable.value, copy=True) for variable in optimizer.variables]
-    for variable in [*variables, *optimizer.variables]:
+    weights = [_array(variable.value) for variable in own]
+    slots = [_array(variable.value) for variable in built.variables]
+    for variable in [*own, *built.variables]:
         variable.value.delete()
     return Update(apply, gradients, weights, slots)
 
@@ -71,13 +66,13 @@ def optax(shapes: Shapes, gradients: list, hyper: Hyperparameters) -> Update:
     transformation = optax.lars(
         hyper.learning_rate,
         hyper.weight_decay,
-        [settings.is_decayed(path) for path in shapes],
+        [variables.is_decayed(path) for path in shapes],
         hyper.trust_coefficient,
         momentum=hyper.momentum,
     )
-    weights = [jnp.array(settings.weight(i, s), copy=True) for i, s in enumerate(shapes.values())]
+    weights = [_array(variables.weight(i, shape)) for i, shape in enumerate(shapes.values())]
 
-    def apply(weights, slots, gradients):
+    def apply(weights: list, slots: Any, gradients: list) -> tuple:
         updates, slots = transformation.update(gradients, slots, weights)
         return optax.apply_updates(weights, updates), slots
 
@@ -89,25 +84,17 @@ def adder(elements: int) -> Callable[[], None]:
     arrays = [jnp.zeros([elements])]
     add = jax.jit(lambda x: x + 1, donate_argnums=0)
 
-    def run():
+    def run() -> None:
         arrays[0] = jax.block_until_ready(add(arrays[0]))
 
     return run
 
 
-def _memory(name: str) -> int | None:
+def gpu_memory(reset_peak: bool = False) -> tuple[int, int] | None:
+    """The bytes in use on a GPU, and the most that ever were: JAX cannot forget that peak."""
+    del reset_peak
     device = jax.devices()[0]
-    return None if device.platform == "cpu" else device.memory_stats()[name]
-
-
-def peak_bytes() -> int | None:
-    """The most that was ever used of a GPU's memory, or None on a CPU."""
-    return _memory("peak_bytes_in_use")
-
-
-def used_bytes() -> int | None:
-    return _memory("bytes_in_use")
-
-
-def reset_peak() -> None:
-    """JAX has no way to: its peak is that of the process."""
+    if device.platform == "cpu":
+        return None
+    found = device.memory_stats()
+    return found["bytes_in_use"], found["peak_bytes_in_use"]

@@ -8,7 +8,6 @@ With the all-reduce each is given half.
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import tensorflow as tf
 
@@ -20,15 +19,11 @@ tf.config.set_logical_device_configuration(
 )
 
 from benchmarks.speed.contenders import keras_optimizers, on_tensorflow  # noqa: E402
-from benchmarks.speed.settings import Hyperparameters  # noqa: E402
-from benchmarks.speed.variables import Shapes  # noqa: E402
+from benchmarks.speed.variables import Hyperparameters, Shapes  # noqa: E402
 
 MODULES = on_tensorflow.MODULES
-gradients = on_tensorflow.gradients
-adder = on_tensorflow.adder
-peak_bytes = on_tensorflow.peak_bytes
-used_bytes = on_tensorflow.used_bytes
-reset_peak = on_tensorflow.reset_peak
+gradients, adder = on_tensorflow.gradients, on_tensorflow.adder
+gpu_memory = on_tensorflow.gpu_memory
 
 
 class AlreadySummed(tf.distribute.ReductionToOneDevice):
@@ -55,16 +50,14 @@ def update(
         return on_tensorflow.keras(shapes, gradients, hyper, optimizer)
     strategy = _strategy(all_reduce)
     with strategy.scope():
-        variables = keras_optimizers.variables(shapes)
-        optimizer = keras_optimizers.optimizer(optimizer, hyper)
-        optimizer.build(variables)
+        own, built = keras_optimizers.build(shapes, hyper, optimizer)
 
     @tf.function(autograph=False)
-    def apply(gradients):
-        strategy.run(lambda *own: optimizer.apply(list(own), variables), args=tuple(gradients))
+    def apply(gradients: list) -> None:
+        strategy.run(lambda *of_replica: built.apply(list(of_replica), own), args=tuple(gradients))
 
     gradients = _per_replica(strategy, gradients, 1 / REPLICAS if all_reduce else 1.0)
-    return on_tensorflow.Update(apply, gradients, [variable.value for variable in variables])
+    return on_tensorflow.Update(apply, gradients, [variable.value for variable in own])
 
 
 def all_reduce(shapes: Shapes, gradients: list, hyper: Hyperparameters) -> on_tensorflow.Update:
@@ -72,14 +65,14 @@ def all_reduce(shapes: Shapes, gradients: list, hyper: Hyperparameters) -> on_te
     del hyper
     strategy = _strategy(all_reduce=True)
     with strategy.scope():
-        variables = [variable.value for variable in keras_optimizers.variables(shapes)]
+        own = [variable.value for variable in keras_optimizers.keras_variables(shapes)]
 
     @tf.function(autograph=False)
-    def reduce(gradients):
-        pairs = list(zip(gradients, variables))
+    def reduce(gradients: list) -> list:
+        pairs = list(zip(gradients, own))
         return strategy.extended.batch_reduce_to(tf.distribute.ReduceOp.SUM, pairs)
 
-    return on_tensorflow.Update(reduce, _per_replica(strategy, gradients, 1.0), variables)
+    return on_tensorflow.Update(reduce, _per_replica(strategy, gradients, 1.0), own)
 
 
 @functools.cache  # the collectives of two strategies in a process collide
@@ -88,7 +81,7 @@ def _strategy(all_reduce: bool) -> tf.distribute.MirroredStrategy:
     return tf.distribute.MirroredStrategy(devices, None if all_reduce else AlreadySummed())
 
 
-def _per_replica(strategy: Any, gradients: list, factor: float) -> list:
+def _per_replica(strategy: tf.distribute.Strategy, gradients: list, factor: float) -> list:
     def of(gradient: tf.Tensor) -> Callable:
         return lambda context: tf.multiply(gradient, factor)
 

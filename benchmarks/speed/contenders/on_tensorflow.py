@@ -6,23 +6,19 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.speed import settings
+from benchmarks.speed import contenders, variables
 from benchmarks.speed.contenders import keras_optimizers
-from benchmarks.speed.settings import Hyperparameters
-from benchmarks.speed.variables import Shapes
+from benchmarks.speed.variables import Hyperparameters, Shapes
 
 MODULES = ("tensorflow",)
 
 
-class Update:
+class Update(contenders.Update):
     """Variables and a traced function that updates them by the gradients that it is given."""
 
-    def __init__(self, function: Callable, gradients: list, variables: list[tf.Variable]):
-        self._function, self._gradients, self._variables = function, gradients, variables
-        self._traced = None
-
-    def prepare(self) -> None:
-        """Nothing: what is done here before a step would not be timed."""
+    def __init__(self, function: Callable, gradients: list, own: list[tf.Variable]):
+        self._function, self._gradients, self._variables = function, gradients, own
+        self._traced: Callable | None = None
 
     def step(self) -> None:
         if self._traced is None:
@@ -43,10 +39,8 @@ def synchronize() -> None:
 
 
 def gradients(shapes: Shapes, hyper: Hyperparameters) -> list[tf.Tensor]:
-    return [
-        tf.constant(settings.gradient(position, shape, hyper))
-        for position, shape in enumerate(shapes.values())
-    ]
+    arrays = (variables.gradient(i, shape, hyper) for i, shape in enumerate(shapes.values()))
+    return [tf.constant(array) for array in arrays]
 
 
 def keras(
@@ -57,25 +51,23 @@ def keras(
     xla: bool = False,
     **arguments: Any,
 ) -> Update:
-    variables = keras_optimizers.variables(shapes)
-    optimizer = keras_optimizers.optimizer(optimizer, hyper, **arguments)
-    optimizer.build(variables)
+    own, built = keras_optimizers.build(shapes, hyper, optimizer, **arguments)
 
     @tf.function(jit_compile=xla, autograph=False)
-    def apply(gradients):
-        optimizer.apply(gradients, variables)
+    def apply(gradients: list) -> None:
+        built.apply(gradients, own)
 
-    return Update(apply, gradients, [variable.value for variable in variables])
+    return Update(apply, gradients, [variable.value for variable in own])
 
 
 def native(shapes: Shapes, gradients: list, hyper: Hyperparameters) -> Update:
     """The kernel that TensorFlow's own momentum optimizer called, one variable after the other."""
-    variables = [tf.Variable(settings.weight(i, s)) for i, s in enumerate(shapes.values())]
+    own = [tf.Variable(variables.weight(i, shape)) for i, shape in enumerate(shapes.values())]
     velocities = [tf.Variable(tf.zeros(shape)) for shape in shapes.values()]
 
     @tf.function(autograph=False)
-    def apply(gradients):
-        for variable, velocity, gradient in zip(variables, velocities, gradients):
+    def apply(gradients: list) -> None:
+        for variable, velocity, gradient in zip(own, velocities, gradients):
             tf.raw_ops.ResourceApplyMomentum(
                 var=variable.handle,
                 accum=velocity.handle,
@@ -84,7 +76,7 @@ def native(shapes: Shapes, gradients: list, hyper: Hyperparameters) -> Update:
                 momentum=hyper.momentum,
             )
 
-    return Update(apply, gradients, variables)
+    return Update(apply, gradients, own)
 
 
 def adder(elements: int) -> Callable[[], None]:
@@ -92,29 +84,21 @@ def adder(elements: int) -> Callable[[], None]:
     array = tf.Variable(tf.zeros([elements]))
 
     @tf.function(jit_compile=True, autograph=False)
-    def add():
+    def add() -> None:
         array.assign_add(tf.ones([elements]))
 
-    def run():
+    def run() -> None:
         add()
         synchronize()
 
     return run
 
 
-def peak_bytes() -> int | None:
-    """The most that was ever used of a GPU's memory, or None on a CPU."""
+def gpu_memory(reset_peak: bool = False) -> tuple[int, int] | None:
+    """The bytes in use on a GPU, and the most since the peak was reset; None on a CPU."""
     if not tf.config.list_logical_devices("GPU"):
         return None
-    return tf.config.experimental.get_memory_info("GPU:0")["peak"]
-
-
-def used_bytes() -> int | None:
-    if not tf.config.list_logical_devices("GPU"):
-        return None
-    return tf.config.experimental.get_memory_info("GPU:0")["current"]
-
-
-def reset_peak() -> None:
-    if tf.config.list_logical_devices("GPU"):
+    if reset_peak:
         tf.config.experimental.reset_memory_stats("GPU:0")
+    found = tf.config.experimental.get_memory_info("GPU:0")
+    return found["current"], found["peak"]

@@ -11,41 +11,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.speed import settings
+from benchmarks.speed import contenders, variables
 from benchmarks.speed.contenders import keras_optimizers
-from benchmarks.speed.settings import Hyperparameters
-from benchmarks.speed.variables import Shapes
+from benchmarks.speed.variables import Hyperparameters, Shapes
 
 MODULES = ("torch",)
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
-class KerasUpdate:
-    def __init__(self, optimizer: Any, gradients: list, variables: list):
-        self._optimizer, self._gradients, self._variables = optimizer, gradients, variables
+class Update(contenders.Update):
+    """Tensors, and an eager function that updates them by their gradients."""
 
-    def prepare(self) -> None:
-        """Nothing: what is done here before a step would not be timed."""
-
-    def step(self) -> None:
-        self._optimizer.apply(self._gradients, self._variables)
-        synchronize()
-
-    def weights(self) -> list[np.ndarray]:
-        return [variable.value.detach().cpu().numpy().copy() for variable in self._variables]
-
-
-class Update:
-    """Parameters whose `grad` is the gradient, and a torch optimizer."""
-
-    def __init__(self, optimizer: torch.optim.Optimizer, weights: list):
-        self._optimizer, self._weights = optimizer, weights
-
-    def prepare(self) -> None:
-        """Nothing: what is done here before a step would not be timed."""
+    def __init__(self, function: Callable[[], None], weights: list[torch.Tensor]):
+        self._function, self._weights = function, weights
 
     def step(self) -> None:
-        self._optimizer.step()
+        self._function()
         synchronize()
 
     def weights(self) -> list[np.ndarray]:
@@ -55,8 +36,8 @@ class Update:
 class OverwritingUpdate(Update):
     """For an optimizer that leaves the step in `grad`: gradients are copied back, untimed."""
 
-    def __init__(self, optimizer: torch.optim.Optimizer, weights: list, gradients: list):
-        super().__init__(optimizer, weights)
+    def __init__(self, function: Callable[[], None], weights: list, gradients: list):
+        super().__init__(function, weights)
         self._gradients = gradients
         for weight in weights:
             weight.grad = torch.empty_like(weight)
@@ -73,25 +54,22 @@ def synchronize() -> None:
 
 def gradients(shapes: Shapes, hyper: Hyperparameters) -> list[torch.Tensor]:
     return [
-        torch.tensor(settings.gradient(position, shape, hyper), device=DEVICE)
+        torch.tensor(variables.gradient(position, shape, hyper), device=DEVICE)
         for position, shape in enumerate(shapes.values())
     ]
 
 
 def keras(
     shapes: Shapes, gradients: list, hyper: Hyperparameters, optimizer: str, **arguments: Any
-) -> KerasUpdate:
-    variables = keras_optimizers.variables(shapes)
-    optimizer = keras_optimizers.optimizer(optimizer, hyper, **arguments)
-    optimizer.build(variables)
-    return KerasUpdate(optimizer, gradients, variables)
+) -> Update:
+    own, built = keras_optimizers.build(shapes, hyper, optimizer, **arguments)
+    return Update(lambda: built.apply(gradients, own), [variable.value for variable in own])
 
 
 def sgd(shapes: Shapes, gradients: list, hyper: Hyperparameters) -> Update:
     weights = _parameters(shapes, gradients)
-    return Update(
-        torch.optim.SGD(weights, hyper.learning_rate, hyper.momentum, fused=True), weights
-    )
+    optimizer = torch.optim.SGD(weights, hyper.learning_rate, hyper.momentum, fused=True)
+    return Update(optimizer.step, weights)
 
 
 def timm(shapes: Shapes, gradients: list, hyper: Hyperparameters, foreach: bool) -> Update:
@@ -104,12 +82,10 @@ def timm(shapes: Shapes, gradients: list, hyper: Hyperparameters, foreach: bool)
         always_adapt=True,  # also what is not decayed, as the others do
         foreach=foreach,
     )
-    return Update(optimizer, weights)
+    return Update(optimizer.step, weights)
 
 
-def pytorch_optimizer(
-    shapes: Shapes, gradients: list, hyper: Hyperparameters, foreach: bool
-) -> OverwritingUpdate:
+def pytorch_optimizer(shapes: Shapes, gradients: list, hyper: Hyperparameters) -> OverwritingUpdate:
     from pytorch_optimizer import LARS
 
     weights = _parameters(shapes, None)
@@ -119,9 +95,9 @@ def pytorch_optimizer(
         hyper.weight_decay,
         hyper.momentum,
         trust_coefficient=hyper.trust_coefficient,
-        foreach=foreach,
+        foreach=True,
     )
-    return OverwritingUpdate(optimizer, weights, gradients)
+    return OverwritingUpdate(optimizer.step, weights, gradients)
 
 
 def open_lars(shapes: Shapes, gradients: list, hyper: Hyperparameters) -> Update:
@@ -135,12 +111,12 @@ def open_lars(shapes: Shapes, gradients: list, hyper: Hyperparameters) -> Update
         weight_decay=hyper.weight_decay,
         trust_coefficient=hyper.trust_coefficient,
     )
-    return Update(optimizer, weights)
+    return Update(optimizer.step, weights)
 
 
 def _parameters(shapes: Shapes, gradients: list | None) -> list[torch.nn.Parameter]:
     parameters = [
-        torch.nn.Parameter(torch.tensor(settings.weight(position, shape), device=DEVICE))
+        torch.nn.Parameter(torch.tensor(variables.weight(position, shape), device=DEVICE))
         for position, shape in enumerate(shapes.values())
     ]
     for parameter, gradient in zip(parameters, gradients or []):
@@ -150,7 +126,7 @@ def _parameters(shapes: Shapes, gradients: list | None) -> list[torch.nn.Paramet
 
 def _groups(shapes: Shapes, weights: list, hyper: Hyperparameters) -> list[dict]:
     groups = [
-        {"params": [w for p, w in zip(shapes, weights) if settings.is_decayed(p) is decayed]}
+        {"params": [w for p, w in zip(shapes, weights) if variables.is_decayed(p) is decayed]}
         | {"weight_decay": hyper.weight_decay if decayed else 0.0}
         for decayed in (True, False)
     ]
@@ -176,22 +152,17 @@ def adder(elements: int) -> Callable[[], None]:
     """Adds 1 to an array in place: reads it once and writes it once."""
     array = torch.zeros(elements, device=DEVICE)
 
-    def run():
+    def run() -> None:
         array.add_(1)
         synchronize()
 
     return run
 
 
-def peak_bytes() -> int | None:
-    """The most that was used of a GPU's memory since `reset_peak`, or None on a CPU."""
-    return torch.cuda.max_memory_allocated() if DEVICE == "cuda" else None
-
-
-def used_bytes() -> int | None:
-    return torch.cuda.memory_allocated() if DEVICE == "cuda" else None
-
-
-def reset_peak() -> None:
-    if DEVICE == "cuda":
+def gpu_memory(reset_peak: bool = False) -> tuple[int, int] | None:
+    """The bytes in use on a GPU, and the most since the peak was reset; None on a CPU."""
+    if DEVICE == "cpu":
+        return None
+    if reset_peak:
         torch.cuda.reset_peak_memory_stats()
+    return torch.cuda.memory_allocated(), torch.cuda.max_memory_allocated()

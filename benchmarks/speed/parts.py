@@ -1,0 +1,141 @@
+"""What is measured of an update: parts, each of which times some contenders on one model."""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+
+from benchmarks.command_line import UsageError
+from benchmarks.speed import variables
+from benchmarks.speed.contenders import (
+    BACKENDS,
+    CONTENDERS,
+    FRAMEWORKS,
+    REPLICAS,
+    Contender,
+    installed,
+)
+from benchmarks.speed.variables import Shapes
+from benchmarks.words import counted
+
+PARTS = ("contenders", "sizes", "replicas", "memory")
+_REPLICATED_MODEL, _MODEL_OF_MEMORY = "resnet50", "embedding"
+
+# Roughly, from a machine of two cores.
+_START_SECONDS = 15  # of a framework, with its checks
+_BYTES_PER_SECOND = 5e9
+_UPDATE_BYTES = 40  # a parameter, between the best and the worst
+_VARIABLE_SECONDS = 5e-5  # of a step
+_COMPILE_SECONDS = 0.03  # a variable
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What is measured of whom, and how thoroughly; a flag each.
+
+    Attributes:
+        models: Names of models that contenders are timed on.
+        parts: Which of `PARTS` are measured.
+        backends: Those that are used; None for all that are installed.
+        contenders: A regular expression.
+        rounds: Timed steps of each contender.
+        warmup: Steps between the first call and the rounds.
+        memory: Above so many gigabytes of weights and slots, only the main contenders are timed.
+        quick: Whether shapes are tiny.
+
+    Raises:
+        UsageError: If a model, a part, a backend or a contender is none.
+    """
+
+    models: Sequence[str] = tuple(variables.MODELS)
+    parts: Sequence[str] = PARTS
+    backends: Sequence[str] | None = None
+    contenders: str = ""
+    rounds: int = 30
+    warmup: int = 3
+    memory: float = 16.0
+    quick: bool = False
+
+    def __post_init__(self) -> None:
+        choices = {"models": tuple(variables.MODELS), "parts": PARTS, "backends": BACKENDS}
+        for name, known in choices.items():
+            for value in getattr(self, name) or ():
+                if value not in known:
+                    raise UsageError(f"--{name} must be of {', '.join(known)}. Received: {value}")
+        for backend in self.backends or ():
+            if not installed(backend):
+                raise UsageError(f"--backends must be installed. Received: {backend}")
+
+    @property
+    def used_backends(self) -> list[str]:
+        return list(self.backends or filter(installed, BACKENDS))
+
+    @property
+    def copy_bytes(self) -> int:
+        """Size of the array that tells how fast memory is."""
+        return 4_000_000 if self.quick else 256_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    kind: str  # of `PARTS`
+    model: str
+    shapes: Shapes
+    contenders: list[Contender]
+    axis: str = ""  # of sizes: what grows
+
+    def seconds(self, settings: Settings) -> float:
+        """Roughly how long it takes."""
+        step = variables.parameters(self.shapes) * _UPDATE_BYTES / _BYTES_PER_SECOND
+        step += len(self.shapes) * _VARIABLE_SECONDS
+        first = len(self.shapes) * _COMPILE_SECONDS
+        if self.kind == "memory":
+            starts, steps = len(self.contenders), 4
+        else:
+            starts = len({contender.framework for contender in self.contenders})
+            steps = settings.warmup + settings.rounds
+        return starts * _START_SECONDS + len(self.contenders) * (first + steps * step)
+
+    def describe(self, settings: Settings) -> str:
+        parameters = variables.parameters(self.shapes)
+        return (
+            f"  {self.kind:<11}{self.model:<28}{parameters:>12,} parameters in "
+            f"{counted(len(self.shapes), 'variable', spec='>5,')}, "
+            f"{counted(len(self.contenders), 'contender')}, "
+            f"about {self.seconds(settings):.0f} s"
+        )
+
+
+def make(settings: Settings) -> list[Part]:
+    """The parts that are asked for and have somebody to time.
+
+    Raises:
+        UsageError: If `--contenders` is no regular expression, or matches nobody.
+    """
+    try:
+        pattern = re.compile(settings.contenders)
+    except re.error as error:
+        raise UsageError(f"--contenders must be a regular expression: {error}") from error
+    chosen = [
+        contender
+        for contender in [*CONTENDERS, *REPLICAS]
+        if FRAMEWORKS[contender.framework].backend in settings.used_backends
+        and pattern.search(contender.key)
+    ]
+    alone = [contender for contender in chosen if contender.framework in BACKENDS]
+    growing = [contender for contender in alone if contender.grows]
+    replicas = [contender for contender in chosen if contender.framework not in BACKENDS]
+
+    def of_model(kind: str, name: str, contenders: list[Contender]) -> Part:
+        return Part(kind, name, variables.model(name, settings.quick), contenders)
+
+    parts = [of_model("contenders", name, alone) for name in settings.models]
+    for axis, models in variables.growing(settings.quick).items():
+        for shapes in models:
+            name = f"{axis} {len(shapes)} x {variables.parameters(shapes)}"
+            parts.append(Part("sizes", name, shapes, growing, axis))
+    parts.append(of_model("replicas", _REPLICATED_MODEL, replicas))
+    parts.append(of_model("memory", _MODEL_OF_MEMORY, alone))
+    parts = [part for part in parts if part.kind in settings.parts and part.contenders]
+    if not parts:
+        raise UsageError(f"--contenders must match one of them. Received: {settings.contenders}")
+    return parts
