@@ -58,6 +58,12 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "zero weights": _block(f"{_STUDY}.settings_table:table", *_ZERO_WEIGHTS),
     "constant rates": _block(f"{_STUDY}.settings_table:table", *_CONSTANT_RATES),
     "first try": _block("studies.first_try:report", "studies/first_try"),
+    "updates": _block("speed.tables:short", "update_cost_models"),
+    "updates of models": _block("speed.tables:of_updates", "update_cost_models"),
+    "updates of small variables": _block("speed.tables:of_updates", "update_cost_small"),
+    "updates by size": _block("speed.tables:of_updates", "update_cost_sizes"),
+    "steps": _block("speed.step:table", "step_cost"),
+    "input": _block("speed.input:table", "input_pipeline"),
     "fine-tuning": _block("studies.fine_tuning:report", "studies/fine_tuning"),
     **{
         folder.name: functools.partial(_figure, folder)

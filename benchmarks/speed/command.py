@@ -3,13 +3,42 @@
 import dataclasses
 import importlib.util
 import pathlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from absl import app, flags
+from absl import flags
 
 from benchmarks import files
-from benchmarks.command_line import UsageError, fail, parse, read_json, results_of
+from benchmarks.command_line import UsageError, read_json, results_of, run
+
+
+def setting(
+    help: str,
+    default: Any,
+    *,
+    choices: Sequence[str] = (),
+    minimum: float | None = None,
+    maximum: float | None = None,
+) -> Any:
+    """A field of settings, of which there is a flag by the same name."""
+    limits = {"lower_bound": minimum, "upper_bound": maximum}
+    metadata = {"help": help, "choices": choices, "limits": limits}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def _define_flag(field: dataclasses.Field) -> None:
+    name, default, metadata = field.name, field.default, field.metadata
+    if metadata["choices"]:
+        flags.DEFINE_enum(name, default, metadata["choices"], metadata["help"])
+    elif isinstance(default, tuple):
+        flags.DEFINE_list(name, list(default), metadata["help"])
+    elif isinstance(default, bool):
+        flags.DEFINE_boolean(name, default, metadata["help"])
+    elif isinstance(default, (int, float)):
+        define = flags.DEFINE_integer if isinstance(default, int) else flags.DEFINE_float
+        define(name, default, metadata["help"], **metadata["limits"])
+    else:
+        flags.DEFINE_string(name, default, metadata["help"])
 
 
 def main(
@@ -21,12 +50,15 @@ def main(
     """Measures, or shows.
 
     Args:
-        settings: A dataclass, of whose fields there are flags by the same names.
+        settings: A dataclass of fields that are made by `setting`.
         measure: Makes results from settings, again and again with more in them, and each time they
             are saved. Imports its frameworks itself, so that `--show` does without.
         tables: Results in words.
         draw: Writes a plot of results.
     """
+    fields = dataclasses.fields(settings)
+    for field in fields:
+        _define_flag(field)
     flags.DEFINE_string("output", None, "File for the results, as JSON.")
     flags.DEFINE_string("show", None, "File of results to show, in place of measuring.")
     if draw:
@@ -38,25 +70,23 @@ def main(
             tables(results)
         return [results]
 
-    def run(argv: list[str]) -> None:
+    def work(argv: list[str]) -> None:
         del argv
         plot = flags.FLAGS.plot if draw else None
-        try:
-            if plot and importlib.util.find_spec("matplotlib") is None:
-                raise UsageError("--plot needs matplotlib, which is not installed")
-            if flags.FLAGS.show:
-                found = read(flags.FLAGS.show)
-            else:
-                names = [field.name for field in dataclasses.fields(settings)]
-                found = measure(settings(**{name: flags.FLAGS[name].value for name in names}))
-            for results in found:
-                if flags.FLAGS.output:
-                    files.write_json(flags.FLAGS.output, results)
-            print(tables(results))
-            if draw and plot:
-                with results_of(flags.FLAGS.show, "--show"):
-                    draw(results, pathlib.Path(plot))
-        except (OSError, ValueError) as error:
-            fail(error)
+        if plot and importlib.util.find_spec("matplotlib") is None:
+            raise UsageError("--plot needs matplotlib, which is not installed")
+        if flags.FLAGS.show:
+            found = read(flags.FLAGS.show)
+        else:
+            found = measure(
+                settings(**{field.name: flags.FLAGS[field.name].value for field in fields})
+            )
+        for results in found:
+            if flags.FLAGS.output:
+                files.write_json(flags.FLAGS.output, results)
+        print(tables(results))
+        if draw and plot:
+            with results_of(flags.FLAGS.show, "--show"):
+                draw(results, pathlib.Path(plot))
 
-    app.run(run, flags_parser=parse)
+    run(work)

@@ -8,20 +8,19 @@ ImageNet, `python -m benchmarks.data.fake_imagenet` writes JPEGs of that size.
 import dataclasses
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
-
-from absl import flags
+from typing import TYPE_CHECKING, Any
 
 from benchmarks import frames
 from benchmarks.data.data_set import DataSet, View
 from benchmarks.data.encoded import EncodedImages
+from benchmarks.lazy import tf
 from benchmarks.recipe import Recipe, RecipeError
 from benchmarks.speed import command
+from benchmarks.speed.command import setting
 from benchmarks.words import counted
 
 if TYPE_CHECKING:
     import keras
-    import tensorflow as tf
 
 WARMUP_BATCHES = 2
 SCALE = 1 / 256
@@ -35,19 +34,27 @@ NAMES = {
 }
 
 
+_RECIPE = {field.name: field for field in dataclasses.fields(Recipe)}
+
+
+def _of_recipe(name: str, default: Any, minimum: float | None = None) -> Any:
+    metadata = _RECIPE[name].metadata
+    return setting(metadata["help"], default, choices=metadata["choices"], minimum=minimum)
+
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What is measured; a flag each."""
+    """What is measured, as flags."""
 
-    data: str = "imagenet2012"
-    data_dir: str | None = None
-    model: str = "resnet50"
-    width: float = 1.0
-    image_size: int = 224
-    augmentation: str = "paper"
-    batch_size: int = 64
-    precision: str = "float32"
-    seconds: float = 20.0
+    data: str = _of_recipe("data", "imagenet2012")
+    data_dir: str | None = setting("Where the data set is.", None)
+    model: str = _of_recipe("model", "resnet50")
+    width: float = _of_recipe("width", 1.0, minimum=1 / 64)
+    image_size: int = setting("Pixels each way.", 224, minimum=8)
+    augmentation: str = _of_recipe("augmentation", "paper")
+    batch_size: int = setting("Images in a batch.", 64, minimum=1)
+    precision: str = _of_recipe("precision", "float32")
+    seconds: float = setting("How long to measure each part.", 20.0, minimum=0.001)
 
 
 def measure(settings: Settings) -> dict:
@@ -66,9 +73,7 @@ def measure(settings: Settings) -> dict:
             f"Received: {settings.batch_size}"
         )
 
-    # From here on it takes seconds.
-    import keras
-    import tensorflow as tf
+    import keras  # which takes seconds
 
     from benchmarks import environment
 
@@ -111,8 +116,6 @@ def _rate(settings: Settings, take_batch: Callable) -> dict:
 
 def _batches(data_set: DataSet, view: View, batch_size: int) -> Iterator:
     """Those of one epoch after the other."""
-    import tensorflow as tf
-
     of_epoch = data_set.train_images // batch_size
     epochs = tf.data.Dataset.range(tf.int64.max)
     return iter(epochs.flat_map(lambda epoch: data_set.training(epoch, view, batch_size, of_epoch)))
@@ -120,13 +123,11 @@ def _batches(data_set: DataSet, view: View, batch_size: int) -> Iterator:
 
 def _decoded(data_set: EncodedImages, view: View, batch_size: int) -> Iterator:
     """Batches of images that are decoded from memory, and nothing else done to them."""
-    import tensorflow as tf
-
     from benchmarks.data import augmentation, image_file
 
     strings = [string for string, _ in data_set.encoded("train").take(DECODED)]
 
-    def decode(number: "tf.Tensor", string: "tf.Tensor") -> "tf.Tensor":
+    def decode(number: tf.Tensor, string: tf.Tensor) -> tf.Tensor:
         height_and_width = image_file.height_and_width(string)
         seed = tf.stack([tf.constant(0, tf.int64), number])
         window, _ = augmentation.training_window(height_and_width, view, seed)
@@ -168,18 +169,5 @@ def table(results: dict) -> str:
     )
 
 
-def define_flags() -> None:
-    of_recipe = {field.name: field.metadata for field in dataclasses.fields(Recipe)}
-    for name in ("data", "model", "augmentation", "precision"):
-        field = of_recipe[name]
-        flags.DEFINE_enum(name, getattr(Settings, name), field["choices"], field["help"])
-    flags.DEFINE_string("data_dir", Settings.data_dir, "Where the data set is.")
-    flags.DEFINE_float("width", Settings.width, of_recipe["width"]["help"], 1 / 64)
-    flags.DEFINE_integer("image_size", Settings.image_size, "Pixels each way.", 8)
-    flags.DEFINE_integer("batch_size", Settings.batch_size, "Images in a batch.", 1)
-    flags.DEFINE_float("seconds", Settings.seconds, "How long to measure each part.", 0.001)
-
-
 if __name__ == "__main__":
-    define_flags()
     command.main(Settings, lambda settings: [measure(settings)], table)

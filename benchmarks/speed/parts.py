@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from benchmarks.command_line import UsageError
 from benchmarks.speed import variables
+from benchmarks.speed.command import setting
 from benchmarks.speed.contenders import (
     BACKENDS,
     CONTENDERS,
@@ -30,38 +31,30 @@ _COMPILE_SECONDS = 0.03  # a variable
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What is measured of whom, and how thoroughly; a flag each.
-
-    Attributes:
-        models: Names of models that contenders are timed on.
-        parts: Which of `PARTS` are measured.
-        backends: Those that are used; None for all that are installed.
-        contenders: A regular expression.
-        rounds: Timed steps of each contender.
-        warmup: Steps between the first call and the rounds.
-        memory: Above so many gigabytes of weights and slots, only the main contenders are timed.
-        quick: Whether shapes are tiny.
+    """What is measured of whom, and how thoroughly, as flags.
 
     Raises:
-        UsageError: If a model, a part, a backend or a contender is none.
+        UsageError: If there is no such model, part or backend.
     """
 
-    models: Sequence[str] = tuple(variables.MODELS)
-    parts: Sequence[str] = PARTS
-    backends: Sequence[str] | None = None
-    contenders: str = ""
-    rounds: int = 30
-    warmup: int = 3
-    memory: float = 16.0
-    quick: bool = False
+    models: Sequence[str] = setting("Models that contenders are timed on.", tuple(variables.MODELS))
+    backends: Sequence[str] = setting("Of tensorflow, jax, torch. Default: what is installed.", ())
+    parts: Sequence[str] = setting("What to measure.", PARTS)
+    contenders: str = setting("Regular expression, searched in `backend/name`.", "")
+    rounds: int = setting("Timed steps of each contender.", 30, minimum=1)
+    warmup: int = setting("Steps after the first call that are not timed.", 3, minimum=1)
+    memory: float = setting(
+        "GB of weights and slots; larger: main contenders only.", 16.0, minimum=0, maximum=1e9
+    )
+    quick: bool = setting("Tiny shapes: to see whether it works, not how fast.", False)
 
     def __post_init__(self) -> None:
         choices = {"models": tuple(variables.MODELS), "parts": PARTS, "backends": BACKENDS}
         for name, known in choices.items():
-            for value in getattr(self, name) or ():
+            for value in getattr(self, name):
                 if value not in known:
                     raise UsageError(f"--{name} must be of {', '.join(known)}. Received: {value}")
-        for backend in self.backends or ():
+        for backend in self.backends:
             if not installed(backend):
                 raise UsageError(f"--backends must be installed. Received: {backend}")
 

@@ -8,11 +8,10 @@ machine. It runs on every backend of Keras.
 import dataclasses
 import time
 
-from absl import flags
-
 from benchmarks import environment, frames
-from benchmarks.recipe import Recipe
+from benchmarks.recipe import MODELS
 from benchmarks.speed import command
+from benchmarks.speed.command import setting
 from benchmarks.speed.tables import ratio, spread
 
 CLASSES = 1000
@@ -22,12 +21,14 @@ OPTIMIZERS = ("sgd", "lars")
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What is trained; a flag each."""
+    """What is trained, as flags."""
 
-    model: str = "resnet50"
-    image_size: int = 64
-    global_batch_size: int = 64
-    rounds: int = 30
+    model: str = setting(
+        "Network.", "resnet50", choices=[name for name in MODELS if name.startswith("resnet")]
+    )
+    image_size: int = setting("Pixels each way.", 64, minimum=8)
+    global_batch_size: int = setting("Images a step.", 64, minimum=1)
+    rounds: int = setting("Timed steps of each optimizer.", 30, minimum=2)
 
 
 class Training:
@@ -103,15 +104,5 @@ def table(results: dict) -> str:
     return frames.markdown(rows)
 
 
-def define_flags() -> None:
-    (models,) = [f.metadata["choices"] for f in dataclasses.fields(Recipe) if f.name == "model"]
-    resnets = [name for name in models if name.startswith("resnet")]
-    flags.DEFINE_enum("model", Settings.model, resnets, "Network.")
-    flags.DEFINE_integer("image_size", Settings.image_size, "Pixels each way.", 8)
-    flags.DEFINE_integer("global_batch_size", Settings.global_batch_size, "Images a step.", 1)
-    flags.DEFINE_integer("rounds", Settings.rounds, "Timed steps of each optimizer.", 2)
-
-
 if __name__ == "__main__":
-    define_flags()
     command.main(Settings, lambda settings: [measure(settings)], table)

@@ -13,35 +13,10 @@ import sys
 import time
 from collections.abc import Iterator
 
-from absl import flags
-
 from benchmarks.speed import command, parts, plots, rounds, tables
-from benchmarks.speed.parts import PARTS, Settings
+from benchmarks.speed.parts import Settings
 from benchmarks.speed.workers import Processes
 from benchmarks.words import counted
-
-
-def define_flags() -> None:
-    flags.DEFINE_list("models", list(Settings.models), "Models that contenders are timed on.")
-    flags.DEFINE_list("backends", None, "Of tensorflow, jax, torch. Default: what is installed.")
-    flags.DEFINE_list("parts", list(PARTS), "What to measure.")
-    flags.DEFINE_string(
-        "contenders", Settings.contenders, "Regular expression, searched in `backend/name`."
-    )
-    flags.DEFINE_integer("rounds", Settings.rounds, "Timed steps of each contender.", 1)
-    flags.DEFINE_integer(
-        "warmup", Settings.warmup, "Steps after the first call that are not timed.", 1
-    )
-    flags.DEFINE_float(
-        "memory",
-        Settings.memory,
-        "GB of weights and slots; larger: main contenders only.",
-        0,
-        1e9,
-    )
-    flags.DEFINE_bool(
-        "quick", Settings.quick, "Tiny shapes: to see whether it works, not how fast."
-    )
 
 
 def measure(settings: Settings) -> Iterator[dict]:
@@ -88,5 +63,4 @@ def say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    define_flags()
     command.main(Settings, measure, tables.of_updates, plots.draw)

@@ -45,7 +45,7 @@ def test_no_hidden_copies(another_process):
 RESIDENT = """
 import keras, keras_lars
 import tensorflow as tf
-from benchmarks.speed import memory as resident
+from benchmarks.speed import memory
 
 def make(elements):
     variable = keras.Variable(tf.ones(elements), name="w")
@@ -58,9 +58,9 @@ def make(elements):
 
 small = make(5_000)
 elements = 30_000_000
-baseline = resident.settled_bytes()
+baseline = memory.settled_bytes()
 step = make(elements)
-print(3 * 4 * elements, baseline, resident.high_water_bytes(step))
+print(3 * 4 * elements, baseline, memory.high_water_bytes(step))
 """
 
 

@@ -21,7 +21,7 @@ from benchmarks.models.options import Options
 from benchmarks.models.resnet import V1_5, resnet
 from benchmarks.models.virtual_batch import VirtualBatchNormalization
 from benchmarks.recipe import RecipeError
-from benchmarks.speed import variables as sizes
+from benchmarks.speed import variables
 
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "logits")
 
@@ -89,7 +89,7 @@ def test_parameters(name, trainable, moving, request):
 
 def test_updates_are_timed_on_the_variables_of_resnet50(resnet50):
     paths_and_shapes = {v.path: tuple(v.shape) for v in resnet50.trainable_weights}
-    assert sizes.resnet50() == paths_and_shapes
+    assert variables.resnet50() == paths_and_shapes
 
 
 # Added up by hand: the first layer, the other convolutions, then the dense layers.

@@ -5,8 +5,6 @@ import json
 import pytest
 from support import ROOT
 
-from benchmarks.speed import input as input_pipeline
-
 README = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
 FOLDERS = sorted((ROOT / "benchmarks" / "results" / "figures").iterdir())
 NAMES = (
@@ -46,8 +44,3 @@ def test_results_are_whole_and_say_where_they_come_from(folder):
         assert environment["device"]["processor"]
     assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
     assert (folder / "results.csv").read_text(encoding="utf-8").count("\n") > len(found["points"])
-
-
-def test_input_pipeline_in_the_readme():
-    found = json.loads((ROOT / "benchmarks" / "results" / "input_pipeline.json").read_text())
-    assert input_pipeline.table(found) in README

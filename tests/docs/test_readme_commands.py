@@ -25,7 +25,7 @@ RUN = {
     "python -m benchmarks.train --strategy=mirrored --replicas=2": SEVERAL_MACHINES,
     "python -m benchmarks.train --list_recipes": "test_benchmarks::test_list_recipes",
     "python -m benchmarks.data.fake_imagenet *": "test_imagenet::test_the_fake_folder",
-    "python -m benchmarks.speed.input *": "test_input_pipeline::test_each_part_is_measured",
+    "python -m benchmarks.speed.input *": "test_speed_input::test_each_part_is_measured",
     "python -m benchmarks.train --seed=$seed *": (
         "test_training_loop::test_the_same_seed_repeats_exactly"
     ),
@@ -42,7 +42,7 @@ NOT_RUN = {
     'pip install ".[tensorflow,benchmarks,tests]" && cd tests && *': "is the test command",
     'pip install "keras-lars[tensorflow] @ file:///path/to/this/clone"': "names no real folder",
     'pip install ".[tensorflow,benchmarks,peers]" && *': (
-        "needs the network; in short: test_update_cost::test_a_quick_run_and_its_results_again"
+        "needs the network; in short: test_speed_update::test_a_quick_run_and_its_results_again"
     ),
     "python -m benchmarks.train --recipe=resnet50_lars_8192 *": "needs ImageNet",
     "python -m benchmarks.train --recipe=alexnet_bn_lars_8192 *": "needs Fashion-MNIST",

@@ -18,7 +18,7 @@ if keras.backend.backend() != "tensorflow":
 
 from benchmarks import models
 from benchmarks.data import fake_imagenet
-from benchmarks.speed import input as input_pipeline
+from benchmarks.speed import input
 
 PARTS = ["decode", "input", "step", "both"]
 
@@ -29,7 +29,7 @@ def command(*arguments):
 
 def tiny(**fields):
     fields = {"model": "resnet_tiny", "width": 0.125, "batch_size": 8, "seconds": 0.1, **fields}
-    return input_pipeline.Settings(**fields)
+    return input.Settings(**fields)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def one_layer(monkeypatch):
 def test_each_part_is_measured(tmp_path, augmentation, one_layer):
     fake_imagenet.write(tmp_path, images=16, height=40, width=60, files=2)
     settings = tiny(data_dir=str(tmp_path), image_size=16, augmentation=augmentation)
-    results = input_pipeline.measure(settings)
+    results = input.measure(settings)
     assert json.loads(json.dumps(results)) == results
     assert list(results["measured"]) == PARTS
     for measured in results["measured"].values():
@@ -61,7 +61,7 @@ def test_each_part_is_measured(tmp_path, augmentation, one_layer):
 
 
 def test_data_without_files_have_nothing_to_decode():
-    results = input_pipeline.measure(tiny(data="synthetic", model="alexnet_tiny", image_size=16))
+    results = input.measure(tiny(data="synthetic", model="alexnet_tiny", image_size=16))
     assert list(results["measured"]) == PARTS[1:]
 
 
@@ -82,7 +82,7 @@ def test_the_bottleneck_is_said(tmp_path, input_images, line):
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[-1] == line
-    assert lines[2] == "| decoding and cropping alone | 450.0 |"
+    assert re.fullmatch(r"\| decoding and cropping alone \| +450\.0 \|", lines[2])
     assert len(lines) == 8
 
 

@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 from support.helpers import environment, run_command
 
-from benchmarks.speed import formulas as reference
-from benchmarks.speed import settings, summary
-from benchmarks.speed import variables as sizes
+from benchmarks.speed import formulas, tables, variables
 from benchmarks.speed.contenders import BACKENDS, BY_KEY, CONTENDERS, installed
 
 CHOSEN = "--contenders=^tensorflow/(keras_lars|Keras SGD, XLA)$"
@@ -24,7 +22,7 @@ def command(*arguments):
 
 
 @pytest.mark.parametrize(
-    ("model", "variables", "kinds", "parameters"),
+    ("model", "count", "kinds", "parameters"),
     [
         # What they are is in `test_networks`, beside the model.
         ("resnet50", 161, 28, 25_557_032),
@@ -33,20 +31,20 @@ def command(*arguments):
         ("embedding", 1, 1, 100_000_000),
     ],
 )
-def test_sizes_of_the_models(model, variables, kinds, parameters):
-    shapes = sizes.MODELS[model]()
-    assert (len(shapes), len(set(shapes.values()))) == (variables, kinds)
-    assert sizes.parameters(shapes) == parameters
+def test_sizes_of_the_models(model, count, kinds, parameters):
+    shapes = variables.model(model)
+    assert (len(shapes), len(set(shapes.values()))) == (count, kinds)
+    assert variables.parameters(shapes) == parameters
 
 
 @pytest.mark.parametrize("count", [1, 7, 2000])
 def test_small_variables_can_be_counted(count):
-    assert len(sizes.small_variables(count)) == count
+    assert len(variables.small_variables(count)) == count
 
 
 def test_what_must_be_among_the_contenders():
     assert len(BY_KEY) >= len(CONTENDERS)
-    forms = {row.rule.form for row in CONTENDERS if row.ours and row.framework == "tensorflow"}
+    forms = {row.formula.form for row in CONTENDERS if row.ours and row.framework == "tensorflow"}
     assert forms == {"classic", "learning_rate_outside", "ratio_outside"}
     for backend in BACKENDS:
         roles = {row.role for row in CONTENDERS if row.framework == backend}
@@ -54,16 +52,16 @@ def test_what_must_be_among_the_contenders():
 
 
 VARIABLES = {
-    path: (settings.weight(i, shape), settings.gradient(i, shape, settings.CHECKED))
+    path: (variables.weight(i, shape), variables.gradient(i, shape, variables.CHECKED))
     for i, (path, shape) in enumerate(
         {"a/kernel": (4, 3), "b/kernel": (4, 3), "c/bias": (3,)}.items()
     )
 }
 
 
-def reached(rule, hyper=settings.CHECKED):
+def reached(formula, hyper=variables.CHECKED):
     return [
-        rule.weights(path, w.astype(np.float64), g.astype(np.float64), 3, hyper)
+        formula.weights(path, w.astype(np.float64), g.astype(np.float64), 3, hyper)
         for path, (w, g) in VARIABLES.items()
     ]
 
@@ -80,45 +78,47 @@ def reached(rule, hyper=settings.CHECKED):
     ids=str,
 )
 def test_check_finds_another_formula(wrong):
-    rule = reference.Lars()
-    assert error_of(rule, reached(rule)) < 1e-12
+    formula = formulas.Lars()
+    assert error_of(formula, reached(formula)) < 1e-12
     if "form" in wrong:  # at a constant ratio the forms are one
-        assert error_of(rule, reached(dataclasses.replace(rule, **wrong))) > 1e-4
+        assert error_of(formula, reached(dataclasses.replace(formula, **wrong))) > 1e-4
     else:
-        assert error_of(rule, reached(dataclasses.replace(rule, **wrong))) > 1e-3
+        assert error_of(formula, reached(dataclasses.replace(formula, **wrong))) > 1e-3
 
 
 @pytest.mark.parametrize(
     "field", ["learning_rate", "momentum", "weight_decay", "trust_coefficient"]
 )
 def test_check_finds_another_rate(field):
-    rule = reference.Lars()
-    hyper = dataclasses.replace(settings.CHECKED, **{field: 0.9 * getattr(settings.CHECKED, field)})
-    assert error_of(rule, reached(rule, hyper)) > 1e-3
+    formula = formulas.Lars()
+    hyper = dataclasses.replace(
+        variables.CHECKED, **{field: 0.9 * getattr(variables.CHECKED, field)}
+    )
+    assert error_of(formula, reached(formula, hyper)) > 1e-3
 
 
-def error_of(rule, weights):
-    return reference.error(rule, VARIABLES, weights, 3, settings.CHECKED)
+def error_of(formula, weights):
+    return formulas.error(formula, VARIABLES, weights, 3, variables.CHECKED)
 
 
 def test_check_finds_nan_and_variables_that_changed_places():
-    rule = reference.Lars()
-    first, second, bias = reached(rule)
-    assert error_of(rule, [second, first, bias]) > 0.1
-    assert not error_of(rule, [first * math.nan, second, bias]) <= 1
+    formula = formulas.Lars()
+    first, second, bias = reached(formula)
+    assert error_of(formula, [second, first, bias]) > 0.1
+    assert not error_of(formula, [first * math.nan, second, bias]) <= 1
 
 
 def test_ratios_are_taken_within_rounds():
     # Ratios of medians would be 1, as both were slow in some round.
-    assert summary.ratio([10, 40, 90], [10, 20, 30]) == 2
-    assert summary.ratio([1], None) is None
+    assert tables.ratio([10, 40, 90], [10, 20, 30]) == 2
+    assert tables.ratio([1], None) is None
 
 
 def test_a_quick_run_and_its_results_again(tmp_path):
     path = tmp_path / "results.json"
     done = command(
         "--quick", "--rounds=2", "--models=resnet50", CHOSEN, f"--output={path}",
-        f"--plot={tmp_path / 'plot.png'}", "--studies=contenders,sizes,memory",
+        f"--plot={tmp_path / 'plot.png'}", "--parts=contenders,sizes,memory",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
     assert "minutes in all" in done.stderr
@@ -147,7 +147,7 @@ def test_a_quick_run_and_its_results_again(tmp_path):
     ("arguments", "message"),
     [
         (["--models=vgg"], "error: --models must be of .* Received: vgg"),
-        (["--studies=gpu"], "error: --studies must be of .* Received: gpu"),
+        (["--parts=gpu"], "error: --parts must be of .* Received: gpu"),
         (["--contenders=nobody"], "error: --contenders must match one of them. Received: nobody"),
         (["--contenders=("], "error: --contenders must be a regular expression: .*"),
         (["--rounds=0"], "error: .*rounds.*"),
