@@ -1,4 +1,4 @@
-"""The command line of what is measured, kept as JSON, and shown again without measuring."""
+"""The command line of a measurement: it is saved as JSON, and can be shown again."""
 
 import dataclasses
 import importlib.util
@@ -27,7 +27,8 @@ def setting(
 
 
 def _define_flag(field: dataclasses.Field) -> None:
-    name, default, metadata = field.name, field.default, field.metadata
+    name, metadata = field.name, field.metadata
+    default: Any = field.default
     if metadata["choices"]:
         flags.DEFINE_enum(name, default, metadata["choices"], metadata["help"])
     elif isinstance(default, tuple):
@@ -35,7 +36,7 @@ def _define_flag(field: dataclasses.Field) -> None:
     elif isinstance(default, bool):
         flags.DEFINE_boolean(name, default, metadata["help"])
     elif isinstance(default, (int, float)):
-        define = flags.DEFINE_integer if isinstance(default, int) else flags.DEFINE_float
+        define: Any = flags.DEFINE_integer if isinstance(default, int) else flags.DEFINE_float
         define(name, default, metadata["help"], **metadata["limits"])
     else:
         flags.DEFINE_string(name, default, metadata["help"])
@@ -51,9 +52,9 @@ def main(
 
     Args:
         settings: A dataclass of fields that are made by `setting`.
-        measure: Makes results from settings, again and again with more in them, and each time they
-            are saved. Imports its frameworks itself, so that `--show` does without.
-        tables: Results in words.
+        measure: Yields the results, each time with more in them, and each time they are saved.
+            Imports its frameworks itself, so that `--show` does without.
+        tables: Formats results.
         draw: Writes a plot of results.
     """
     fields = dataclasses.fields(settings)

@@ -57,7 +57,7 @@ class Lars:
             denominator = norm(g + decay * w)
         else:
             denominator = norm(g) + decay * norm(w)
-        return hyper.trust_coefficient * norm(w) / (denominator + self.epsilon)
+        return float(hyper.trust_coefficient * norm(w) / (denominator + self.epsilon))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -125,10 +125,11 @@ MODELS = {
 
 def model(name: str, quick: bool = False) -> Shapes:
     """The variables of a model; quick: the first three, cut small, for trying the benchmark out."""
-    shapes = MODELS[name]().items()
-    if quick:
-        shapes = [(path, tuple(min(n, 16) for n in shape)) for path, shape in shapes][:3]
-    return dict(shapes)
+    shapes = MODELS[name]()
+    if not quick:
+        return shapes
+    first = itertools.islice(shapes.items(), 3)
+    return {path: tuple(min(length, 16) for length in shape) for path, shape in first}
 
 
 def growing(quick: bool = False) -> dict[str, list[Shapes]]:

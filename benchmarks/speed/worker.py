@@ -3,7 +3,7 @@
 `python -m benchmarks.speed.worker tensorflow` imports the framework, which takes seconds, and
 does nothing else with it. For each line of standard input it forks a worker, which reads requests
 from there on and answers each by a line, until it ends. Between two requests it waits for input, so
-that another framework's worker has the machine to itself. The parent's side is `process.py`.
+that another framework's worker has the machine to itself. The parent's side is `workers.py`.
 """
 
 import contextlib
@@ -183,10 +183,10 @@ def _speed(function: Callable[[], None], size_bytes: int) -> float:
 
 
 def _message(error: Exception) -> str:
-    """An error in one line, without TensorFlow's tale of where the graph was made."""
-    told = [line.strip() for line in str(error).splitlines()]
-    told = [line for line in told if line and not line.startswith(_WHERE)]
-    return f"{type(error).__name__}: {' '.join(told)}"[:300]
+    """An error in one line, without TensorFlow's account of where the graph was made."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    lines = [line for line in lines if line and not line.startswith(_WHERE)]
+    return f"{type(error).__name__}: {' '.join(lines)}"[:300]
 
 
 def serve(framework: str, answers: TextIO) -> None:
@@ -210,8 +210,8 @@ def _send(answers: TextIO, answer: dict) -> None:
 
 
 def start_workers(framework: str, answers: TextIO) -> None:
-    """Starts a worker for each line, and says who it is and, once it has ended, how."""
-    with contextlib.suppress(Exception):  # a worker says what is wrong with it
+    """Starts a worker for each line; answers with its process ID, and how it ended once it has."""
+    with contextlib.suppress(Exception):  # a worker reports the error
         importlib.import_module("keras_lars")
     gc.freeze()  # a collection would copy the memory that workers share with this process
     for _ in sys.stdin:
@@ -220,7 +220,7 @@ def start_workers(framework: str, answers: TextIO) -> None:
             if not worker:
                 serve(framework, answers)
                 os._exit(0)
-        else:  # frameworks need not survive a fork
+        else:  # where frameworks may not survive a fork
             command = [sys.executable, "-m", __spec__.name, framework, "serve"]
             worker = subprocess.Popen(command, stdout=answers).pid
         _send(answers, {"value": worker})
@@ -228,10 +228,10 @@ def start_workers(framework: str, answers: TextIO) -> None:
 
 
 def main(framework: str, task: str = "start_workers") -> None:
-    # Answers go out by a copy of standard output: what libraries print is no answer.
+    # Answers go to a copy of standard output, so that what libraries print is not taken for one.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    gc.disable()  # or the collector would run in a step of whoever comes when it is due
+    gc.disable()  # or a collection that happens to be due would count as part of a step
     {"start_workers": start_workers, "serve": serve}[task](framework, answers)
 
 

@@ -16,7 +16,12 @@ MODULES = ("tensorflow",)
 class Update(contenders.Update):
     """Variables and a traced function that updates them by the gradients that it is given."""
 
-    def __init__(self, function: Callable, gradients: list, own: list[tf.Variable]):
+    def __init__(
+        self,
+        function: tf.types.experimental.PolymorphicFunction,
+        gradients: list,
+        own: list[tf.Variable],
+    ):
         self._function, self._gradients, self._variables = function, gradients, own
         self._traced: Callable | None = None
 

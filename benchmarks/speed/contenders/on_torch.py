@@ -141,7 +141,10 @@ def _timm_lars() -> types.ModuleType:
     """
     name = "_timm_optimizers"
     if name not in sys.modules:
-        folder = pathlib.Path(importlib.util.find_spec("timm").origin).parent / "optim"
+        spec = importlib.util.find_spec("timm")
+        assert spec
+        assert spec.origin
+        folder = pathlib.Path(spec.origin).parent / "optim"
         package = types.ModuleType(name)
         package.__path__ = [str(folder)]
         sys.modules[name] = package
