@@ -20,7 +20,7 @@ from benchmarks.words import counted
 
 
 def measure(settings: Settings) -> Iterator[dict]:
-    """The results, after each part of them."""
+    """What the flags ask for: the results so far, after each part of them."""
     planned = parts.make(settings)
     contenders = {row.key: row for part in planned for row in part.contenders}
     say(
