@@ -1,8 +1,8 @@
 """The workers of one framework: each does what it is asked, one line of JSON at a time.
 
 `python -m benchmarks.speed.worker tensorflow` imports the framework, which takes seconds, and
-does nothing else with it. For each line of standard input it forks a worker, which reads requests
-from there on and answers each by a line, until it ends. Between two requests it waits for input, so
+does nothing else with it. When it is told to start a worker it forks, and the worker reads requests from
+standard input and answers each by a line, until it ends. Between two requests it waits for input, so
 that another framework's worker has the machine to itself. The parent's side is `workers.py`.
 """
 
@@ -210,11 +210,13 @@ def _send(answers: TextIO, answer: dict) -> None:
 
 
 def start_workers(framework: str, answers: TextIO) -> None:
-    """Starts a worker for each line; answers with its process ID, and how it ended once it has."""
+    """Starts workers; answers with the process ID of each, and how it ended once it has."""
     with contextlib.suppress(Exception):  # a worker reports the error
         importlib.import_module("keras_lars")
     gc.freeze()  # a collection would copy the memory that workers share with this process
-    for _ in sys.stdin:
+    for line in sys.stdin:
+        if json.loads(line)["do"] != "start":  # asked of a worker that had ended
+            continue
         if sys.platform == "linux":
             worker = os.fork()
             if not worker:
