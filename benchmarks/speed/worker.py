@@ -1,9 +1,9 @@
 """The workers of one framework: each does what it is asked, one line of JSON at a time.
 
-`python -m benchmarks.speed.worker tensorflow` imports the framework, which takes seconds, and
-does nothing else with it. When it is told to start a worker it forks, and the worker reads requests from
-standard input and answers each by a line, until it ends. Between two requests it waits for input, so
-that another framework's worker has the machine to itself. The parent's side is `workers.py`.
+`python -m benchmarks.speed.worker tensorflow` imports the framework, which takes seconds, and does
+nothing else with it. Told to start a worker, it forks. The worker reads requests from standard
+input and answers each by a line, until it ends. Between two requests it waits for input, so that
+another framework's worker has the machine to itself. The parent's side is `workers.py`.
 """
 
 import contextlib

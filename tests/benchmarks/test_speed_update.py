@@ -3,7 +3,9 @@
 import dataclasses
 import json
 import math
+import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -11,8 +13,8 @@ import numpy as np
 import pytest
 from support.helpers import environment, run_command
 
-from benchmarks.speed import formulas, tables, variables
-from benchmarks.speed.contenders import BACKENDS, BY_KEY, CONTENDERS, installed
+from benchmarks.speed import formulas, tables, variables, workers
+from benchmarks.speed.contenders import BACKENDS, BY_KEY, CONTENDERS, Framework, installed
 
 CHOSEN = "--contenders=^tensorflow/(keras_lars|Keras SGD, XLA)$"
 
@@ -161,6 +163,21 @@ def test_mistakes_are_told_in_one_line(arguments, message):
     done = command(*arguments)
     assert done.returncode == 1
     assert re.fullmatch(message, done.stderr.strip()), done.stderr
+
+
+def test_how_a_worker_fails(monkeypatch):
+    monkeypatch.setitem(workers.FRAMEWORKS, "tensorflow", Framework("on_tensorflow", "nonsense"))
+    with workers.Process("tensorflow") as process:
+        for _ in range(2):
+            with process.new_worker():
+                with pytest.raises(workers.WorkerError, match="nonsense"):
+                    process.ask("hello", distributions=[])
+                os.kill(process._worker, signal.SIGKILL)
+                with pytest.raises(workers.WorkerDied, match="was ended by SIGKILL"):
+                    process.ask("hello", distributions=[])
+        process._process.kill()
+        with pytest.raises(workers.WorkerDied), process.new_worker():
+            pass
 
 
 @pytest.mark.parametrize("framework", ["jax", "torch"])
