@@ -68,7 +68,15 @@ setup(
             "tensorflow-datasets",
         ],
         "report": ["matplotlib"],
-        "tests": ["coverage>=7.10", "hypothesis", "mypy", "pytest", "pytest-xdist", "pyyaml", "ruff"],
+        "tests": [
+            "coverage>=7.10",
+            "hypothesis",
+            "mypy",
+            "pytest",
+            "pytest-xdist",
+            "pyyaml",
+            "ruff",
+        ],
         "peers": ["open-lars", "optax", "pytorch_optimizer", "timm"],
     },
     classifiers=[

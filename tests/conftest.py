@@ -13,11 +13,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import pytest
+from support import REPLICAS
 
 import keras_lars
-
-# How many there are in a process; `test_four_replicas.py` asks for more in one of its own.
-REPLICAS = int(os.environ.get("KERAS_LARS_TEST_REPLICAS", "2"))
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf

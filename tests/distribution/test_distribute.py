@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import REPLICAS
+from support import REPLICAS
 from support.models import (
     assert_close,
     assert_equal,

@@ -90,6 +90,7 @@ def test_workers_end_equal(clusters, workers, name):
             assert_equal(other[key], first[key])
 
 
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
 @cases(LIKE_ONE_PROCESS)
 def test_a_cluster_equals_one_process(clusters, alone, workers, name):
     cluster = clusters(workers)[name][0]
