@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from absl import app, flags
 
-from benchmarks.recipe import RecipeError
+from benchmarks.settings import RecipeError, Settings
 
 _LARGEST_INTEGER = 2**63 - 1
 _OF_SOMETHING_ELSE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -71,7 +71,7 @@ _DEFINE: dict[Any, Callable[..., Any]] = {
 }
 
 
-def define_flags_of(settings: type) -> None:
+def define_flags_of(settings: type[Settings]) -> None:
     """A flag for each field of a recipe or of its execution. None is as those have it."""
     for field in dataclasses.fields(settings):
         if choices := field.metadata["choices"]:
@@ -81,7 +81,7 @@ def define_flags_of(settings: type) -> None:
             define(field.name, None, field.metadata["help"])
 
 
-def given(settings: type) -> dict[str, Any]:
+def given(settings: type[Settings]) -> dict[str, Any]:
     """The fields of which `define_flags_of` made flags, as far as they were given."""
     values = {field.name: flags.FLAGS[field.name].value for field in dataclasses.fields(settings)}
     return {name: value for name, value in values.items() if value is not None}
