@@ -71,14 +71,23 @@ _DEFINE: dict[Any, Callable[..., Any]] = {
 }
 
 
-def define_flags_of(settings: type[Settings]) -> None:
-    """A flag for each field of a recipe or of its execution. None is as those have it."""
+def define_flags_of(settings: type[Settings], with_defaults: bool = False) -> None:
+    """A flag for each field.
+
+    Args:
+        settings: Of whose fields.
+        with_defaults: Whether the flags have the defaults of the fields; else None, which is that
+            the flag was not given.
+    """
     for field in dataclasses.fields(settings):
+        name, help = field.name, field.metadata["help"]
+        default: Any = field.default if with_defaults else None
         if choices := field.metadata["choices"]:
-            flags.DEFINE_enum(field.name, None, choices, field.metadata["help"])
+            flags.DEFINE_enum(name, default, choices, help)
+        elif isinstance(field.default, tuple):
+            flags.DEFINE_list(name, default and list(default), help)
         else:
-            define = _DEFINE.get(field.type, flags.DEFINE_string)
-            define(field.name, None, field.metadata["help"])
+            _DEFINE.get(field.type, flags.DEFINE_string)(name, default, help)
 
 
 def given(settings: type[Settings]) -> dict[str, Any]:
