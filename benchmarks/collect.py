@@ -8,7 +8,7 @@ import pathlib
 
 from absl import app, flags
 
-from benchmarks import files
+from benchmarks import files, frames
 from benchmarks.command_line import (
     UsageError,
     check_flags,
@@ -39,30 +39,28 @@ def _object(path: pathlib.Path) -> dict:
 
 def table(runs: list[dict]) -> str:
     """A Markdown table with a row for each run."""
-    rows = [
-        ["optimizer", "batch", "learning rate", "epochs", "seed", "half time", "end", "seconds"],
-        ["---", *["---:"] * 7],
-    ]
+    lines = []
     for run in runs:
         recipe, result = run["recipe"], run["result"]
-        names = ("optimizer", "global_batch_size", "learning_rate", "epochs", "seed")
-        rows.append(
-            [
-                *(_text(recipe[name]) for name in names),
-                _percent(result["validation_accuracy_at_half_time"]),
-                "diverged" if result["diverged"] else _percent(result["validation_accuracy"]),
-                f"{result['seconds']:.0f}",
-            ]
+        lines.append(
+            {
+                "optimizer": recipe["optimizer"],
+                "batch": f"{recipe['global_batch_size']:g}",
+                "learning rate": f"{recipe['learning_rate']:g}",
+                "epochs": f"{recipe['epochs']:g}",
+                "seed": f"{recipe['seed']:g}",
+                "half time": _percent(result["validation_accuracy_at_half_time"]),
+                "end": "diverged"
+                if result["diverged"]
+                else _percent(result["validation_accuracy"]),
+                "seconds": f"{result['seconds']:.0f}",
+            }
         )
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return frames.markdown(lines)
 
 
-def _text(value: str | float) -> str:
-    return value if isinstance(value, str) else f"{value:g}"
-
-
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.1f}"
+def _percent(fraction: float | None) -> str:
+    return "" if fraction is None else f"{100 * fraction:.1f}"
 
 
 def main(argv: list[str]) -> None:

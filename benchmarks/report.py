@@ -16,7 +16,7 @@ from benchmarks.recipe import RecipeError
 from benchmarks.words import counted
 
 POINTS = 500  # of the learning rate in the plot
-INITIAL_STATISTICS = 0.05  # the share of them that may be left at the end of a training
+INITIAL_STATISTICS = 0.05  # the fraction of them that may be left at the end of a training
 
 
 def summary(plan: Plan, model: keras.Model, strategy: tf.distribute.Strategy) -> str:

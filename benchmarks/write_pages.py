@@ -4,7 +4,6 @@ A table stands between `<!-- NAME -->` and `<!-- /NAME -->`, and `BLOCKS` says w
 `--check` changes nothing, and fails if a page would change.
 """
 
-import functools
 import importlib
 import json
 import pathlib
@@ -14,8 +13,9 @@ from typing import Any
 
 from absl import app, flags
 
-from benchmarks import files
+from benchmarks import experiments, files
 from benchmarks.command_line import fail, parse
+from benchmarks.experiments import results
 
 ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -26,47 +26,57 @@ def _read(name: str) -> Any:
     return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def _block(function: str, *results: str) -> Callable[[], str]:
-    """What a function of `benchmarks` makes of files of results, as "module:function" names it.
+def _block(function: str, *names: str) -> Callable[[], str]:
+    """What a function of `benchmarks`, as "module:function", makes of files of results.
 
     Its module is imported once it is needed.
     """
 
     def make() -> str:
         module, name = function.split(":")
-        makes = getattr(importlib.import_module(f"benchmarks.{module}"), name)
-        return makes(*map(_read, results))
+        return getattr(importlib.import_module(f"benchmarks.{module}"), name)(*map(_read, names))
 
     return make
 
 
-def _figure(folder: pathlib.Path) -> str:
-    found = _read(f"figures/{folder.name}/results")
-    return importlib.import_module(f"benchmarks.figures.{found['figure']}").FIGURE.table(found)
+def _batch_size(function: str, *names: str) -> Callable[[], str]:
+    """One of the tables by batch size."""
+
+    def make() -> str:
+        from benchmarks.experiments.small import tables
+
+        paths = [RESULTS / "studies" / f"{name}.json" for name in names]
+        found = [results.read(path, "a page", "batch_size") for path in paths]
+        return getattr(tables, function)(*found)
+
+    return make
 
 
-_STUDY = "studies.batch_size"
-_ZERO_WEIGHTS = [f"studies/zero_weights{end}" for end in ("", "_gamma", "_resnet50", "_digits")]
-_CONSTANT_RATES = [f"studies/constant_rates{end}" for end in ("", "_digits")]
+def _table(name: str, path: pathlib.Path) -> Callable[[], str]:
+    """The table of an experiment."""
+    return lambda: experiments.find(name).table(results.read(path, "a page", name))
+
+
+_ENDS = ("", "_gamma", "_resnet50", "_digits")
 BLOCKS: dict[str, Callable[[], str]] = {
     "a first training": _block("collect:table", "digits_resnet50"),
-    "batch sizes": _block(f"{_STUDY}.tables:report", "studies/batch_size"),
-    "batch sizes, searched": _block(f"{_STUDY}.tables:search_spaces", "studies/batch_size"),
-    "batch sizes, published": _block(f"{_STUDY}.published:table"),
-    "learning rates": _block(f"{_STUDY}.tables:report", "studies/learning_rate"),
-    "rates": _block(f"{_STUDY}.tables:by_rate_of_lars", "studies/learning_rate"),
-    "zero weights": _block(f"{_STUDY}.settings_table:table", *_ZERO_WEIGHTS),
-    "constant rates": _block(f"{_STUDY}.settings_table:table", *_CONSTANT_RATES),
-    "first try": _block("studies.first_try:report", "studies/first_try"),
+    "batch sizes": _batch_size("report", "batch_size"),
+    "batch sizes, searched": _batch_size("search_spaces", "batch_size"),
+    "batch sizes, published": _block("experiments.small.published:table"),
+    "learning rates": _batch_size("report", "learning_rate"),
+    "rates": _batch_size("by_rate_of_lars", "learning_rate"),
+    "zero weights": _batch_size("by_setting", *(f"zero_weights{end}" for end in _ENDS)),
+    "constant rates": _batch_size("by_setting", "constant_rates", "constant_rates_digits"),
     "updates": _block("speed.tables:short", "update_cost_models"),
     "updates of models": _block("speed.tables:of_updates", "update_cost_models"),
     "updates of small variables": _block("speed.tables:of_updates", "update_cost_small"),
     "updates by size": _block("speed.tables:of_updates", "update_cost_sizes"),
     "steps": _block("speed.step:table", "step_cost"),
     "input": _block("speed.input:table", "input_pipeline"),
-    "fine-tuning": _block("studies.fine_tuning:report", "studies/fine_tuning"),
+    "first try": _table("first_try", RESULTS / "studies" / "first_try.json"),
+    "fine-tuning": _table("fine_tuning", RESULTS / "studies" / "fine_tuning.json"),
     **{
-        folder.name: functools.partial(_figure, folder)
+        folder.name: _table(folder.name.split("-")[0], folder / "results.json")
         for folder in sorted((RESULTS / "figures").iterdir())
     },
 }

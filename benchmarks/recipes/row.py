@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from benchmarks.recipe import Recipe
+from benchmarks.recipe import Recipe, RecipeError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,13 @@ class Row:
     unverified: tuple[str, ...] = ()
     note: str = ""
     settings: Mapping[str, Any] = dataclasses.field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def trained(self) -> Recipe:
+        """The recipe, of a row that has one."""
+        if self.recipe is None:
+            raise RecipeError(f"{self.name} has no recipe, only what was published")
+        return self.recipe
 
     @property
     def values(self) -> Mapping[str, Any]:

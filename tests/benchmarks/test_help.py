@@ -19,13 +19,12 @@ AMONG = {
     "benchmarks.collect": "output",
     "benchmarks.write_pages": "check",
     "benchmarks.data.fake_imagenet": "images",
-    "benchmarks.studies.batch_size": "form",
-    "benchmarks.studies.batch_size.settings_table": "results",
-    "benchmarks.studies.fine_tuning": "seeds",
-    "benchmarks.studies.first_try": "seeds",
-    "benchmarks.figures.ablations": "study",
-    "benchmarks.figures.accuracy_by_learning_rate": "learning_rates",
-    "benchmarks.figures.local_learning_rate": "layers",
+    "benchmarks.experiments.batch_size": "size",
+    "benchmarks.experiments.fine_tuning": "seeds",
+    "benchmarks.experiments.first_try": "seeds",
+    "benchmarks.experiments.ablations": "ablation",
+    "benchmarks.experiments.accuracy_by_learning_rate": "learning_rates",
+    "benchmarks.experiments.local_learning_rate": "layers",
 }
 
 
@@ -35,7 +34,8 @@ def commands():
     found = []
     for path in sorted((root / "benchmarks").rglob("*.py")):
         text = path.read_text(encoding="utf-8")
-        if '\nif __name__ == "__main__":' in text and re.search("flags|main\\(FIGURE", text):
+        is_run = '\nif __name__ == "__main__":' in text
+        if is_run and re.search("flags|experiment import .*main", text):
             name = ".".join(path.relative_to(root).with_suffix("").parts)
             found.append(name.removesuffix(".__main__"))
     return found
@@ -44,7 +44,7 @@ def commands():
 def test_helpshort_of_every_command_shows_its_flags():
     names = commands()
     assert set(AMONG) < set(names)
-    assert len([name for name in names if name.startswith("benchmarks.figures.")]) == 7
+    assert len([name for name in names if name.startswith("benchmarks.experiments.")]) == 10
     done = run_command("support.help_script", json.dumps(names))
     assert done.returncode == 0, done.stderr[-4000:]
     answers = json.loads(done.stdout)

@@ -31,9 +31,18 @@ RUN = {
     ),
     "python -m benchmarks.collect *": "test_benchmarks::test_collect",
 }
-STUDY = "trains for hours; in tiny: test_batch_size_study::test_a_training"
-TINY = "test_default_studies::test_small_studies_in_tiny"
-MINUTES = "takes minutes: its points are listed here, and test_figures.py trains some in tiny"
+HOURS = "trains for hours; in tiny: test_batch_size::test_a_training"
+OF_THE_PAPER = (
+    "norm_ratios",
+    "local_learning_rate",
+    "accuracy_by_epoch",
+    "accuracy_by_learning_rate",
+    "accuracy_by_batch_size",
+    "generalization_gap",
+    "ablations",
+)
+TINY = "test_default_experiments::test_experiments_of_seeds_in_tiny"
+MINUTES = "takes minutes: its runs are listed here, and test_sweep.py trains some in tiny"
 # Why a line is run nowhere. It is parsed at least.
 NOT_RUN = {
     'pip install ".[tensorflow,benchmarks]" && python -m benchmarks.train': (
@@ -49,10 +58,10 @@ NOT_RUN = {
     'pip install ".[tensorflow,report]" && python -m keras_lars.report run': (
         "needs the network; on a record, test_report::test_the_command_prints_the_path_of_the_page"
     ),
-    "python -m benchmarks.figures.*": MINUTES,
-    "python -m benchmarks.studies.batch_size *": STUDY,
-    "python -m benchmarks.studies.first_try *": "trains for minutes; in tiny: " + TINY,
-    "python -m benchmarks.studies.fine_tuning *": "trains for minutes; in tiny: " + TINY,
+    "python -m benchmarks.experiments.batch_size *": HOURS,
+    "python -m benchmarks.experiments.first_try *": "trains for minutes; in tiny: " + TINY,
+    "python -m benchmarks.experiments.fine_tuning *": "trains for minutes; in tiny: " + TINY,
+    **{f"python -m benchmarks.experiments.{name}*": MINUTES for name in OF_THE_PAPER},
 }
 
 # What stands for something else, in commands that are shown rather than to be copied.
@@ -99,14 +108,9 @@ def commands():
             if re.match(r"python -m (benchmarks|keras_lars)\b", part):
                 module, *arguments = shlex.split(part)[2:]
                 arguments = [word for word in arguments if not word.startswith("--help")]
-                modules = [module.replace("NAME", name) for name in figures()]
+                modules = [module.replace("NAME", name) for name in OF_THE_PAPER]
                 found += [(module, *arguments) for module in dict.fromkeys(modules)]
     return list(dict.fromkeys(found))
-
-
-def figures():
-    folder = pages.ROOT / "benchmarks" / "figures"
-    return [p.stem for p in folder.glob("*.py") if "__main__" in p.read_text(encoding="utf-8")]
 
 
 def setup_argument(name):
@@ -134,7 +138,7 @@ def test_the_tables_are_about_lines_and_tests_that_are_there():
 def test_flags_are_there_and_take_what_they_are_given():
     asked = commands()
     assert ("benchmarks.train", "--strategy=multi_worker") in asked
-    assert ("benchmarks.figures.norm_ratios", "--data=fashion_mnist") in asked
+    assert ("benchmarks.experiments.norm_ratios", "--data=fashion_mnist") in asked
     done = run_command("support.flags_script", json.dumps(asked))
     assert done.returncode == 0, done.stderr[-4000:]
     faults = json.loads(done.stdout)

@@ -369,11 +369,11 @@ def test_flags_of_a_training(flags, expected):
 
 
 def test_flags_of_other_commands(tmp_path):
-    line = said("benchmarks.figures.ablations", "--seeds=1,1")
+    line = said("benchmarks.experiments.ablations", "--seeds=1,1")
     assert re.fullmatch("error: flag --seeds=1,1: each must be there once", line)
     assert "--memory" in said("benchmarks.speed.update", "--memory=inf")
     assert "--models must hold each value once" in said("benchmarks.speed.update", "--models=a,a")
-    line = said("benchmarks.studies.first_try", f"--output={tmp_path}/none/x.json")
+    line = said("benchmarks.experiments.first_try", f"--output={tmp_path}/none/x.json")
     assert "--output must be in a folder that is there" in line
 
 
@@ -385,8 +385,8 @@ def test_flags_of_other_commands(tmp_path):
     [
         ("benchmarks.collect", "{}"),
         ("benchmarks.speed.step", "--show={}"),
-        ("benchmarks.studies.batch_size.settings_table", "--results={}"),
-        ("benchmarks.figures.norm_ratios", "--show={}"),
+        ("benchmarks.experiments.batch_size", "--show={}"),
+        ("benchmarks.experiments.norm_ratios", "--show={}"),
     ],
 )
 def test_files_of_something_else(module, form, text, tmp_path):

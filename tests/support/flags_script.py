@@ -1,7 +1,7 @@
 """Parses the flags of commands without running them: prints what is wrong, as JSON by command.
 
 The argument is a JSON list of commands, each a list that begins with a module. The commands of
-figures also list what they would train.
+experiments also list what they would train.
 """
 
 import argparse
@@ -20,7 +20,8 @@ class _Parsed(Exception):  # noqa: N818 - it is no error
 
 def _parse_absl(main, argv=None, flags_parser=None):
     argv = (flags_parser or flags.FLAGS)(argv or sys.argv)
-    if sys.modules["__main__"].__spec__.name.startswith("benchmarks.figures."):
+    name = sys.modules["__main__"].__spec__.name
+    if name.startswith("benchmarks.experiments.") and not flags.FLAGS.show:
         flags.FLAGS.dry_run = True
         main(argv)
     raise _Parsed

@@ -28,15 +28,12 @@ WORK = {
     "benchmarks.speed.input": ["keras.utils.set_random_seed"],
     "benchmarks.speed.step": ["keras.utils.set_random_seed"],
     "benchmarks.speed.update": ["benchmarks.speed.rounds.check"],
-    "benchmarks.studies.batch_size": ["benchmarks.studies.batch_size.pool.budget"],
-    "benchmarks.studies.first_try": ["keras.utils.set_random_seed"],
-    "benchmarks.studies.fine_tuning": ["keras.utils.set_random_seed"],
     "benchmarks.data.fake_imagenet": ["numpy.random.default_rng"],
-    "benchmarks.figures": ["benchmarks.figures.sweep.run"],
+    "benchmarks.experiments": ["benchmarks.experiments.sweep.Sweep"],
 }
 
 folder, module, *arguments = sys.argv[1:]
-for place in WORK.get(module, WORK["benchmarks.figures"] if ".figures." in module else []):
+for place in WORK.get(module, WORK["benchmarks.experiments"] if ".experiments." in module else []):
     home, _, name = place.rpartition(".")
     setattr(importlib.import_module(home), name, start)
 socket.socket.bind = start

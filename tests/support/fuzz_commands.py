@@ -43,7 +43,6 @@ TEXTS = {
 # What each command needs besides.
 NEEDED = {
     "benchmarks.data.fake_imagenet": ["--data_dir=images"],
-    "benchmarks.studies.batch_size.settings_table": [f"--results={RESULTS / 'studies'}/x.json"],
     "benchmarks.collect": ["run"],
 }
 # The commands that show a file of results, how, and one that they show.
@@ -52,9 +51,11 @@ SHOWN = {
     "benchmarks.speed.input": ("--show={}", "input_pipeline.json"),
     "benchmarks.speed.step": ("--show={}", "step_cost.json"),
     "benchmarks.speed.update": ("--show={}", "update_cost_small.json"),
-    "benchmarks.studies.batch_size": ("--show={}", None),
-    "benchmarks.studies.batch_size.settings_table": ("--results={}", None),
-    "benchmarks.figures.norm_ratios": ("--show={}", None),
+    "benchmarks.experiments.batch_size": ("--show={}", "studies/zero_weights_gamma.json"),
+    "benchmarks.experiments.norm_ratios": (
+        "--show={}",
+        "figures/norm_ratios-fashion_mnist/results.json",
+    ),
 }
 
 
@@ -73,17 +74,7 @@ def flags():
 
 def _of_results(module):
     """A committed file of results that a command shows, as bytes."""
-    name = SHOWN[module][1]
-    if name:
-        return (RESULTS / name).read_bytes()
-    where = "figures" if ".figures." in module else "studies"
-    wanted = {"figure"} if where == "figures" else {"rows", "arms", "environments"}
-    for path in sorted((RESULTS / where).rglob("*.json")):
-        data = path.read_bytes()
-        found = json.loads(data)
-        if wanted <= {*found} and found.get("figure", "norm_ratios") == "norm_ratios":
-            return data
-    raise LookupError(f"no results for {module}")
+    return (RESULTS / SHOWN[module][1]).read_bytes()
 
 
 def _write_results(module, change, folder):

@@ -1,0 +1,64 @@
+"""Accuracy by batch: SGD with linear scaling and warm-up, beside LARS: tables 1, 3 and 4.
+
+python -m benchmarks.experiments.accuracy_by_batch_size [--model=resnet50] [--data=imagenet2012]
+"""
+
+import pathlib
+from collections.abc import Iterator
+from typing import ClassVar
+
+from benchmarks.experiments import plots, results
+from benchmarks.experiments.experiment import main
+from benchmarks.experiments.paper import plots as paper_plots
+from benchmarks.experiments.paper import rows
+from benchmarks.experiments.paper.experiment import ALEXNETS, RESNET, Paper, Preset, both
+
+
+class AccuracyByBatchSize(Paper):
+    name = "accuracy_by_batch_size"
+    presets: ClassVar = {
+        "": {
+            ALEXNETS: (
+                Preset(both(512, 4096, 8192, 16384, 32768)),
+                Preset(both(512, 4096, 16384), seeds=(0,), epochs=6),
+            ),
+            RESNET: (
+                Preset(both(256, 1024, 8192, 16384, 32768)),
+                Preset(both(8192, 16384, 32768), seeds=(0, 1)),
+            ),
+        }
+    }
+
+    def variants(self, optimizer: str, batch: int) -> Iterator[rows.Variant]:
+        for label, recipe, row in super().variants(optimizer, batch):
+            if optimizer == "sgd" and batch != next(iter(rows.best_rows(self.model, "sgd"))):
+                # Its rows were tuned at each batch; here the rate follows from the smallest.
+                recipe, row = rows.scaled(batch, self), None
+            yield label, recipe, row
+
+    @staticmethod
+    def plot(found: dict, path: pathlib.Path) -> None:
+        table = results.frame(found)
+        model = table["settings"].iloc[0]["model"]
+        names = {"sgd": "SGD, linear scaling and warm-up", "lars": "LARS"}
+        figure, (axis,) = paper_plots.panels(table, "Accuracy by global batch", 1, 1, size=(9, 5.6))
+        ticks = set(table["batch"])
+        for optimizer, name in names.items():
+            words, color = paper_plots.OPTIMIZERS[optimizer], paper_plots.COLORS[optimizer]
+            chosen = results.of(table, optimizer=words)
+            if len(chosen):
+                paper_plots.accuracy_by(axis, chosen, "batch", name, color)
+            best = rows.best_rows(model, optimizer)
+            of_paper = [row.published or 0 for row in best.values()]
+            sources = dict.fromkeys(row.source.split(";")[0] for row in best.values())
+            label = f"published, ImageNet, {words}, tuned: {', '.join(sources)}"
+            plots.published(axis, list(best), of_paper, label, color)
+            ticks |= set(best)
+        plots.log_axis(axis, sorted(ticks))
+        axis.set(xlabel="global batch, images", ylabel=paper_plots.ACCURACY, ylim=(0, None))
+        plots.legend(axis, table["diverged"].any())
+        plots.save(figure, path)
+
+
+if __name__ == "__main__":
+    main(AccuracyByBatchSize)

@@ -1,0 +1,205 @@
+"""Accuracy by batch size, at a fixed number of epochs, with equal tuning for every optimizer.
+
+python -m benchmarks.experiments.batch_size [--size=quick|small|rates|resnet50]
+
+says how long it will take, and trains what is not done yet: it may be stopped at any time and
+started again, and also goes on from the file of results that `--output` names. `--show=FILE` prints
+the tables of such a file, or one table of several with the same methods; with `--repeat=NAME` it
+trains one of its runs again, as plain-lars-2048-seed1.
+"""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from absl import flags
+
+from benchmarks.experiments.experiment import main
+from benchmarks.experiments.small import images, methods, plots, tables, training
+from benchmarks.experiments.small.experiment import Small
+from benchmarks.experiments.small.methods import Method
+from benchmarks.experiments.small.sizes import SIZES, Size
+from benchmarks.experiments.small.training import Training
+from benchmarks.experiments.sweep import Run, use_one_core
+from benchmarks.recipe import RecipeError
+
+TRIAL_SEED = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BatchSize(Small):
+    name: ClassVar[str] = "batch_size"
+    plot_flags: ClassVar[tuple[str, ...]] = ("plot", "plot_rates")
+    joins: ClassVar[bool] = True
+    repeats: ClassVar[bool] = True
+
+    size: str = "small"
+
+    @classmethod
+    def define_flags(cls) -> None:
+        flags.DEFINE_enum("size", "small", list(SIZES), "How large the experiment is.")
+        flags.DEFINE_integer("processes", os.cpu_count(), "Trainings at once, one on a GPU.", 1)
+        flags.DEFINE_float("minutes", float("inf"), "Start no training after this many.", 0.0)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"size": self.size, **dataclasses.asdict(SIZES[self.size])}
+
+    @property
+    def folder(self) -> str:
+        return f"{super().folder}-{self.size}"
+
+    def runs(self, done: Mapping[str, dict]) -> list[Run]:
+        return runs(SIZES[self.size], done)
+
+    def check(self, run: Run, folder: pathlib.Path) -> int:
+        size = SIZES[self.size]
+        return size.epochs * images.TRAINING[size.data]
+
+    def train_settings(self, settings: Training) -> dict:
+        return training.train(settings, self.data_dir)
+
+    def measure(self, run: Run) -> float | None:
+        """By two epochs at the largest batch but one."""
+        size = SIZES[self.size]
+        short = {"epochs": 2, "global_batch_size": sorted(size.batches)[-2:][0]}
+        found = self.train_settings(dataclasses.replace(run.settings, **short))
+        if not found["images_per_second"]:
+            return None
+        of_epoch = images.TRAINING[size.data] / found["images_per_second"]
+        return found["seconds"] + (size.epochs - 2) * of_epoch
+
+    def repeat(self, found: dict, name: str) -> str:
+        """A training once more, beside what it reached before."""
+        asked, before = training_of(found, name)
+        print(asked, flush=True)
+        if self.processes > 1:
+            use_one_core()  # as it was
+        now = self.train_settings(asked)
+        lines = [f"{'':17} {'recorded':>8} {'now':>8}"]
+        for key in ("test_accuracy", "test_loss", "measured_accuracy", "measured_loss"):
+            cells = ["-" if row[key] is None else f"{row[key]:.4f}" for row in (before, now)]
+            lines.append(f"{key:17} {cells[0]:>8} {cells[1]:>8}")
+        return "\n".join(lines)
+
+    table = staticmethod(tables.report)
+    plot = staticmethod(plots.plot)
+    plot_rates = staticmethod(plots.plot_rates)
+
+
+def runs(size: Size, done: Mapping[str, dict]) -> list[Run]:
+    """All trainings, in the order in which they are best done.
+
+    Of each network the small batches come first, and of each batch the trials.
+    """
+    labels: list[dict[str, Any]] = [
+        {"network": network, "method": method.name, "batch": batch, "kind": kind, "number": number}
+        for network in size.networks
+        for batch in size.batches
+        for method, kind, number in _of_batch(size)
+    ]
+    return [
+        Run(name=_name(**label), label=label, settings=_training(size, done, **label))
+        for label in labels
+    ]
+
+
+def _of_batch(size: Size) -> Iterator[tuple[Method, str, int]]:
+    chosen = [methods.BY_NAME[name] for name in size.methods]
+    for method in chosen:
+        for number in range(size.trials if method.space else 0):
+            yield method, "trial", number
+    for method in chosen:
+        for number in range(1, size.seeds + 1):
+            yield method, "seed", number
+
+
+def _name(network: str, method: str, batch: int, kind: str, number: int) -> str:
+    return f"{network}-{method}-{batch}-{kind}{number}"
+
+
+def _training(
+    size: Size,
+    done: Mapping[str, dict],
+    network: str,
+    method: str,
+    batch: int,
+    kind: str,
+    number: int,
+) -> Training | None:
+    """What is to be trained; None where it is not known yet."""
+    of = methods.BY_NAME[method]
+    if of.rate is not None:
+        setting: dict[str, float] | None = {"learning_rate": of.rate(batch)}
+    elif kind == "trial":
+        setting = methods.trials(of, size.trials)[number]
+    else:
+        setting = chosen(size, done, network, of, batch)
+    if setting is None:
+        return None
+    return Training(
+        network=network,
+        optimizer=of.optimizer,
+        global_batch_size=batch,
+        epochs=size.epochs,
+        image_size=size.image_size,
+        seed=TRIAL_SEED if kind == "trial" else number,
+        learning_rate=setting["learning_rate"],
+        momentum=1 - setting.get("distance_of_momentum_to_1", 1 - of.momentum),
+        warmup_fraction=setting.get("warmup_fraction", of.warmup_fraction),
+        micro_batch_size=size.micro_batch_size,
+        constant_rate=of.constant_rate,
+        zero_weight_ratio=of.zero_weight_ratio,
+        weight_norm_floor=of.weight_norm_floor,
+        data=size.data,
+    )
+
+
+def chosen(
+    size: Size, done: Mapping[str, dict], network: str, method: Method, batch: int
+) -> dict[str, float] | None:
+    """The best setting of the trials, or that of the base batch, scaled; None if not known."""
+    if method.scaled_from:
+        base = min(size.batches)
+        setting = chosen(size, done, network, methods.BY_NAME[method.scaled_from], base)
+        return setting and methods.scaled(method, setting, batch / base)
+    settings = methods.trials(method, size.trials)
+    names = [_name(network, method.name, batch, "trial", i) for i in range(len(settings))]
+    if not all(name in done for name in names):
+        return None
+    found = [done[name]["result"] for name in names]
+    # Of those that diverged none is better than another: the lowest rate stands for them.
+    scores = [-1.0 if each["diverged"] else each["choosing_accuracy"] for each in found]
+    best = max(range(len(scores)), key=lambda i: (scores[i], -settings[i]["learning_rate"]))
+    return settings[best]
+
+
+def training_of(found: dict, name: str) -> tuple[Training, dict]:
+    """What was trained under a name, to be trained again, and what it reached.
+
+    Raises:
+        RecipeError: If it is not among the results.
+    """
+    asked = found["settings"]
+    for row in found["rows"]:
+        if row["name"] != name:
+            continue
+        label = row["label"]
+        named = {field.name for field in dataclasses.fields(Training)}
+        settings = {
+            "network": label["network"],
+            "optimizer": methods.BY_NAME[label["method"]].optimizer,
+            "global_batch_size": label["batch"],
+            "seed": TRIAL_SEED if label["kind"] == "trial" else label["number"],
+            **{key: value for key, value in asked.items() if key in named},
+            **row["settings"],
+        }
+        return Training(**settings), row["result"]
+    last = found["rows"][-1]["name"] if found["rows"] else "none"
+    raise RecipeError(f"--repeat must name a training that is done, as {last}. Received: {name}")
+
+
+if __name__ == "__main__":
+    main(BatchSize)

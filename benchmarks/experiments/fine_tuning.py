@@ -1,0 +1,155 @@
+"""Fine-tuning at a batch of 512: LARS as README says, and others at the best of three rates.
+
+python -m benchmarks.experiments.fine_tuning [--seeds=3]
+
+`plain` is trained on the 30,000 training images of Fashion-MNIST's first five classes. Then it gets
+new logits, and all of it is trained on 10,000 images of the other five for 8 epochs. `evaluate` is
+on the 5,000 held-out images of these five.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from benchmarks import frames
+from benchmarks.experiments import results
+from benchmarks.experiments.experiment import main
+from benchmarks.experiments.small import images
+from benchmarks.experiments.small.experiment import Seeds
+from benchmarks.experiments.small.training import evaluate, fit
+from benchmarks.experiments.sweep import Run
+
+if TYPE_CHECKING:
+    import keras
+
+BATCH_SIZE, EPOCHS, IMAGE_SIZE, IMAGES, CLASSES = 512, 8, 14, 10_000, 5
+# By optimizer, the rates at the top of one ramp and decay for all; 0 is that of README's rule.
+RATES = {
+    "LARS, for_fit": (0.0,),
+    "SGD, momentum 0.9": (0.01, 0.03, 0.1),
+    "AdamW": (1e-4, 1e-3, 1e-2),
+    "Adam": (1e-4, 1e-3, 1e-2),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Tuning:
+    """One training of a network that was trained before; `rate` is 0 for README's rule."""
+
+    optimizer: str
+    rate: float
+    seed: int
+
+
+class FineTuning(Seeds):
+    name = "fine_tuning"
+    images_of_a_run = EPOCHS * IMAGES
+    constants: ClassVar = {
+        "batch_size": BATCH_SIZE,
+        "epochs": EPOCHS,
+        "image_size": IMAGE_SIZE,
+        "images": IMAGES,
+    }
+
+    def runs(self, done: Mapping[str, dict]) -> list[Run]:
+        del done
+        return [
+            Run(
+                name=f"{optimizer.split(',')[0].lower()}-rate_{rate:g}-seed{seed}",
+                label={
+                    "optimizer": optimizer,
+                    "learning_rate": rate or schedule(rate).peak,
+                    "seed": seed,
+                },
+                settings=Tuning(optimizer, rate, seed),
+            )
+            for seed in range(1, self.seeds + 1)
+            for optimizer, rates in RATES.items()
+            for rate in rates
+        ]
+
+    def train_settings(self, settings: Tuning) -> dict:
+        return train(settings, self.data_dir)
+
+    @staticmethod
+    def table(found: dict) -> str:
+        """A row for each optimizer at each rate, as Markdown."""
+        rows = results.frame(found).groupby(["optimizer", "learning_rate"], sort=False)
+        return frames.markdown(
+            [
+                {
+                    "": optimizer,
+                    "learning rate": f"{rate:g}",
+                    "test accuracy in %": f"{100 * accuracy.mean():.1f}",
+                }
+                for (optimizer, rate), accuracy in rows["test_accuracy"]
+            ]
+        )
+
+
+def schedule(rate: float) -> "keras.optimizers.schedules.LearningRateSchedule":
+    import keras_lars
+
+    return keras_lars.schedules.for_fit(IMAGES, EPOCHS, BATCH_SIZE, learning_rate=rate or None)
+
+
+def make_optimizer(asked: Tuning) -> "keras.optimizers.Optimizer":
+    import keras
+
+    import keras_lars
+
+    make = {
+        "LARS, for_fit": keras_lars.LARS,
+        "SGD, momentum 0.9": functools.partial(keras.optimizers.SGD, momentum=0.9),
+        "AdamW": keras.optimizers.AdamW,
+        "Adam": keras.optimizers.Adam,
+    }[asked.optimizer]
+    return make(schedule(asked.rate))
+
+
+def of_classes(part: images.Part, last: bool) -> images.Part:
+    """The images of the last or first five classes, with labels from 0 to 4."""
+    chosen = (part.labels >= CLASSES) == last
+    return images.Part(part.images[chosen], part.labels[chosen] % CLASSES)
+
+
+@functools.cache
+def first_training(seed: int, data_dir: str | None) -> list[np.ndarray]:
+    """The weights that the fine-tunings of a seed begin with."""
+    import keras
+
+    import keras_lars
+    from benchmarks.experiments.small.networks import NETWORKS
+
+    keras.utils.set_random_seed(seed)
+    part = of_classes(images.load(data_dir, IMAGE_SIZE)["training"], last=False)
+    model = NETWORKS["plain"](part.images.shape[1:], CLASSES)
+    rate = keras_lars.schedules.for_fit(len(part.images), 4, BATCH_SIZE)
+    fit(model, keras_lars.LARS(rate), part, BATCH_SIZE, 4)
+    return model.get_weights()
+
+
+def train(asked: Tuning, data_dir: str | None) -> dict:
+    """A fine-tuning, after the first training if that was not done yet."""
+    import keras
+
+    from benchmarks.experiments.small.networks import NETWORKS
+
+    weights = first_training(asked.seed, data_dir)
+    data = images.load(data_dir, IMAGE_SIZE)
+    part = of_classes(data["training"], last=True)
+    part = images.Part(part.images[:IMAGES], part.labels[:IMAGES])
+    held_out = of_classes(images.joined(data["choosing"], data["test"]), last=True)
+    keras.utils.set_random_seed(asked.seed)
+    model = NETWORKS["plain"](part.images.shape[1:], CLASSES)
+    model.set_weights([*weights[:-2], *model.get_weights()[-2:]])
+    seconds = fit(model, make_optimizer(asked), part, BATCH_SIZE, EPOCHS)
+    accuracy = round(evaluate(model, held_out)["accuracy"], 4)
+    return {"diverged": False, "test_accuracy": accuracy, "seconds": seconds}
+
+
+if __name__ == "__main__":
+    main(FineTuning)

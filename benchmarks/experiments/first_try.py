@@ -1,0 +1,133 @@
+"""A newcomer's first training, as README says: three networks at a batch of 4,096.
+
+python -m benchmarks.experiments.first_try [--seeds=3]
+
+Fashion-MNIST at 14x14 pixels, 8 epochs, nothing tuned: `for_fit`, `RecalibrateStatistics`, and then
+`model.evaluate` on the 10,000 held-out images. The callback is for batch normalization, so the
+networks without it are trained without the callback. Then `plain` at a constant rate of 4 under the
+`LearningRateScheduler` of tutorials, whose rates are meant for another optimizer, and under one
+with the same rates times 4,000.
+"""
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from typing import ClassVar
+
+from benchmarks import frames
+from benchmarks.experiments import results
+from benchmarks.experiments.experiment import main
+from benchmarks.experiments.small import images
+from benchmarks.experiments.small.experiment import Seeds
+from benchmarks.experiments.small.training import evaluate, fit
+from benchmarks.experiments.sweep import Run
+
+BATCH_SIZE, EPOCHS, IMAGE_SIZE, RECALIBRATION_IMAGES = 4096, 8, 14, 10_000
+# By epoch, as in TensorFlow's guide to distributed training with Keras.
+TUTORIAL_RATES = (1e-3, 1e-3, 1e-3, 1e-4, 1e-4, 1e-4, 1e-4, 1e-5)
+# The networks, each with the first rate of a `LearningRateScheduler` in place of `for_fit`, or 0.
+WAYS = (("plain", 0.0), ("residual", 0.0), ("vit", 0.0), ("plain", 1e-3), ("plain", 4.0))
+
+
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """One training.
+
+    Attributes:
+        network: A name in `NETWORKS`.
+        seed: Of weights and order.
+        rate_at_first: That of a `LearningRateScheduler`, in place of `for_fit` if it is not 0.
+    """
+
+    network: str
+    seed: int
+    rate_at_first: float = 0.0
+
+
+class FirstTry(Seeds):
+    name = "first_try"
+    images_of_a_run = EPOCHS * images.TRAINING["fashion_mnist"]
+    constants: ClassVar = {
+        "batch_size": BATCH_SIZE,
+        "epochs": EPOCHS,
+        "image_size": IMAGE_SIZE,
+        "recalibration_images": RECALIBRATION_IMAGES,
+    }
+
+    def runs(self, done: Mapping[str, dict]) -> list[Run]:
+        del done
+        return [
+            Run(
+                name=f"{network}-rate_{rate:g}-seed{seed}" if rate else f"{network}-seed{seed}",
+                label={"network": network, "learning_rate": _words(rate), "seed": seed},
+                settings=Way(network, seed, rate),
+            )
+            for network, rate in WAYS
+            for seed in range(1, self.seeds + 1)
+        ]
+
+    def train_settings(self, settings: Way) -> dict:
+        return train(settings, self.data_dir)
+
+    @staticmethod
+    def table(found: dict) -> str:
+        """A row for each way to train, as Markdown."""
+        lines = []
+        ways = results.frame(found).groupby(["network", "learning_rate"], sort=False)
+        for (network, rate), percent in ways["test_accuracy"]:
+            line = {"network": f"`{network}`", "learning rate": rate}
+            line["test accuracy in %, mean"] = f"{100 * percent.mean():.1f}"
+            lines.append({**line, "least": f"{100 * percent.min():.1f}"})
+        return frames.markdown(lines, texts=2)
+
+
+def _words(rate_at_first: float) -> str:
+    if rate_at_first:
+        return f"4, LearningRateScheduler from {rate_at_first:g}"
+    import keras_lars
+
+    return repr(keras_lars.schedules.for_fit(images.TRAINING["fashion_mnist"], EPOCHS, BATCH_SIZE))
+
+
+def train(asked: Way, data_dir: str | None) -> dict:
+    """One training; what `evaluate` says, and how long it took."""
+    import keras
+
+    import keras_lars
+    from benchmarks.experiments.small.networks import NETWORKS
+
+    class Timed(keras_lars.callbacks.RecalibrateStatistics):
+        """Adds up the seconds that it takes at the ends of epochs."""
+
+        seconds = 0.0
+
+        def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+            started = time.perf_counter()
+            super().on_epoch_end(epoch, logs)
+            self.seconds += time.perf_counter() - started
+
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(asked.seed)
+    data = images.load(data_dir, IMAGE_SIZE)
+    training, held_out = data["training"], images.joined(data["choosing"], data["test"])
+    model = NETWORKS[asked.network](training.images.shape[1:], images.CLASSES)
+    timed = [Timed(training.images[:RECALIBRATION_IMAGES])] if asked.network == "residual" else []
+    callbacks = list(timed)
+    if asked.rate_at_first:
+        rates = [asked.rate_at_first / TUTORIAL_RATES[0] * rate for rate in TUTORIAL_RATES]
+        callbacks.append(keras.callbacks.LearningRateScheduler(lambda epoch: rates[epoch]))
+        rate = 4.0
+    else:
+        rate = keras_lars.schedules.for_fit(len(training.images), EPOCHS, BATCH_SIZE)
+    optimizer = keras_lars.LARS(rate)
+    seconds = fit(model, optimizer, training, BATCH_SIZE, EPOCHS, callbacks=callbacks)
+    return {
+        "diverged": False,
+        "test_accuracy": round(evaluate(model, held_out)["accuracy"], 4),
+        "seconds": seconds,
+        "seconds_of_recalibration": round(sum(each.seconds for each in timed), 2),
+    }
+
+
+if __name__ == "__main__":
+    main(FirstTry)

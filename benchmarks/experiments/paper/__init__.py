@@ -1,0 +1,1 @@
+"""The paper's rows as the runs of an experiment."""

@@ -1,0 +1,1 @@
+"""Small networks on small images, which hundreds of trainings can be afforded of."""

@@ -1,0 +1,70 @@
+"""How large the experiment is: which networks, batch sizes and methods, and how often."""
+
+import dataclasses
+
+from benchmarks.experiments.small import methods
+from benchmarks.experiments.small.methods import Method
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """The same experiment, larger or smaller.
+
+    Attributes:
+        networks: Names in `networks.NETWORKS`.
+        batches: Batch sizes.
+        epochs: Of every training.
+        trials: Settings that are tried for each tuned method, at each batch size.
+        seeds: Fresh ones that the chosen setting is trained with; none where nothing is chosen.
+        image_size: Pixels each way; 28 divided by a whole number, or 8 of the digits.
+        micro_batch_size: Larger batches are accumulated from micro-batches of this size, which
+            memory holds; an update may then reach into the next epoch. None for whole batches.
+        methods: Names in `methods.BY_NAME`.
+        data: "fashion_mnist" or "digits".
+    """
+
+    networks: tuple[str, ...]
+    batches: tuple[int, ...]
+    epochs: int
+    trials: int
+    seeds: int
+    image_size: int = 14
+    micro_batch_size: int | None = None
+    methods: tuple[str, ...] = tuple(method.name for method in methods.METHODS)
+    data: str = "fashion_mnist"
+
+
+def _of(compared: tuple[Method, ...], size: Size) -> Size:
+    return dataclasses.replace(size, methods=tuple(method.name for method in compared))
+
+
+_THREE, _QUARTER = ("plain", "residual", "vit"), ("resnet50_quarter",)
+_SMALL = Size(("plain", "residual"), (128, 512, 2048, 8192, 32768), epochs=10, trials=4, seeds=3)
+_DIGITS = Size(_QUARTER, (64, 512), epochs=16, trials=0, seeds=3, image_size=8, data="digits")
+_GAMMA = ("residual_zero_gamma",)
+_ZERO, _CONSTANT = methods.ZERO_WEIGHTS, methods.CONSTANT_RATES
+SIZES = {
+    "quick": Size(("plain",), (128, 2048, 32768), epochs=5, trials=2, seeds=1),
+    "small": _SMALL,
+    # The same trainings at many more learning rates, and nothing chosen of them.
+    "rates": _of(methods.RATES, dataclasses.replace(_SMALL, trials=8, seeds=0)),
+    "zero_weights": _of(_ZERO, Size(_THREE, (512, 4096, 8192), epochs=8, trials=0, seeds=3)),
+    "zero_weights_gamma": _of(_ZERO, Size(_GAMMA, (4096,), epochs=8, trials=0, seeds=3)),
+    # 4x4 pixels and 3 epochs, since it is the slowest by far.
+    "zero_weights_resnet50": _of(
+        _ZERO, Size(_QUARTER, (4096, 8192), epochs=3, trials=0, seeds=3, image_size=4)
+    ),
+    "zero_weights_digits": _of(_ZERO, _DIGITS),
+    "constant_rates": _of(_CONSTANT, Size(_THREE, (128, 1024, 8192), epochs=8, trials=0, seeds=1)),
+    "constant_rates_digits": _of(_CONSTANT, dataclasses.replace(_DIGITS, seeds=1)),
+    # For a GPU of 80 GB.
+    "resnet50": Size(
+        networks=("resnet50",),
+        batches=(256, 1024, 4096, 32768),
+        epochs=30,
+        trials=8,
+        seeds=3,
+        image_size=28,
+        micro_batch_size=1024,
+    ),
+}

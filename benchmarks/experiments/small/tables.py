@@ -1,0 +1,293 @@
+"""What trainings at many batch sizes say, as Markdown."""
+
+import math
+from collections.abc import Callable, Iterable
+
+import pandas as pd
+
+from benchmarks import frames
+from benchmarks.experiments import results
+from benchmarks.experiments.results import of
+from benchmarks.experiments.small.images import CLASSES
+from benchmarks.experiments.small.methods import BY_NAME, Method, Range
+from benchmarks.experiments.tables import mean
+
+# How far below the best trial of all a setting still counts as one that works.
+WORKS_WITHIN = 0.02
+# The loss of a guess that is the same for every image, nearly.
+_OF_GUESSING = 0.99 * math.log(CLASSES)
+
+_ONE_SETTING = (
+    "One setting for all batch sizes: of the trials the one with the best mean over batch sizes, "
+    "test accuracy in % of that one seed:"
+)
+
+
+def frame(found: dict) -> pd.DataFrame:
+    """Results, with what each training counts as.
+
+    `failed` is whether it diverged, be it to infinity or to a guess that it never leaves;
+    `counted_accuracy` and `counted_choosing` are its accuracies, or that of a guess if it failed.
+    """
+    table = results.frame(found)
+    table["failed"] = table["diverged"].astype(bool) | (
+        table["measured_loss"].astype(float) >= _OF_GUESSING
+    )
+    for name, of_it in (("counted_accuracy", "test"), ("counted_choosing", "choosing")):
+        reached = table[f"{of_it}_accuracy"].astype(float)
+        table[name] = reached.mask(table["failed"], 1 / CLASSES)
+    return table
+
+
+def methods_of(found: dict) -> list[Method]:
+    """Those that are compared."""
+    return [BY_NAME[name] for name in found["settings"]["methods"]]
+
+
+def report(*found: dict) -> str:
+    """All tables; of several results with the same methods the one of their settings."""
+    first, *others = found
+    if others or not first["settings"]["trials"]:
+        parts = [by_setting(*found)]
+    else:
+        parts = _searched(first)
+    for each in found:
+        parts += ["Trainings that diverged, of all trials and seeds:", divergences(each)]
+    done, planned = sum(len(f["rows"]) for f in found), sum(f["planned"] for f in found)
+    parts += results.environments(*found)
+    return "\n\n".join([*parts, f"{done} of {planned} trainings are done."])
+
+
+def _searched(found: dict) -> list[str]:
+    table, seeds = frame(found), found["settings"]["seeds"]
+    of_network = _of_seeds if seeds else _of_rates
+    parts = [
+        part
+        for network in found["settings"]["networks"]
+        if len(chosen := of(table, network=network))
+        for part in of_network(found, network, chosen)
+    ]
+    for method in () if seeds else methods_of(found):
+        words = f"Test accuracy in % by learning rate, {method.words}:"
+        parts += [words, by_rate(found, method.name)]
+    return parts
+
+
+def _of_seeds(found: dict, network: str, table: pd.DataFrame) -> list[str]:
+    """The tables of a network, each after what it is."""
+    seeds, trials = of(table, kind="seed"), of(table, kind="trial")
+    every = methods_of(found)
+    tuned = [method for method in every if method.space]
+    parts = [
+        f"Network `{network}`, test accuracy in %, mean (and standard deviation) of the seeds:",
+        by_batch(found, every, seeds, accuracy),
+        "Loss on training images at the end:",
+        by_batch(found, every, seeds, training_loss),
+        f"Trials within {100 * WORKS_WITHIN:g} points of the best one at that batch size:",
+        by_batch(found, tuned, trials, lambda ours: works(ours, trials)),
+        _ONE_SETTING,
+        one_setting(found, network),
+        "Chosen learning rate:",
+        by_batch(found, every, seeds, lambda of_method: f"{_rates(of_method).iloc[0]:.3g}"),
+    ]
+    # Several trainings at once, on the cores of one processor, tell nothing of speed.
+    if any(each["device"]["accelerators"] for each in found["environments"]):
+        parts += [
+            "Images a second in the fastest epoch, median of all trainings:",
+            by_batch(found, every, table, throughput),
+        ]
+    return parts
+
+
+def _of_rates(found: dict, network: str, table: pd.DataFrame) -> list[str]:
+    """The same where learning rates were tried, and none chosen."""
+    return [
+        f"Network `{network}`, learning rates within {100 * WORKS_WITHIN:g} points of the best one "
+        f"of the same optimizer, of {found['settings']['trials']} that were tried:",
+        by_batch(found, methods_of(found), of(table, kind="trial"), width),
+        _ONE_SETTING,
+        one_setting(found, network),
+    ]
+
+
+def by_batch(
+    found: dict,
+    methods: Iterable[Method],
+    table: pd.DataFrame,
+    cell: Callable[[pd.DataFrame], str],
+) -> str:
+    """A row for each method, and a column for each batch size."""
+    return _grid(
+        ((method.words, of(table, method=method.name)) for method in methods),
+        {f"{batch:,}": {"batch": batch} for batch in found["settings"]["batches"]},
+        cell,
+    )
+
+
+def _grid(
+    rows: Iterable[tuple[str, pd.DataFrame]],
+    columns: dict[str, dict],
+    cell: Callable[[pd.DataFrame], str],
+) -> str:
+    """A cell for the trainings of each row that have the values of each column, if any do."""
+    lines = []
+    for words, table in rows:
+        chosen = {name: of(table, **wanted) for name, wanted in columns.items()}
+        cells = {name: cell(each) if len(each) else "" for name, each in chosen.items()}
+        lines.append({"": words, **cells})
+    return frames.markdown(lines)
+
+
+def accuracy(seeds: pd.DataFrame) -> str:
+    """Of the seeds that did not diverge, and how many did."""
+    return _of_those_left(seeds, "test_accuracy", lambda x: f"{100 * x:.1f}")
+
+
+def training_loss(seeds: pd.DataFrame) -> str:
+    """As `accuracy`."""
+    return _of_those_left(seeds, "measured_loss", lambda x: f"{x:.3f}")
+
+
+def _of_those_left(seeds: pd.DataFrame, name: str, format: Callable[[float], str]) -> str:
+    left = seeds.loc[~seeds["failed"], name].astype(float)
+    diverged = _diverged(seeds)
+    return ", ".join(filter(None, [mean(left, format) if len(left) else "", diverged]))
+
+
+def _diverged(seeds: pd.DataFrame) -> str:
+    count = seeds["failed"].sum()
+    return f"{count} of {len(seeds)} diverged" if count else ""
+
+
+def works(ours: pd.DataFrame, trials: pd.DataFrame) -> str:
+    """How many trials come close to the best one of any method, and how many diverged."""
+    at_batch = of(trials, batch=ours["batch"].iloc[0])
+    close = ours["counted_choosing"] >= at_batch["counted_choosing"].max() - WORKS_WITHIN
+    count = ours["failed"].sum()
+    return f"{close.sum()} of {len(ours)}" + (f", {count} diverged" if count else "")
+
+
+def width(trials: pd.DataFrame) -> str:
+    """How many learning rates come close to the best one, and from where to where they are."""
+    reached = trials["counted_accuracy"]
+    close = _rates(trials)[reached >= reached.max() - WORKS_WITHIN]
+    ends = f"{close.min():.3g} to {close.max():.3g}" if len(close) > 1 else f"{close.iloc[0]:.3g}"
+    return f"{len(close)}: {ends}"
+
+
+def throughput(table: pd.DataFrame) -> str:
+    speeds = table["images_per_second"].astype(float)
+    return f"{speeds.median():,.0f}" if speeds.notna().any() else ""
+
+
+def _rates(table: pd.DataFrame) -> pd.Series:
+    return table["settings"].map(lambda settings: settings["learning_rate"])
+
+
+def divergences(found: dict) -> str:
+    """A row for each method, and a column for each network."""
+    table = frame(found)
+    return _grid(
+        ((method.words, of(table, method=method.name)) for method in methods_of(found)),
+        {network: {"network": network} for network in found["settings"]["networks"]},
+        lambda chosen: f"{chosen['failed'].sum()} of {len(chosen)}",
+    )
+
+
+def one_setting(found: dict, network: str) -> str:
+    """What the setting that is best on average reaches at each batch size.
+
+    All methods try the same settings at every batch size, so that each of them is one that might
+    be used throughout. A training that diverged counts as a guess.
+    """
+    trials = of(frame(found), network=network, kind="trial")
+    tuned = [method for method in methods_of(found) if method.space]
+    planned = len(tuned) * found["settings"]["trials"]
+    complete = [b for b in found["settings"]["batches"] if len(of(trials, batch=b)) == planned]
+    lines = []
+    for method in tuned if complete else ():
+        tried = of(trials, method=method.name)
+        tried = tried[tried["batch"].isin(complete)].sort_values("batch")
+        # The first of the best: `idxmax` is the one with the lowest number.
+        best = tried.groupby("number")["counted_choosing"].sum().idxmax()
+        rows = of(tried, number=best).set_index("batch")
+        line = {"": method.words, "learning rate": f"{_rates(rows).iloc[0]:.3g}"}
+        lines.append(line | {f"{batch:,}": _trial(rows.loc[batch]) for batch in complete})
+    names = ["", "learning rate", *(f"{batch:,}" for batch in complete)]
+    return frames.markdown(pd.DataFrame(lines, columns=names))
+
+
+def by_rate(found: dict, method: str) -> str:
+    """A row for each learning rate that was tried, and a column for each network and batch size."""
+    trials = of(frame(found), method=method, kind="trial")
+    trials = trials.assign(rate=_rates(trials))
+    lines = []
+    for rate, of_rate in trials.groupby("rate"):
+        cells = {
+            f"{row['network']}, {row['batch']:,}": _trial(row) for _, row in of_rate.iterrows()
+        }
+        lines.append({"learning rate": f"{rate:.3g}", **cells})
+    return frames.markdown(lines, texts=0)
+
+
+def by_rate_of_lars(found: dict) -> str:
+    return by_rate(found, "lars_rates")
+
+
+def _trial(row: pd.Series) -> str:
+    return "diverged" if row["failed"] else f"{100 * row['test_accuracy']:.1f}"
+
+
+def by_setting(*found: dict) -> str:
+    """One table of trainings at given settings: networks and batch sizes down, settings across.
+
+    Test accuracy in %, mean (and standard deviation) of the seeds. The last row is what each
+    setting loses at most to the best one of a row. A training that diverged counts as a guess.
+    """
+    methods = methods_of(found[0])
+    lines, losses = [], []
+    for each in found:
+        table = frame(each)
+        digits = ", digits" if each["settings"]["data"] == "digits" else ""
+        for (network, batch), rows in table.groupby(["network", "batch"], sort=False):
+            columns = {m.words: of(rows, method=m.name) for m in methods}
+            if not all(map(len, columns.values())):
+                continue
+            means = pd.Series({w: c["counted_accuracy"].mean() for w, c in columns.items()})
+            losses.append(means.max() - means)
+            place = {"network": f"`{network}`{digits}", "batch": f"{batch:,}"}
+            lines.append(place | {words: _counted(chosen) for words, chosen in columns.items()})
+    worst = pd.DataFrame(losses).max().map(lambda loss: f"{100 * loss:.1f}")
+    lines.append({"network": "most lost to the best of a row", **worst})
+    return frames.markdown(lines)
+
+
+def _counted(seeds: pd.DataFrame) -> str:
+    text = mean(100 * seeds["counted_accuracy"], lambda x: f"{x:.1f}")
+    return ", ".join(filter(None, [text, _diverged(seeds)]))
+
+
+def search_spaces(found: dict) -> str:
+    """What is searched for each tuned method, and what the others take."""
+    lines = []
+    for method in methods_of(found):
+        momentum, warmup = f"{method.momentum:g}", f"{method.warmup_fraction:g}"
+        if method.space:
+            rate = _range(method.space["learning_rate"])
+        else:
+            rule = {0.5: "square root of the batch", 1.0: "batch"}[method.power]
+            rate = f"that of 128, by the {rule}"
+        if away := method.space.get("distance_of_momentum_to_1"):
+            momentum = f"1 - ({_range(away)})"
+        if fraction := method.space.get("warmup_fraction"):
+            warmup = _range(fraction)
+        if method.optimizer == "lamb":
+            momentum = "Keras's"
+        line = {"": method.words, "learning rate": rate, "momentum": momentum}
+        lines.append(line | {"warm-up, fraction of the updates": warmup})
+    return frames.markdown(lines, texts=4)
+
+
+def _range(of_setting: Range) -> str:
+    ends = f"{of_setting.low:g} to {of_setting.high:g}"
+    return ends + (", logarithmic" if of_setting.logarithmic else "")

@@ -1,0 +1,189 @@
+"""One training of a small network, on any backend of Keras."""
+
+import dataclasses
+import itertools
+import math
+import time
+from typing import Any
+
+from benchmarks.experiments.small import images
+from benchmarks.experiments.small.images import Part
+
+WEIGHT_DECAY = 5e-4
+LAMB_WEIGHT_DECAY = 0.01
+DECAY_POWER = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """What is trained.
+
+    Attributes:
+        network: A name in `networks.NETWORKS`.
+        optimizer: "momentum", "nesterov", "lars" or "lamb".
+        global_batch_size: Images of an update; those that are left over are an update of their own.
+        epochs: How many.
+        image_size: Pixels each way.
+        seed: Of weights and order.
+        learning_rate: At the end of the ramp.
+        momentum: Of all but Lamb.
+        warmup_fraction: Of the updates, in which the rate rises from 0.
+        micro_batch_size: Images that a batch is accumulated from, if it is larger than that.
+        constant_rate: Whether the rate neither rises nor decays.
+        zero_weight_ratio: Of LARS.
+        weight_norm_floor: Of LARS.
+        data: "fashion_mnist" or "digits".
+    """
+
+    network: str
+    optimizer: str
+    global_batch_size: int
+    epochs: int
+    image_size: int
+    seed: int
+    learning_rate: float
+    momentum: float
+    warmup_fraction: float
+    micro_batch_size: int | None = None
+    constant_rate: bool = False
+    zero_weight_ratio: float | None = 1.0
+    weight_norm_floor: float = 0.0
+    data: str = "fashion_mnist"
+
+    @property
+    def accumulated(self) -> int:
+        """Micro-batches of an update."""
+        return max(1, self.global_batch_size // (self.micro_batch_size or self.global_batch_size))
+
+
+def optimizer(training: Training, learning_rate: Any) -> Any:
+    """The optimizer; momentum is `LARS` that adapts nothing, so that all decay alike."""
+    import keras
+
+    import keras_lars
+
+    steps = training.accumulated if training.accumulated > 1 else None
+    if training.optimizer == "lamb":
+        return keras.optimizers.Lamb(
+            learning_rate, weight_decay=LAMB_WEIGHT_DECAY, gradient_accumulation_steps=steps
+        )
+    is_lars = training.optimizer == "lars"
+    return keras_lars.LARS(
+        learning_rate,
+        momentum=training.momentum,
+        weight_decay=WEIGHT_DECAY,
+        nesterov=training.optimizer == "nesterov",
+        zero_weight_ratio=training.zero_weight_ratio,
+        weight_norm_floor=training.weight_norm_floor,
+        exclude_from_layer_adaptation=[] if is_lars else ".*",
+        gradient_accumulation_steps=steps,
+    )
+
+
+def learning_rate(training: Training, steps: int) -> Any:
+    """A ramp and a decay over so many steps, or a number."""
+    import keras
+
+    import keras_lars
+
+    if training.constant_rate:
+        return training.learning_rate
+    warmup = max(1, round(training.warmup_fraction * steps))
+    decay = keras.optimizers.schedules.PolynomialDecay(
+        training.learning_rate, max(1, steps - warmup), 0.0, power=DECAY_POWER
+    )
+    return keras_lars.schedules.WarmUp(decay, warmup, shift_decay=True)
+
+
+def average_statistics(model: Any, images: Any) -> None:
+    """Gives batch normalization the statistics of these images, under the final weights.
+
+    After the few updates of a large batch the moving averages are far behind, and an evaluation
+    would tell of that and not of the weights.
+    """
+    import keras
+
+    layers = [each for each in model.layers if isinstance(each, keras.layers.BatchNormalization)]
+    for number, first in enumerate(range(0, len(images), 1000) if layers else (), 1):
+        for layer in layers:
+            layer.momentum = 1 - 1 / number
+        model(images[first : first + 1000], training=True)
+
+
+def fit(
+    model: Any, optimizer: Any, part: Part, batch_size: int, epochs: int, **options: Any
+) -> float:
+    """Compiles and trains a model, as a newcomer would; returns the seconds of `fit`."""
+    import keras
+
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer, loss, metrics=["accuracy"])
+    started = time.perf_counter()
+    model.fit(part.images, part.labels, batch_size, epochs, verbose=0, **options)
+    return round(time.perf_counter() - started, 1)
+
+
+def evaluate(model: Any, part: Part) -> dict[str, float]:
+    """Loss and accuracy."""
+    return model.evaluate(part.images, part.labels, 1000, verbose=0, return_dict=True)
+
+
+def train(training: Training, data_dir: str | None) -> dict:
+    """Trains; what it reached, and how long it took.
+
+    Returns:
+        Accuracies and losses, of which those of a training that diverged are None; the images a
+        second of the fastest epoch; updates, and seconds of it all.
+    """
+    import keras
+
+    from benchmarks.experiments.small.networks import NETWORKS
+
+    started = time.perf_counter()
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(training.seed)
+    data = images.load(data_dir, training.image_size, training.data)
+    part = data["training"]
+    at_once = training.global_batch_size // training.accumulated
+    micro_batches = training.epochs * math.ceil(len(part.labels) / at_once)
+    # Schedules of Keras's own optimizers count micro-batches, and of ours updates.
+    of_a_step = 1 if training.optimizer == "lamb" else training.accumulated
+    steps = micro_batches // of_a_step
+    model = NETWORKS[training.network](part.images.shape[1:], images.CLASSES)
+    model.compile(
+        optimizer(training, learning_rate(training, steps)),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        # Its many small operations are half as fast again when they are compiled.
+        jit_compile=True if training.network == "vit" else "auto",
+    )
+    times = []
+    model.fit(
+        part.images,
+        part.labels,
+        at_once,
+        training.epochs,
+        verbose=0,
+        callbacks=[
+            keras.callbacks.TerminateOnNaN(),
+            keras.callbacks.LambdaCallback(
+                on_epoch_end=lambda epoch, logs: times.append(time.perf_counter())
+            ),
+        ],
+    )
+    average_statistics(model, data["measured"].images)
+    found = {name: evaluate(model, data[name]) for name in ("measured", "choosing", "test")}
+    diverged = not all(math.isfinite(each["loss"]) for each in found.values())
+    seconds = [later - earlier for earlier, later in itertools.pairwise(times)]
+    fastest = min(seconds) if seconds and not diverged else None
+    return {
+        "diverged": diverged,
+        **{
+            f"{name}_{kind}": None if diverged else round(each[kind], 6)
+            for name, each in found.items()
+            for kind in ("accuracy", "loss")
+        },
+        "updates": int(keras.ops.convert_to_numpy(model.optimizer.iterations)),
+        "images_per_second": fastest and round(len(part.labels) / fastest),
+        "seconds": round(time.perf_counter() - started, 1),
+    }

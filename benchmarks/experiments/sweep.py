@@ -1,0 +1,217 @@
+"""Trains the runs of an experiment, several at once if asked; given again, goes on where it was."""
+
+import concurrent.futures
+import dataclasses
+import multiprocessing
+import os
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.experiments import results
+from benchmarks.recipe import RecipeError
+from benchmarks.words import counted, duration
+
+if TYPE_CHECKING:
+    from benchmarks.experiments.experiment import Experiment
+
+# A process is replaced after so many trainings: what frameworks keep of each adds up.
+TRAININGS_OF_A_PROCESS = 25
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """One training of an experiment.
+
+    Attributes:
+        name: Of its files.
+        label: What sets it apart; it becomes columns of the results.
+        settings: What is trained, a dataclass; None while it follows from results not there yet.
+        row: Name of the published row that it stands for; empty if it stands for none.
+        published: Top-1 accuracy of that row on ImageNet, in percent, or None.
+        source: Where that was read.
+    """
+
+    name: str
+    label: Mapping[str, str | float]
+    settings: Any
+    row: str = ""
+    published: float | None = None
+    source: str = ""
+
+    @property
+    def network(self) -> str:
+        """By which the time of trainings is told apart."""
+        return str(self.label.get("network", ""))
+
+
+class Sweep:
+    """The runs of an experiment, and the results of those that are done.
+
+    Args:
+        experiment: Of which.
+        folder: Where runs leave files.
+        before: Results by name, which are done as well.
+
+    Raises:
+        RecipeError: If a run cannot be trained, or its files are those of another one.
+    """
+
+    def __init__(
+        self, experiment: "Experiment", folder: pathlib.Path, before: Mapping[str, dict] = {}
+    ):
+        self._experiment, self._folder = experiment, folder
+        runs = experiment.runs({})
+        names = [run.name for run in runs]
+        if not names:
+            raise RecipeError("there is nothing to train. Received: no runs")
+        for name in names:
+            if names.count(name) > 1:
+                raise RecipeError(f"each run must be there once. Received: {name} twice")
+        self.planned = len(runs)
+        self._images = {run.name: experiment.check(run, folder) for run in runs}
+        found = {run.name: experiment.find(run, folder) or before.get(run.name) for run in runs}
+        self.done = {name: result for name, result in found.items() if result is not None}
+        self._measured: dict[str, float] = {}  # seconds of a run, by network
+
+    def runs(self) -> list[Run]:
+        return self._experiment.runs(self.done)
+
+    def waiting(self) -> list[Run]:
+        return [run for run in self.runs() if run.name not in self.done]
+
+    def rows(self) -> list[dict]:
+        """The results of all runs that are done, each with what it is of."""
+        return [
+            {
+                **{name: getattr(run, name) for name in ("name", "row", "source", "published")},
+                **self.done[run.name],
+                "label": dict(run.label),
+            }
+            for run in self.runs()
+            if run.name in self.done
+        ]
+
+    def train(
+        self,
+        processes: int = 0,
+        minutes: float = float("inf"),
+        save: Callable[[list[dict]], None] = lambda rows: None,
+    ) -> None:
+        """Trains all that is waiting.
+
+        Args:
+            processes: How many at once, each in its own process, and on one core if several. With
+                0, one after the other in this process, which Ctrl-C then reaches in the training.
+            minutes: After which none is started.
+            save: Called with the rows so far at first, if there are any, and after each run.
+
+        Raises:
+            KeyboardInterrupt: If it was interrupted; the same call goes on.
+        """
+        started, at_once = time.perf_counter(), max(1, processes)
+        running: dict[concurrent.futures.Future, Run] = {}
+        pool = _process_pool(processes) if processes else _InThisProcess()
+        try:
+            self._measure(pool)
+            images = sum(self._images[run.name] for run in self.waiting())
+            print(
+                f"{counted(self.planned, 'training')}, {len(self.done)} of them done, "
+                f"{images:,} images to train on{self._left(at_once)}",
+                flush=True,
+            )
+            if self.done:
+                save(self.rows())
+            while True:
+                in_time = time.perf_counter() - started < 60 * minutes
+                for run in self._ready(running, at_once) if in_time else ():
+                    running[pool.submit(self._experiment.train, run, self._folder)] = run
+                if not running:
+                    return
+                ended, _ = concurrent.futures.wait(running, return_when="FIRST_COMPLETED")
+                for future in ended:
+                    run = running.pop(future)
+                    self.done[run.name] = future.result()
+                    save(self.rows())
+                    reached = results.describe(self.done[run.name]["result"])
+                    count = f"[{len(self.done)}/{self.planned}]"
+                    print(f"{count} {run.name}: {reached}{self._left(at_once)}", flush=True)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def seconds_left(self, at_once: int = 1) -> float | None:
+        """By what runs of the same network took for an image, or else all; None if none is done."""
+        spent: dict[str, list[tuple[float, int]]] = {}
+        for run in self.runs():
+            if run.name in self.done and (images := self._images_trained_on(run.name)):
+                seconds = self.done[run.name]["result"]["seconds"]
+                spent.setdefault(run.network, []).append((seconds, images))
+        every = [pair for of_network in spent.values() for pair in of_network]
+        total = 0.0
+        for run in self.waiting():
+            if run.network in self._measured and run.network not in spent:
+                total += self._measured[run.network]
+            elif every:
+                seconds, images = map(sum, zip(*spent.get(run.network, every)))
+                total += self._images[run.name] * seconds / images
+            else:
+                return None
+        return total / at_once
+
+    def _ready(self, running: Mapping, at_once: int) -> list[Run]:
+        """As many as there is room for, of those whose settings are known."""
+        busy = {run.name for run in running.values()}
+        known = [r for r in self.waiting() if r.settings is not None and r.name not in busy]
+        return known[: max(0, at_once - len(busy))]
+
+    def _measure(self, pool: concurrent.futures.Executor) -> None:
+        """How long a run of each network takes of which none is done, where that can be told."""
+        known = {run.network for run in self.runs() if run.name in self.done}
+        first = {r.network: r for r in reversed(self.waiting()) if r.settings is not None}
+        for network in [each for each in first if each not in known]:
+            seconds = pool.submit(self._experiment.measure, first[network]).result()
+            if seconds is not None:
+                self._measured[network] = seconds
+
+    def _left(self, at_once: int) -> str:
+        seconds = self.seconds_left(at_once) if self.waiting() else None
+        return "" if seconds is None else f"; about {duration(seconds)} left"
+
+    def _images_trained_on(self, name: str) -> int:
+        """Those that its `seconds` were spent on: a resumed run counts from where it went on."""
+        result, settings = self.done[name]["result"], self.done[name]["settings"]
+        if "updates" not in result:
+            return self._images[name]
+        updates = result["updates"] - (result.get("resumed_at_update") or 0)
+        return min(self._images[name], updates * settings["global_batch_size"])
+
+
+class _InThisProcess(concurrent.futures.Executor):
+    """Does what it is given at once."""
+
+    def submit(self, function: Callable, /, *arguments: Any, **named: Any) -> Any:
+        future: concurrent.futures.Future = concurrent.futures.Future()
+        future.set_result(function(*arguments, **named))
+        return future
+
+
+def _process_pool(processes: int) -> concurrent.futures.ProcessPoolExecutor:
+    options: dict[str, Any] = (
+        {"max_tasks_per_child": TRAININGS_OF_A_PROCESS} if sys.version_info >= (3, 11) else {}
+    )
+    return concurrent.futures.ProcessPoolExecutor(
+        processes,
+        multiprocessing.get_context("spawn"),
+        initializer=use_one_core if processes > 1 else None,
+        **options,
+    )
+
+
+def use_one_core() -> None:
+    """Before a framework is imported: as many trainings run beside each other as there are."""
+    os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
+    flags = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

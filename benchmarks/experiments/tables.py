@@ -1,0 +1,64 @@
+"""Tables of results for the paper's experiments; cells that all experiments write alike."""
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from benchmarks import frames
+from benchmarks.experiments import results
+
+
+def by_seed(found: dict) -> str:
+    """A line for all seeds of a label: what sets it apart, its rate, and what it reached."""
+    table = results.frame(found)
+    lines = [_line(group) for group in results.by_seed(table)]
+    names = list(dict.fromkeys(name for line in lines for name in line))
+    texts = [name for name in names if isinstance(table["label"].iloc[0].get(name), str)]
+    names = texts + [name for name in names if name not in texts]
+    text = frames.markdown(pd.DataFrame(lines, columns=names), len(texts))
+    sources = dict.fromkeys(
+        part for source in table["source"] for part in source.split("; ") if part
+    )
+    return text + (f"\n\nPublished: {'; '.join(sources)}." if sources else "")
+
+
+def _line(group: pd.DataFrame) -> dict[str, str]:
+    first = group.iloc[0]
+    recipe = first["settings"]
+    return {
+        **{name: cell(value) for name, value in first["label"].items()},
+        "learning rate": cell(recipe["learning_rate"]),
+        "warm-up, epochs": cell(recipe["warmup_epochs"]),
+        "epochs": cell(recipe["epochs"]),
+        "seeds": str(len(group)),
+        "accuracy, %": accuracy(group),
+        "published, ImageNet, %": cell(first["published"]),
+    }
+
+
+def accuracy(group: pd.DataFrame) -> str:
+    """The mean of the seeds with their range, and how many diverged when."""
+    reached = results.accuracy(group)
+    diverged = group.loc[group["diverged"].astype(bool), "diverged_at_update"]
+    parts = []
+    if len(reached):
+        spread = f" ({reached.min():.1f} to {reached.max():.1f})" if len(reached) > 1 else ""
+        parts.append(f"{reached.mean():.1f}{spread}")
+    if len(diverged):
+        parts.append(f"diverged at update {', '.join(f'{x:.0f}' for x in sorted(diverged))}")
+    return "; ".join(parts)
+
+
+def mean(values: pd.Series, format: Callable[[float], str]) -> str:
+    """The mean, and in brackets the standard deviation of several."""
+    spread = f" ({format(values.std())})" if len(values) > 1 else ""
+    return format(values.mean()) + spread
+
+
+def cell(value: str | float | None) -> str:
+    """A value in a table; blank where there is none."""
+    if isinstance(value, str):
+        return value
+    if value is None or pd.isna(value):
+        return ""
+    return f"{value:.4g}" if value % 1 else f"{value:.0f}"

@@ -1,0 +1,196 @@
+"""The experiments that chose defaults: which trainings they are, their table, what it shows."""
+
+import pathlib
+
+import numpy as np
+import pytest
+from support import pages
+
+import keras_lars
+from benchmarks.experiments import experiment, fine_tuning, first_try, results, sweep
+from benchmarks.experiments.batch_size import BatchSize
+from benchmarks.experiments.small import images, tables, training
+from benchmarks.experiments.small.sizes import SIZES
+
+FOLDER = pages.ROOT / "benchmarks" / "results" / "studies"
+ZERO = ("zero_weights", "zero_weights_gamma", "zero_weights_resnet50", "zero_weights_digits")
+CONSTANT = ("constant_rates", "constant_rates_digits")
+
+
+def training_of(size, method, batch):
+    name = f"{SIZES[size].networks[0]}-{method}-{batch}-seed1"
+    (asked,) = [run.settings for run in BatchSize(size=size).runs({}) if run.name == name]
+    return asked
+
+
+@pytest.mark.parametrize(("batch", "rate"), [(512, 8.0), (4096, 4 * 2**2.5), (8192, 30.0)])
+@pytest.mark.parametrize("ratio", [1.0, 0.01, 0.001])
+def test_weights_of_zero_at_the_rate_of_for_fit(batch, rate, ratio):
+    asked = training_of("zero_weights", f"lars_zero_{ratio:g}", batch)
+    assert (asked.learning_rate, asked.zero_weight_ratio) == (pytest.approx(rate), ratio)
+    assert asked.learning_rate == keras_lars.schedules.for_fit(60_000, 8, batch).peak
+    assert asked.weight_norm_floor == 0
+    assert training.optimizer(asked, 1.0).zero_weight_ratio == ratio
+
+
+@pytest.mark.parametrize("floor", [0.1, 0.05])
+def test_the_floor_is_asked_of_the_optimizer(floor):
+    asked = training_of("zero_weights", f"lars_floor_{floor:g}", 4096)
+    optimizer = training.optimizer(asked, 1.0)
+    assert (optimizer.weight_norm_floor, optimizer.zero_weight_ratio) == (floor, None)
+
+
+@pytest.mark.parametrize("rate", [1.0, 4.0, 10.0, 20.0])
+def test_constant_rates(rate):
+    asked = training_of("constant_rates", f"lars_constant_{rate:g}", 1024)
+    assert training.learning_rate(asked, 100) == rate
+    optimizer = training.optimizer(asked, rate)
+    assert (optimizer.zero_weight_ratio, optimizer.weight_norm_floor) == (None, 0.05)
+
+
+def row(method, batch, accuracy, number=1, loss=0.5):
+    label = {"network": "plain", "method": method, "batch": batch, "kind": "seed"}
+    reached = {"diverged": False, "test_accuracy": accuracy, "choosing_accuracy": accuracy}
+    return {
+        "name": f"{method}-{batch}-{number}",
+        "label": {**label, "number": number},
+        "settings": {},
+        "result": {**reached, "measured_loss": loss},
+        "environment": 0,
+    }
+
+
+def test_the_table_has_means_and_what_is_lost_at_most():
+    found = {
+        "settings": {"methods": ["lars_zero_1", "lars_zero_0.01"], "data": "fashion_mnist"},
+        "environments": [{"versions": {}, "device": {}}],
+        "rows": [
+            row("lars_zero_1", 512, 0.80),
+            row("lars_zero_1", 512, 0.90, 2),
+            row("lars_zero_0.01", 512, 0.83),
+            row("lars_zero_0.01", 512, 0.83, 2),
+            row("lars_zero_1", 4096, 0.20, loss=2.4),  # no better than a guess
+            row("lars_zero_0.01", 4096, 0.70),
+        ],
+    }
+    lines = [line.replace(" ", "") for line in tables.by_setting(found).splitlines()]
+    assert [lines[0], *lines[2:]] == [
+        "|network|batch|`zero_weight_ratio=1`|`zero_weight_ratio=0.01`|",
+        "|`plain`|512|85.0(7.1)|83.0(0.0)|",
+        "|`plain`|4,096|10.0,1of1diverged|70.0|",
+        "|mostlosttothebestofarow||60.0|2.0|",
+    ]
+
+
+@pytest.mark.filterwarnings("ignore")  # so few updates are warned of
+@pytest.mark.parametrize("module", [first_try, fine_tuning])
+def test_experiments_of_seeds_in_tiny(module, monkeypatch, tmp_path):
+    random = np.random.default_rng(0)
+
+    def part(count):
+        pixels = random.normal(size=(count, 14, 14, 1)).astype("float32")
+        return images.Part(pixels, np.arange(count, dtype="int32") % 10)
+
+    data = {"training": part(40), "choosing": part(20), "test": part(20)}
+    monkeypatch.setattr(images, "load", lambda data_dir, size: data)
+    for name, value in {"EPOCHS": 2, "BATCH_SIZE": 8, "IMAGES": 20}.items():
+        monkeypatch.setattr(module, name, value, raising=False)
+    monkeypatch.setattr(first_try, "WAYS", (("residual", 0.0), ("plain", 1e-3)))
+    of_each = {name: rates[:1] for name, rates in fine_tuning.RATES.items()}
+    monkeypatch.setattr(fine_tuning, "RATES", of_each)
+    one = (first_try.FirstTry if module is first_try else fine_tuning.FineTuning)(seeds=1)
+    progress = sweep.Sweep(one, tmp_path)
+    progress.train()
+    found = results.gather(one.name, one.settings, progress.planned, progress.rows())
+    assert one.table(found).count("\n") == 1 + progress.planned
+    assert all(0 <= row["result"]["test_accuracy"] <= 1 for row in found["rows"])
+
+
+# What is committed, and what pages say of it.
+
+
+def found(name):
+    return results.read(FOLDER / f"{name}.json", "--show", "batch_size")
+
+
+@pytest.mark.parametrize("name", [*ZERO, *CONSTANT])
+def test_the_results_are_whole(name):
+    assert len(found(name)["rows"]) == found(name)["planned"]
+    before = experiment._before(BatchSize(size=name), FOLDER / f"{name}.json")
+    assert not sweep.Sweep(BatchSize(size=name), pathlib.Path("nowhere"), before).waiting()
+    assert tables.report(found(name)).endswith("trainings are done.")
+
+
+def lost(names):
+    """What each setting loses at most to the best of a row."""
+    *_, last = tables.by_setting(*map(found, names)).splitlines()
+    return [float(cell) for cell in last.split("|")[3:-1]]
+
+
+def test_the_default_for_weights_of_zero_is_best_at_its_worst():
+    *others, of_floor = lost(ZERO)
+    assert of_floor < min(others)
+    assert keras_lars.LARS().weight_norm_floor == 0.05
+    assert keras_lars.LARS().zero_weight_ratio is None
+
+
+def test_readme_has_the_numbers_of_the_defaults():
+    readme = " ".join(pages.read("README.md").split())
+    means = {}
+    for each in map(found, ZERO):
+        for row in tables.frame(each).to_dict("records"):
+            method = row["method"].removeprefix("lars_")
+            key = row["network"], each["settings"]["data"], row["batch"], method
+            means.setdefault(key, []).append(100 * row["test_accuracy"])
+    means = {key: f"{sum(values) / len(values):.1f}" for key, values in means.items()}
+    images = "fashion_mnist"
+    for method, words in {
+        "floor_0.05": "reaches {} % at a batch of 4,096 and {} % at 8,192 with the floor",
+        "zero_1": "and {} % and {} % with a ratio of 1",
+    }.items():
+        reached = [means["vit", images, batch, method] for batch in (4096, 8192)]
+        assert words.format(*reached) in readme
+    gammas = means["residual_zero_gamma", images, 4096, "floor_0.05"]
+    assert f"residual gammas start at 0 reaches {gammas} % at 4,096" in readme
+    *_, of_floor = lost(ZERO)
+    for page in (readme, " ".join(pages.read("benchmarks/README.md").split())):
+        assert f"at most {of_floor} points to the best" in page
+
+
+def test_the_default_rate_is_best_at_its_worst():
+    rates = [1.0, 4.0, 10.0, 20.0]
+    worst = dict(zip(rates, lost(CONSTANT), strict=True))
+    assert keras_lars.LARS().learning_rate == min(worst, key=worst.get)
+    page = " ".join(pages.read("benchmarks/README.md").split())
+    assert f"it loses at most {worst[4.0]} points to the best of a row" in page
+    assert f"A rate of 1 loses {worst[1.0]}, and" in page
+
+
+def test_what_a_schedule_loses_to_the_best_constant_rate():
+    differences = []
+    for network in ("plain", "residual", "vit"):
+        best, ours = (
+            100 * rows["test_accuracy"].groupby(rows["method"]).mean().max()
+            for rows in (
+                at_8192(CONSTANT[0], network),
+                at_8192(ZERO[0], network, "lars_floor_0.05"),
+            )
+        )
+        differences.append(best - ours)
+    page = " ".join(pages.read("benchmarks/README.md").split())
+    assert f"reaches {min(differences):.1f} to {max(differences):.1f} points less" in page
+
+
+def at_8192(name, network, *method):
+    wanted = {"method": method[0]} if method else {}
+    return results.of(tables.frame(found(name)), network=network, batch=8192, **wanted)
+
+
+def test_the_first_try_is_as_good_as_promised():
+    least = {"vit": 0.78, "residual": 0.84, "plain": 0.76}
+    table = results.frame(results.read(FOLDER / "first_try.json", "--show", "first_try"))
+    table = table[table["learning_rate"].str.contains("FitSchedule")]
+    for network, accuracy in least.items():
+        reached = results.of(table, network=network)["test_accuracy"]
+        assert len(reached) == 3
+        assert reached.min() >= accuracy
