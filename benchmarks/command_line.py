@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from absl import app, flags
 
-from benchmarks.settings import RecipeError, Settings
+from benchmarks.settings import FlagSettings, RecipeError
 
 _LARGEST_INTEGER = 2**63 - 1
 _OF_SOMETHING_ELSE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -71,7 +71,7 @@ _DEFINE: dict[Any, Callable[..., Any]] = {
 }
 
 
-def define_flags_of(settings: type[Settings], with_defaults: bool = False) -> None:
+def define_flags_of(settings: type[FlagSettings], with_defaults: bool = False) -> None:
     """A flag for each field.
 
     Args:
@@ -82,15 +82,15 @@ def define_flags_of(settings: type[Settings], with_defaults: bool = False) -> No
     for field in dataclasses.fields(settings):
         name, help = field.name, field.metadata["help"]
         default: Any = field.default if with_defaults else None
-        if choices := field.metadata["choices"]:
-            flags.DEFINE_enum(name, default, choices, help)
-        elif isinstance(field.default, tuple):
+        if isinstance(field.default, tuple):
             flags.DEFINE_list(name, default and list(default), help)
+        elif choices := field.metadata["choices"]:
+            flags.DEFINE_enum(name, default, choices, help)
         else:
             _DEFINE.get(field.type, flags.DEFINE_string)(name, default, help)
 
 
-def given(settings: type[Settings]) -> dict[str, Any]:
+def given(settings: type[FlagSettings]) -> dict[str, Any]:
     """The fields of which `define_flags_of` made flags, as far as they were given."""
     values = {field.name: flags.FLAGS[field.name].value for field in dataclasses.fields(settings)}
     return {name: value for name, value in values.items() if value is not None}

@@ -5,7 +5,7 @@ Nothing here needs Keras, so that a mistake in a flag is reported at once.
 
 import dataclasses
 
-from benchmarks.settings import RecipeError, Settings, setting
+from benchmarks.settings import FlagSettings, RecipeError, setting
 
 __all__ = [
     "DATA_SETS",
@@ -26,7 +26,7 @@ EXCLUSIONS = ("none", "bias_or_normalization", "rank_1")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Recipe(Settings):
+class Recipe(FlagSettings):
     """One training. The defaults are the most frequent values of the rows in `recipes/`."""
 
     model: str = setting("Network.", choices=MODELS)
@@ -101,7 +101,7 @@ class Recipe(Settings):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Execution(Settings):
+class Execution(FlagSettings):
     """How a recipe is run, and what it writes: next to nothing here changes what is trained.
 
     `micro_batch_size` changes one thing: BatchNormalization sees the samples of a micro-batch on a

@@ -23,12 +23,12 @@ def setting(
     minimum: float = 0,
     below: float = math.inf,
 ) -> Any:
-    """A field of `Settings`.
+    """A field of `FlagSettings`.
 
     Args:
         help: Of the flag.
         default: The field has to be given if there is none.
-        choices: What a text may be; anything by default.
+        choices: What a text may be, or each of several; anything by default.
         minimum: The smallest number.
         below: What a number must be less than.
     """
@@ -37,7 +37,7 @@ def setting(
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings:
+class FlagSettings:
     """A dataclass of fields made by `setting`, which are checked.
 
     Raises:
@@ -46,22 +46,22 @@ class Settings:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            value, limits = getattr(self, field.name), field.metadata
-            minimum, below = limits["minimum"], limits["below"]
-            if field.type is int and below == math.inf:
-                below = LARGEST
-            if limits["choices"]:
-                is_good = value in limits["choices"]
-                rule = f"one of {', '.join(limits['choices'])}"
-            elif field.type is bool:
-                is_good, rule = isinstance(value, bool), "true or false"
-            elif field.type in (int, float):
-                is_good = minimum <= value < below
-                rule = "at least" if field.type is int else "a finite number of at least"
-                rule += f" {minimum:g}"
-                if limits["below"] < math.inf or (math.isfinite(below) and value >= below):
-                    rule += f" and below {below:.10g}"
-            else:  # a path, or several values
-                continue
-            if not is_good:
-                raise RecipeError(f"--{field.name} must be {rule}. Received: {value}")
+            value = getattr(self, field.name)
+            for one in value if isinstance(value, (list, tuple)) else [value]:
+                if rule := _broken_rule(field, one):
+                    raise RecipeError(f"--{field.name} must be {rule}. Received: {one}")
+
+
+def _broken_rule(field: dataclasses.Field, value: Any) -> str | None:
+    choices, minimum, below = (field.metadata[name] for name in ("choices", "minimum", "below"))
+    if choices:
+        return None if value in choices else f"one of {', '.join(choices)}"
+    if field.type is bool:
+        return None if isinstance(value, bool) else "true or false"
+    if field.type not in (int, float):
+        return None
+    limit = LARGEST if field.type is int and below == math.inf else below
+    if minimum <= value < limit:
+        return None
+    rule = f"{'a finite number of ' * (field.type is float)}at least {minimum:g}"
+    return rule if value < minimum and below == math.inf else f"{rule} and below {limit:.10g}"

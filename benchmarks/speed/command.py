@@ -1,49 +1,26 @@
 """The command line of a measurement: it is saved as JSON, and can be shown again."""
 
-import dataclasses
 import importlib.util
 import pathlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from absl import flags
 
 from benchmarks import files
-from benchmarks.command_line import UsageError, read_json, results_of, run
-
-
-def setting(
-    help: str,
-    default: Any,
-    *,
-    choices: Sequence[str] = (),
-    minimum: float | None = None,
-    maximum: float | None = None,
-) -> Any:
-    """A field of settings, of which there is a flag by the same name."""
-    limits = {"lower_bound": minimum, "upper_bound": maximum}
-    metadata = {"help": help, "choices": choices, "limits": limits}
-    return dataclasses.field(default=default, metadata=metadata)
-
-
-def _define_flag(field: dataclasses.Field) -> None:
-    name, metadata = field.name, field.metadata
-    default: Any = field.default
-    if metadata["choices"]:
-        flags.DEFINE_enum(name, default, metadata["choices"], metadata["help"])
-    elif isinstance(default, tuple):
-        flags.DEFINE_list(name, list(default), metadata["help"])
-    elif isinstance(default, bool):
-        flags.DEFINE_boolean(name, default, metadata["help"])
-    elif isinstance(default, (int, float)):
-        define: Any = flags.DEFINE_integer if isinstance(default, int) else flags.DEFINE_float
-        define(name, default, metadata["help"], **metadata["limits"])
-    else:
-        flags.DEFINE_string(name, default, metadata["help"])
+from benchmarks.command_line import (
+    UsageError,
+    define_flags_of,
+    given,
+    read_json,
+    results_of,
+    run,
+)
+from benchmarks.settings import FlagSettings
 
 
 def main(
-    settings: type,
+    settings: type[FlagSettings],
     measure: Callable[[Any], Iterable[dict]],
     tables: Callable[[dict], str],
     draw: Callable[[dict, pathlib.Path], None] | None = None,
@@ -51,15 +28,13 @@ def main(
     """Measures, or shows.
 
     Args:
-        settings: A dataclass of fields that are made by `setting`.
+        settings: What can be asked for.
         measure: Yields the results, each time with more in them, and each time they are saved.
             Imports its frameworks itself, so that `--show` does without.
         tables: Formats results.
         draw: Writes a plot of results.
     """
-    fields = dataclasses.fields(settings)
-    for field in fields:
-        _define_flag(field)
+    define_flags_of(settings, with_defaults=True)
     flags.DEFINE_string("output", None, "File for the results, as JSON.")
     flags.DEFINE_string("show", None, "File of results to show, in place of measuring.")
     if draw:
@@ -79,9 +54,7 @@ def main(
         if flags.FLAGS.show:
             found = read(flags.FLAGS.show)
         else:
-            found = measure(
-                settings(**{field.name: flags.FLAGS[field.name].value for field in fields})
-            )
+            found = measure(settings(**given(settings)))
         for results in found:
             if flags.FLAGS.output:
                 files.write_json(flags.FLAGS.output, results)

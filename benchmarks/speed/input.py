@@ -15,8 +15,8 @@ from benchmarks.data.data_set import DataSet, View
 from benchmarks.data.encoded import EncodedImages
 from benchmarks.lazy import tf
 from benchmarks.recipe import Recipe, RecipeError
+from benchmarks.settings import FlagSettings, setting
 from benchmarks.speed import command
-from benchmarks.speed.command import setting
 from benchmarks.words import counted
 
 if TYPE_CHECKING:
@@ -37,23 +37,25 @@ NAMES = {
 _RECIPE = {field.name: field for field in dataclasses.fields(Recipe)}
 
 
-def _of_recipe(name: str, default: Any, minimum: float | None = None) -> Any:
-    metadata = _RECIPE[name].metadata
-    return setting(metadata["help"], default, choices=metadata["choices"], minimum=minimum)
+def _of_recipe(name: str, default: Any = dataclasses.MISSING) -> Any:
+    """The field of a recipe, and its default if it has one."""
+    field = _RECIPE[name]
+    default = field.default if default is dataclasses.MISSING else default
+    return dataclasses.field(default=default, metadata=field.metadata)
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(FlagSettings):
     """What is measured, as flags."""
 
-    data: str = _of_recipe("data", "imagenet2012")
+    data: str = _of_recipe("data")
     data_dir: str | None = setting("Where the data set is.", None)
     model: str = _of_recipe("model", "resnet50")
-    width: float = _of_recipe("width", 1.0, minimum=1 / 64)
+    width: float = _of_recipe("width")
     image_size: int = setting("Pixels each way.", 224, minimum=8)
-    augmentation: str = _of_recipe("augmentation", "paper")
+    augmentation: str = _of_recipe("augmentation")
     batch_size: int = setting("Images in a batch.", 64, minimum=1)
-    precision: str = _of_recipe("precision", "float32")
+    precision: str = _of_recipe("precision")
     seconds: float = setting("How long to measure each part.", 20.0, minimum=0.001)
 
 

@@ -5,8 +5,8 @@ import re
 from collections.abc import Sequence
 
 from benchmarks.command_line import UsageError
+from benchmarks.settings import FlagSettings, setting
 from benchmarks.speed import variables
-from benchmarks.speed.command import setting
 from benchmarks.speed.contenders import (
     BACKENDS,
     CONTENDERS,
@@ -30,30 +30,32 @@ _COMPILE_SECONDS = 0.03  # a variable
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(FlagSettings):
     """What is measured of whom, and how thoroughly, as flags.
 
     Raises:
-        UsageError: If there is no such model, part or backend.
+        RecipeError: If there is no such model, part or backend.
     """
 
-    models: Sequence[str] = setting("Models that contenders are timed on.", tuple(variables.MODELS))
-    backends: Sequence[str] = setting("Of tensorflow, jax, torch. Default: what is installed.", ())
-    parts: Sequence[str] = setting("What to measure.", PARTS)
+    models: Sequence[str] = setting(
+        "Models that contenders are timed on.",
+        tuple(variables.MODELS),
+        choices=tuple(variables.MODELS),
+    )
+    backends: Sequence[str] = setting(
+        "Of tensorflow, jax, torch. Default: what is installed.", (), choices=BACKENDS
+    )
+    parts: Sequence[str] = setting("What to measure.", PARTS, choices=PARTS)
     contenders: str = setting("Regular expression, searched in `backend/name`.", "")
     rounds: int = setting("Timed steps of each contender.", 30, minimum=1)
     warmup: int = setting("Steps after the first call that are not timed.", 3, minimum=1)
     memory: float = setting(
-        "GB of weights and slots; larger: main contenders only.", 16.0, minimum=0, maximum=1e9
+        "GB of weights and slots; larger: main contenders only.", 16.0, below=1e9
     )
     quick: bool = setting("Tiny shapes: to see whether it works, not how fast.", False)
 
     def __post_init__(self) -> None:
-        choices = {"models": tuple(variables.MODELS), "parts": PARTS, "backends": BACKENDS}
-        for name, known in choices.items():
-            for value in getattr(self, name):
-                if value not in known:
-                    raise UsageError(f"--{name} must be of {', '.join(known)}. Received: {value}")
+        super().__post_init__()
         for backend in self.backends:
             if not installed(backend):
                 raise UsageError(f"--backends must be installed. Received: {backend}")

@@ -10,8 +10,8 @@ import time
 
 from benchmarks import environment, frames
 from benchmarks.recipe import MODELS
+from benchmarks.settings import FlagSettings, setting
 from benchmarks.speed import command
-from benchmarks.speed.command import setting
 from benchmarks.speed.tables import ratio, spread
 
 CLASSES = 1000
@@ -20,7 +20,7 @@ OPTIMIZERS = ("sgd", "lars")
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(FlagSettings):
     """What is trained, as flags."""
 
     model: str = setting(

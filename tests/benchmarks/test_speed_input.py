@@ -90,7 +90,10 @@ def test_the_bottleneck_is_said(tmp_path, input_images, line):
     ("arguments", "message"),
     [
         (["--data=cats"], "error: flag --data=cats: value should be one of .*"),
-        (["--seconds=0"], "error: flag --seconds=0.*"),
+        (
+            ["--seconds=0"],
+            "error: --seconds must be a finite number of at least 0.001. Received: 0.0",
+        ),
         (["--data=imagenet2012", "--data_dir={}"], "error: --data_dir must hold imagenet2012/5.*"),
         (["--data=digits", "--batch_size=2000"], "error: --batch_size must be at most the 1437 .*"),
         (["--show={}/none.json"], r"error: .*none.json"),

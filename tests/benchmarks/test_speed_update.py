@@ -148,8 +148,8 @@ def test_a_quick_run_and_its_results_again(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--models=vgg"], "error: --models must be of .* Received: vgg"),
-        (["--parts=gpu"], "error: --parts must be of .* Received: gpu"),
+        (["--models=vgg"], "error: --models must be one of .* Received: vgg"),
+        (["--parts=gpu"], "error: --parts must be one of .* Received: gpu"),
         (["--contenders=nobody"], "error: --contenders must match one of them. Received: nobody"),
         (["--contenders=("], "error: --contenders must be a regular expression: .*"),
         (["--rounds=0"], "error: .*rounds.*"),
