@@ -5,9 +5,6 @@ from typing import Any
 
 import pandas as pd
 
-# The lists of rows in files of results.
-_ROWS = ("rows", "points")
-
 
 def frame(results: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """A row for each training or measurement, with the versions and the device it ran on.
@@ -16,11 +13,10 @@ def frame(results: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> pd.DataFr
     too.
 
     Args:
-        results: An object with a list of rows, or the list itself.
+        results: An object with a list of `rows`, or the list itself.
     """
     if isinstance(results, Mapping):
-        key = next(name for name in _ROWS if name in results)
-        rows, about = results[key], {k: v for k, v in results.items() if k != key}
+        rows, about = results["rows"], {k: v for k, v in results.items() if k != "rows"}
     else:
         rows, about = results, {}
     of_all = {name: about[name] for name in ("versions", "device") if name in about}
@@ -32,12 +28,6 @@ def frame(results: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> pd.DataFr
     found = pd.DataFrame(records)
     found.attrs.update(about)
     return found
-
-
-def environments(found: pd.DataFrame) -> list[tuple[dict, dict]]:
-    """The different versions and devices of the rows."""
-    distinct = {repr(pair): pair for pair in zip(found["versions"], found["device"])}
-    return list(distinct.values())
 
 
 def markdown(rows: pd.DataFrame | Sequence[Mapping[str, Any]], texts: int = 1) -> str:
