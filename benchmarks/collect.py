@@ -6,17 +6,10 @@ python -m benchmarks.collect benchmarks/results/NAME.json
 
 import pathlib
 
-from absl import app, flags
+from absl import flags
 
-from benchmarks import files, frames
-from benchmarks.command_line import (
-    UsageError,
-    check_flags,
-    fail,
-    read_json,
-    results_of,
-    show_in_help,
-)
+from benchmarks import command_line, files, frames
+from benchmarks.command_line import UsageError, read_json, results_of
 
 
 def collect(folders: list[pathlib.Path]) -> list[dict]:
@@ -65,36 +58,22 @@ def _percent(fraction: float | None) -> str:
 
 def main(argv: list[str]) -> None:
     paths = [pathlib.Path(argument) for argument in argv[1:]]
-    try:
-        if not paths:
-            raise UsageError("a run folder must be given, or a file of results. Received: none")
-        received = ", ".join(map(str, paths))
-        with results_of(received, "each argument"):
-            if flags.FLAGS.output:
-                runs = collect(paths)
-            else:
-                runs = [run for path in paths for run in read_json(path, "each argument")]
-            if not runs:
-                raise ValueError("no runs")
-            text = table(runs)
+    if not paths:
+        raise UsageError("a run folder must be given, or a file of results. Received: none")
+    received = ", ".join(map(str, paths))
+    with results_of(received, "each argument"):
         if flags.FLAGS.output:
-            files.write_json(flags.FLAGS.output, runs)
-        print(text)
-    except (OSError, UsageError) as error:
-        fail(error)
-
-
-def parse(argv: list[str]) -> list[str]:
-    """Parses flags, of which what is left is taken as paths."""
-    show_in_help()
-    try:
-        rest = flags.FLAGS(argv)
-        check_flags()
-        return rest
-    except (flags.Error, UsageError) as error:
-        fail(error)
+            runs = collect(paths)
+        else:
+            runs = [run for path in paths for run in read_json(path, "each argument")]
+        if not runs:
+            raise ValueError("no runs")
+        text = table(runs)
+    if flags.FLAGS.output:
+        files.write_json(flags.FLAGS.output, runs)
+    print(text)
 
 
 if __name__ == "__main__":
     flags.DEFINE_string("output", None, "Where to write the results of the run folders.")
-    app.run(main, flags_parser=parse)
+    command_line.run(main, arguments="any")

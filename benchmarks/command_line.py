@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -24,13 +25,15 @@ class UsageError(RecipeError):
     """A mistake in a command: the message is one line."""
 
 
-def run(
-    main: Callable[[list[str]], int | None],
-    flags_parser: Callable[[list[str]], list[str]] | None = None,
-) -> NoReturn:
+def run(main: Callable[[list[str]], int | None], arguments: str = "none") -> NoReturn:
     """Runs a command: what `main` returns is its exit status, which is 1 after a mistake.
 
     A mistake, which is a RecipeError, or an OSError such as a full disk, is reported in one line.
+
+    Args:
+        main: Takes the name of the command, and its arguments.
+        arguments: What there may be besides flags: "none"; "any"; "command", which is all that
+            stands behind `--`, with flags of its own.
     """
 
     def guarded(argv: list[str]) -> int | None:
@@ -39,18 +42,19 @@ def run(
         except (RecipeError, OSError) as error:
             fail(error)
 
-    app.run(guarded, flags_parser=flags_parser or parse)
+    app.run(guarded, flags_parser=functools.partial(_parse, arguments))
 
 
-def parse(argv: list[str]) -> list[str]:
-    """Parses flags; nothing else may be on the command line. For `app.run(flags_parser=...)`."""
+def _parse(arguments: str, argv: list[str]) -> list[str]:
+    end = argv.index("--") if arguments == "command" and "--" in argv else len(argv)
     show_in_help()
     try:
-        rest = flags.FLAGS(argv)
-        if len(rest) > 1:
-            raise flags.Error(f"unknown argument {rest[1]}")
+        rest = flags.FLAGS(argv[:end])
+        if len(rest) > 1 and arguments != "any":
+            hint = "; the command comes after --" if arguments == "command" else ""
+            raise flags.Error(f"unknown argument {rest[1]}{hint}")
         check_flags()
-        return rest
+        return rest + argv[end + 1 :]
     except (flags.Error, UsageError) as error:
         fail(error)
 

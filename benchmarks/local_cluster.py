@@ -30,7 +30,7 @@ from typing import IO, cast
 from absl import flags
 
 from benchmarks import command_line
-from benchmarks.command_line import UsageError, check_flags, fail
+from benchmarks.command_line import UsageError
 from benchmarks.worker_lines import Lines
 
 
@@ -339,19 +339,6 @@ def run(command: Sequence[str], workers: int, grace_seconds: float = 5.0) -> int
     return status
 
 
-def parse(argv: list[str]) -> list[str]:
-    """Parses flags up to `--`, with one line and no help text where one is wrong."""
-    end = argv.index("--") if "--" in argv else len(argv)
-    try:
-        rest = flags.FLAGS(argv[:end])
-        if len(rest) > 1:
-            raise flags.Error(f"unknown argument {rest[1]}; the command comes after --")
-        check_flags()
-        return rest + argv[end + 1 :]
-    except (flags.Error, UsageError) as error:
-        fail(error)
-
-
 def main(argv: list[str]) -> int:
     return run(argv[1:], flags.FLAGS.workers, flags.FLAGS.grace_seconds)
 
@@ -359,4 +346,4 @@ def main(argv: list[str]) -> int:
 if __name__ == "__main__":
     flags.DEFINE_integer("workers", 2, "How many workers.")
     flags.DEFINE_float("grace_seconds", 5.0, "From SIGTERM to SIGKILL, for workers being stopped.")
-    command_line.run(main, flags_parser=parse)
+    command_line.run(main, arguments="command")

@@ -11,10 +11,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from absl import app, flags
+from absl import flags
 
 from benchmarks import experiments, files
-from benchmarks.command_line import fail, parse
+from benchmarks.command_line import UsageError, run
 from benchmarks.experiments import results
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -96,19 +96,16 @@ def written(page: str) -> str:
 
 def main(argv: list[str]) -> None:
     del argv
-    try:
-        for page in PAGES:
-            text = written(page)
-            if text == (ROOT / page).read_text(encoding="utf-8"):
-                continue
-            if flags.FLAGS.check:
-                raise ValueError(f"{page} is not as `python -m benchmarks.write_pages` writes it")
-            files.write_text(ROOT / page, text)
-            print(page)
-    except (OSError, ValueError) as error:
-        fail(error)
+    for page in PAGES:
+        text = written(page)
+        if text == (ROOT / page).read_text(encoding="utf-8"):
+            continue
+        if flags.FLAGS.check:
+            raise UsageError(f"{page} is not as `python -m benchmarks.write_pages` writes it")
+        files.write_text(ROOT / page, text)
+        print(page)
 
 
 if __name__ == "__main__":
     flags.DEFINE_boolean("check", False, "Fail where a page would change, in place of writing it.")
-    app.run(main, flags_parser=parse)
+    run(main)
