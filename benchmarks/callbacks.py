@@ -84,7 +84,7 @@ class StopAtDivergence(keras.callbacks.TerminateOnNaN):
         update: Integer, the update whose loss was not finite, counted from 1; None if all were.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.update: int | None = None
 
