@@ -57,13 +57,13 @@ def times(model: dict) -> pd.DataFrame:
 
 def spread(rounds_us: Sequence[int]) -> dict[str, float]:
     """Median, quartiles and least of the rounds, in milliseconds."""
-    found = pd.Series(rounds_us)
-    lower, median, upper = found.quantile([0.25, 0.5, 0.75])
+    several = [*rounds_us, *rounds_us] if len(rounds_us) == 1 else rounds_us
+    lower, median, upper = statistics.quantiles(several, n=4, method="inclusive")
     return {
         "median_ms": median / 1000,
         "lower_quartile_ms": lower / 1000,
         "upper_quartile_ms": upper / 1000,
-        "min_ms": found.min() / 1000,
+        "min_ms": min(rounds_us) / 1000,
     }
 
 
@@ -157,14 +157,12 @@ def _times(model: dict) -> str:
 
 def _grid(models: list[dict], axis: str, quantity: str) -> str:
     """A row for each contender, a column for each size."""
-    found = pd.concat(map(times, models))
-    found["cell"] = found[quantity].map(_number).where(found["status"] == "measured")
-    found["cell"] = found["cell"].fillna(found["status"])
     rows: dict[tuple, dict] = {}
-    for row in found.to_dict("records"):
+    for row in pd.concat(map(times, models)).to_dict("records"):
         names = {"contender": row["contender"], "backend": row["framework"]}
         cells = rows.setdefault(tuple(names.values()), names)
-        cells[f"{row[_AXES[axis]]:,}"] = row["cell"]
+        is_measured = row["status"] == "measured"
+        cells[f"{row[_AXES[axis]]:,}"] = _number(row[quantity]) if is_measured else row["status"]
     return frames.markdown(list(rows.values()), texts=2)
 
 
