@@ -37,7 +37,7 @@ CHECKED_SHAPES: Shapes = {
 }
 CHECKED_STEPS = 3
 TOLERANCE = 1e-5
-_TINY = {"tiny/kernel": (5, 7), "tiny/bias": (7,)}
+_TINY: Shapes = {"tiny/kernel": (5, 7)}
 _COPIES = 5
 _WHERE = ("File ", "Graph execution error", "Detected at node")
 
