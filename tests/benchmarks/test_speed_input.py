@@ -6,6 +6,7 @@ import re
 import keras
 import pytest
 from support.helpers import run_command
+from support.models import one_layer
 
 pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
 pytest.importorskip(
@@ -32,20 +33,9 @@ def tiny(**fields):
     return input.Settings(**fields)
 
 
-@pytest.fixture
-def one_layer(monkeypatch):
-    """In place of the networks: what is asked is about the images, and compiles in no time."""
-
-    def build(name, image_shape, classes, **fields):
-        return keras.Sequential(
-            [keras.Input(image_shape), keras.layers.Flatten(), keras.layers.Dense(classes)]
-        )
-
-    monkeypatch.setattr(models, "build", build)
-
-
 @pytest.mark.parametrize("augmentation", ["none", "paper", "extended"])
-def test_each_part_is_measured(tmp_path, augmentation, one_layer):
+def test_each_part_is_measured(tmp_path, augmentation, monkeypatch):
+    monkeypatch.setattr(models, "build", one_layer)
     fake_imagenet.write(tmp_path, images=16, height=40, width=60, files=2)
     settings = tiny(data_dir=str(tmp_path), image_size=16, augmentation=augmentation)
     results = input.measure(settings)

@@ -5,7 +5,9 @@ import re
 
 from support import ROOT
 from support.helpers import run_command
+from support.models import one_layer
 
+from benchmarks import models
 from benchmarks.speed import step, tables
 
 
@@ -13,17 +15,27 @@ def command(*arguments):
     return run_command("benchmarks.speed.step", *arguments)
 
 
-def test_measures_and_shows_again(tmp_path):
-    path = tmp_path / "results.json"
-    tiny = ["--model=resnet_tiny", "--image_size=8", "--global_batch_size=2", "--rounds=2"]
-    done = command(*tiny, f"--output={path}")
-    assert done.returncode == 0, done.stderr[-4000:]
-    results = json.loads(path.read_text())
+TINY = step.Settings(model="resnet_tiny", image_size=8, global_batch_size=2, rounds=2)
+
+
+def test_measures_and_shows_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "build", one_layer)
+    results = step.measure(TINY)
     assert {name: len(us) for name, us in results["rounds_us"].items()} == {"sgd": 2, "lars": 2}
     assert results["settings"]["global_batch_size"] == 2
     assert results["versions"]["tensorflow"]
     assert results["device"]["backend"] == "tensorflow"
-    assert command(f"--show={path}").stdout == done.stdout
+    path, copy = tmp_path / "results.json", tmp_path / "copy.json"
+    path.write_text(json.dumps(results))
+    done = command(f"--show={path}", f"--output={copy}")
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.stdout == step.table(results) + "\n"
+    assert json.loads(copy.read_text()) == results
+
+
+def test_the_network_is_that_of_a_training_but_for_its_stem():
+    network = step.Training(TINY, "lars").model
+    assert network.get_layer("stem").kernel_size == (7, 7)
 
 
 def test_table():
