@@ -1,4 +1,4 @@
-"""The files of a report, of which either all are new or none is."""
+"""Files that are written together, of which either all are new or none is."""
 
 import contextlib
 import os

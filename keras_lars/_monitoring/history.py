@@ -51,6 +51,16 @@ class History:
         """All others."""
         return [i for i, variable in enumerate(self.variables) if variable.adapted is not False]
 
+    def thinned(self, kept: Sequence[int], most: int = 500) -> "History":
+        """At most so many updates at equal distances, and these, for what is drawn."""
+        evenly = np.linspace(0, len(self.updates) - 1, most).round().astype(int)
+        columns = np.union1d(evenly, np.searchsorted(self.updates, np.array(kept, int)))
+        by_update = {
+            name: getattr(self, name)[..., columns]
+            for name in ("updates", "epochs", "is_recorded", *_QUANTITIES)
+        }
+        return dataclasses.replace(self, **by_update)
+
 
 def read(path: pathlib.Path) -> History:
     """The record in a file, with the `variables.json` beside it if there is one.

@@ -19,7 +19,8 @@ def draw(run: str | os.PathLike[str], output: str | os.PathLike[str] | None = No
 
     The folder gets these files, in place of those of a report that is there:
 
-    - `index.html`: all of it on one page that needs no other file and no network.
+    - `index.html`: what stands out in words, and all of it in charts that show their values and let
+      variables be chosen. One page that needs no other file and no network.
     - `local_learning_rate.png`: the local learning rate of the adapted variables by update.
     - `trust_ratios.png`: the trust ratios, a row for each adapted variable, a column an update.
     - `norms.png`: the norms of all weights and gradients by update.
@@ -57,21 +58,18 @@ def draw(run: str | os.PathLike[str], output: str | os.PathLike[str] | None = No
           learning rates of some layers, and table 2, norms and ratios after the first update.
     """
     from keras_lars import _arguments
-    from keras_lars._monitoring import files, history
-    from keras_lars._monitoring.record import locate
-    from keras_lars.report import _figures, _heat_map, _lines, _page
+    from keras_lars._monitoring import anomalies, files, history, record
+    from keras_lars.report import _page, _pictures
 
-    _figures.require_matplotlib()
-    path = locate(run)
+    _pictures.require_matplotlib()
+    path = record.locate(run)
     folder = _arguments.folder("output", path.parent / "report" if output is None else output)
     found = history.read(path)
-    with _figures.own_style():
-        pictures = {
-            "local_learning_rate.png": _lines.local_learning_rates(found),
-            "trust_ratios.png": _heat_map.trust_ratios(found),
-            "norms.png": _lines.norms(found),
-        }
-        images = {name: _figures.png(figure) for name, figure in pictures.items()}
-    page = _page.html(path, found, images)
+    findings = [*anomalies.find(found), *anomalies.without_gradient(found)]
+    # Of a long record not every update is drawn.
+    drawn = found.thinned([finding.updates[0] for finding in findings if finding.updates])
+    with _pictures.own_style():
+        images = {name: _pictures.png(figure) for name, figure in _pictures.figures(drawn).items()}
+    page = _page.page(path, found, drawn, findings)
     files.write(folder, {**images, "index.html": page.encode("utf-8", "backslashreplace")})
     return folder / "index.html"

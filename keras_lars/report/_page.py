@@ -1,215 +1,203 @@
-"""The page: one file of HTML with the pictures in it, and no script."""
+"""The page: what stands out in words, charts that a script draws, and tables; one file of HTML."""
 
-import base64
-import html as html_module
+import html
+import json
 import math
 import pathlib
+import re
+import string
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from keras_lars._monitoring import anomalies
+from keras_lars._monitoring.anomalies import Finding
 from keras_lars._monitoring.history import History
+from keras_lars._monitoring.variables import Variable
 from keras_lars._words import counted
 
-_STYLE = """
-:root { color-scheme: light; }
-body { margin: 0 auto; max-width: 60rem; padding: 1.5rem 1rem 4rem; background: #fff; color: #222;
-  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; }
-h1 { font-size: 1.6rem; font-weight: 600; margin: 0 0 .25rem; }
-h2 { font-size: 1.15rem; font-weight: 600; margin: 2.5rem 0 .5rem; }
-p { margin: .4rem 0; max-width: 44rem; }
-code, .path { font: .875em/1.4 ui-monospace, "SF Mono", Menlo, Consolas, monospace;
-  overflow-wrap: anywhere; }
-.quiet { color: #666; }
-.wide { overflow-x: auto; }
-.wide img { display: block; width: 100%; min-width: 40rem; height: auto; }
-table { border-collapse: collapse; font-size: .875rem; }
-th { text-align: left; font-weight: 600; color: #555; }
-th, td { padding: .2rem 1.2rem .2rem 0; border-bottom: 1px solid #eee; vertical-align: top; }
-td { font-variant-numeric: tabular-nums; }
-td.number, th.number { text-align: right; white-space: nowrap; }
-td.path { white-space: nowrap; }
-.odd { color: #b00020; font-weight: 600; }
-.findings { padding-left: 1.1rem; max-width: 44rem; }
-.findings > li { margin: .6rem 0; }
-.findings ul { margin: .2rem 0; padding-left: 1.1rem; }
-summary { cursor: pointer; }
-"""
-
-_PICTURES = {
-    "local_learning_rate.png": (
-        "Local learning rates",
-        "What the gradient of each adapted variable is multiplied by: the learning rate times its "
-        "trust ratio. A line far below the others is a layer that LARS holds back; a line that "
-        "jumps had a gradient or a weight that did.",
-    ),
-    "trust_ratios.png": (
-        "Trust ratios",
-        "From the first variable of the model at the top to the last at the bottom, and from the "
-        "first record at the left to the last at the right, in logarithmic colors. A row of one "
-        "color is a layer in balance; a row that gets darker is one whose gradient grows beside "
-        "its weight.",
-    ),
-    "norms.png": (
-        "Norms of weights and gradients",
-        "What the ratios are made of. Weight norms that only grow ask for more weight decay; a "
-        "gradient norm that grows by orders of magnitude comes before a divergence.",
-    ),
-}
-_NOTHING = '<span class="quiet">none</span>'
-# So many names in a list stand there at once.
+# A list of more names is folded.
 _OPEN = 8
 
 
-def html(path: pathlib.Path, record: History, images: dict[str, bytes]) -> str:
-    """The page of a record and of its pictures by file name."""
-    name = path.absolute().parent.name
-    parts = [
-        f"<h1>LARS, layer by layer: {_escape(name)}</h1>",
-        *_summary(path, record),
-        "<h2>What stands out</h2>",
-        *_findings_list([*anomalies.find(record), *anomalies.without_gradient(record)]),
-        *(part for name, image in images.items() for part in _picture(name, image, record)),
-        *_settings(record),
-        *_last_record(record),
-        *_variables(record),
-    ]
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>LARS, layer by layer: {_escape(name)}</title>\n"
-        f"<style>{_STYLE}</style>\n</head>\n<body>\n" + "\n".join(parts) + "\n</body>\n</html>\n"
-    )
+def page(path: pathlib.Path, history: History, drawn: History, findings: Sequence[Finding]) -> str:
+    """The page of the record in a file, of which `drawn` is what the charts show."""
+    parts = {
+        "title": f"LARS, layer by layer: {_escape(path.absolute().parent.name)}",
+        "summary": _summary(path, history, drawn),
+        "findings": _findings(findings, history.variables),
+        "excluded": _excluded(len(history.unadapted)),
+        "last": str(history.updates[-1]),
+        "rate": number(history.global_learning_rate[-1]),
+        "variables": _variables(history),
+        "settings": _settings(history),
+        "data": _data(drawn),
+        "style": _part("page.css"),
+        "script": _part("page.js"),
+    }
+    return string.Template(_part("page.html")).substitute(parts)
 
 
-def _summary(path: pathlib.Path, record: History) -> list[str]:
-    first, last, records = record.updates[0], record.updates[-1], len(record.updates)
+def _part(name: str) -> str:
+    return pathlib.Path(__file__).with_name(name).read_text(encoding="utf-8")
+
+
+def _data(history: History) -> str:
+    """What the script draws: numbers of four digits, None where nothing was recorded."""
+    names = [variable.name for variable in history.variables]
+    data = {
+        "updates": history.updates.tolist(),
+        "epochs": [x if math.isfinite(x) else None for x in history.epochs.tolist()],
+        "learning_rate": [_rounded(x) for x in history.global_learning_rate.tolist()],
+        "shared": len(shared_folder(names)),
+        "variables": [
+            {
+                "name": variable.name,
+                "adapted": variable.adapted is not False,
+                "kind": {None: "", True: "kernel", False: "other"}[variable.is_matrix],
+            }
+            for variable in history.variables
+        ],
+    }
+    for quantity in ("weight_norm", "gradient_norm", "trust_ratio"):
+        values = np.where(history.is_recorded, getattr(history, quantity), None).tolist()
+        data[quantity] = [[None if x is None else _rounded(x) for x in row] for row in values]
+    # Nothing in a name may end the script.
+    return json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _rounded(value: float) -> float | str:
+    """JSON has no number for what is not finite."""
+    return float(f"{value:.4g}") if math.isfinite(value) else str(value)
+
+
+def shared_folder(names: Sequence[str]) -> str:
+    """The leading parts of paths that all of them share; the last part always differs."""
+    if len(names) < 2:
+        return ""
+    shared = 0
+    parts = [name.split("/") for name in names]
+    while all(len(p) > shared + 1 for p in parts) and len({p[shared] for p in parts}) == 1:
+        shared += 1
+    return "".join(f"{part}/" for part in parts[0][:shared])
+
+
+def _summary(path: pathlib.Path, history: History, drawn: History) -> str:
+    first, last, records = history.updates[0], history.updates[-1], len(history.updates)
     span = f"Update {first}" if records == 1 else f"Updates {first} to {last}"
-    epochs = [number(record.epochs[i]) for i in (0, -1)]
-    epochs = f"epoch {epochs[0]}" if records == 1 else f"epochs {epochs[0]} to {epochs[1]}"
-    variables = counted(len(record.variables), "variable")
+    begin, end = (number(history.epochs[i]) for i in (0, -1))
+    epochs = f"epoch {begin}" if records == 1 else f"epochs {begin} to {end}"
     adapted = ""
-    if record.description:
-        share = f"{len(record.adapted)} of them" if record.unadapted else "all"
+    if history.description:
+        share = f"{len(history.adapted)} of them" if history.unadapted else "all"
         adapted = f", {share} adapted"
-    never = sum(not row.any() for row in record.is_recorded)
-    unrecorded = f" {counted(never, 'variable')} never recorded." if never else ""
-    lines = [
-        f"<p>{span} in {counted(records, 'record')}, {epochs}; {variables}{adapted}."
-        f"{unrecorded}</p>"
-    ]
-    if record.description is None:
+    text = f"{span} in {counted(records, 'record')}, {epochs}; "
+    text += f"{counted(len(history.variables), 'variable')}{adapted}."
+    never = sum(not row.any() for row in history.is_recorded)
+    if never:
+        text += f" {counted(never, 'variable')} never recorded."
+    if len(drawn.updates) < records:
+        text += (
+            f" The charts show {len(drawn.updates)} of the records: some at equal distances, and "
+            "the first of each finding."
+        )
+    lines = [f"<p>{text}</p>"]
+    if history.description is None:
         lines.append(
             "<p>There is no <code>variables.json</code> beside the record, so that settings, "
             "shapes and exclusions are not known: all variables are shown as adapted.</p>"
         )
-    return [*lines, f'<p class="quiet">Read from <code>{_escape(path.name)}</code>.</p>']
+    lines.append(f'<p class="quiet">Read from <code>{_escape(path.name)}</code>.</p>')
+    return "\n".join(lines)
 
 
-def _findings_list(findings: Sequence[anomalies.Finding]) -> list[str]:
+def _findings(findings: Sequence[Finding], variables: Sequence[Variable]) -> str:
     if not findings:
-        return [
-            "<p>Nothing: all that was recorded is finite, no norm that matters is 0, no step was "
-            "larger than its weight, and every adapted variable was recorded.</p>"
-        ]
+        return (
+            "<p>Nothing: all that was recorded is finite, no norm that matters is 0, no ratio "
+            "jumped, no step was larger than its weight, and every adapted variable was "
+            "recorded.</p>"
+        )
+    position = {variable.name: i for i, variable in enumerate(variables)}
     lines = ['<ul class="findings">']
     for kind, anomaly in anomalies.ANOMALIES.items():
         items = [
-            f'<li><span class="path">{_escape(found.variable)}</span> '
-            f"{anomalies.when(found.updates)}</li>"
-            for found in findings
-            if found.kind == kind
+            f"<li>{_button(position[finding.variable], finding.variable)} "
+            f"{anomalies.when(finding.updates)}</li>"
+            for finding in findings
+            if finding.kind == kind
         ]
         if items:
-            count, listed = counted(len(items), "variable"), f"<ul>{''.join(items)}</ul>"
+            listed = f"<ul>{''.join(items)}</ul>"
             if len(items) > _OPEN:
+                count = counted(len(items), "variable")
                 listed = f"<details><summary>{count}</summary>{listed}</details>"
-            lines.append(f"<li>{_escape(anomaly.what)}. {_escape(anomaly.advice)} {listed}</li>")
-    return [*lines, "</ul>"]
+            told = re.sub(
+                "`(.+?)`", r"<code>\1</code>", _escape(f"{anomaly.what}. {anomaly.advice}")
+            )
+            lines.append(f"<li>{told} {listed}</li>")
+    return "\n".join([*lines, "</ul>"])
 
 
-def _picture(name: str, image: bytes, record: History) -> list[str]:
-    title, text = _PICTURES[name]
-    if name != "norms.png" and record.unadapted:
-        is_one = len(record.unadapted) == 1
-        text += (
-            f" Left out: the {counted(len(record.unadapted), 'variable')} excluded from "
-            f"adaptation, which move{'s' * is_one} at the learning rate times a constant."
-        )
-    if name == "local_learning_rate.png":
-        text += (
-            " Here and in the norms, what is 0 or not finite leaves a gap, and a cross is where a "
-            "named line ends before the last record."
-        )
-    source = "data:image/png;base64," + base64.b64encode(image).decode()
-    return [
-        f"<h2>{title}</h2>",
-        f"<p>{text}</p>",
-        f'<div class="wide"><img alt="{title}, as described above" src="{source}"></div>',
-    ]
+def _excluded(count: int) -> str:
+    if not count:
+        return ""
+    return (
+        f"Left out here: the {counted(count, 'variable')} excluded from adaptation, which "
+        f"move{'s' * (count == 1)} at the learning rate times a constant."
+    )
 
 
-def _settings(record: History) -> list[str]:
-    if record.description is None:
-        return []
-    settings = {**record.description.optimizer, **record.description.versions}
-    rows = [(f"<code>{_escape(k)}</code>", _escape(setting(v))) for k, v in settings.items()]
-    return ["<h2>The optimizer</h2>", *_table(["setting", "value"], rows, paths=0)]
+def _button(i: int, name: str) -> str:
+    """A name that chooses its variable."""
+    return f'<button type="button" class="name" data-variable="{i}">{_escape(name)}</button>'
 
 
-def _last_record(record: History) -> list[str]:
-    rate = record.local_learning_rate
-    columns = (record.weight_norm, record.gradient_norm, record.trust_ratio, rate)
+def _variables(history: History) -> str:
+    """What the last record has of each, and how it is treated where that is known."""
+    quantities = {
+        "weight norm": history.weight_norm,
+        "gradient norm": history.gradient_norm,
+        "trust ratio": history.trust_ratio,
+        "local learning rate": history.local_learning_rate,
+    }
+    head = '<th>variable<th class="number">' + '<th class="number">'.join(quantities)
+    if history.description:
+        head += "<th>shape<th>adapted<th>decayed"
+    rows = []
+    for i, variable in enumerate(history.variables):
+        cells = [f"<td>{_button(i, variable.name)}"]
+        for values in quantities.values():
+            text = _number_cell(values[i, -1]) if history.is_recorded[i, -1] else "none"
+            cells.append(f'<td class="number">{text}')
+        if history.description:
+            cells += [
+                f"<td>{_escape(str(variable.shape))}",
+                f"<td>{_treatment(variable.adapted, variable.adaptation_rule)}",
+                f"<td>{_treatment(variable.decayed, variable.decay_rule or 'weight_decay is 0')}",
+            ]
+        rows.append(f'<tr data-variable="{i}">{"".join(cells)}')
+    return _table(head, rows)
+
+
+def _settings(history: History) -> str:
+    if history.description is None:
+        return ""
+    settings = {**history.description.optimizer, **history.description.versions}
     rows = [
-        (
-            _escape(variable.name),
-            *(
-                _number_cell(values[i, -1]) if record.is_recorded[i, -1] else _NOTHING
-                for values in columns
-            ),
-        )
-        for i, variable in enumerate(record.variables)
+        f"<tr><td><code>{_escape(name)}</code><td>{_escape(setting(value))}"
+        for name, value in settings.items()
     ]
-    names = ["variable", "weight norm", "gradient norm", "trust ratio", "local learning rate"]
-    return [
-        f"<h2>The last record, update {record.updates[-1]}</h2>",
-        f"<p>Learning rate {number(record.global_learning_rate[-1])}.</p>",
-        *_table(names, rows, numbers=range(1, 5)),
-    ]
+    return "<h2>The optimizer</h2>\n" + _table("<th>setting<th>value", rows, "wide wrapped")
 
 
-def _variables(record: History) -> list[str]:
-    if record.description is None:
-        return []
-    rows = [
-        (
-            _escape(variable.name),
-            _escape(str(variable.shape)),
-            _treatment(variable.adapted, variable.adaptation_rule),
-            _treatment(variable.decayed, variable.decay_rule or "weight_decay is 0"),
-        )
-        for variable in record.variables
-    ]
-    return ["<h2>The variables</h2>", *_table(["variable", "shape", "adapted", "decayed"], rows)]
+def _table(head: str, rows: Iterable[str], style: str = "wide") -> str:
+    return "\n".join([f'<div class="{style}"><table>', f"<tr>{head}", *rows, "</table></div>"])
 
 
 def _treatment(is_so: bool | None, rule: str) -> str:
     return "yes" if is_so else f"no: <code>{_escape(rule)}</code>"
-
-
-def _table(
-    names: Sequence[str], rows: Iterable[tuple], numbers: Iterable[int] = (), paths: int | None = 0
-) -> list[str]:
-    """A table of cells that are HTML; one column holds paths, some hold numbers."""
-    kinds = ['class="number"' if i in set(numbers) else "" for i in range(len(names))]
-    head = "".join(f"<th {kind}>{name}</th>" for name, kind in zip(names, kinds))
-    if paths is not None:
-        kinds[paths] = 'class="path"'
-    body = (
-        "<tr>" + "".join(f"<td {kind}>{cell}</td>" for cell, kind in zip(row, kinds)) + "</tr>"
-        for row in rows
-    )
-    return ['<div class="wide"><table>', f"<tr>{head}</tr>", *body, "</table></div>"]
 
 
 def _number_cell(value: float) -> str:
@@ -218,7 +206,7 @@ def _number_cell(value: float) -> str:
 
 
 def _escape(text: str) -> str:
-    return html_module.escape(text)
+    return html.escape(text)
 
 
 def number(value: float) -> str:

@@ -1,0 +1,83 @@
+"""What stands out in a record, and how it is told."""
+
+import math
+
+import pytest
+from support.records import read, row, write_csv, write_variables
+
+from keras_lars._monitoring import anomalies
+
+
+def findings(folder, rows):
+    found = read(write_csv(folder, rows))
+    return [*anomalies.find(found), *anomalies.without_gradient(found)]
+
+
+def test_findings_by_name_and_update(tmp_path):
+    shapes = {"nan": (2, 2), "never": (2,), "large": (2, 2), "w": (2, 2), "g": (2, 2), "ok": (2, 2)}
+    write_variables(tmp_path, shapes)
+    rows = [
+        row(1, "nan", 1.0, 1.0, 0.5),
+        row(2, "nan", 1.0, math.inf, 0.5),
+        row(3, "nan", math.nan, math.nan, math.nan),
+        row(1, "large", 1.0, 4.0, 0.25),  # equal is not larger
+        row(2, "large", 1.0, 4.0, 0.25, rate=1.001),
+        row(1, "w", 0.0, 1.0, 1.0),  # a step from 0 is not called large
+        row(3, "g", 1.0, 0.0, 1.0),
+        row(3, "ok", 1.0, 1.0, 0.001),
+    ]
+    assert findings(tmp_path, rows) == [
+        ("not finite", "nan", (2, 3)),
+        ("large update", "large", (2,)),
+        ("zero weight", "w", (1,)),
+        ("zero gradient", "g", (3,)),
+        ("no gradient", "never", ()),
+    ]
+
+
+def test_a_ratio_that_jumps_is_one_of_more_than_five_of_its_medians(tmp_path):
+    shapes = dict.fromkeys(("jumps", "five", "twice", "excluded", "fallback"), (2, 2))
+    write_variables(tmp_path, shapes, excluded=["excluded"])
+    rows = []
+    for update in range(1, 8):
+        at_last = update == 7
+        rows += [
+            row(update, "jumps", 1.0, 0.01, 0.051 if at_last else 0.01),
+            row(update, "five", 1.0, 0.01, 0.05 if at_last else 0.01),
+            row(update, "twice", 1.0, 0.01, 1.0 if update in (3, 7) else 0.1),
+            row(update, "excluded", 1.0, 0.01, 9.0 if at_last else 1.0),
+            row(update, "fallback", 0.0 if update == 1 else 1.0, 0.01, 1.0 / update**3),
+        ]
+    jumps = [found for found in findings(tmp_path, rows) if found.kind == "ratio jump"]
+    expected = [("jumps", (7,)), ("twice", (3, 7)), ("fallback", (2,))]
+    assert [(found.variable, found.updates) for found in jumps] == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [({}, ["bias", "excluded"]), ({"weight_norm_floor": 0.5}, ["excluded"])],
+)
+def test_what_leaves_0_may_take_steps_as_long_as_the_floor(tmp_path, settings, names):
+    write_variables(tmp_path, {"bias": (4,), "excluded": (4,)}, excluded=["excluded"], **settings)
+    rows = [row(2, name, 0.5, 1.0, 0.75) for name in ("bias", "excluded")]
+    assert findings(tmp_path, rows) == [("large update", name, (2,)) for name in names]
+
+
+def test_what_is_no_finding(tmp_path):
+    """Biases begin at 0, and an excluded variable has no ratio that could be wrong."""
+    shapes = {"bias": (2,), "excluded": (2, 2), "never": (2, 2)}
+    write_variables(tmp_path, shapes, excluded=["excluded", "never"])
+    rows = [row(1, "bias", 0.0, 1.0, 1.0), row(1, "excluded", 0.0, 0.0, 1.0)]
+    assert findings(tmp_path, rows) == []
+
+
+def test_findings_without_shapes(tmp_path):
+    """It is not known what is a bias, but no weight should be 0 after an update."""
+    rows = [row(1, "a", 0.0, 1.0, 1.0), row(1, "b", 0.0, 1.0, 1.0), row(2, "b", 0.0, 1.0, 1.0)]
+    assert findings(tmp_path, rows) == [("zero weight", "b", (2,))]
+
+
+def test_when_is_told_in_words():
+    assert anomalies.when([]) == ""
+    assert anomalies.when([7]) == "at update 7"
+    assert anomalies.when([7, 8, 20]) == "in 3 records, updates 7 to 20"
