@@ -39,6 +39,10 @@ def run(main: Callable[[list[str]], int | None], arguments: str = "none") -> NoR
     def guarded(argv: list[str]) -> int | None:
         try:
             return main(argv)
+        except BrokenPipeError:
+            # Whoever reads the output, as `head` does, has seen enough.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
         except (RecipeError, OSError) as error:
             fail(error)
 

@@ -7,12 +7,14 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 
 import keras
 import pytest
 from support import ROOT
-from support.helpers import NUMBER_FILE, run_command
+from support.helpers import NUMBER_FILE, environment, run_command
 
 pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
 if keras.backend.backend() != "tensorflow":
@@ -214,6 +216,21 @@ def test_resuming_needs_a_folder():
     assert (
         done.stderr.strip() == "error: --resume needs the --output_dir of the run. Received: none"
     )
+
+
+def test_output_that_nobody_reads_on_is_no_mistake():
+    """As behind `| head -1`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.train", "--list_recipes"],
+        env=environment(),
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_list_recipes():
