@@ -14,6 +14,8 @@ import keras_lars
 from keras_lars._backends import tensorflow_xla
 from keras_lars._backends.tensorflow_xla import compiled
 
+pytestmark = pytest.mark.slow
+
 
 def assignments(function_graph):
     """Ids of the variable handles assigned (under an XLA-compiled call, elsewhere).

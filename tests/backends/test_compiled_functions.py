@@ -12,6 +12,8 @@ import keras_lars
 from keras_lars._backends import tensorflow_xla
 from keras_lars._keras import tensorflow_context
 
+pytestmark = pytest.mark.slow
+
 SHAPES = [(7, 11), (11,)]
 
 

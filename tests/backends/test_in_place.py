@@ -7,6 +7,8 @@ from support.helpers import make_variables, run_code
 
 import keras_lars
 
+pytestmark = pytest.mark.slow
+
 # Summed in stages, with a remainder, and by a single loop.
 SHAPES = {"staged": (64, 1024), "remainder": (40_003,), "small": (3, 5)}
 

@@ -142,6 +142,7 @@ def updates_counted(optimizer):
     return int(optimizer.iterations)
 
 
+@pytest.mark.slow
 def test_8_an_update_is_counted_where_the_data_ends():
     repaired = keras_at_least("3.16")
     assert updates_counted(keras.optimizers.SGD()) == (2 if repaired else 3)

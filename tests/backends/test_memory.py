@@ -35,6 +35,7 @@ def left_by_trials(make_optimizer):
     return len(new_graphs), len(new_functions)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -52,6 +53,7 @@ def test_a_search_leaves_nothing(arguments):
     assert left_by_trials(lars) == (0, 0)
 
 
+@pytest.mark.slow
 def test_what_is_left_would_be_seen():
     """Keras's SGD sums gradients also on one replica, and leaves the graph of each training."""
     new_graphs, new_functions = left_by_trials(

@@ -38,6 +38,7 @@ def test_a_device_where_xla_runs_is_recognized():
     assert tensorflow_xla.why_not_xla("CPU") is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("persistent", [False, True])
 @pytest.mark.parametrize("in_function", [False, True])
 def test_an_update_inside_an_open_tape(persistent, in_function):

@@ -222,6 +222,7 @@ def test_speed_is_told_of_accelerators(tmp_path):
     assert re.search(r"\| LARS, tuned +\| +\| 3,000 \|", after)
 
 
+@pytest.mark.slow
 def test_learning_rates_are_tried_alone(tmp_path):
     some = a_sweep(tmp_path, "tested_rates")
     assert not [run for run in some.runs() if run.label["kind"] == "seed"]
@@ -290,6 +291,7 @@ def small_data(monkeypatch):
 ASKED = training.Training("plain", "lars", 64, 8, 14, 1, 10.0, 0.9, 0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["momentum", "nesterov", "lars", "lamb"])
 def test_a_training(optimizer, small_data):
     rate = {"lars": 10.0, "lamb": 0.03}.get(optimizer, 0.1)
@@ -302,6 +304,7 @@ def test_a_training(optimizer, small_data):
     assert found["images_per_second"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["lars", "lamb"])
 def test_micro_batches(optimizer, small_data):
     rate = {"lars": 10.0, "lamb": 0.03}[optimizer]
@@ -315,6 +318,7 @@ def test_micro_batches(optimizer, small_data):
     assert whole.accumulated == 1
 
 
+@pytest.mark.slow
 def test_a_training_that_diverges(small_data):
     asked = dataclasses.replace(ASKED, optimizer="momentum", learning_rate=1e30)
     found = training.train(asked, None)
@@ -323,6 +327,7 @@ def test_a_training_that_diverges(small_data):
     json.dumps(found, allow_nan=False)
 
 
+@pytest.mark.slow
 def test_networks_have_the_parameters_that_they_say():
     for name in ("plain", "residual"):
         model = NETWORKS[name]((14, 14, 1), 10)
@@ -331,6 +336,7 @@ def test_networks_have_the_parameters_that_they_say():
     assert "BatchNormalization" not in normalized
 
 
+@pytest.mark.slow
 def test_statistics_of_normalization_are_those_of_the_images():
     model = NETWORKS["residual"]((14, 14, 1), 10)
     data = np.random.default_rng(0).normal(3, 2, size=(3000, 14, 14, 1)).astype("float32")
@@ -369,6 +375,7 @@ print(training.train(asked, None)["updates"])
 """
 
 
+@pytest.mark.slow
 def test_it_runs_without_tensorflow():
     if importlib.util.find_spec("jax") is None:
         pytest.skip("jax is not installed")

@@ -92,6 +92,7 @@ def run(tmp_path_factory):
     return folder, json.loads((folder / "result.json").read_text()), done.stdout
 
 
+@pytest.mark.slow
 def test_run_folder(run):
     folder, *_ = run
     assert sorted(path.name for path in folder.iterdir()) == FILES
@@ -118,6 +119,7 @@ def test_history(run):
     assert history["learning_rate"] == pytest.approx(rates, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_saved_model_is_the_trained_one(run):
     folder, result, _ = run
     model = keras.saving.load_model(folder / "model.keras")
@@ -176,6 +178,7 @@ def test_an_unwritable_folder_is_told_in_one_line(tmp_path):
     assert re.fullmatch("error: --output_dir cannot be written. Received: .*", done.stderr.strip())
 
 
+@pytest.mark.slow
 def test_exit_status_of_a_divergence(tmp_path):
     flags = ("--optimizer=sgd", "--learning_rate=1e25", "--epochs=1", "--warmup_epochs=0")
     done = command("train", *FLAGS, *flags, f"--output_dir={tmp_path / 'run'}")
@@ -187,6 +190,7 @@ def test_exit_status_of_a_divergence(tmp_path):
     assert result["validation_accuracy_at_half_time"] is None  # there is no half of one epoch
 
 
+@pytest.mark.slow
 def test_exit_status_of_an_interruption(tmp_path):
     """A scheduler says SIGTERM, and later gives the same command again."""
     folder, number = tmp_path / "run", tmp_path / "number"
@@ -218,6 +222,7 @@ def test_resuming_needs_a_folder():
     )
 
 
+@pytest.mark.slow
 def test_output_that_nobody_reads_on_is_no_mistake():
     """As behind `| head -1`."""
     reader, writer = os.pipe()
@@ -242,6 +247,7 @@ def test_list_recipes():
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
+@pytest.mark.slow
 def test_a_dry_run_leaves_nothing(tmp_path):
     flags = ("--recipe=alexnet_bn_lars_8192", "--data=digits", "--micro_batch_size=32")
     done = command("train", *flags, "--dry_run", f"--output_dir={tmp_path / 'run'}")

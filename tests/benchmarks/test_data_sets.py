@@ -72,6 +72,7 @@ def test_names_are_those_of_recipes():
         data.load("cats")
 
 
+@pytest.mark.slow
 def test_numbers_are_known_without_tensorflow():
     code = (
         "import sys; from benchmarks import data; "
@@ -115,6 +116,7 @@ def test_more_images_than_there_are(name):
 # --- order and augmentation in memory -------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("augmentation", AUGMENTATIONS)
 def test_an_epoch_is_a_function_of_seed_and_epoch(augmentation, deterministic):
     data_set, shown = numbered(), view(augmentation=augmentation)
@@ -130,6 +132,7 @@ def test_an_epoch_is_a_function_of_seed_and_epoch(augmentation, deterministic):
     assert not np.array_equal(labels_of_other, labels[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("augmentation", ["paper", "extended"])
 def test_an_image_is_shown_differently_in_each_epoch_and_as_itself(augmentation):
     data_set, seen = numbered(), {}
@@ -149,6 +152,7 @@ def test_batches_change_no_image():
     np.testing.assert_array_equal(images, same)
 
 
+@pytest.mark.slow
 def test_crops_and_mirroring_of_the_paper():
     data_set, shown = numbered(), view(image_size=28, augmentation="paper", pixel_scale=1.0)
     pixels = data_set._parts["train"].pixels.astype("float32")
@@ -199,6 +203,7 @@ def test_corners_are_all_places_alike():
     assert augmentation.central_corner(227) == 14
 
 
+@pytest.mark.slow
 def test_distorted_windows_keep_to_areas_and_aspects():
     windows = np.array(
         [augmentation.distorted_window(tf.constant([200, 300]), [0, i]) for i in range(300)]
@@ -397,6 +402,7 @@ def test_fashion_mnist_missing(tmp_path):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not (fashion_mnist.DEBIAN / "train-images-idx3-ubyte.gz").exists(),
     reason="Debian's package dataset-fashion-mnist is not installed",

@@ -82,6 +82,7 @@ def test_the_table_has_means_and_what_is_lost_at_most():
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # so few updates are warned of
 @pytest.mark.parametrize("module", [first_try, fine_tuning])
 def test_experiments_of_seeds_in_tiny(module, monkeypatch, tmp_path):

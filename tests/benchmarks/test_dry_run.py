@@ -78,6 +78,7 @@ def test_data_that_are_there_are_counted(tmp_path):
         data.describe("cats", tmp_path)
 
 
+@pytest.mark.slow
 def test_what_is_said_without_data(tmp_path, capsys):
     recipe = recipes.override("alexnet_lars_512", model="alexnet_tiny", image_size=16)
     execution = Execution(output_dir=str(tmp_path / "run"), data_dir=str(tmp_path))

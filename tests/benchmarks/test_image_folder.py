@@ -110,6 +110,7 @@ def numbers_of(images):
 # --- what is there --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("augmentation", AUGMENTATIONS)
 def test_elements(data_set, augmentation):
     shown = view(augmentation=augmentation)
@@ -126,6 +127,7 @@ def test_elements(data_set, augmentation):
     assert labels.tolist() == [number // EACH for number in numbers]
 
 
+@pytest.mark.slow
 def test_the_files_are_those_of_the_builder_of_tensorflow_datasets(folder, data_set):
     builder = tfds.folder_dataset.ImageFolder(str(folder))
     assert data_set.class_names == builder.info.features["label"].names == CLASSES
@@ -201,6 +203,7 @@ def test_parts_of_any_kind_of_file(kind, tmp_path):
         np.testing.assert_array_equal(whole, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("augmentation_name", ["paper", "extended"])
 def test_training_images_are_windows_of_their_file(data_set, augmentation_name):
     shown = view(augmentation=augmentation_name)
@@ -222,6 +225,7 @@ def test_training_images_are_windows_of_their_file(data_set, augmentation_name):
 # --- in which order, and by which worker ----------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("augmentation", AUGMENTATIONS)
 def test_an_epoch_is_a_function_of_seed_and_epoch(data_set, augmentation, deterministic):
     shown = view(augmentation=augmentation)
@@ -239,12 +243,14 @@ def test_an_epoch_is_a_function_of_seed_and_epoch(data_set, augmentation, determ
     assert len(set(map(tuple, orders))) == 3
 
 
+@pytest.mark.slow
 def test_images_that_do_not_fit_sit_out(data_set):
     seen = [set(numbers_of(epoch_of(data_set, epoch, batches=3)[0])) for epoch in range(3)]
     assert {len(epoch) for epoch in seen} == {18}
     assert len(set.union(*seen)) > 18  # other ones each time
 
 
+@pytest.mark.slow
 def test_workers_share_the_batches_of_one(data_set):
     shown = view(augmentation="extended")
     images, labels = epoch_of(data_set, 1, shown)
@@ -255,6 +261,7 @@ def test_workers_share_the_batches_of_one(data_set):
         np.testing.assert_array_equal(np.concatenate(batches), expected)
 
 
+@pytest.mark.slow
 def test_steps_of_a_worker_are_batches_of_its_replicas(data_set, strategy):
     shard = Shard(1, 3)
     epochs = tf.data.Dataset.range(2).flat_map(
@@ -416,6 +423,7 @@ def test_the_default_recipe_is_the_paper_s_resnet():
         recipes.override("digits_lars", data="image_folder")
 
 
+@pytest.mark.slow
 def test_a_training_resumes_bit_for_bit(folder, nothing_slow, monkeypatch, tmp_path):
     recipe = tiny(width=1.0, augmentation="extended")
     how = {
@@ -443,6 +451,7 @@ def test_a_training_resumes_bit_for_bit(folder, nothing_slow, monkeypatch, tmp_p
     assert "train_accuracy" in histories[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["train", "val"])
 def test_an_image_that_cannot_be_decoded_is_named(part, copy, nothing_slow, tmp_path):
     damaged = copy / part / "bee" / "damaged.jpg"
@@ -469,6 +478,7 @@ def test_other_failures_are_not_those_of_images(copy, tmp_path):
         raise tf.errors.InvalidArgumentError(None, None, "another")
 
 
+@pytest.mark.slow
 def test_the_command_trains_on_replicas(folder, tmp_path):
     flags = [f"--{name}={value}" for name, value in TINY.items()]
     done = run_command(

@@ -21,6 +21,8 @@ from benchmarks.data import augmentation, encoded, fake_imagenet, image_file, im
 from benchmarks.data.data_set import WHOLE, Shard, View
 from benchmarks.recipe import RecipeError
 
+pytestmark = pytest.mark.slow
+
 IMAGES, HELD_OUT, FILES = 50, 7, 6  # files of 9 and of 8 images
 HEIGHT, WIDTH = 40, 60
 AUGMENTATIONS = ["none", "paper", "extended"]

@@ -17,6 +17,8 @@ from support import ROOT
 from benchmarks import local_cluster, worker_lines
 from benchmarks.worker_lines import LONGEST_LINE, Lines
 
+pytestmark = pytest.mark.processes
+
 PATIENCE = 60  # seconds until a test that waits for something gives up; none waits that long
 
 # What workers start with. They work in the folder of the test, and leave their numbers there.

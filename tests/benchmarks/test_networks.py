@@ -67,6 +67,7 @@ def count(variables):
 # --- all of them ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "trainable", "moving"),
     [
@@ -122,6 +123,7 @@ def test_no_two_layers_draw_the_same_numbers(name, request):
     assert len({tuple(np.round(x / x[0], 3)) for x in first}) == len(kernels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "size"),
     [
@@ -166,6 +168,7 @@ def test_every_network_is_trained_and_saved(name, size, tmp_path):
     assert [type(x) for x in loaded.layers] == [type(x) for x in model.layers]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet_tiny", "alexnet_tiny"])
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_logits_are_float32_in_mixed_precision(name, precision):
@@ -462,6 +465,7 @@ def test_zero_gamma(virtual):
     assert set(found.values()) == {0, 1}
 
 
+@pytest.mark.slow
 def test_small_images_and_narrow_widths_keep_all_layers():
     model = models.build("resnet50", (8, 8, 1), 10, width=0.25)
     assert len(of_kind(model, keras.layers.Conv2D)) == 53

@@ -236,6 +236,7 @@ def test_batches_that_are_those_of_no_row():
 # --- table 2 --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_table_2_has_its_names_put_right():
     """What is called weights has the norm of weights: of 96 x 363 numbers of deviation 0.01."""
     norms = published.norms_of_table_2()
@@ -248,6 +249,7 @@ def test_table_2_has_its_names_put_right():
     assert norms["fc6/bias"].ratio == 1345
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:After .* of the initial moving statistics")
 def test_norms_at_the_first_update(tmp_path):
     """Whole and by micro-batches: the same update, and the gradient is of the loss alone."""
@@ -290,6 +292,7 @@ def test_norms_as_a_table(tmp_path):
 # --- results --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_results_hold_all_that_is_drawn(tmp_path):
     found_here = found("local_learning_rate", tmp_path, data="digits", layers="^conv1/")
     one, *_ = found_here["rows"]
@@ -400,6 +403,7 @@ print([name for name in ("tensorflow", "keras", "jax", "torch") if name in sys.m
 """
 
 
+@pytest.mark.slow
 def test_show_draws_again_without_a_framework(tmp_path):
     found_here = found("generalization_gap", tmp_path)
     results.write(tmp_path / "results.json", found_here)
@@ -419,6 +423,7 @@ def test_show_draws_again_without_a_framework(tmp_path):
     assert not (tmp_path / "figure.png").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
@@ -444,6 +449,7 @@ def test_a_dry_run_lists_the_runs():
     assert "| lars-batch_8192-seed1 " in done.stdout
 
 
+@pytest.mark.slow
 def test_a_command_leaves_its_files(tmp_path):
     arguments = ["--data=digits", f"--output_dir={tmp_path}"]
     done = command("norm_ratios", *arguments)

@@ -33,6 +33,7 @@ def tiny(**fields):
     return input.Settings(**fields)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("augmentation", ["none", "paper", "extended"])
 def test_each_part_is_measured(tmp_path, augmentation, monkeypatch):
     monkeypatch.setattr(models, "build", one_layer)
@@ -50,6 +51,7 @@ def test_each_part_is_measured(tmp_path, augmentation, monkeypatch):
     assert keras.config.dtype_policy().name == "float32"
 
 
+@pytest.mark.slow
 def test_data_without_files_have_nothing_to_decode():
     results = input.measure(tiny(data="synthetic", model="alexnet_tiny", image_size=16))
     assert list(results["measured"]) == PARTS[1:]

@@ -3,6 +3,7 @@
 import json
 import re
 
+import pytest
 from support import ROOT
 from support.helpers import run_command
 from support.models import one_layer
@@ -18,6 +19,7 @@ def command(*arguments):
 TINY = step.Settings(model="resnet_tiny", image_size=8, global_batch_size=2, rounds=2)
 
 
+@pytest.mark.slow
 def test_measures_and_shows_again(tmp_path, monkeypatch):
     monkeypatch.setattr(models, "build", one_layer)
     results = step.measure(TINY)

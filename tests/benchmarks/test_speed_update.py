@@ -116,6 +116,7 @@ def test_ratios_are_taken_within_rounds():
     assert tables.ratio([1], None) is None
 
 
+@pytest.mark.slow
 def test_a_quick_run_and_its_results_again(tmp_path):
     path = tmp_path / "results.json"
     done = command(
@@ -165,6 +166,7 @@ def test_mistakes_are_told_in_one_line(arguments, message):
     assert re.fullmatch(message, done.stderr.strip()), done.stderr
 
 
+@pytest.mark.slow
 def test_how_a_worker_fails(monkeypatch):
     monkeypatch.setitem(workers.FRAMEWORKS, "tensorflow", Framework("on_tensorflow", "nonsense"))
     with workers.Process("tensorflow") as process:
@@ -179,6 +181,7 @@ def test_how_a_worker_fails(monkeypatch):
             pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("framework", ["jax", "torch"])
 def test_other_workers_do_without_tensorflow(framework):
     if not installed(framework):

@@ -115,6 +115,7 @@ def test_finished_points_are_not_trained_again(tmp_path, capsys):
     assert "2 trainings, 1 of them done" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_an_interrupted_point_goes_on_and_again(tmp_path):
     train = FakeTrain(interrupted_at=[2, 2])
     for _ in range(2):
@@ -202,6 +203,7 @@ def test_names_are_those_of_folders():
     assert (known.name, known.row, known.published) == ("batch_8192-seed1", row.name, 60.1)
 
 
+@pytest.mark.slow
 def test_a_real_training(tmp_path):
     """By the loop itself: twice in one process, and again without training."""
     recipe = dataclasses.replace(

@@ -28,6 +28,8 @@ from support.models import assert_equal
 
 from keras_lars.callbacks import BackupAndRestore
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("optimizer", "save_freq"),

@@ -21,6 +21,8 @@ from support.models import FEATURES, assert_equal
 
 from keras_lars.callbacks import BackupAndRestore, _backup_folder
 
+pytestmark = pytest.mark.slow
+
 
 class Watched(keras.Sequential):
     """Notes the targets of each batch that it is trained on."""

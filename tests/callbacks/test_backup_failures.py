@@ -19,6 +19,8 @@ from support.backups import (
 
 from keras_lars.callbacks import BackupAndRestore, _backup_file
 
+pytestmark = pytest.mark.slow
+
 
 def full_disk(monkeypatch, *numbers):
     """Lets the saves of these numbers, counted from 1, find no space after a few bytes."""

@@ -69,6 +69,7 @@ def test_another_dtype_of_the_same_width_is_refused(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_each_replicas_values_are_read_and_written(strategy):
     shapes = [(3,), (), (0, 2), (2, 2)]  # together no multiple of four bytes
     dtypes = [tf.as_dtype(name) for name in DTYPES]

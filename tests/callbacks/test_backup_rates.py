@@ -11,6 +11,8 @@ from support.models import FEATURES
 import keras_lars
 from keras_lars.callbacks import BackupAndRestore
 
+pytestmark = pytest.mark.slow
+
 
 def make_model(optimizer):
     model = keras.Sequential([keras.Input((FEATURES,)), keras.layers.Dense(1)])

@@ -55,6 +55,7 @@ def refusal_that_leaves_alone(model, folder):
     return message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
@@ -100,6 +101,7 @@ def with_names(*names):
     return model
 
 
+@pytest.mark.slow
 def test_layers_with_other_names(tmp_path):
     def fit(*names):
         backup = BackupAndRestore(tmp_path, delete_checkpoint=False)
@@ -161,6 +163,7 @@ def test_the_backup_of_another_optimizer(folder, optimizer, message):
     assert refusal_that_leaves_alone(model, folder) == f"The backup `FILE` {message}"
 
 
+@pytest.mark.slow
 def test_slots_of_another_kind(tmp_path):
     """RMSprop has one slot of each variable with momentum, and another one without."""
     model = keras.Sequential([keras.Input((FEATURES,)), keras.layers.Dense(1)])
@@ -176,6 +179,7 @@ def test_slots_of_another_kind(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_the_backup_of_another_number_of_replicas(folder, strategy):
     model = Training(strategy=strategy).model()
     assert refusal_that_leaves_alone(model, folder) == (
@@ -184,6 +188,7 @@ def test_the_backup_of_another_number_of_replicas(folder, strategy):
     )
 
 
+@pytest.mark.slow
 def test_other_steps_per_execution(folder):
     assert refusal_that_leaves_alone(Training(steps_per_execution=3).model(), folder) == (
         "`steps_per_execution` must divide the 4 batches after which the backup was taken. "

@@ -24,6 +24,8 @@ from support.helpers import run_command
 
 from keras_lars.callbacks import BackupAndRestore, _backup_state
 
+pytestmark = pytest.mark.slow
+
 FOUR = os.environ.get("KERAS_LARS_TEST_REPLICAS") == "4"  # in the process of the last test
 BATCH = 12  # divided by one, two, three and four replicas
 STEPS, EPOCHS = 3, 3  # fewer than the micro-batches of an update, so that some always wait

@@ -27,6 +27,8 @@ from keras_lars.callbacks import (
 from keras_lars.callbacks._backup_file import Spec
 from keras_lars.callbacks._backup_header import Header, Position
 
+pytestmark = pytest.mark.slow
+
 # The lock is a module of the standard library alone: without TensorFlow it starts at once.
 HOLDER = """
 import os, pathlib, runpy, sys, time

@@ -14,6 +14,8 @@ import keras_lars
 from keras_lars._monitoring import anomalies
 from keras_lars.callbacks import BackupAndRestore, TrustRatioMonitor
 
+pytestmark = pytest.mark.slow
+
 COLUMNS = "update,epoch,variable,weight_norm,gradient_norm,trust_ratio,learning_rate"
 RATE = keras.optimizers.schedules.PolynomialDecay(0.5, 16, 0.125)
 

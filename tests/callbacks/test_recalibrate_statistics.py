@@ -99,6 +99,7 @@ class Batches:
         return iter(self.batches)
 
 
+@pytest.mark.slow
 def test_layers_that_are_built_in_the_first_step(monkeypatch):
     class Late(keras.Model):
         def __init__(self):
@@ -118,6 +119,7 @@ def test_layers_that_are_built_in_the_first_step(monkeypatch):
     np.testing.assert_allclose(model.normalization.moving_mean, X.mean(0), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_statistics_are_the_mean_over_the_batches_by_their_samples():
     model = small()
     model.fit(X, Y, batch_size=8, epochs=2, verbose=0)  # so that no weight is what it was
@@ -132,6 +134,7 @@ def test_statistics_are_the_mean_over_the_batches_by_their_samples():
     assert np.max(np.abs(alike - found[0])) > 1e-2
 
 
+@pytest.mark.slow
 def test_batches_bound_how_many_are_used():
     model = small()
     recalibrate(model, X, batches=2, batch_size=8)
@@ -252,6 +255,7 @@ def test_statistics_that_are_not_finite_are_repaired():
     assert_equal(numbers(model.weights), numbers(other.weights))
 
 
+@pytest.mark.slow
 def test_renormalization_keeps_its_deviation_with_its_variance():
     try:
         layer = normalization(renorm=True)
@@ -310,6 +314,7 @@ def everything_but_statistics(model):
     return numbers([v for v in state if id(v) not in moving])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run_eagerly", [False, True], ids=["compiled", "eager"])
 def test_training_is_the_same_bit_for_bit(run_eagerly):
     ends, logs = [], []
@@ -332,6 +337,7 @@ def test_training_is_the_same_bit_for_bit(run_eagerly):
     assert logs[0] == logs[1]
 
 
+@pytest.mark.slow
 def test_a_pass_that_fails_leaves_no_trace():
     model = noisy(run_eagerly=True)
     model.fit(X, Y, batch_size=8, verbose=0)
@@ -352,6 +358,7 @@ def test_a_pass_that_fails_leaves_no_trace():
     assert [model.layers[0].momentum, model.layers[3].momentum] == [0.7, 0.99]
 
 
+@pytest.mark.slow
 def test_it_is_compiled_once():
     traces = []
 
@@ -392,6 +399,7 @@ class Times:
         return Watched(data, **options)
 
 
+@pytest.mark.slow
 def test_once_an_epoch_before_its_validation():
     times, seen = Times([]), []
 
@@ -409,6 +417,7 @@ def test_once_an_epoch_before_its_validation():
     np.testing.assert_allclose(found, X.mean(0), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("every", "epochs"), [(1, [0, 1, 2, 3, 4]), (2, [1, 3, 4]), (7, [4])])
 def test_every_so_many_epochs_and_at_the_end(every, epochs):
     times = Times([])
@@ -418,6 +427,7 @@ def test_every_so_many_epochs_and_at_the_end(every, epochs):
     assert times.seen == epochs
 
 
+@pytest.mark.slow
 def test_at_the_end_of_a_training_that_was_stopped():
     class StopAt(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
@@ -430,6 +440,7 @@ def test_at_the_end_of_a_training_that_was_stopped():
     np.testing.assert_allclose(model.layers[0].moving_mean, X.mean(0), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_weights_that_are_averaged_at_the_end_get_statistics_of_their_own():
     times = Times([])
     optimizer = keras_lars.LARS(0.5, use_ema=True, ema_momentum=0.5, jit_compile=False)
@@ -440,6 +451,7 @@ def test_weights_that_are_averaged_at_the_end_get_statistics_of_their_own():
     assert_close([v.astype("float64") for v in found], expected(model, [X]), 1e-5)
 
 
+@pytest.mark.slow
 def test_evaluate_by_itself():
     times, model = Times([]), small()
     callback = times.callback()
@@ -452,6 +464,7 @@ def test_evaluate_by_itself():
     assert len(times.seen) == 2
 
 
+@pytest.mark.slow
 def test_a_model_that_is_built_by_its_first_batch():
     model = keras.Sequential([normalization(), keras.layers.Dense(1)])
     model.compile(keras_lars.LARS(jit_compile=False), "mse")
@@ -477,6 +490,7 @@ class Interrupt(keras.callbacks.Callback):
             raise InterruptionError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("backup_first", "save_freq"), [(True, "epoch"), (False, 2)])
 def test_an_interrupted_training_ends_with_the_same_bits(backup_first, save_freq, tmp_path):
     def train(folder, *more):
@@ -499,6 +513,7 @@ def test_an_interrupted_training_ends_with_the_same_bits(backup_first, save_freq
         assert values == logs[name][-len(values) :]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("synchronized", [False, True], ids=["each", "synchronized"])
 def test_replicas_share_the_batches_and_the_result(strategy, synchronized):
     batches = cut(X, 8)  # three of them: one replica of two repeats one, which does not count
@@ -586,6 +601,7 @@ def test_models_without_moving_statistics_are_refused():
         model.fit(X, Y, verbose=0, callbacks=[RecalibrateStatistics(X)])
 
 
+@pytest.mark.slow
 def test_data_of_which_later_nothing_is_left():
     class Once:
         times = 0

@@ -118,6 +118,7 @@ def fit(model, *callbacks, batch_size=8, epochs=4, **options):
     return warned(lambda: model.fit(callbacks=list(callbacks), verbose=0, **options))
 
 
+@pytest.mark.slow
 def test_the_monitor_counts_the_batches_of_all_epochs(tmp_path):
     monitor = TrustRatioMonitor(tmp_path, verbose=False)
     assert fit(normalized(0.99)) == []  # by itself `fit` knows nothing of this package
@@ -127,6 +128,7 @@ def test_the_monitor_counts_the_batches_of_all_epochs(tmp_path):
     assert fit(model, monitor) == []  # once
 
 
+@pytest.mark.slow
 def test_micro_batches_count(tmp_path):
     model = normalized(0.7)
     lars = keras_lars.LARS(0.1, record_trust_ratios=True, gradient_accumulation_steps=3)
@@ -143,6 +145,7 @@ def test_data_of_unknown_size_say_nothing(tmp_path):
     assert fit(normalized(0.99), TrustRatioMonitor(tmp_path, verbose=False), **options) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("monitor_first", [False, True])
 def test_statistics_that_are_taken_anew_need_no_warning(monitor_first, tmp_path):
     monitor = TrustRatioMonitor(tmp_path, verbose=False)
@@ -152,6 +155,7 @@ def test_statistics_that_are_taken_anew_need_no_warning(monitor_first, tmp_path)
     assert len(fit(normalized(0.99), monitor)) == 1
 
 
+@pytest.mark.slow
 def test_a_prepared_model_warns(strategy):
     with strategy.scope():
         model = keras_lars.multi_worker.prepare(normalized(0.99))
@@ -182,6 +186,7 @@ def test_a_prepared_model_warns(strategy):
     assert len(seen) == 3
 
 
+@pytest.mark.slow
 def test_what_it_is_about():
     """A mean of 5, of which an evaluation after 12 batches sees a tenth."""
     model = normalized(0.99)

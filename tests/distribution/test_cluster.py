@@ -334,6 +334,7 @@ def test_it_comes_first_and_keeps_nobody_waiting(monkeypatch):
     multi_worker.prepare(small())  # is not broken by it
 
 
+@pytest.mark.slow
 @needs_tensorflow
 def test_a_worker_that_never_comes():
     from keras_lars import _cluster_start

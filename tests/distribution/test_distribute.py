@@ -20,6 +20,8 @@ from support.models import (
 
 import keras_lars
 
+pytestmark = pytest.mark.slow
+
 # Many of one shape, as in a real network: with all shapes different, slots that were mixed up
 # between variables of one shape would go unnoticed.
 SHAPES = [(2, 3)] * 3 + [(3,)] * 3 + [()] * 2

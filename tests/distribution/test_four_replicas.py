@@ -3,7 +3,10 @@
 import pathlib
 import re
 
+import pytest
 from support.helpers import run_command
+
+pytestmark = pytest.mark.processes
 
 CASES = [
     "test_a_custom_loop_equals_one_device[accumulation, clipped and averaged]",

@@ -10,6 +10,8 @@ import pytest
 from support import jax_distribution_script
 from support.helpers import run_python
 
+pytestmark = [pytest.mark.processes, pytest.mark.other_backend]
+
 
 @functools.cache
 def outcomes():

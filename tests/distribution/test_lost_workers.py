@@ -9,6 +9,8 @@ import pytest
 from support.helpers import run_command
 from support.models import assert_equal
 
+pytestmark = pytest.mark.processes
+
 
 def run_cluster(*arguments):
     """Run it to its end: the exit status of each worker, and what was printed."""

@@ -32,6 +32,8 @@ from support.models import assert_close, assert_equal
 import keras_lars
 from keras_lars._keras import iterators, trainer
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture(scope="module")
 def clusters(tmp_path_factory):

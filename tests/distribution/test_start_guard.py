@@ -2,7 +2,10 @@
 
 import signal
 
+import pytest
 from support.helpers import run_command
+
+pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
 SCRIPT = """
 import sys, time

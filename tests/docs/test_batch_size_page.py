@@ -13,6 +13,8 @@ from benchmarks.experiments import experiment, results
 from benchmarks.experiments.batch_size import BatchSize, training_of
 from benchmarks.experiments.small import methods, published, tables
 
+pytestmark = pytest.mark.docs
+
 FOLDER = pages.ROOT / "benchmarks" / "results" / "studies"
 
 
@@ -41,6 +43,7 @@ def test_the_plots_are_there():
 COMMAND = "benchmarks.experiments.batch_size"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "flag", "size"),
     [("batch_size", "--plot", "small"), ("learning_rate", "--plot_rates", "rates")],

@@ -19,6 +19,8 @@ from support.helpers import environment
 
 from keras_lars import _cluster
 
+pytestmark = pytest.mark.docs
+
 if keras.backend.backend() != "tensorflow":
     pytest.skip("strategies are TensorFlow's", allow_module_level=True)
 
@@ -106,6 +108,7 @@ def free_port():
     raise AssertionError("no two free ports in a row")
 
 
+@pytest.mark.slow
 def test_the_script_runs_as_two_tasks_of_slurm(tmp_path):
     call = "keras_lars.multi_worker.strategy()"
     script = block("python")

@@ -13,6 +13,8 @@ from support.helpers import run_code
 
 import keras_lars
 
+pytestmark = pytest.mark.docs
+
 PACKAGE = pathlib.Path(keras_lars.__file__).parent
 NODES = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -88,6 +90,7 @@ for name in {names}:
     return {name: outcome for name, *outcome in found}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OUTSIDE)
 def test_examples_that_train(name, outside):
     attempted, faults = outside[name]

@@ -5,6 +5,8 @@ import json
 import pytest
 from support import ROOT
 
+pytestmark = pytest.mark.docs
+
 README = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
 FOLDERS = sorted((ROOT / "benchmarks" / "results" / "figures").iterdir())
 NAMES = (

@@ -10,7 +10,10 @@ pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
 
 from benchmarks import write_pages
 
+pytestmark = pytest.mark.docs
 
+
+@pytest.mark.slow
 @pytest.mark.parametrize("page", write_pages.PAGES)
 def test_the_tables_of_a_page_are_those_of_the_results(page):
     assert write_pages.written(page) == pages.read(page)

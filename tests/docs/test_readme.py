@@ -14,6 +14,8 @@ from support.helpers import make_variables, run_command, run_steps
 
 import keras_lars
 
+pytestmark = [pytest.mark.docs, pytest.mark.slow]
+
 README = pages.read("README.md")
 SECTION = README.split("## Several GPUs, several machines\n")[1].split("\n## ")[0]
 (SCRIPT,) = re.findall(

@@ -14,6 +14,8 @@ pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
 
 from benchmarks import recipes
 
+pytestmark = [pytest.mark.processes, pytest.mark.docs]
+
 # Where a line of a bash block is run, up to its folder and the size of what it trains.
 # `*` at the end of a key is any end.
 SEVERAL_MACHINES = "test_readme::test_the_commands_of_several_machines_run"

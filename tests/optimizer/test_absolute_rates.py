@@ -13,6 +13,8 @@ import keras_lars
 from keras_lars.callbacks import TrustRatioMonitor
 from keras_lars.schedules import FitSchedule
 
+pytestmark = pytest.mark.slow
+
 
 def network():
     return keras.Sequential([keras.layers.Dense(1)])

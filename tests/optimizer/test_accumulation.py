@@ -59,6 +59,7 @@ def state_of_updates(optimizer):
     return [v for v in optimizer.variables if not v.path.endswith(("iteration", "accumulator"))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "micro_batches", "graph", "constraint"),
     [
@@ -94,6 +95,7 @@ def test_micro_batches_equal_one_batch(name, micro_batches, graph, constraint):
         assert int(accumulating.iterations) == int(optimizer.iterations) == update + 1
 
 
+@pytest.mark.slow
 def test_micro_batches_equal_one_batch_in_fit():
     # Without batch statistics, which are those of a micro-batch.
     options = {"learning_rate": SCHEDULES["polynomial"], "clipnorm": 0.25, "jit_compile": "auto"}

@@ -98,6 +98,7 @@ def expected_steps(weights, gradients, **options):
         yield [tensor.w for tensor in tensors], [tensor.v for tensor in tensors]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("combination", "jit_compile", "in_function", "dtype", "tolerance"),
     [

@@ -85,6 +85,7 @@ def test_it_is_found_by_its_registered_name():
     assert float(keras.optimizers.get(config).learning_rate) == 2.0
 
 
+@pytest.mark.slow
 def test_compile_by_name():
     if keras_at_least("3.16"):  # where a name as a string stands for Keras's own classes alone
         with pytest.raises(ValueError, match="Could not interpret optimizer"):
@@ -184,6 +185,7 @@ def test_constraints_act_on_what_no_gradient_moved():
     np.testing.assert_array_equal(variable.numpy(), [[0.0, 2.0]])
 
 
+@pytest.mark.slow
 def test_layers_that_do_not_train_stay_as_they_are():
     model = compiled(functional, make_lars())
     for name in ("left", "batch_normalization"):
@@ -218,6 +220,7 @@ class OwnStep(keras.Model):
         return {"loss": loss}
 
 
+@pytest.mark.slow
 def test_an_overridden_train_step():
     usual = compiled(sequential, make_lars())
     inner = compiled(sequential, make_lars())
@@ -229,6 +232,7 @@ def test_an_overridden_train_step():
     assert_close(inner.get_weights(), usual.get_weights(), tolerance=1e-5)
 
 
+@pytest.mark.slow
 def test_averages_are_swapped_in_for_evaluation():
     model = compiled(sequential, make_lars(use_ema=True, ema_momentum=0.5))
     seen = []
@@ -248,6 +252,7 @@ def test_averages_are_swapped_in_for_evaluation():
     assert_close(tested, average)
 
 
+@pytest.mark.slow
 def test_the_best_epoch_is_saved_and_restored(tmp_path):
     path = str(tmp_path / "best.keras")
     model = compiled(sequential, make_lars())

@@ -40,6 +40,7 @@ def norm_of_next_update(model):
     return before, record.weight_norm
 
 
+@pytest.mark.slow
 def test_after_set_weights():
     model = trained()
     model.set_weights([7 * np.ones((4, 3))])
@@ -48,6 +49,7 @@ def test_after_set_weights():
     assert worked_with == pytest.approx(before, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_after_a_constraint():
     model = trained(kernel_constraint=keras.constraints.UnitNorm(axis=None))
     before, worked_with = norm_of_next_update(model)
@@ -56,6 +58,7 @@ def test_after_a_constraint():
     assert worked_with == pytest.approx(before, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_after_an_average_overwrote_the_weights():
     options = {"use_ema": True, "ema_momentum": 0.5}
     left, right = (trained(**options, ema_overwrite_frequency=n) for n in (3, None))

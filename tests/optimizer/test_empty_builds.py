@@ -58,6 +58,7 @@ RULES = {
 WRAPPERS = {"plain": lambda optimizer: optimizer, "scaled": keras_lars.LossScaleOptimizer}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("wrapper", "rule"), [("plain", "pattern"), ("scaled", "variable")])
 def test_a_model_from_an_h5_file_trains_on_as_if_nothing_had_been(rule, wrapper, tmp_path):
     model = model_of_two_layers()
@@ -76,6 +77,7 @@ def test_a_model_from_an_h5_file_trains_on_as_if_nothing_had_been(rule, wrapper,
     assert_equal(ends[2], ends[0])
 
 
+@pytest.mark.slow
 def test_what_keras_does_not_load_is_said(tmp_path):
     model = model_of_two_layers(keras.optimizers.LossScaleOptimizer(make_lars()))
     train(model)
@@ -87,6 +89,7 @@ def test_what_keras_does_not_load_is_said(tmp_path):
     assert not any(np.array_equal(a, b) for a, b in zip(before, loaded.get_weights(), strict=True))
 
 
+@pytest.mark.slow
 def test_16_without_lars_such_a_model_cannot_train(tmp_path):
     """Fault 16 of Keras, which is to be seen here once it is mended."""
     model = model_of_two_layers(keras.optimizers.SGD(0.1, momentum=0.5))
@@ -98,6 +101,7 @@ def test_16_without_lars_such_a_model_cannot_train(tmp_path):
         train(loaded)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 def test_a_model_of_which_nothing_is_trained(wrapper):
     rule = "first"
@@ -116,6 +120,7 @@ def test_a_model_of_which_nothing_is_trained(wrapper):
     assert not np.array_equal(model.get_weights()[0], before[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 def test_a_pattern_that_matches_frozen_variables_alone_says_so(wrapper, tmp_path):
     optimizer = make_lars(exclude_from_weight_decay="first")

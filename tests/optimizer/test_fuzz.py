@@ -35,6 +35,7 @@ def assert_enough_was_judged(judged):
     assert all(judged[kind] for kind in ("underflow", "not finite", "missing")), judged
 
 
+@pytest.mark.slow
 def test_plain_ops():
     judged = collections.Counter()
 
@@ -48,6 +49,7 @@ def test_plain_ops():
     assert judged["overflow"]
 
 
+@pytest.mark.slow
 def test_compiled():
     """The same results as those of plain ops where both are exact: those of float64."""
     judged = collections.Counter()

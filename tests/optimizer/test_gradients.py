@@ -97,6 +97,7 @@ def test_indexed_slices_are_their_sum(options, graph, jit_compile):
     assert_close(numbers(pairs[0]), numbers(pairs[1]))
 
 
+@pytest.mark.slow
 def test_a_model_with_an_embedding():
     def build():
         return keras.Sequential(

@@ -24,6 +24,7 @@ from support.models import (
 )
 
 
+@pytest.mark.slow
 @eagerly_and_in_a_graph
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES.keys())
 def test_schedules(schedule, graph):
@@ -82,6 +83,7 @@ def test_a_fixed_rate_cannot_replace_a_schedule():
         optimizer.learning_rate = 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "callback",
     [

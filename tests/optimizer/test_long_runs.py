@@ -34,6 +34,7 @@ def resident_bytes():
     return int(STATM.read_text().split()[1]) * resource.getpagesize()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not STATM.exists(), reason="memory is read where Linux tells it")
 def test_a_hundred_thousand_updates():
     variables = make_variables(weights())

@@ -80,6 +80,7 @@ def test_the_first_apply_builds():
     assert_follows(variables, optimizer, references)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Model doesn't support `jit_compile=True`")
 def test_the_ways_of_running_a_model_agree():
     def trained(run, **options):
@@ -106,6 +107,7 @@ def test_the_ways_of_running_a_model_agree():
         assert_close(actual, expected, tolerance=1e-5)
 
 
+@pytest.mark.slow
 def test_a_compiled_model_follows_the_reference():
     model = compiled(sequential, make_lars(SCHEDULES["exponential"], jit_compile="auto"))
     references = [
@@ -124,6 +126,7 @@ def test_a_compiled_model_follows_the_reference():
     assert_close(model.get_weights(), [r.w for r in references], tolerance=1e-5)
 
 
+@pytest.mark.slow
 @jit_choices
 @pytest.mark.parametrize("run_eagerly", [False, True], ids=["graph", "eager"])
 def test_trust_ratios_are_those_of_the_last_update_in_fit(run_eagerly, jit_compile):
@@ -173,6 +176,7 @@ def test_trust_ratios_that_are_not_recorded_raise():
         _ = optimizer.trust_ratios
 
 
+@pytest.mark.slow
 def test_recording_does_not_change_the_update():
     models = [compiled(sequential, make_lars(record_trust_ratios=r)) for r in (False, True)]
     for model in models:
@@ -191,6 +195,7 @@ def test_variables_of_tensorflow_itself(jit_compile):
     assert [row.path for row in optimizer.variable_table()] == ["w", "x"]
 
 
+@pytest.mark.slow
 def test_autograph_has_nothing_to_warn_of():
     """In a process of its own, since it warns once."""
     done = run_command("support.autograph_script")

@@ -29,6 +29,8 @@ from support.models import (
 
 import keras_lars
 
+pytestmark = pytest.mark.slow
+
 
 @eagerly_and_in_a_graph
 def test_loss_scale_factor(graph):

@@ -53,6 +53,7 @@ def test_averages(frequency, graph):
     assert_close(numbers(variables), averages)
 
 
+@pytest.mark.slow
 def test_fit_ends_with_the_averages():
     model = compiled(sequential, make_lars(use_ema=True, ema_momentum=0.5))
     plain = compiled(sequential, make_lars())

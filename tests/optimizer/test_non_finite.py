@@ -133,6 +133,7 @@ class Root(keras.layers.Layer):
         return keras.ops.sum(x * keras.ops.sqrt(self.kernel), axis=-1, keepdims=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jit_compile", ["auto", False])
 def test_terminate_on_nan_stops_training(jit_compile):
     model = keras.Sequential([keras.Input((2,)), Root()])

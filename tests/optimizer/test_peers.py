@@ -29,6 +29,7 @@ def outcomes():
         return json.loads(result.read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("file", "label", "dtype"), peers.COMPARED)
 def test_recordings(file, label, dtype):
     outcome = outcomes()[f"{file}, {label}, {dtype}"]

@@ -9,6 +9,8 @@ from support.helpers import make_variables, one_step, run_steps
 
 import keras_lars
 
+pytestmark = pytest.mark.slow
+
 settings.register_profile("keras_lars", derandomize=True, deadline=None, database=None)
 settings.load_profile("keras_lars")
 FORMS = ["classic", "learning_rate_outside", "ratio_outside"]

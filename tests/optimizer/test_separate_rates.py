@@ -7,6 +7,8 @@ from support.models import FEATURES, assert_close, batch, compiled, numbers
 
 import keras_lars
 
+pytestmark = pytest.mark.slow
+
 RATE, BIAS_RATE = 0.2, 0.0048
 OPTIONS = {
     "momentum_form": "learning_rate_outside",

@@ -9,6 +9,8 @@ from support.models import assert_close, make_variable, numbers
 
 import keras_lars
 
+pytestmark = pytest.mark.slow
+
 GRADIENTS = [np.array([[0.5, -1.0]], "float32"), np.array([0.25], "float32")]
 OPTIONS = {
     "plain": {},

@@ -205,6 +205,7 @@ COLUMNS = ",".join(record.COLUMNS) + "\n"
 ROW = "1,0.5,dense/kernel,5.0,0.5,0.01,2.0\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["dense\nlayer", "a\r\nb", "back\\slash", "\\n", 'a"b,c', "a\\\nb"], ids=ids
 )
@@ -294,6 +295,7 @@ def test_a_folder_below_a_file(tmp_path):
     refused("`log_dir` must name a folder", TrustRatioMonitor, tmp_path / "file" / "log")
 
 
+@pytest.mark.slow
 def test_a_report_that_cannot_be_written_leaves_the_one_before(tmp_path):
     (tmp_path / "trust_ratios.csv").write_text(COLUMNS + ROW, encoding="utf-8")
     report.draw(tmp_path)
@@ -310,6 +312,7 @@ def test_a_report_that_cannot_be_written_leaves_the_one_before(tmp_path):
 # Long names.
 
 
+@pytest.mark.slow
 def test_a_report_of_names_of_4000_characters_takes_seconds(tmp_path):
     rows = [
         f"{update},1,{'x' * 4000}{i:03},5.0,{i + 0.5},0.01,2.0\n"
@@ -334,6 +337,7 @@ def said(module, *arguments):
     return lines[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
@@ -350,6 +354,7 @@ def test_flags_of_a_training(flags, expected):
     assert re.fullmatch(expected, said("benchmarks.train", *flags))
 
 
+@pytest.mark.slow
 def test_flags_of_other_commands(tmp_path):
     line = said("benchmarks.experiments.ablations", "--seeds=1,1")
     assert re.fullmatch("error: flag --seeds=1,1: each must be there once", line)

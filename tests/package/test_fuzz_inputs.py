@@ -23,6 +23,7 @@ def faults(verdicts):
     return {name: verdict.why for name, verdict in verdicts.items() if verdict.kind == "fault"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "count"), [("argument", 220), ("file", 60), ("command", 20)])
 def test_inputs_are_refused_in_words_or_work(kind, count):
     verdicts = fuzz_inputs.run(count, chosen=kind)

@@ -71,6 +71,7 @@ def test_imports_only_point_down():
     graphlib.TopologicalSorter(arrows).prepare()  # raises CycleError
 
 
+@pytest.mark.slow
 def test_private_keras_is_used_in_the_place_of_workarounds_alone():
     assert users("keras.src") == {"_keras/trainer.py"}
     assert users("tensorflow.python") == {"_keras/heartbeat.py", "_keras/tensorflow_context.py"}
@@ -99,6 +100,7 @@ def test_tensorflow_is_used_in_its_modules_and_in_functions_of_few_others():
     assert users("tensorflow") == TENSORFLOW_MODULES | others
 
 
+@pytest.mark.slow
 def test_other_backends_are_hardly_used():
     # Only to compile a forward pass, or to run it without gradients.
     assert users("jax") == {"callbacks/_training_pass.py"}
@@ -128,6 +130,7 @@ def test_package_imports_no_test_and_no_benchmark():
         assert not {name.split(".")[0] for name in imports(path)} & outside, path
 
 
+@pytest.mark.slow
 def test_the_report_alone_draws():
     assert {name.split("/")[0] for name in users("matplotlib")} == {"report"}
     # And imports what it draws with once it is asked to draw.
@@ -150,6 +153,7 @@ FORBIDDEN = [
 ]
 
 
+@pytest.mark.slow
 def test_no_committed_file_mentions_notes_outside_of_the_project():
     # An unpacked sdist may lie in somebody else's checkout, whose files git would list.
     if not (ROOT / ".git").exists():

@@ -63,6 +63,7 @@ def metadata(built):
     return email.message_from_bytes(archive.read(name))
 
 
+@pytest.mark.slow
 def test_the_sdist_holds_all_that_git_has(built):
     """All of the tests with all that they need; for a new folder MANIFEST.in needs a line."""
     made = {"PKG-INFO", "setup.cfg"}

@@ -50,6 +50,7 @@ def test_the_table_in_readme_is_the_api():
     assert sections[0].strip() == public_api.table(), "see tests/support/public_api.py"
 
 
+@pytest.mark.slow
 def test_the_table_is_reached_by_attribute():
     """From nothing but `import keras_lars`, which imports neither the report nor what draws."""
     code = """

@@ -25,6 +25,7 @@ PUBLIC_MODULES = [
 GENERIC = {"Callable", "Iterable", "Mapping", "Sequence", "dict", "list", "set", "tuple"}
 
 
+@pytest.mark.slow
 def test_errors_are_on_the_wrong_lines_alone(tmp_path):
     done = subprocess.run(
         [

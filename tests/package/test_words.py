@@ -29,6 +29,7 @@ def test_counted():
     assert words.duration(119) == "119 seconds"
 
 
+@pytest.mark.slow
 def test_a_training_of_one_of_each(capsys, tmp_path):
     recipe = recipes.override(
         model="resnet_tiny", width=0.125, global_batch_size=1437, epochs=1, warmup_epochs=0

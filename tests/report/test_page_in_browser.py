@@ -8,6 +8,8 @@ pytest.importorskip("matplotlib", reason="the extra `report` is not installed")
 
 from keras_lars import report
 
+pytestmark = pytest.mark.slow
+
 # How a person would look and point.
 TOOLS = """
 const count = (selector) => document.querySelectorAll(selector).length;

@@ -78,6 +78,7 @@ def test_colors_of_ratios_that_hardly_differ():
     assert _pictures.limits(np.array([1.0, 3.0])) == (1, 3)
 
 
+@pytest.mark.slow
 def test_of_a_long_record_some_updates_are_drawn(tmp_path):
     """And those at which something was found first."""
     odd = [row(1234, "a", math.nan, 1.0, 1.0)]
@@ -141,6 +142,7 @@ def figures(folder):
         return _pictures.figures(read(folder))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shapes", [FEW, LONG, many()], ids=["5", "5 long names", "160"])
 @pytest.mark.parametrize("has_description", [True, False])
 def test_pictures_are_legible(shapes, has_description, tmp_path):
@@ -165,6 +167,7 @@ def is_end_of(text, names):
     return text in names or (text[0] == "…" and any(name.endswith(text[1:]) for name in names))
 
 
+@pytest.mark.slow
 def test_unadapted_variables_are_left_out_of_rates_and_ratios(tmp_path):
     excluded = ["model/first/bias", "model/normalization/gamma", "model/normalization/beta"]
     write_variables(tmp_path, FEW, excluded)
@@ -174,6 +177,7 @@ def test_unadapted_variables_are_left_out_of_rates_and_ratios(tmp_path):
         assert count == (6 if file == "norms.png" else 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rows",
     [
@@ -189,6 +193,7 @@ def test_odd_records_can_be_drawn(rows, tmp_path):
         assert_legible(figure)
 
 
+@pytest.mark.slow
 def test_a_record_without_adapted_variables_can_be_drawn(tmp_path):
     write_variables(tmp_path, FEW, excluded=FEW)
     page = report.draw(write_csv(tmp_path, rows_of(FEW)))
@@ -207,6 +212,7 @@ def test_updates_are_whole_numbers_on_the_axis(tmp_path):
 # The page.
 
 
+@pytest.mark.slow
 def test_the_report_is_one_page_and_its_pictures(tmp_path):
     schedule = {"class_name": "Decay", "config": {"rate": 0.5, "name": "x"}}
     excluded = ["model/first/bias"]
@@ -241,6 +247,7 @@ def test_the_report_is_one_page_and_its_pictures(tmp_path):
     assert re.search(r'first/kernel</button>(<td class="number">[\d.e-]+){4}<td>', text)
 
 
+@pytest.mark.slow
 def test_nothing_stands_out_in_a_sound_record(tmp_path):
     page = report.draw(write_csv(tmp_path / "run", [A, B]), tmp_path / "elsewhere" / "here")
     assert page == tmp_path / "elsewhere" / "here" / "index.html"
@@ -250,6 +257,7 @@ def test_nothing_stands_out_in_a_sound_record(tmp_path):
     assert not (tmp_path / "run" / "report").exists()
 
 
+@pytest.mark.slow
 def test_many_findings_of_a_kind_are_folded(tmp_path):
     shapes = many()
     page = report.draw(write_csv(tmp_path, [row(2, name, 0.0, 1.0, 1.0) for name in shapes]))
@@ -258,6 +266,7 @@ def test_many_findings_of_a_kind_are_folded(tmp_path):
     assert all(text.count(f">{name}</button>") == 2 for name in shapes)
 
 
+@pytest.mark.slow
 def test_a_report_is_the_same_whatever_the_settings_of_matplotlib_are(tmp_path):
     def pictures():
         folder = report.draw(tmp_path).parent
@@ -289,6 +298,7 @@ def command(*arguments):
     return run_command("keras_lars.report", *arguments)
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_path_of_the_page(tmp_path):
     done = command(write_csv(tmp_path / "run", [A, B]), "--output", tmp_path / "there")
     assert done.returncode == 0, done.stderr

@@ -76,6 +76,7 @@ def test_every_option_is_in_the_configuration(option):
         assert restored.get_config()[option] == OPTIONS[option]
 
 
+@pytest.mark.slow
 def test_the_configuration_trains_alike():
     chosen = {k: v for k, v in OPTIONS.items() if k not in ("clipvalue", "global_clipnorm")}
     optimizer = keras_lars.LARS(**chosen)
@@ -216,6 +217,7 @@ def test_a_variable_is_found_where_the_others_come_in_another_order():
     assert excluded == [alike[-1]]
 
 
+@pytest.mark.slow
 def test_a_variable_rule_survives_the_reload_of_a_sequential_model(tmp_path):
     model = sequential()
     model(batch(0)[0])
@@ -235,6 +237,7 @@ def test_a_variable_rule_survives_the_reload_of_a_sequential_model(tmp_path):
     assert_equal(loaded.get_weights(), model.get_weights())
 
 
+@pytest.mark.slow
 def test_many_variable_rules_survive_a_reload(tmp_path):
     # Keras tells what it saves apart by `id`, which an object that is gone passes on to another.
     model = sequential()
@@ -254,6 +257,7 @@ def unregistered_rule(variable):
     return "kernel" in variable.path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("argument", ["exclude_from_layer_adaptation", "exclude_from_weight_decay"])
 @pytest.mark.parametrize(
     ("rule", "name"),
@@ -270,6 +274,7 @@ def test_an_unregistered_callable_trains_but_has_no_configuration(argument, rule
         optimizer.get_config()
 
 
+@pytest.mark.slow
 @every_builder
 def test_clone_model_carries_the_configuration(builder):
     optimizer = make_lars(

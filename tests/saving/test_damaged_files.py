@@ -94,6 +94,7 @@ def flip(path, position):
     path.write_bytes(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", CUTS)
 def test_truncated_files(folder, model, share):
     path = folder / "model.keras"
@@ -141,6 +142,7 @@ def test_a_damaged_checkpoint(folder, model, part):
     assert "checkpoint" in refusal(lambda: restore(model, folder), model, tf.errors.OpError)
 
 
+@pytest.mark.slow
 def test_a_backup_that_is_damaged_anywhere(folder, model):
     """It is refused, or read as it was written: not every byte of an archive means something."""
     path = folder / "backup.npz"
@@ -220,6 +222,7 @@ class Unreadable(dict):
         return super().__getitem__(name)
 
 
+@pytest.mark.slow
 def test_an_array_that_cannot_be_read_is_an_error(model):
     store = Unreadable()
     trained(functional, make_lars(), steps=1).optimizer.save_own_variables(store)

@@ -66,6 +66,7 @@ def test_there_is_a_file_of_every_kind():
     assert {path.suffix for path in FILES} == {".keras", ".h5", ".index"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", FILES, ids=lambda path: "-".join(path.parts[-3:]))
 def test_a_file_of_an_earlier_version_loads_and_trains_on(path):
     expected = expected_of(path)
@@ -110,6 +111,7 @@ class Look(keras.callbacks.Callback):
         self.state = state_of(self.model)
 
 
+@pytest.mark.slow
 def test_a_backup_of_an_earlier_version_is_restored(tmp_path):
     for path in FOLDER.glob("*/backup"):
         folder = shutil.copytree(path, tmp_path / path.parent.name)
@@ -123,6 +125,7 @@ def test_a_backup_of_an_earlier_version_is_restored(tmp_path):
     assert look.state
 
 
+@pytest.mark.slow
 def test_a_backup_of_an_earlier_version_says_that_it_knows_no_first_rate(tmp_path):
     folder = shutil.copytree(FOLDER / "0.1.0" / "backup", tmp_path / "backup")
     model = compiled_model(with_accumulation)

@@ -69,6 +69,7 @@ def test_foreign_state_in_a_file_is_not_loaded(foreign, ending, tmp_path):
     assert_equal(model.get_weights(), source.get_weights())
 
 
+@pytest.mark.slow
 @file_endings
 @pytest.mark.parametrize("foreign", FOREIGN)
 def test_foreign_state_is_not_loaded_inside_loss_scaling(foreign, ending, tmp_path):
@@ -97,6 +98,7 @@ def test_state_without_momentum_is_not_loaded_into_momentum(ending, tmp_path):
     assert_equal(model.get_weights(), source.get_weights())
 
 
+@pytest.mark.slow
 @file_endings
 def test_state_of_the_same_form_is_loaded_whatever_else_changed(ending, tmp_path):
     source = trained(sequential, make_lars())

@@ -26,6 +26,8 @@ from support.saving import (
 
 import keras_lars
 
+pytestmark = pytest.mark.slow
+
 
 def keras_file(model, builder, tmp_path):
     model.save(tmp_path / "model.keras")

@@ -55,6 +55,7 @@ def by_layer(model):
 
 
 # Of NumPy for Keras's copies of float8, and of Keras for what cannot be quantized.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:Layer InputLayer")
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="one backend is enough")
 @pytest.mark.skipif(not keras_at_least("3.12"), reason="float8 of a model came with Keras 3.12")

@@ -12,6 +12,8 @@ import keras_lars
 from keras_lars import _batch_statistics
 from keras_lars.schedules import FitSchedule
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def asked(monkeypatch):
