@@ -10,6 +10,7 @@ import sys
 import keras
 import pytest
 from support.helpers import environment, run_command
+from support.paper_experiments import NAMES
 
 pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
 pytest.importorskip("matplotlib", reason="the extra `benchmarks` is not installed")
@@ -24,15 +25,6 @@ from benchmarks.experiments.paper.first_update import first_update
 from benchmarks.plan import make_plan
 from benchmarks.recipe import Execution, RecipeError
 
-NAMES = (
-    "norm_ratios",
-    "local_learning_rate",
-    "accuracy_by_epoch",
-    "accuracy_by_learning_rate",
-    "accuracy_by_batch_size",
-    "generalization_gap",
-    "ablations",
-)
 EXPERIMENTS = {name: experiments.find(name) for name in NAMES}
 # (experiment, ablation, network): all that there is.
 ALL = [

@@ -4,20 +4,12 @@ import json
 
 import pytest
 from support import ROOT
+from support.paper_experiments import NAMES
 
 pytestmark = pytest.mark.docs
 
 README = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
 FOLDERS = sorted((ROOT / "benchmarks" / "results" / "figures").iterdir())
-NAMES = (
-    "norm_ratios",
-    "local_learning_rate",
-    "accuracy_by_epoch",
-    "accuracy_by_learning_rate",
-    "accuracy_by_batch_size",
-    "generalization_gap",
-    "ablations",
-)
 
 
 def read(folder):

@@ -7,7 +7,7 @@ import shlex
 import subprocess
 
 import pytest
-from support import TESTS, pages
+from support import TESTS, pages, paper_experiments
 from support.helpers import run_command
 
 pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
@@ -34,15 +34,6 @@ RUN = {
     "python -m benchmarks.collect *": "test_benchmarks::test_collect",
 }
 HOURS = "trains for hours; in tiny: test_batch_size::test_a_training"
-OF_THE_PAPER = (
-    "norm_ratios",
-    "local_learning_rate",
-    "accuracy_by_epoch",
-    "accuracy_by_learning_rate",
-    "accuracy_by_batch_size",
-    "generalization_gap",
-    "ablations",
-)
 TINY = "test_default_experiments::test_experiments_of_seeds_in_tiny"
 MINUTES = "takes minutes: its runs are listed here, and test_sweep.py trains some in tiny"
 # Why a line is run nowhere. It is parsed at least.
@@ -63,7 +54,7 @@ NOT_RUN = {
     "python -m benchmarks.experiments.batch_size *": HOURS,
     "python -m benchmarks.experiments.first_try *": "trains for minutes; in tiny: " + TINY,
     "python -m benchmarks.experiments.fine_tuning *": "trains for minutes; in tiny: " + TINY,
-    **{f"python -m benchmarks.experiments.{name}*": MINUTES for name in OF_THE_PAPER},
+    **{f"python -m benchmarks.experiments.{name}*": MINUTES for name in paper_experiments.NAMES},
 }
 
 # What stands for something else, in commands that are shown rather than to be copied.
@@ -110,7 +101,7 @@ def commands():
             if re.match(r"python -m (benchmarks|keras_lars)\b", part):
                 module, *arguments = shlex.split(part)[2:]
                 arguments = [word for word in arguments if not word.startswith("--help")]
-                modules = [module.replace("NAME", name) for name in OF_THE_PAPER]
+                modules = [module.replace("NAME", name) for name in paper_experiments.NAMES]
                 found += [(module, *arguments) for module in dict.fromkeys(modules)]
     return list(dict.fromkeys(found))
 
