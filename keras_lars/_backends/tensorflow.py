@@ -245,22 +245,17 @@ def _update(
 ) -> None:
     """One update on one replica."""
     built = optimizer._update
-    update_variable: Callable[..., Record | None] = update_plain
+    update: Callable[..., list[Record | None]] = update_plain
     if built.compiled and not tensorflow_context.is_searching_for_nans():
-        update_variable = functools.partial(
-            tensorflow_xla.update_compiled, used=built.programs, constants={}
-        )
-    records = [
-        update_variable(
-            slots.variables[i],
-            slots.velocities[i],
-            gradient,
-            learning_rate,
-            built.variable_configs[i],
-            built.config,
-        )
-        for i, gradient in zip(positions, optimizer._clipped(gradients))
-    ]
+        update = functools.partial(tensorflow_xla.update_compiled, used=built.programs)
+    records = update(
+        [slots.variables[i] for i in positions],
+        [slots.velocities[i] for i in positions],
+        optimizer._clipped(gradients),
+        learning_rate,
+        [built.variable_configs[i] for i in positions],
+        built.config,
+    )
     if record is not None:
         record.assign(merge_records(record, positions, records))
     _average(optimizer, micro_batches // (optimizer.gradient_accumulation_steps or 1), slots)
@@ -272,21 +267,28 @@ def _update(
 
 
 def update_plain(
-    variable: tf.Variable,
-    velocity: tf.Variable | None,
-    gradient: tf.Tensor,
+    variables: Sequence[tf.Variable],
+    velocities: Sequence[tf.Variable | None],
+    gradients: Sequence[tf.Tensor],
     learning_rate: tf.Tensor,
-    variable_config: VariableConfig,
+    variable_configs: Sequence[VariableConfig],
     config: UpdateConfig,
-) -> Record | None:
-    """The update of one variable in place, as plain ops."""
-    w = tf.convert_to_tensor(variable)
-    v = None if velocity is None else tf.convert_to_tensor(velocity)
-    w, v, record = lars_update(w, gradient, v, learning_rate, variable_config, config, plain_norms)
-    if velocity is not None:
-        velocity.assign(v)
-    variable.assign(w)
-    return record
+) -> list[Record | None]:
+    """The update of variables in place, as plain ops."""
+    records = []
+    for variable, velocity, gradient, variable_config in zip(
+        variables, velocities, gradients, variable_configs
+    ):
+        w = tf.convert_to_tensor(variable)
+        v = None if velocity is None else tf.convert_to_tensor(velocity)
+        w, v, record = lars_update(
+            w, gradient, v, learning_rate, variable_config, config, plain_norms
+        )
+        if velocity is not None:
+            velocity.assign(v)
+        variable.assign(w)
+        records.append(record)
+    return records
 
 
 def _average(optimizer: "KerasOptimizer", updates_done: tf.Tensor, slots: Slots) -> None:

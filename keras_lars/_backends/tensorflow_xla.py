@@ -1,11 +1,12 @@
-"""The update of one variable on TensorFlow, compiled by XLA; and how long what it made is kept.
+"""The update on TensorFlow, compiled by XLA; and how long what it made is kept.
 
 Keras turns XLA off on machines without a GPU and under every `tf.distribute` strategy, so the
 update is compiled by itself. It takes this replica's component of a variable, never a distributed
 one.
 
-An update is compiled for a `Signature`: shape, dtype and what there is to compute. Numbers such as
-the momentum come as a tensor, so that the next trial of a search compiles nothing.
+A cluster is compiled for the `Signature` of each of its variables: shape, dtype and what there is
+to compute. Numbers such as the momentum come as a tensor, so that the next trial of a search
+compiles nothing.
 """
 
 import collections
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import tensorflow as tf
 
+from keras_lars._backends.tensorflow_clusters import clusters
 from keras_lars._backends.tensorflow_norms import staged_norms
 from keras_lars._keras import tensorflow_context
 from keras_lars._update_rule import Record, UpdateConfig, VariableConfig, lars_update, plain_norms
@@ -29,7 +31,7 @@ _KEPT = 256
 
 
 class Signature(NamedTuple):
-    """What a compiled update is made for. Both configs are outlines."""
+    """What the update of a variable is compiled for. Both configs are outlines."""
 
     config: UpdateConfig
     variable_config: VariableConfig
@@ -38,6 +40,9 @@ class Signature(NamedTuple):
     has_velocity: bool
     on_cpu: bool
     is_deterministic: bool
+
+
+Signatures: TypeAlias = tuple[Signature, ...]  # those of the variables of a cluster
 
 
 def numbers(config: UpdateConfig, variable_config: VariableConfig) -> list[float]:
@@ -70,8 +75,8 @@ class CompiledUpdates:
 
     def __init__(self) -> None:
         self._context: weakref.ref[object] | None = None
-        self._all: weakref.WeakValueDictionary[Signature, Compiled] = weakref.WeakValueDictionary()
-        self._latest: collections.OrderedDict[Signature, Compiled] = collections.OrderedDict()
+        self._all: weakref.WeakValueDictionary[Signatures, Compiled] = weakref.WeakValueDictionary()
+        self._latest: collections.OrderedDict[Signatures, Compiled] = collections.OrderedDict()
         self._devices: set[str] = set()
 
     def why_not_xla(self, device_type: str) -> str | None:
@@ -100,14 +105,14 @@ class CompiledUpdates:
             self._latest.clear()
             self._devices.clear()
 
-    def get(self, signature: Signature) -> Compiled:
-        """The function for a signature, made where it is not there."""
+    def get(self, signatures: Signatures) -> Compiled:
+        """The function for a cluster, made where it is not there."""
         self._forget_other_contexts()
-        function = self._all.get(signature)
+        function = self._all.get(signatures)
         if function is None:
-            function = self._all[signature] = compiled(signature)
-        self._latest[signature] = function
-        self._latest.move_to_end(signature)
+            function = self._all[signatures] = compiled(signatures)
+        self._latest[signatures] = function
+        self._latest.move_to_end(signatures)
         if len(self._latest) > _KEPT:
             self._latest.popitem(last=False)
         return function
@@ -116,8 +121,8 @@ class CompiledUpdates:
 COMPILED = CompiledUpdates()
 
 
-def compiled(signature: Signature) -> Compiled:
-    """A new function for XLA.
+def compiled(signatures: Signatures) -> Compiled:
+    """A new function for XLA, of one cluster.
 
     It takes resource handles, plain tensors, and not variables: under a strategy, a `tf.function`
     that takes several variables of one shape reuses the trace, and with it the *captured variable*,
@@ -125,12 +130,29 @@ def compiled(signature: Signature) -> Compiled:
     """
     # An object of its own, and no closure: TensorFlow counts traces by code object, and would warn
     # of several functions that have one in common as of one that is traced again and again.
-    update: Any = functools.partial(_update, signature)
+    update: Any = functools.partial(_update, signatures)
     update.__name__ = "lars_update_compiled"
     return tf.function(update, jit_compile=True, autograph=False)
 
 
+class _Tensors(NamedTuple):
+    """What the update of a variable takes."""
+
+    handles: list[tf.Tensor]  # of the variable, and of its velocity if it has one
+    numbers: tf.Tensor
+    gradient: tf.Tensor
+
+
 def _update(
+    signatures: Signatures, cluster: list[_Tensors], learning_rate: tf.Tensor
+) -> list[Record | None]:
+    return [
+        _update_variable(signature, *tensors, learning_rate)
+        for signature, tensors in zip(signatures, cluster)
+    ]
+
+
+def _update_variable(
     signature: Signature,
     handles: Sequence[tf.Tensor],
     numbers: tf.Tensor,
@@ -158,36 +180,53 @@ def _update(
 
 
 def update_compiled(
-    variable: tf.Variable,
-    velocity: tf.Variable | None,
-    gradient: tf.Tensor,
+    variables: Sequence[tf.Variable],
+    velocities: Sequence[tf.Variable | None],
+    gradients: Sequence[tf.Tensor],
     learning_rate: tf.Tensor,
-    variable_config: VariableConfig,
+    variable_configs: Sequence[VariableConfig],
     config: UpdateConfig,
     used: set[Compiled],
-    constants: dict[tuple[VariableConfig, tf.DType], tf.Tensor],
-) -> Record | None:
-    """The update of one variable in place, in one XLA cluster.
+) -> list[Record | None]:
+    """The update of variables in place, in XLA clusters.
 
-    What was compiled for it is added to `used`, and kept as long as that is. Variables that are
-    treated alike share what is added to `constants`.
+    What was compiled for it is added to `used`, and kept as long as that is.
     """
-    signature = Signature(
-        outline(config),
-        outline(variable_config),
-        tuple(variable.shape),
-        variable.dtype,
-        has_velocity=velocity is not None,
-        on_cpu=device_type(variable) == "CPU",
-        is_deterministic=tensorflow_context.is_deterministic(),
-    )
-    function = COMPILED.get(signature)
-    used.add(function)
-    handles = [variable.handle] if velocity is None else [variable.handle, velocity.handle]
-    key = variable_config, gradient.dtype
-    if key not in constants:
-        constants[key] = tf.constant(numbers(config, variable_config), gradient.dtype)
-    return function(handles, constants[key], gradient, learning_rate)
+    signatures = [
+        Signature(
+            outline(config),
+            outline(variable_config),
+            tuple(variable.shape),
+            variable.dtype,
+            has_velocity=velocity is not None,
+            on_cpu=device_type(variable) == "CPU",
+            is_deterministic=tensorflow_context.is_deterministic(),
+        )
+        for variable, velocity, variable_config in zip(variables, velocities, variable_configs)
+    ]
+
+    @functools.cache  # variables that are treated alike share a constant
+    def constant(variable_config: VariableConfig, dtype: tf.DType) -> tf.Tensor:
+        return tf.constant(numbers(config, variable_config), dtype)
+
+    tensors = [
+        _Tensors(
+            [each.handle for each in (variable, velocity) if each is not None],
+            constant(variable_config, gradient.dtype),
+            gradient,
+        )
+        for variable, velocity, gradient, variable_config in zip(
+            variables, velocities, gradients, variable_configs
+        )
+    ]
+    records: list[Record | None] = [None] * len(tensors)
+    for cluster in clusters(signatures, [variable.device for variable in variables]):
+        function = COMPILED.get(tuple(signatures[i] for i in cluster))
+        used.add(function)
+        found = function([tensors[i] for i in cluster], learning_rate)
+        for i, record in zip(cluster, found):
+            records[i] = record
+    return records
 
 
 def device_type(variable: tf.Variable) -> str:

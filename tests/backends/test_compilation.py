@@ -217,10 +217,10 @@ def test_variables_of_one_shape_share_a_cluster(monkeypatch):
     """What is compiled grows with the distinct shapes, not with the variables."""
     made = []
     monkeypatch.setattr(
-        tensorflow_xla, "compiled", lambda form: made.append(form) or compiled(form)
+        tensorflow_xla, "compiled", lambda each: made.append(each) or compiled(each)
     )
     shapes = [(3, 1013), (1013,)] * 10
     variables = make_variables({f"kernel{i}": np.ones(shape) for i, shape in enumerate(shapes)})
     optimizer = keras_lars.LARS()
     optimizer.apply([tf.ones(shape) for shape in shapes], variables)
-    assert [form.shape for form in made] == [(3, 1013), (1013,)]
+    assert [signature.shape for (signature,) in made] == [(3, 1013), (1013,)]

@@ -19,17 +19,17 @@ SHAPES = [(7, 11), (11,)]
 
 @pytest.fixture
 def made(monkeypatch):
-    """The forms that are compiled from now on; nothing was before."""
-    forms, compiled = [], tensorflow_xla.compiled
+    """The clusters that are compiled from now on; nothing was before."""
+    clusters, compiled = [], tensorflow_xla.compiled
 
-    def counted(form):
-        forms.append(form)
-        return compiled(form)
+    def counted(signatures):
+        clusters.append(signatures)
+        return compiled(signatures)
 
     monkeypatch.setattr(tensorflow_xla, "compiled", counted)
     functions = tensorflow_xla.CompiledUpdates()
     monkeypatch.setattr("keras_lars._backends.tensorflow_xla.COMPILED", functions)
-    return forms
+    return clusters
 
 
 def updated(shapes=SHAPES, **arguments):
@@ -97,7 +97,7 @@ def test_a_deterministic_update_is_compiled_apart(made, monkeypatch):
     monkeypatch.setattr(tensorflow_context, "is_deterministic", iter(answers).__next__)
     updated()
     updated()
-    assert [form.is_deterministic for form in made] == [False, False, True, True]
+    assert [signature.is_deterministic for (signature,) in made] == [False, False, True, True]
 
 
 @pytest.fixture
