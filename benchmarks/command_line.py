@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from absl import app, flags
 
-from benchmarks.settings import FlagSettings, RecipeError
+from benchmarks.settings import FlagSettings, RecipeError, kind_of
 
 _LARGEST_INTEGER = 2**63 - 1
 _OF_SOMETHING_ELSE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -89,19 +89,36 @@ def define_flags_of(settings: type[FlagSettings], with_defaults: bool = False) -
     """
     for field in dataclasses.fields(settings):
         name, help = field.name, field.metadata["help"]
-        default: Any = field.default if with_defaults else None
-        if isinstance(field.default, tuple):
+        has_default = with_defaults and field.default is not dataclasses.MISSING
+        default: Any = field.default if has_default else None
+        kind, several = kind_of(field)
+        if several:
             flags.DEFINE_list(name, default and list(default), help)
         elif choices := field.metadata["choices"]:
-            flags.DEFINE_enum(name, default, choices, help)
+            flags.DEFINE_enum(name, default, list(choices), help)
         else:
-            _DEFINE.get(field.type, flags.DEFINE_string)(name, default, help)
+            _DEFINE.get(kind, flags.DEFINE_string)(name, default, help)
 
 
 def given(settings: type[FlagSettings]) -> dict[str, Any]:
-    """The fields of which `define_flags_of` made flags, as far as they were given."""
-    values = {field.name: flags.FLAGS[field.name].value for field in dataclasses.fields(settings)}
-    return {name: value for name, value in values.items() if value is not None}
+    """The fields of which `define_flags_of` made flags, as far as they were given.
+
+    Raises:
+        UsageError: If what should be numbers is something else.
+    """
+    values = {}
+    for field in dataclasses.fields(settings):
+        value, (kind, several) = flags.FLAGS[field.name].value, kind_of(field)
+        if value is not None and several and kind is not str:
+            try:
+                value = tuple(map(kind, value))
+            except ValueError as error:
+                rule = f"be {kind.__name__}s with commas between them"
+                received = ",".join(value)
+                raise UsageError(f"--{field.name} must {rule}. Received: {received}") from error
+        if value is not None:
+            values[field.name] = value
+    return values
 
 
 def show_in_help() -> None:

@@ -5,7 +5,8 @@ Nothing here needs Keras, so that a mistake in a flag is reported at once.
 
 import dataclasses
 import math
-from collections.abc import Sequence
+import typing
+from collections.abc import Collection, Sequence
 from typing import Any
 
 LARGEST = 2**31  # below it are all integers but a seed: updates are counted in 32 bits on JAX
@@ -19,7 +20,7 @@ def setting(
     help: str,
     default: Any = dataclasses.MISSING,
     *,
-    choices: Sequence[str] = (),
+    choices: Collection[str] = (),
     minimum: float = 0,
     below: float = math.inf,
 ) -> Any:
@@ -32,13 +33,26 @@ def setting(
         minimum: The smallest number.
         below: What a number must be less than.
     """
-    metadata = {"help": help, "choices": tuple(choices), "minimum": minimum, "below": below}
+    metadata = {"help": help, "choices": choices, "minimum": minimum, "below": below}
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def kind_of(field: dataclasses.Field) -> tuple[type, bool]:
+    """What a field holds: `(int, True)` of one that is `tuple[int, ...] | None`.
+
+    Returns:
+        The type, of each value if there are several; and whether there may be several.
+    """
+    kind, several = field.type, False
+    while arguments := typing.get_args(kind):
+        several |= typing.get_origin(kind) in (tuple, Sequence)
+        kind = arguments[0]
+    return typing.cast(type, kind), several
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FlagSettings:
-    """A dataclass of fields made by `setting`, which are checked.
+    """A dataclass of fields made by `setting`, which are checked unless they are None.
 
     Raises:
         RecipeError: If a field breaks its rule.
@@ -54,14 +68,17 @@ class FlagSettings:
 
 def _broken_rule(field: dataclasses.Field, value: Any) -> str | None:
     choices, minimum, below = (field.metadata[name] for name in ("choices", "minimum", "below"))
+    kind, _ = kind_of(field)
+    if value is None:
+        return None
     if choices:
         return None if value in choices else f"one of {', '.join(choices)}"
-    if field.type is bool:
+    if kind is bool:
         return None if isinstance(value, bool) else "true or false"
-    if field.type not in (int, float):
+    if kind not in (int, float):
         return None
-    limit = LARGEST if field.type is int and below == math.inf else below
+    limit = LARGEST if kind is int and below == math.inf else below
     if minimum <= value < limit:
         return None
-    rule = f"{'a finite number of ' * (field.type is float)}at least {minimum:g}"
+    rule = f"{'a finite number of ' * (kind is float)}at least {minimum:g}"
     return rule if value < minimum and below == math.inf else f"{rule} and below {limit:.10g}"

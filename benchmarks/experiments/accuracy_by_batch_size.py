@@ -7,9 +7,9 @@ import pathlib
 from collections.abc import Iterator
 from typing import ClassVar
 
-from benchmarks.experiments import plots, results
+from benchmarks.experiments import plots
 from benchmarks.experiments.experiment import main
-from benchmarks.experiments.paper import plots as paper_plots
+from benchmarks.experiments.paper import experiment as paper
 from benchmarks.experiments.paper import rows
 from benchmarks.experiments.paper.experiment import ALEXNETS, RESNET, Paper, Preset, both
 
@@ -17,16 +17,14 @@ from benchmarks.experiments.paper.experiment import ALEXNETS, RESNET, Paper, Pre
 class AccuracyByBatchSize(Paper):
     name = "accuracy_by_batch_size"
     presets: ClassVar = {
-        "": {
-            ALEXNETS: (
-                Preset(both(512, 4096, 8192, 16384, 32768)),
-                Preset(both(512, 4096, 16384), seeds=(0,), epochs=6),
-            ),
-            RESNET: (
-                Preset(both(256, 1024, 8192, 16384, 32768)),
-                Preset(both(8192, 16384, 32768), seeds=(0, 1)),
-            ),
-        }
+        ALEXNETS: (
+            Preset(both(512, 4096, 8192, 16384, 32768)),
+            Preset(both(512, 4096, 16384), seeds=(0,), epochs=6),
+        ),
+        RESNET: (
+            Preset(both(256, 1024, 8192, 16384, 32768)),
+            Preset(both(8192, 16384, 32768), seeds=(0, 1)),
+        ),
     }
 
     def variants(self, optimizer: str, batch: int) -> Iterator[rows.Variant]:
@@ -38,26 +36,27 @@ class AccuracyByBatchSize(Paper):
 
     @staticmethod
     def plot(found: dict, path: pathlib.Path) -> None:
-        table = results.frame(found)
-        model = table["settings"].iloc[0]["model"]
-        names = {"sgd": "SGD, linear scaling and warm-up", "lars": "LARS"}
-        figure, (axis,) = paper_plots.panels(table, "Accuracy by global batch", 1, 1, size=(9, 5.6))
-        ticks = set(table["batch"])
-        for optimizer, name in names.items():
-            words, color = paper_plots.OPTIMIZERS[optimizer], paper_plots.COLORS[optimizer]
-            chosen = results.of(table, optimizer=words)
-            if len(chosen):
-                paper_plots.accuracy_by(axis, chosen, "batch", name, color)
-            best = rows.best_rows(model, optimizer)
-            of_paper = [row.published or 0 for row in best.values()]
-            sources = dict.fromkeys(row.source.split(";")[0] for row in best.values())
-            label = f"published, ImageNet, {words}, tuned: {', '.join(sources)}"
-            plots.published(axis, list(best), of_paper, label, color)
-            ticks |= set(best)
-        plots.log_axis(axis, sorted(ticks))
-        axis.set(xlabel="global batch, images", ylabel=paper_plots.ACCURACY, ylim=(0, None))
-        plots.legend(axis, table["diverged"].any())
-        plots.save(figure, path)
+        model = found["rows"][0]["settings"]["model"]
+        names = {"SGD": "SGD, linear scaling and warm-up", "LARS": "LARS"}
+        table = paper.by_training(found)
+        table["line"] = table["optimizer"].map(names)
+        styles = {
+            names[words]: {"color": paper.COLORS[name]} for name, words in paper.OPTIMIZERS.items()
+        }
+        title = paper.title("Accuracy by global batch", found)
+        with plots.panels(path, title, table, size=(9, 5.6), bottom=0) as ((axis, _),):
+            plots.lines(axis, table, "batch", "percent", "line", styles, marker="o")
+            ticks = set(table["batch"])
+            for name, words in paper.OPTIMIZERS.items():
+                best = rows.best_rows(model, name)
+                of_paper = [row.published or 0 for row in best.values()]
+                sources = dict.fromkeys(row.source.split(";")[0] for row in best.values())
+                label = f"published, ImageNet, {words}, tuned: {', '.join(sources)}"
+                plots.published(axis, list(best), of_paper, label, paper.COLORS[name])
+                ticks |= set(best)
+            plots.log_axis(axis, sorted(ticks))
+            axis.set(xlabel="global batch, images", ylabel=paper.ACCURACY)
+            plots.legend(axis, table)
 
 
 if __name__ == "__main__":

@@ -11,37 +11,32 @@ trains one of its runs again, as plain-lars-2048-seed1.
 import dataclasses
 import os
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from absl import flags
-
-from benchmarks.experiments.experiment import main
-from benchmarks.experiments.small import images, methods, plots, tables, training
-from benchmarks.experiments.small.experiment import Small
+from benchmarks.command_line import UsageError
+from benchmarks.experiments.experiment import Experiment, main
+from benchmarks.experiments.small import images, methods, plots, tables
 from benchmarks.experiments.small.methods import Method
 from benchmarks.experiments.small.sizes import SIZES, Size
 from benchmarks.experiments.small.training import Training
-from benchmarks.experiments.sweep import Run, use_one_core
+from benchmarks.experiments.sweep import Run, Sweep, use_one_core
 from benchmarks.recipe import RecipeError
+from benchmarks.settings import setting
 
 TRIAL_SEED = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BatchSize(Small):
+class BatchSize(Experiment):
     name: ClassVar[str] = "batch_size"
     plot_flags: ClassVar[tuple[str, ...]] = ("plot", "plot_rates")
     joins: ClassVar[bool] = True
-    repeats: ClassVar[bool] = True
 
-    size: str = "small"
-
-    @classmethod
-    def define_flags(cls) -> None:
-        flags.DEFINE_enum("size", "small", list(SIZES), "How large the experiment is.")
-        flags.DEFINE_integer("processes", os.cpu_count(), "Trainings at once, one on a GPU.", 1)
-        flags.DEFINE_float("minutes", float("inf"), "Start no training after this many.", 0.0)
+    size: str = setting("How large the experiment is.", "small", choices=SIZES)
+    processes: int = setting("Trainings at once, one on a GPU.", os.cpu_count(), minimum=1)
+    minutes: float | None = setting("Start no training after this many. Default: no end.", None)
+    repeat: str | None = setting("A training in the results of --show to train again.", None)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -52,37 +47,42 @@ class BatchSize(Small):
         return f"{super().folder}-{self.size}"
 
     def runs(self, done: Mapping[str, dict]) -> list[Run]:
+        if self.repeat:
+            raise UsageError("--repeat needs --show with a file of results. Received: no --show")
         return runs(SIZES[self.size], done)
 
     def check(self, run: Run, folder: pathlib.Path) -> int:
         size = SIZES[self.size]
         return size.epochs * images.TRAINING[size.data]
 
-    def train_settings(self, settings: Training) -> dict:
-        return training.train(settings, self.data_dir)
+    def train_all(self, progress: Sweep, save: Callable[[list[dict]], None]) -> None:
+        minutes = float("inf") if self.minutes is None else self.minutes
+        progress.train(self.processes, minutes, save)
 
     def measure(self, run: Run) -> float | None:
         """By two epochs at the largest batch but one."""
         size = SIZES[self.size]
         short = {"epochs": 2, "global_batch_size": sorted(size.batches)[-2:][0]}
-        found = self.train_settings(dataclasses.replace(run.settings, **short))
+        found = dataclasses.replace(run.settings, **short).train(self.data_dir)
         if not found["images_per_second"]:
             return None
         of_epoch = images.TRAINING[size.data] / found["images_per_second"]
         return found["seconds"] + (size.epochs - 2) * of_epoch
 
-    def repeat(self, found: dict, name: str) -> str:
-        """A training once more, beside what it reached before."""
-        asked, before = training_of(found, name)
+    def show(self, found: Sequence[dict], folder: pathlib.Path) -> None:
+        """Also trains one of the results once more, and prints what it reached beside that."""
+        if not self.repeat:
+            super().show(found, folder)
+            return
+        asked, before = training_of(found[0], self.repeat)
         print(asked, flush=True)
         if self.processes > 1:
             use_one_core()  # as it was
-        now = self.train_settings(asked)
-        lines = [f"{'':17} {'recorded':>8} {'now':>8}"]
+        now = asked.train(self.data_dir)
+        print(f"{'':17} {'recorded':>8} {'now':>8}")
         for key in ("test_accuracy", "test_loss", "measured_accuracy", "measured_loss"):
             cells = ["-" if row[key] is None else f"{row[key]:.4f}" for row in (before, now)]
-            lines.append(f"{key:17} {cells[0]:>8} {cells[1]:>8}")
-        return "\n".join(lines)
+            print(f"{key:17} {cells[0]:>8} {cells[1]:>8}")
 
     table = staticmethod(tables.report)
     plot = staticmethod(plots.plot)
@@ -94,66 +94,59 @@ def runs(size: Size, done: Mapping[str, dict]) -> list[Run]:
 
     Of each network the small batches come first, and of each batch the trials.
     """
-    labels: list[dict[str, Any]] = [
-        {"network": network, "method": method.name, "batch": batch, "kind": kind, "number": number}
+    compared = [methods.BY_NAME[name] for name in size.methods]
+    kinds = [(m, "trial", n) for m in compared for n in range(size.trials if m.space else 0)]
+    kinds += [(m, "seed", n) for m in compared for n in range(1, size.seeds + 1)]
+    return [
+        Run(
+            name=_name(network, method, batch, kind, number),
+            label={
+                "network": network,
+                "method": method.name,
+                "batch": batch,
+                "kind": kind,
+                "number": number,
+            },
+            settings=_training(size, done, network, method, batch, kind, number),
+        )
         for network in size.networks
         for batch in size.batches
-        for method, kind, number in _of_batch(size)
-    ]
-    return [
-        Run(name=_name(**label), label=label, settings=_training(size, done, **label))
-        for label in labels
+        for method, kind, number in kinds
     ]
 
 
-def _of_batch(size: Size) -> Iterator[tuple[Method, str, int]]:
-    chosen = [methods.BY_NAME[name] for name in size.methods]
-    for method in chosen:
-        for number in range(size.trials if method.space else 0):
-            yield method, "trial", number
-    for method in chosen:
-        for number in range(1, size.seeds + 1):
-            yield method, "seed", number
-
-
-def _name(network: str, method: str, batch: int, kind: str, number: int) -> str:
-    return f"{network}-{method}-{batch}-{kind}{number}"
+def _name(network: str, method: Method, batch: int, kind: str, number: int) -> str:
+    return f"{network}-{method.name}-{batch}-{kind}{number}"
 
 
 def _training(
     size: Size,
     done: Mapping[str, dict],
     network: str,
-    method: str,
+    method: Method,
     batch: int,
     kind: str,
     number: int,
 ) -> Training | None:
     """What is to be trained; None where it is not known yet."""
-    of = methods.BY_NAME[method]
-    if of.rate is not None:
-        setting: dict[str, float] | None = {"learning_rate": of.rate(batch)}
+    if method.rate is not None:
+        setting: dict[str, float] | None = {"learning_rate": method.rate(batch)}
     elif kind == "trial":
-        setting = methods.trials(of, size.trials)[number]
+        setting = methods.trials(method, size.trials)[number]
     else:
-        setting = chosen(size, done, network, of, batch)
+        setting = chosen(size, done, network, method, batch)
     if setting is None:
         return None
     return Training(
         network=network,
-        optimizer=of.optimizer,
+        optimizer=method.optimizer,
         global_batch_size=batch,
         epochs=size.epochs,
         image_size=size.image_size,
         seed=TRIAL_SEED if kind == "trial" else number,
-        learning_rate=setting["learning_rate"],
-        momentum=1 - setting.get("distance_of_momentum_to_1", 1 - of.momentum),
-        warmup_fraction=setting.get("warmup_fraction", of.warmup_fraction),
         micro_batch_size=size.micro_batch_size,
-        constant_rate=of.constant_rate,
-        zero_weight_ratio=of.zero_weight_ratio,
-        weight_norm_floor=of.weight_norm_floor,
         data=size.data,
+        **{**method.fixed, **setting},
     )
 
 
@@ -166,7 +159,7 @@ def chosen(
         setting = chosen(size, done, network, methods.BY_NAME[method.scaled_from], base)
         return setting and methods.scaled(method, setting, batch / base)
     settings = methods.trials(method, size.trials)
-    names = [_name(network, method.name, batch, "trial", i) for i in range(len(settings))]
+    names = [_name(network, method, batch, "trial", number) for number in range(len(settings))]
     if not all(name in done for name in names):
         return None
     found = [done[name]["result"] for name in names]
@@ -182,7 +175,6 @@ def training_of(found: dict, name: str) -> tuple[Training, dict]:
     Raises:
         RecipeError: If it is not among the results.
     """
-    asked = found["settings"]
     for row in found["rows"]:
         if row["name"] != name:
             continue
@@ -193,7 +185,7 @@ def training_of(found: dict, name: str) -> tuple[Training, dict]:
             "optimizer": methods.BY_NAME[label["method"]].optimizer,
             "global_batch_size": label["batch"],
             "seed": TRIAL_SEED if label["kind"] == "trial" else label["number"],
-            **{key: value for key, value in asked.items() if key in named},
+            **{key: value for key, value in found["settings"].items() if key in named},
             **row["settings"],
         }
         return Training(**settings), row["result"]

@@ -3,25 +3,28 @@
 import dataclasses
 import pathlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from absl import flags
 
 from benchmarks import frames
-from benchmarks.command_line import UsageError, results_of
+from benchmarks.command_line import define_flags_of, given, results_of
 from benchmarks.command_line import run as run_command
 from benchmarks.experiments import results, sweep, tables
 from benchmarks.experiments.sweep import Run
 from benchmarks.recipe import RecipeError
+from benchmarks.settings import FlagSettings, setting
 from benchmarks.words import counted
 
 INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h, as `benchmarks.train` has it
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Experiment:
+class Experiment(FlagSettings):
     """A question that many trainings answer. A class is the question, an object what was asked.
+
+    Its fields are flags of its command.
 
     Attributes:
         name: Of its module.
@@ -29,39 +32,28 @@ class Experiment:
         plot_flags: Its methods that draw results into a PNG file, and its flags for that file.
         figure: Name of the file that `plot` draws beside the results without being asked.
         joins: Whether results in several files are shown together.
-        repeats: Whether it has `repeat`.
         keeps_results: Whether its results file is all that it keeps, and what it goes on from.
-        data_dir: Where the data set is.
-        processes: How many trainings at once; 0 is one, in this process.
-        minutes: After which none is started.
     """
 
     name: ClassVar[str]
     table: ClassVar[Callable[..., str]]
-    plot_flags: ClassVar[tuple[str, ...]] = ()
+    plot_flags: ClassVar[tuple[str, ...]] = ("plot",)
     figure: ClassVar[str] = ""
     joins: ClassVar[bool] = False
-    repeats: ClassVar[bool] = False
     keeps_results: ClassVar[bool] = True
 
-    data_dir: str | None = None
-    processes: int = 0
-    minutes: float = float("inf")
-
-    @classmethod
-    def define_flags(cls) -> None:
-        """Defines the flags of this experiment alone."""
+    data_dir: str | None = setting("Where the data set is.", None)
 
     @classmethod
     def from_flags(cls) -> "Experiment":
-        names = [field.name for field in dataclasses.fields(cls)]
-        given: dict[str, Any] = {n: flags.FLAGS[n].value for n in names if n in flags.FLAGS}
-        return cls(**given)
+        return cls(**given(cls))
 
     @property
     def settings(self) -> dict[str, Any]:
         """What was asked for, as results keep it."""
-        raise NotImplementedError
+        of_all = [field.name for field in dataclasses.fields(Experiment)]
+        asked = dataclasses.asdict(self)
+        return {name: value for name, value in asked.items() if name not in of_all}
 
     @property
     def folder(self) -> str:
@@ -76,8 +68,21 @@ class Experiment:
         raise NotImplementedError
 
     def train(self, run: Run, folder: pathlib.Path) -> dict:
-        """Trains; returns `settings`, `result`, `versions` and `device`. May be another process."""
-        raise NotImplementedError
+        """Trains, by what the settings of the run have as `train`. May be another process.
+
+        Returns:
+            `settings`, `result`, `versions` and `device`.
+        """
+        import keras
+
+        from benchmarks import environment
+
+        return {
+            "settings": dataclasses.asdict(run.settings),
+            "result": run.settings.train(self.data_dir),
+            "versions": environment.versions(keras.backend.backend()),
+            "device": environment.device(),
+        }
 
     def find(self, run: Run, folder: pathlib.Path) -> dict | None:
         """What `train` returned, if the folder holds it."""
@@ -85,26 +90,28 @@ class Experiment:
     def measure(self, run: Run) -> float | None:
         """The seconds that a run will take, by a short one; None to do without."""
 
-    def repeat(self, found: dict, name: str) -> str:
-        """Trains one of the results again, by its name, and says what came of it."""
-        raise NotImplementedError
+    def train_all(self, progress: sweep.Sweep, save: Callable[[list[dict]], None]) -> None:
+        """Trains what is not done, and saves the rows so far after each training."""
+        progress.train(save=save)
 
-    @staticmethod
-    def csv_rows(found: dict) -> list[dict]:
-        """Results as rows of the CSV file."""
-        return results.flat(found)
+    def show(self, found: Sequence[dict], folder: pathlib.Path) -> None:
+        """Prints the tables, and draws."""
+        if not all(each["rows"] for each in found):
+            raise RecipeError(f"there are no results yet. Received: {folder}")
+        print(type(self).table(*found))
+        missing = sum(each["planned"] - len(each["rows"]) for each in found)
+        for name in self.plot_flags:
+            path = flags.FLAGS[name].value or (self.figure and folder / self.figure)
+            if path:
+                getattr(self, name)(found[0], pathlib.Path(path))
+                without = f", without {counted(missing, 'training')} not done yet" * (missing > 0)
+                print(f"\n{path}{without}")
 
 
 def main(kind: type[Experiment]) -> None:
     """Runs the command, and exits: 0 if all is done, 1 at a mistake, 75 if it was interrupted."""
-    define_flags(kind)
-    run_command(lambda argv: _run(kind))
-
-
-def define_flags(kind: type[Experiment]) -> None:
-    kind.define_flags()
+    define_flags_of(kind, with_defaults=True)
     flags.DEFINE_string("output_dir", None, "Folder; by default one of its own in runs/.")
-    flags.DEFINE_string("data_dir", None, "Where the data set is.")
     flags.DEFINE_boolean("dry_run", False, "Print what would be trained, and exit.")
     if kind.keeps_results:
         help = "File for the results so far, and to go on from. Default: results.json in a folder."
@@ -114,50 +121,18 @@ def define_flags(kind: type[Experiment]) -> None:
     for name in kind.plot_flags:
         default = f"{kind.figure} beside results" if kind.figure else "not drawn"
         flags.DEFINE_string(name, None, f"File for the plot, as PNG. Default: {default}.")
-    if kind.repeats:
-        flags.DEFINE_string("repeat", None, "A training in the results of --show to train again.")
-
-
-class _Numbers(flags.ArgumentParser):
-    """Numbers with commas between them."""
-
-    def __init__(self, kind: type, minimum: float):
-        super().__init__()
-        self.kind, self.minimum = kind, minimum
-        self.syntactic_help = f"{kind.__name__}s with commas between them"
-
-    def parse(self, argument: str | tuple) -> tuple:
-        if isinstance(argument, tuple):
-            return argument
-        try:
-            values = tuple(self.kind(text) for text in argument.split(","))
-        except ValueError:
-            raise ValueError(f"it must be {self.syntactic_help}") from None
-        if not all(self.minimum <= value < float("inf") for value in values):
-            raise ValueError(f"each must be a finite number of at least {self.minimum:g}")
-        if len(set(values)) < len(values):
-            raise ValueError("each must be there once")
-        return values
-
-
-def define_numbers(name: str, kind: type, minimum: float, help: str) -> None:
-    flags.DEFINE(_Numbers(kind, minimum), name, None, help)
-
-
-def _flag(name: str) -> Any:
-    return flags.FLAGS[name].value if name in flags.FLAGS else None
+    run_command(lambda argv: _run(kind))
 
 
 def _run(kind: type[Experiment]) -> int:
+    asked = kind.from_flags()
     try:
-        if _flag("repeat") and not _flag("show"):
-            raise UsageError("--repeat needs --show with a file of results. Received: no --show")
-        if _flag("show"):
-            _show(kind, _flag("show"))
-        elif _flag("dry_run"):
-            print(_listed(kind.from_flags().runs({})))
+        if shown := flags.FLAGS.show:
+            _show(asked, [shown] if isinstance(shown, str) else shown)
+        elif flags.FLAGS.dry_run:
+            print(_listed(asked.runs({})))
         else:
-            _train(kind.from_flags())
+            _train(asked)
     except KeyboardInterrupt as interruption:
         reason = str(interruption) or "interrupted"
         print(f"{reason}; the same command goes on", file=sys.stderr)
@@ -165,20 +140,17 @@ def _run(kind: type[Experiment]) -> int:
     return 0
 
 
-def _show(kind: type[Experiment], shown: str | list[str]) -> None:
-    paths = [shown] if isinstance(shown, str) else shown
-    found = [results.read(path, "--show", kind.name) for path in paths]
-    if _flag("repeat"):
-        print(kind.from_flags().repeat(found[0], _flag("repeat")))
-        return
+def _show(experiment: Experiment, paths: list[str]) -> None:
+    found = [results.read(path, "--show", experiment.name) for path in paths]
     with results_of(", ".join(paths), "--show"):
-        _finish(kind, found, pathlib.Path(paths[0]).parent)
+        experiment.show(found, pathlib.Path(paths[0]).parent)
 
 
 def _train(experiment: Experiment) -> None:
-    folder = pathlib.Path(_flag("output_dir") or experiment.folder)
-    path = pathlib.Path(_flag("output") or folder / "results.json")
-    before = _before(experiment, path) if experiment.keeps_results and path.exists() else {}
+    folder = pathlib.Path(flags.FLAGS.output_dir or experiment.folder)
+    output = flags.FLAGS.output if experiment.keeps_results else None
+    path = pathlib.Path(output or folder / "results.json")
+    before = done_before(experiment, path) if experiment.keeps_results and path.exists() else {}
     progress = sweep.Sweep(experiment, folder, before)
 
     def gathered(rows: list[dict]) -> dict:
@@ -187,14 +159,17 @@ def _train(experiment: Experiment) -> None:
     def save(rows: list[dict]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         results.write(path, gathered(rows))
-        results.write_table(path.with_suffix(".csv"), experiment.csv_rows(gathered(rows)))
 
-    progress.train(experiment.processes, experiment.minutes, save)
-    _finish(type(experiment), [gathered(progress.rows())], path.parent)
+    experiment.train_all(progress, save)
+    experiment.show([gathered(progress.rows())], path.parent)
 
 
-def _before(experiment: Experiment, path: pathlib.Path) -> dict[str, dict]:
-    """The rows of a file of results, by name."""
+def done_before(experiment: Experiment, path: pathlib.Path) -> dict[str, dict]:
+    """The rows of a file of results, by name.
+
+    Raises:
+        RecipeError: If it holds something else, or what other settings led to.
+    """
     found = results.read(path, "--output", experiment.name)
     if found["settings"] != results.as_json(experiment.settings):
         raise RecipeError(
@@ -203,20 +178,6 @@ def _before(experiment: Experiment, path: pathlib.Path) -> dict[str, dict]:
     with results_of(path, "--output"):
         environments = found["environments"]
         return {row["name"]: {**row, **environments[row["environment"]]} for row in found["rows"]}
-
-
-def _finish(kind: type[Experiment], found: list[dict], folder: pathlib.Path) -> None:
-    """Prints the tables, and draws."""
-    if not all(each["rows"] for each in found):
-        raise RecipeError(f"there are no results yet. Received: {folder}")
-    print(kind.table(*found))
-    missing = sum(each["planned"] - len(each["rows"]) for each in found)
-    for name in kind.plot_flags:
-        path = _flag(name) or (folder / kind.figure if kind.figure else None)
-        if path:
-            getattr(kind, name)(found[0], pathlib.Path(path))
-            without = f", without {counted(missing, 'training')} not done yet" * (missing > 0)
-            print(f"\n{path}{without}")
 
 
 def _listed(runs: list[Run]) -> str:

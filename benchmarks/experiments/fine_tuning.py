@@ -43,6 +43,24 @@ class Tuning:
     rate: float
     seed: int
 
+    def train(self, data_dir: str | None) -> dict:
+        """What it reached, after the first training if that was not done yet."""
+        import keras
+
+        from benchmarks.experiments.small.networks import NETWORKS
+
+        weights = first_training(self.seed, data_dir)
+        data = images.load(data_dir, IMAGE_SIZE)
+        part = of_classes(data["training"], last=True)
+        part = images.Part(part.images[:IMAGES], part.labels[:IMAGES])
+        held_out = of_classes(images.joined(data["choosing"], data["test"]), last=True)
+        keras.utils.set_random_seed(self.seed)
+        model = NETWORKS["plain"](part.images.shape[1:], CLASSES)
+        model.set_weights([*weights[:-2], *model.get_weights()[-2:]])
+        seconds = fit(model, make_optimizer(self), part, BATCH_SIZE, EPOCHS)
+        accuracy = round(evaluate(model, held_out)["accuracy"], 4)
+        return {"diverged": False, "test_accuracy": accuracy, "seconds": seconds}
+
 
 class FineTuning(Seeds):
     name = "fine_tuning"
@@ -70,9 +88,6 @@ class FineTuning(Seeds):
             for optimizer, rates in RATES.items()
             for rate in rates
         ]
-
-    def train_settings(self, settings: Tuning) -> dict:
-        return train(settings, self.data_dir)
 
     @staticmethod
     def table(found: dict) -> str:
@@ -130,25 +145,6 @@ def first_training(seed: int, data_dir: str | None) -> list[np.ndarray]:
     rate = keras_lars.schedules.for_fit(len(part.images), 4, BATCH_SIZE)
     fit(model, keras_lars.LARS(rate), part, BATCH_SIZE, 4)
     return model.get_weights()
-
-
-def train(asked: Tuning, data_dir: str | None) -> dict:
-    """A fine-tuning, after the first training if that was not done yet."""
-    import keras
-
-    from benchmarks.experiments.small.networks import NETWORKS
-
-    weights = first_training(asked.seed, data_dir)
-    data = images.load(data_dir, IMAGE_SIZE)
-    part = of_classes(data["training"], last=True)
-    part = images.Part(part.images[:IMAGES], part.labels[:IMAGES])
-    held_out = of_classes(images.joined(data["choosing"], data["test"]), last=True)
-    keras.utils.set_random_seed(asked.seed)
-    model = NETWORKS["plain"](part.images.shape[1:], CLASSES)
-    model.set_weights([*weights[:-2], *model.get_weights()[-2:]])
-    seconds = fit(model, make_optimizer(asked), part, BATCH_SIZE, EPOCHS)
-    accuracy = round(evaluate(model, held_out)["accuracy"], 4)
-    return {"diverged": False, "test_accuracy": accuracy, "seconds": seconds}
 
 
 if __name__ == "__main__":

@@ -43,6 +43,47 @@ class Way:
     seed: int
     rate_at_first: float = 0.0
 
+    def train(self, data_dir: str | None) -> dict:
+        """What `evaluate` says, and how long it took."""
+        import keras
+
+        import keras_lars
+        from benchmarks.experiments.small.networks import NETWORKS
+
+        keras.backend.clear_session()
+        keras.utils.set_random_seed(self.seed)
+        data = images.load(data_dir, IMAGE_SIZE)
+        training, held_out = data["training"], images.joined(data["choosing"], data["test"])
+        model = NETWORKS[self.network](training.images.shape[1:], images.CLASSES)
+        seconds_of_recalibration = 0.0
+
+        class Timed(keras_lars.callbacks.RecalibrateStatistics):
+            """Adds up the seconds that it takes at the ends of epochs."""
+
+            def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+                nonlocal seconds_of_recalibration
+                started = time.perf_counter()
+                super().on_epoch_end(epoch, logs)
+                seconds_of_recalibration += time.perf_counter() - started
+
+        callbacks: list[keras.callbacks.Callback] = []
+        if self.network == "residual":
+            callbacks.append(Timed(training.images[:RECALIBRATION_IMAGES]))
+        if self.rate_at_first:
+            rates = [self.rate_at_first / TUTORIAL_RATES[0] * rate for rate in TUTORIAL_RATES]
+            callbacks.append(keras.callbacks.LearningRateScheduler(lambda epoch: rates[epoch]))
+            rate = 4.0
+        else:
+            rate = keras_lars.schedules.for_fit(len(training.images), EPOCHS, BATCH_SIZE)
+        optimizer = keras_lars.LARS(rate)
+        seconds = fit(model, optimizer, training, BATCH_SIZE, EPOCHS, callbacks)
+        return {
+            "diverged": False,
+            "test_accuracy": round(evaluate(model, held_out)["accuracy"], 4),
+            "seconds": seconds,
+            "seconds_of_recalibration": round(seconds_of_recalibration, 2),
+        }
+
 
 class FirstTry(Seeds):
     name = "first_try"
@@ -66,9 +107,6 @@ class FirstTry(Seeds):
             for seed in range(1, self.seeds + 1)
         ]
 
-    def train_settings(self, settings: Way) -> dict:
-        return train(settings, self.data_dir)
-
     @staticmethod
     def table(found: dict) -> str:
         """A row for each way to train, as Markdown."""
@@ -87,46 +125,6 @@ def _words(rate_at_first: float) -> str:
     import keras_lars
 
     return repr(keras_lars.schedules.for_fit(images.TRAINING["fashion_mnist"], EPOCHS, BATCH_SIZE))
-
-
-def train(asked: Way, data_dir: str | None) -> dict:
-    """One training; what `evaluate` says, and how long it took."""
-    import keras
-
-    import keras_lars
-    from benchmarks.experiments.small.networks import NETWORKS
-
-    class Timed(keras_lars.callbacks.RecalibrateStatistics):
-        """Adds up the seconds that it takes at the ends of epochs."""
-
-        seconds = 0.0
-
-        def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-            started = time.perf_counter()
-            super().on_epoch_end(epoch, logs)
-            self.seconds += time.perf_counter() - started
-
-    keras.backend.clear_session()
-    keras.utils.set_random_seed(asked.seed)
-    data = images.load(data_dir, IMAGE_SIZE)
-    training, held_out = data["training"], images.joined(data["choosing"], data["test"])
-    model = NETWORKS[asked.network](training.images.shape[1:], images.CLASSES)
-    timed = [Timed(training.images[:RECALIBRATION_IMAGES])] if asked.network == "residual" else []
-    callbacks = list(timed)
-    if asked.rate_at_first:
-        rates = [asked.rate_at_first / TUTORIAL_RATES[0] * rate for rate in TUTORIAL_RATES]
-        callbacks.append(keras.callbacks.LearningRateScheduler(lambda epoch: rates[epoch]))
-        rate = 4.0
-    else:
-        rate = keras_lars.schedules.for_fit(len(training.images), EPOCHS, BATCH_SIZE)
-    optimizer = keras_lars.LARS(rate)
-    seconds = fit(model, optimizer, training, BATCH_SIZE, EPOCHS, callbacks=callbacks)
-    return {
-        "diverged": False,
-        "test_accuracy": round(evaluate(model, held_out)["accuracy"], 4),
-        "seconds": seconds,
-        "seconds_of_recalibration": round(sum(each.seconds for each in timed), 2),
-    }
 
 
 if __name__ == "__main__":

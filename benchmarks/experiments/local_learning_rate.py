@@ -3,62 +3,52 @@
 python -m benchmarks.experiments.local_learning_rate [--layers=REGEX] [--batches=128,1024]
 """
 
-import math
+import dataclasses
 import pathlib
+import re
 from typing import ClassVar
-
-from absl import flags
 
 from benchmarks import frames
 from benchmarks.experiments import plots, results, tables
 from benchmarks.experiments.experiment import main
-from benchmarks.experiments.paper import plots as paper_plots
+from benchmarks.experiments.paper import experiment as paper
 from benchmarks.experiments.paper.experiment import ALEXNETS, RESNET, Paper, Preset, lars
+from benchmarks.recipe import RecipeError
+from benchmarks.settings import setting
 
-COLUMNS = 2
 LAYERS = "^(conv1|conv5|fc6)/"
 LAYERS_OF_RESNET = "^(stem|stage1_block1_conv2|stage4_block1_conv2|logits)/kernel"
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class LocalLearningRate(Paper):
     name = "local_learning_rate"
     presets: ClassVar = {
-        "": {
-            ALEXNETS: (
-                Preset(lars(512, 4096, 8192), layers=LAYERS, records_per_epoch=4),
-                Preset(lars(512, 4096, 16384), (0,), layers=LAYERS, records_per_epoch=20),
-            ),
-            RESNET: (
-                Preset(lars(256, 8192, 32768), layers=LAYERS_OF_RESNET, records_per_epoch=4),
-                Preset(
-                    lars(8192, 16384, 32768), (0,), layers=LAYERS_OF_RESNET, records_per_epoch=4
-                ),
-            ),
-        }
+        ALEXNETS: (
+            Preset(lars(512, 4096, 8192), layers=LAYERS, records_per_epoch=4),
+            Preset(lars(512, 4096, 16384), (0,), layers=LAYERS, records_per_epoch=20),
+        ),
+        RESNET: (
+            Preset(lars(256, 8192, 32768), layers=LAYERS_OF_RESNET, records_per_epoch=4),
+            Preset(lars(8192, 16384, 32768), (0,), layers=LAYERS_OF_RESNET, records_per_epoch=4),
+        ),
     }
     label = ("batch",)
 
-    @classmethod
-    def define_flags(cls) -> None:
-        super().define_flags()
-        flags.DEFINE_string("layers", None, "Regular expression for names of variables.")
+    layers: str | None = setting("Regular expression for names of variables.", None)
 
-    @staticmethod
-    def csv_rows(found: dict) -> list[dict]:
-        """A row for each record that is kept."""
-        return [
-            {
-                "point": row["name"],
-                "batch": row["settings"]["global_batch_size"],
-                "seed": row["settings"]["seed"],
-                "variable": variable,
-                "epoch": epoch,
-                "local_learning_rate": ratio,
-            }
-            for row in found["rows"]
-            for variable, norms in row["norms"].items()
-            for epoch, ratio in zip(norms["epoch"], norms["trust_ratio"])
-        ]
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        try:
+            re.compile(self.shown_layers)
+        except (re.error, OverflowError, RecursionError) as error:
+            raise RecipeError(
+                f"--layers must be a regular expression: {error}. Received: {self.layers}"
+            ) from error
+
+    @property
+    def shown_layers(self) -> str:
+        return self.layers or super().shown_layers
 
     @staticmethod
     def table(found: dict) -> str:
@@ -80,28 +70,16 @@ class LocalLearningRate(Paper):
 
     @staticmethod
     def plot(found: dict, path: pathlib.Path) -> None:
-        rows = results.frame(found)
-        variables = list(dict.fromkeys(name for norms in rows["norms"] for name in norms))
-        title = "Local learning rate of LARS, trust coefficient included"
-        height = math.ceil(len(variables) / COLUMNS)
-        figure, axes = paper_plots.panels(rows, title, height, COLUMNS, sharex=True, sharey=True)
-        for variable, axis in zip(variables, axes):
-            for index, group in enumerate(results.by_seed(rows)):
-                words = paper_plots.words(group["label"].iloc[0])
-                for number, norms in enumerate(group["norms"]):
-                    axis.plot(
-                        norms[variable]["epoch"],
-                        norms[variable]["trust_ratio"],
-                        color=plots.color(index),
-                        linewidth=1.4,
-                        label=words if number == 0 else None,  # once for all seeds
-                    )
-            axis.set(yscale="log", title=variable, ylabel="local learning rate", xlabel="epoch")
-            axis.tick_params(labelbottom=True, labelleft=True)
-        plots.legend(axes[0], rows["diverged"].any())
-        for axis in axes[len(variables) :]:
-            axis.set_axis_off()
-        plots.save(figure, path)
+        table = results.by_record(found)
+        table["line"] = table["label"].map(paper.words)
+        title = paper.title("Local learning rate of LARS, trust coefficient included", found)
+        panels_of = plots.panels(path, title, table, "variable", 2, sharex=True, sharey=True)
+        with panels_of as panels:
+            for axis, rows in panels:
+                plots.lines(axis, rows, "epoch", "trust_ratio", "line", linewidth=1.4)
+                axis.set(yscale="log", ylabel="local learning rate", xlabel="epoch")
+                axis.tick_params(labelbottom=True, labelleft=True)
+            plots.legend(panels[0][0], table)
 
 
 if __name__ == "__main__":

@@ -3,106 +3,149 @@
 python -m benchmarks.experiments.norm_ratios [--data=imagenet2012]
 """
 
+import dataclasses
 import pathlib
-from typing import Any, ClassVar
+import time
+from typing import ClassVar
 
 import pandas as pd
 
-from benchmarks import frames
+from benchmarks import files, frames
 from benchmarks.experiments import plots, results
 from benchmarks.experiments.experiment import main
-from benchmarks.experiments.paper import plots as paper_plots
-from benchmarks.experiments.paper import published
+from benchmarks.experiments.paper import experiment as paper
 from benchmarks.experiments.paper.experiment import ALEXNETS, Paper, Preset, lars
-from benchmarks.experiments.paper.first_update import first_update
+from benchmarks.plan import make_plan
+from benchmarks.recipe import Execution, Recipe, RecipeError
 
-COLUMNS = ("weight_norm", "gradient_norm", "ratio")
-TITLES = ("norm of the weights", "norm of the gradient", "their ratio")
+TITLES = {
+    "weight_norm": "norm of the weights",
+    "gradient_norm": "norm of the gradient",
+    "ratio": "their ratio",
+}
+TABLE_2 = pathlib.Path(__file__).parent / "paper" / "table_2.csv"
+SOURCE = "arXiv 1708.03888, table 2"
+NOTE = (
+    f"Published: {SOURCE}, AlexNet-BN, with the names of weights and biases exchanged. What is "
+    "printed there as a bias has the norm that the weights start with, and the other way round: "
+    "conv1's weights start with a deviation of 0.01, so that their norm is 0.01 * sqrt(96 * 363) = "
+    "1.87, and its biases at 0.01, so that theirs is 0.01 * sqrt(96) = 0.098. The printed gradient "
+    "of conv5's biases, 0.0002, does not go with its ratio, 69: that makes 0.0023."
+)
 
 
-def norms(found: dict) -> list[dict]:
+def norms(found: dict) -> pd.DataFrame:
     """A row for each variable of each run, with what was published of it."""
-    table_2 = published.norms_of_table_2()
-    lines = []
-    for row in found["rows"]:
-        recipe = row["settings"]
-        for variable, of in row["norms"].items():
-            weights, gradient = of["weight_norm"][0], of["gradient_norm"][0]
-            of_paper = table_2.get(variable) if recipe["model"] == "alexnet_bn" else None
-            lines.append(
-                {
-                    "batch": recipe["global_batch_size"],
-                    "seed": recipe["seed"],
-                    "variable": variable,
-                    "weight_norm": weights,
-                    "gradient_norm": gradient,
-                    "ratio": weights / gradient if gradient else None,
-                    **{f"published_{name}": getattr(of_paper, name, None) for name in COLUMNS},
-                }
-            )
-    return lines
+    table = results.by_record(found).drop_duplicates(["name", "variable"], ignore_index=True)
+    gradient = table["gradient_norm"].astype(float)
+    table["ratio"] = table["weight_norm"] / gradient.where(gradient != 0)
+    of_paper = table_2().add_prefix("published_").reindex(table["variable"]).set_index(table.index)
+    return table.join(of_paper.where(table["settings"].str["model"] == "alexnet_bn"))
 
 
-def _text(value: str | float | None) -> str:
+def table_2() -> pd.DataFrame:
+    """What was published, by variable."""
+    return pd.read_csv(TABLE_2, comment="#", index_col="variable")
+
+
+def _text(value: str | float) -> str:
     if isinstance(value, str):
         return value
-    return (
-        ""
-        if value is None or pd.isna(value)
-        else f"{value:.3g}"
-        if value < 1000
-        else f"{value:.0f}"
-    )
+    return "" if pd.isna(value) else f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+
+
+def first_update(recipe: Recipe, execution: Execution) -> dict:
+    """Makes one update, and leaves a run folder with norms, as `benchmarks.loop.train` does.
+
+    Args:
+        recipe: What would be trained.
+        execution: How, and where to.
+
+    Returns:
+        What `result.json` holds.
+
+    Raises:
+        RecipeError: If the recipe cannot be trained, or not by LARS.
+    """
+    if recipe.optimizer != "lars":
+        raise RecipeError(f"--optimizer must be lars to have ratios. Received: {recipe.optimizer}")
+    started = time.perf_counter()
+    plan = make_plan(recipe, dataclasses.replace(execution, record_trust_ratios_every=1))
+
+    import keras
+    import tensorflow as tf
+
+    import keras_lars
+    from benchmarks import loop, report
+
+    strategy = tf.distribute.get_strategy()
+    keras.backend.clear_session()
+    with loop.settings(recipe):
+        model = loop.make_model(plan, strategy)
+        report.start_folder(plan, model, strategy)
+        epoch = tf.constant(0, tf.int64)
+        loss = model.fit(
+            plan.data_set.training(epoch, plan.view, plan.micro_batch_size, plan.micro_batches),
+            callbacks=[keras_lars.callbacks.TrustRatioMonitor(plan.folder, 1, verbose=False)],
+            shuffle=False,  # it is shuffled already
+            verbose=2,
+        ).history["loss"]
+    files.write_json(plan.folder / "history.json", {"loss": loss})
+    result = {
+        "validation_accuracy": None,
+        "validation_accuracy_at_half_time": None,
+        "epochs": 0,
+        "updates": 1,
+        "diverged": False,
+        "diverged_at_update": None,
+        "resumed_at_update": None,
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+    files.write_json(plan.folder / "result.json", result)
+    return result
 
 
 class NormRatios(Paper):
     name = "norm_ratios"
-    presets: ClassVar = {"": {ALEXNETS: (Preset(lars(512)), Preset(lars(512), seeds=(0,)))}}
+    presets: ClassVar = {ALEXNETS: (Preset(lars(512)), Preset(lars(512), seeds=(0,)))}
     label = ("batch",)
     updates = 1
     train_recipe = staticmethod(first_update)
-    csv_rows = staticmethod(norms)
 
     @staticmethod
     def table(found: dict) -> str:
-        lines = pd.DataFrame(norms(found))
-        names = ["variable", "batch", "seed", *COLUMNS, *(f"published_{name}" for name in COLUMNS)]
-        cells = {name.replace("_", " "): lines[name].map(_text) for name in names}
-        note = f"\n\n{published.NOTE}" if lines["published_ratio"].notna().any() else ""
+        table = norms(found)
+        names = ["variable", "batch", "seed", *TITLES, *(f"published_{name}" for name in TITLES)]
+        cells = {name.replace("_", " "): table[name].map(_text) for name in names}
+        note = f"\n\n{NOTE}" if table["published_ratio"].notna().any() else ""
         return frames.markdown(pd.DataFrame(cells)) + note
 
     @staticmethod
     def plot(found: dict, path: pathlib.Path) -> None:
-        lines = pd.DataFrame(norms(found)).set_index("variable").astype(float)
-        by_variable = lines.groupby(level=0, sort=False)
+        table = norms(found)
+        by_variable = table.groupby("variable", sort=False)
         variables = list(by_variable.groups)
-        size = (max(9, 0.55 * len(variables)), 10)
-        title = "Norms at the first update"
-        figure, axes = paper_plots.panels(results.frame(found), title, 3, 1, sharex=True, size=size)
         colors = [plots.CYCLE[name.endswith("bias")] for name in variables]
-        for axis, column, y in zip(axes, COLUMNS, TITLES):
-            reached = by_variable[column].agg(["mean", "min", "max"]).loc[variables]
-            axis.bar(variables, reached["mean"].fillna(0), color=colors, width=0.7)
-            for x, (low, high) in enumerate(zip(reached["min"], reached["max"])):
-                if low < high:
-                    axis.plot([x, x], [low, high], color="black", linewidth=1.5)
-            of_paper = by_variable[f"published_{column}"].first().loc[variables]
-            if of_paper.notna().any():
-                label = f"published, ImageNet: {published.SOURCE}, with names put right"
-                style: dict[str, Any] = {
-                    "color": "#444444",
-                    "markerfacecolor": "none",
-                    "label": label,
-                }
-                axis.plot(variables, of_paper, "D", **style)
-                if axis is axes[0]:
-                    axis.legend(fontsize="small", loc="upper right")
-            axis.set(yscale="log", ylabel=y)
-            axis.grid(axis="x", visible=False)
-        # Room for the legend above the highest mark.
-        axes[0].set_ylim(top=axes[0].get_ylim()[1] * 6)
-        axes[-1].tick_params(axis="x", rotation=90 if len(variables) > 20 else 45)
-        plots.save(figure, path)
+        title = paper.title("Norms at the first update", found)
+        size = (max(9, 0.55 * len(variables)), 10)
+        quantities = table.melt(["variable", "failed"], list(TITLES), "quantity")
+        with plots.panels(path, title, quantities, "quantity", 1, size, sharex=True) as panels:
+            for (axis, _), (column, words) in zip(panels, TITLES.items()):
+                reached = by_variable[column].agg(["mean", "min", "max"]).astype(float)
+                spread = [reached["mean"] - reached["min"], reached["max"] - reached["mean"]]
+                axis.bar(variables, reached["mean"].fillna(0), yerr=spread, color=colors, width=0.7)
+                of_paper = by_variable[f"published_{column}"].first()
+                if of_paper.notna().any():
+                    label = f"published, ImageNet: {SOURCE}, with names put right"
+                    axis.plot(variables, of_paper, "D", color="#444444", mfc="none", label=label)
+                axis.set(yscale="log", ylabel=words, title="")
+                axis.grid(axis="x", visible=False)
+            (first, _), *_, (last, _) = panels
+            if first.get_legend_handles_labels()[0]:
+                first.legend(fontsize="small", loc="upper right")
+            # Room for the legend above the highest mark.
+            first.set_ylim(top=first.get_ylim()[1] * 6)
+            last.tick_params(axis="x", rotation=90 if len(variables) > 20 else 45)
 
 
 if __name__ == "__main__":

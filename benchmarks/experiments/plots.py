@@ -1,104 +1,115 @@
-"""What plots of results have in common: the mean of the seeds with their range as a band, and
-crosses for divergence."""
+"""Plots of results: for each line the mean of the seeds, with their range as a band, and a cross
+where a training failed."""
 
+import contextlib
+import math
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 # For values that are not optimizers: batches, variants.
 CYCLE = ("#1f5fa8", "#d1620a", "#2a8a4a", "#8b3fa8", "#7a7a7a")
-FAINT: dict[str, Any] = {
-    "alpha": 0.45,
-    "linewidth": 1.2,
-    "linestyle": "--",
-    "markerfacecolor": "white",
-}
 
 
-def panels(title: str, rows: int, columns: int, **options: Any) -> tuple["Figure", list["Axes"]]:
-    """A figure with its title, and its axes in a list."""
+@contextlib.contextmanager
+def panels(
+    path: pathlib.Path,
+    title: str,
+    table: pd.DataFrame,
+    by: str | None = None,
+    columns: int | None = None,
+    size: tuple[float, float] | None = None,
+    bottom: float | None = None,
+    **options: Any,
+) -> Iterator[list[tuple["Axes", pd.DataFrame]]]:
+    """Axes to draw on, each with its rows of the table; the file is written at the end.
+
+    Args:
+        path: The PNG file.
+        title: Of the figure.
+        table: What is drawn; it has `failed` where a training failed.
+        by: The column of which each value has a panel of its own; one panel by default.
+        columns: So many panels beside each other; all by default.
+        size: Of the figure, in inches.
+        bottom: Of the y axis of the first panel, and of those that share it.
+        **options: Of `Figure.subplots`.
+    """
     from matplotlib.figure import Figure
 
-    size = options.pop("size", (max(7.5, 5.2 * columns), 4.3 * rows + 0.6))
+    parts = table.groupby(by, sort=False) if by else [("", table)]
+    columns = columns or len(parts)
+    rows = math.ceil(len(parts) / columns)
+    size = size or (max(7.5, 5.2 * columns), 4.3 * rows + 0.6)
     figure = Figure(figsize=size, layout="constrained")
     figure.suptitle(title)
     axes = list(figure.subplots(rows, columns, squeeze=False, **options).flat)
-    for axis in axes:
+    drawn = []
+    for axis, (name, part) in zip(axes, parts):
+        axis.set_title(name)
         axis.grid(alpha=0.3, which="major")
-    return figure, axes
-
-
-def save(figure: "Figure", path: pathlib.Path) -> None:
+        drawn.append((axis, part))
+    yield drawn
+    if bottom is not None:  # last, as it ends the search for limits
+        axes[0].set_ylim(bottom=bottom)
+    for axis in axes[len(drawn) :]:
+        axis.set_axis_off()
     figure.savefig(path, dpi=110)
 
 
-def color(index: int) -> str:
-    return CYCLE[index % len(CYCLE)]
-
-
-def band(axis: "Axes", values: pd.DataFrame, x: str, y: str, label: str, **style: Any) -> Any:
-    """The mean of a column by another one, and its range behind; returns the color."""
-    by_x = values.assign(y=values[y].astype(float)).groupby(x)["y"].agg(["mean", "min", "max"])
-    by_x = by_x.dropna()
-    (line,) = axis.plot(by_x.index, by_x["mean"], label=label, **style)
-    if (by_x["min"] < by_x["max"]).any():
-        shade: dict[str, Any] = {"color": line.get_color(), "alpha": 0.18, "linewidth": 0}
-        axis.fill_between(by_x.index, by_x["min"], by_x["max"], **shade)
-    return line.get_color()
-
-
-def curves(
-    axis: "Axes", group: pd.DataFrame, quantity: Callable[[dict], list], label: str, **style: Any
+def lines(
+    axis: "Axes",
+    table: pd.DataFrame,
+    x: str,
+    y: str,
+    line: str,
+    styles: Mapping[Any, dict] | None = None,
+    **style: Any,
 ) -> None:
-    """A quantity by epoch: mean and range of the seeds, and crosses where they diverged.
+    """Mean and range of a column by another one, and crosses where trainings failed.
 
     Args:
         axis: Where to draw.
-        group: Trainings that differ in the seed.
-        quantity: Of a history, gives a list with a number or None for each epoch.
-        label: For the legend.
-        **style: Of the line.
+        table: A row for each point of each training. Where it has `reference`, that is drawn
+            faintly behind, with the `source` of the last one in the legend.
+        x: Column of the positions.
+        y: Column of the values.
+        line: Column whose values tell lines apart, and are their names in the legend.
+        styles: Of each line, by its name; else colors are taken in turn.
+        **style: Of all lines.
     """
-    points = [
-        point for history in group["history"] for point in enumerate(quantity(history), start=1)
-    ]
-    axis.locator_params(axis="x", integer=True)
-    drawn = band(axis, pd.DataFrame(points, columns=["x", "y"]), "x", "y", label, **style)
-    for history, diverged in zip(group["history"], group["diverged"]):
-        if diverged:
-            cross(axis, len(history["loss"]), drawn)
-
-
-def reached(
-    axis: "Axes", table: pd.DataFrame, x: str, y: str, failed: pd.Series, label: str, **style: Any
-) -> None:
-    """What trainings reached by something: mean and range of those that did not fail, and a cross
-    where one did."""
-    drawn = band(axis, table[~failed], x, y, label, marker="o", **style)
-    for place in sorted(set(table.loc[failed, x])):
-        cross(axis, place, drawn)
-
-
-def cross(axis: "Axes", x: float, color: Any) -> None:
-    """Marks a divergence at the bottom, whatever the scale."""
-    axis.plot(
-        [x],
-        [0.025],
-        transform=axis.get_xaxis_transform(),
-        marker="x",
-        color=color,
-        markersize=9,
-        markeredgewidth=2.5,
-        linestyle="none",
-        clip_on=False,
-        zorder=5,
-    )
+    if x == "epoch":
+        axis.locator_params(axis="x", integer=True)
+    for number, (name, group) in enumerate(table.groupby(line, sort=False)):
+        look = {"color": CYCLE[number % len(CYCLE)], **style, **(styles or {}).get(name, {})}
+        values = group[~group["failed"]].assign(y=group[y].astype(float)).groupby(x)["y"]
+        reached = values.agg(["mean", "min", "max"]).dropna()
+        axis.plot(reached.index, reached["mean"], label=name, **look)
+        if (reached["min"] < reached["max"]).any():
+            shade: dict[str, Any] = {"color": look["color"], "alpha": 0.18, "linewidth": 0}
+            axis.fill_between(reached.index, reached["min"], reached["max"], **shade)
+        if failed := sorted(set(group.loc[group["failed"], x])):
+            at_the_bottom = axis.get_xaxis_transform()  # whatever the scale
+            axis.plot(
+                failed,
+                [0.025] * len(failed),
+                "x",
+                color=look["color"],
+                markersize=9,
+                markeredgewidth=2.5,
+                transform=at_the_bottom,
+                clip_on=False,
+                zorder=5,
+            )
+        known = group[group["reference"].notna()] if "reference" in group else group[:0]
+        if len(known):
+            known = known.drop_duplicates(x)
+            label = f"published: {known['source'].iloc[0].split(';')[0]}"
+            published(axis, list(known[x]), list(known["reference"]), label, look["color"])
 
 
 def published(
@@ -107,13 +118,16 @@ def published(
     """Numbers of others, faintly behind. The legend has each label once."""
     if label in axis.get_legend_handles_labels()[1]:
         label = "_" + label
-    axis.plot(xs, ys, marker="D", markersize=5, color=color, label=label, zorder=1, **FAINT)
+    faint: dict[str, Any] = {"alpha": 0.45, "linewidth": 1.2, "linestyle": "--", "zorder": 1}
+    axis.plot(
+        xs, ys, marker="D", markersize=5, markerfacecolor="white", color=color, label=label, **faint
+    )
 
 
-def legend(axis: "Axes", diverged: bool, **options: Any) -> None:
-    """The legend, which explains the crosses if any training diverged."""
+def legend(axis: "Axes", table: pd.DataFrame, **options: Any) -> None:
+    """The legend, which explains the crosses if any training failed."""
     handles, labels = axis.get_legend_handles_labels()
-    if diverged:
+    if table["failed"].any():
         from matplotlib.lines import Line2D
 
         handles.append(Line2D([], [], marker="x", color="#444444", linestyle="none"))

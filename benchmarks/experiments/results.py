@@ -3,6 +3,7 @@
 `results.json` holds `experiment`, `settings`, `environments` (versions and device), `planned`, and
 `rows`, each with its `name`, `label`, `settings`, `result` and the number of its `environment`.
 Files of earlier versions, which the committed ones are, are read as well: see `earlier_results`.
+`results.csv` beside it holds the same for other programs.
 """
 
 import itertools
@@ -20,6 +21,7 @@ from benchmarks.environment import in_words
 from benchmarks.experiments import earlier_results
 from benchmarks.recipe import RecipeError
 
+NORMS = ("weight_norm", "gradient_norm", "trust_ratio")
 _PARTS = ("settings", "environments", "planned", "rows")
 
 
@@ -49,12 +51,14 @@ def gather(experiment: str, settings: dict, planned: int, rows: Iterable[dict]) 
     }
 
 
-def write(path: str | os.PathLike[str], found: dict) -> None:
-    """Writes results, each row in a line."""
+def write(path: pathlib.Path, found: dict) -> None:
+    """Writes results as JSON, each row in a line, and as CSV beside it."""
     found = files.finite(found)
     head = json.dumps({**found, "rows": []}, indent=1).removesuffix("[]\n}")
     rows = ",\n".join(map(json.dumps, found["rows"]))
     files.write_text(path, f"{head}[\n{rows}\n]\n}}\n")
+    text = flat(found).to_csv(index=False, lineterminator="\r\n")
+    files.write_text(path.with_suffix(".csv"), text)
 
 
 def read(path: str | os.PathLike[str], flag: str, experiment: str) -> dict:
@@ -80,10 +84,51 @@ def read(path: str | os.PathLike[str], flag: str, experiment: str) -> dict:
     return found
 
 
+# --- as data frames -------------------------------------------------------------------------------
+
+
 def frame(found: dict) -> pd.DataFrame:
-    """Results as a data frame, with the parts of `label` and `result` in columns of their own."""
+    """A row for each training, with the parts of `label` and `result` in columns of their own."""
     rows = [{**row["result"], **row["label"], **row} for row in found["rows"]]
     return frames.frame({**found, "rows": rows})
+
+
+def by_epoch(found: dict) -> pd.DataFrame:
+    """A row for each epoch of each training, with what its history holds as columns.
+
+    A training has `failed` in the epoch in which it diverged.
+    """
+    table = frame(found)
+    histories = [pd.DataFrame(history) for history in table["history"]]
+    long = pd.concat(histories, keys=table.index, names=["training", "epoch"]).reset_index("epoch")
+    long["epoch"] += 1
+    long = table.drop(columns=["epoch", "epochs"], errors="ignore").join(long.astype(float))
+    last = ~long.index.duplicated(keep="last")
+    long = long.assign(failed=last & long["diverged"].astype(bool), last=last)
+    return long.reset_index(drop=True)
+
+
+def by_record(found: dict) -> pd.DataFrame:
+    """A row for each record of the norms and the ratio of a variable in a training."""
+    rows = [
+        {"training": number, "variable": variable, **dict(zip(norms, values))}
+        for number, row in enumerate(found["rows"])
+        for variable, norms in row["norms"].items()
+        for values in zip(*norms.values())
+    ]
+    records = pd.DataFrame(rows).set_index("training")
+    table = frame(found).join(records).reset_index(drop=True)
+    return table.assign(seed=table["settings"].str["seed"], failed=False)
+
+
+def flat(found: dict) -> pd.DataFrame:
+    """Numbers and text alone: a row for each record of a variable, or else for each training."""
+    if any(row.get("norms") for row in found["rows"]):
+        label = found["rows"][0]["label"]
+        return by_record(found)[["name", *label, "seed", "variable", "epoch", *NORMS]]
+    rows = [{**row, **row["settings"], **row["result"], **row["label"]} for row in found["rows"]]
+    nested = ["label", "settings", "result", "environment", "history", "norms"]
+    return pd.DataFrame(rows, dtype=object).drop(columns=nested, errors="ignore")
 
 
 def of(table: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
@@ -100,28 +145,11 @@ def by_seed(table: pd.DataFrame) -> list[pd.DataFrame]:
     return [group for _, group in table.groupby(labels, sort=False)]
 
 
-def accuracy(table: pd.DataFrame) -> pd.Series:
-    """In percent on held-out images, without trainings that diverged."""
-    reached = table.loc[~table["diverged"].astype(bool), "validation_accuracy"]
-    return 100 * reached.astype(float)
-
-
-def flat(found: dict) -> list[dict]:
-    """A row for each training, for the CSV file: what was trained, and what it reached."""
-    return [
-        {"name": row["name"], **row["settings"], **row["result"], **row["label"]}
-        for row in found["rows"]
-    ]
-
-
-def write_table(path: pathlib.Path, rows: list[dict]) -> None:
-    """Writes rows as CSV."""
-    text = pd.DataFrame(rows, dtype=object).to_csv(index=False, lineterminator="\r\n")
-    files.write_text(path, text)
+# --- in words -------------------------------------------------------------------------------------
 
 
 def describe(result: dict) -> str:
-    """What a run reached, in words."""
+    """What a run reached."""
     reached = result.get("test_accuracy", result.get("validation_accuracy"))
     if result["diverged"]:
         update = result.get("diverged_at_update")

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from benchmarks.experiments import results
 from benchmarks.recipe import RecipeError
 from benchmarks.words import counted, duration
@@ -74,7 +76,7 @@ class Sweep:
         self._images = {run.name: experiment.check(run, folder) for run in runs}
         found = {run.name: experiment.find(run, folder) or before.get(run.name) for run in runs}
         self.done = {name: result for name, result in found.items() if result is not None}
-        self._measured: dict[str, float] = {}  # seconds of a run, by network
+        self._measured: dict[str, float] = {}  # seconds for an image, by network
 
     def runs(self) -> list[Run]:
         return self._experiment.runs(self.done)
@@ -143,21 +145,23 @@ class Sweep:
 
     def seconds_left(self, at_once: int = 1) -> float | None:
         """By what runs of the same network took for an image, or else all; None if none is done."""
-        spent: dict[str, list[tuple[float, int]]] = {}
-        for run in self.runs():
-            if run.name in self.done and (images := self._images_trained_on(run.name)):
-                seconds = self.done[run.name]["result"]["seconds"]
-                spent.setdefault(run.network, []).append((seconds, images))
-        every = [pair for of_network in spent.values() for pair in of_network]
+        spent = pd.DataFrame(
+            [
+                (run.network, self.done[run.name]["result"]["seconds"], images)
+                for run in self.runs()
+                if run.name in self.done and (images := self._images_trained_on(run.name))
+            ],
+            columns=["network", "seconds", "images"],
+        )
+        of_network = spent.groupby("network").sum()
+        paces = {**self._measured, **(of_network["seconds"] / of_network["images"]).to_dict()}
+        of_all = spent["seconds"].sum() / spent["images"].sum() if len(spent) else None
         total = 0.0
         for run in self.waiting():
-            if run.network in self._measured and run.network not in spent:
-                total += self._measured[run.network]
-            elif every:
-                seconds, images = map(sum, zip(*spent.get(run.network, every)))
-                total += self._images[run.name] * seconds / images
-            else:
+            pace = paces.get(run.network, of_all)
+            if pace is None:
                 return None
+            total += pace * self._images[run.name]
         return total / at_once
 
     def _ready(self, running: Mapping, at_once: int) -> list[Run]:
@@ -171,9 +175,10 @@ class Sweep:
         known = {run.network for run in self.runs() if run.name in self.done}
         first = {r.network: r for r in reversed(self.waiting()) if r.settings is not None}
         for network in [each for each in first if each not in known]:
-            seconds = pool.submit(self._experiment.measure, first[network]).result()
+            run = first[network]
+            seconds = pool.submit(self._experiment.measure, run).result()
             if seconds is not None:
-                self._measured[network] = seconds
+                self._measured[network] = seconds / self._images[run.name]
 
     def _left(self, at_once: int) -> str:
         seconds = self.seconds_left(at_once) if self.waiting() else None

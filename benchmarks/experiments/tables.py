@@ -1,4 +1,4 @@
-"""Tables of results for the paper's experiments; cells that all experiments write alike."""
+"""Cells of tables that several experiments write alike, and the table of the paper's."""
 
 from collections.abc import Callable
 
@@ -37,15 +37,16 @@ def _line(group: pd.DataFrame) -> dict[str, str]:
 
 
 def accuracy(group: pd.DataFrame) -> str:
-    """The mean of the seeds with their range, and how many diverged when."""
-    reached = results.accuracy(group)
-    diverged = group.loc[group["diverged"].astype(bool), "diverged_at_update"]
+    """The mean of the seeds on held-out images with their range, and how many diverged when."""
+    diverged = group["diverged"].astype(bool)
+    reached = 100 * group.loc[~diverged, "validation_accuracy"].astype(float)
+    updates = sorted(group.loc[diverged, "diverged_at_update"])
     parts = []
     if len(reached):
         spread = f" ({reached.min():.1f} to {reached.max():.1f})" if len(reached) > 1 else ""
         parts.append(f"{reached.mean():.1f}{spread}")
-    if len(diverged):
-        parts.append(f"diverged at update {', '.join(f'{x:.0f}' for x in sorted(diverged))}")
+    if updates:
+        parts.append(f"diverged at update {', '.join(f'{update:.0f}' for update in updates)}")
     return "; ".join(parts)
 
 

@@ -37,11 +37,12 @@ def test_each_part_of_a_range_is_tried_once(method):
     settings = methods.trials(method, 4)
     assert len(settings) == 4
     for name, of in method.space.items():
+        found = [1 - s[name] if of.from_1 else s[name] for s in settings]
         shares = sorted(
-            np.log(setting[name] / of.low) / np.log(of.high / of.low)
+            np.log(x / of.low) / np.log(of.high / of.low)
             if of.logarithmic
-            else (setting[name] - of.low) / (of.high - of.low)
-            for setting in settings
+            else (x - of.low) / (of.high - of.low)
+            for x in found
         )
         np.testing.assert_allclose(shares, [1 / 8, 3 / 8, 5 / 8, 7 / 8])
 
@@ -162,12 +163,12 @@ def test_a_file_of_results_is_gone_on_with(tmp_path):
     some = a_sweep(tmp_path)
     finish(some)
     results.write(tmp_path / "results.json", gathered(some))
-    before = experiment._before(BatchSize(size="tested"), tmp_path / "results.json")
+    before = experiment.done_before(BatchSize(size="tested"), tmp_path / "results.json")
     again = a_sweep(tmp_path, before=before)
     assert not again.waiting()
     assert gathered(again) == gathered(some)
     with pytest.raises(ValueError, match="--output must be new, or hold results of the same"):
-        experiment._before(BatchSize(size="quick"), tmp_path / "results.json")
+        experiment.done_before(BatchSize(size="quick"), tmp_path / "results.json")
 
 
 def test_a_run_can_be_repeated_exactly_as_it_was(tmp_path):

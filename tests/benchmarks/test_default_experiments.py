@@ -117,7 +117,7 @@ def found(name):
 @pytest.mark.parametrize("name", [*ZERO, *CONSTANT])
 def test_the_results_are_whole(name):
     assert len(found(name)["rows"]) == found(name)["planned"]
-    before = experiment._before(BatchSize(size=name), FOLDER / f"{name}.json")
+    before = experiment.done_before(BatchSize(size=name), FOLDER / f"{name}.json")
     assert not sweep.Sweep(BatchSize(size=name), pathlib.Path("nowhere"), before).waiting()
     assert tables.report(found(name)).endswith("trainings are done.")
 

@@ -20,8 +20,9 @@ if keras.backend.backend() != "tensorflow":
 from benchmarks import experiments, files, models, recipes, run_folder
 from benchmarks.data import digits
 from benchmarks.experiments import results
-from benchmarks.experiments.paper import experiment, published
-from benchmarks.experiments.paper.first_update import first_update
+from benchmarks.experiments.ablations import PRESETS
+from benchmarks.experiments.norm_ratios import first_update, table_2
+from benchmarks.experiments.paper import experiment
 from benchmarks.plan import make_plan
 from benchmarks.recipe import Execution, RecipeError
 
@@ -30,15 +31,16 @@ EXPERIMENTS = {name: experiments.find(name) for name in NAMES}
 ALL = [
     (name, ablation, model)
     for name, kind in EXPERIMENTS.items()
-    for ablation, of_ablation in kind.presets.items()
-    for models_of in of_ablation
+    for ablation, presets in (PRESETS if name == "ablations" else {"": kind.presets}).items()
+    for models_of in presets
     for model in models_of
 ]
 IDS = ["-".join(filter(None, parts)) for parts in ALL]
 
 
 def asked(name, ablation="", model="alexnet_bn", data="imagenet2012", **more):
-    return EXPERIMENTS[name](data=data, model=model, ablation=ablation, **more)
+    more |= {"ablation": ablation} if ablation else {}
+    return EXPERIMENTS[name](data=data, model=model, **more)
 
 
 def runs(name, *what, **more):
@@ -61,9 +63,9 @@ def fake_train(recipe, execution):
     if diverged:
         history["val_loss"] = [*curve[:-1], None]
     files.write_json(folder / "history.json", history)
-    columns = ["update", "epoch", "variable", *experiment.NORMS, "learning_rate"]
+    columns = ["update", "epoch", "variable", *results.NORMS, "learning_rate"]
     table = run_folder.Table(folder / "trust_ratios.csv", columns)
-    variables = [*published.norms_of_table_2(), "stem/kernel"]
+    variables = [*table_2().index, "stem/kernel"]
     table.add(
         [
             dict(zip(columns, (update, update / 10, name, 2.0, 1 / 3, 0.001 / update, 1.0)))
@@ -85,7 +87,7 @@ def fake_train(recipe, execution):
 
 def found(name, folder, ablation="", model="alexnet_bn", data="fashion_mnist", layers=""):
     """Results of made-up trainings. Files of a data set are not read."""
-    one = asked(name, ablation, model, data, layers=layers)
+    one = asked(name, ablation, model, data, **({"layers": layers} if layers else {}))
     rows = []
     for run in one.runs({}):
         fake_train(run.settings, one.execution(run, folder))
@@ -231,14 +233,14 @@ def test_batches_that_are_those_of_no_row():
 @pytest.mark.slow
 def test_table_2_has_its_names_put_right():
     """What is called weights has the norm of weights: of 96 x 363 numbers of deviation 0.01."""
-    norms = published.norms_of_table_2()
+    norms = table_2()
     model = models.build("alexnet_bn", (227, 227, 3), 1000)
-    assert list(norms) == [weight.path for weight in model.trainable_weights]
+    assert list(norms.index) == [weight.path for weight in model.trainable_weights]
     for weight in model.trainable_weights:
         norm = math.sqrt(float(keras.ops.sum(keras.ops.square(weight))))
-        assert norms[weight.path].weight_norm == pytest.approx(norm, rel=0.01), weight.path
-    assert norms["conv1/kernel"].ratio == 8.48
-    assert norms["fc6/bias"].ratio == 1345
+        assert norms.loc[weight.path, "weight_norm"] == pytest.approx(norm, rel=0.01), weight.path
+    assert norms.loc["conv1/kernel", "ratio"] == 8.48
+    assert norms.loc["fc6/bias", "ratio"] == 1345
 
 
 @pytest.mark.slow
@@ -306,15 +308,15 @@ def test_results_hold_all_that_is_drawn(tmp_path):
 
 def test_files_of_results(tmp_path):
     found_here = found("accuracy_by_batch_size", tmp_path)
+    for row in found_here["rows"]:
+        row["norms"] = {}  # of which none are recorded
     results.write(tmp_path / "results.json", found_here)
-    rows = EXPERIMENTS["accuracy_by_batch_size"].csv_rows(found_here)
-    results.write_table(tmp_path / "results.csv", rows)
     path = tmp_path / "results.json"
     assert results.read(path, "--show", "accuracy_by_batch_size") == found_here
     with (tmp_path / "results.csv").open(encoding="utf-8", newline="") as file:
         read = list(csv.DictReader(file))
     assert len(read) == len(found_here["rows"])
-    (diverged, *_) = [row for row in read if row["point"] == "sgd-batch_4096-seed0"]
+    (diverged, *_) = [row for row in read if row["name"] == "sgd-batch_4096-seed0"]
     assert (diverged["diverged"], diverged["diverged_at_update"]) == ("True", "20")
     assert (diverged["global_batch_size"], diverged["published"]) == ("4096", "")
     assert sorted(path.name for path in tmp_path.iterdir()) == [
@@ -368,12 +370,12 @@ def test_each_experiment_draws(name, ablation, model, tmp_path):
     kind = EXPERIMENTS[name]
     # Published numbers of single points are drawn on the paper's own data alone.
     data = "imagenet2012" if name in ("accuracy_by_epoch", "accuracy_by_learning_rate") else None
-    layers = "^(conv1|stem)/"
+    layers = "^(conv1|stem)/" if name == "local_learning_rate" else ""
     found_here = found(name, tmp_path, ablation, model, data or "fashion_mnist", layers=layers)
     kind.plot(found_here, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
     assert kind.table(found_here).startswith("| ")
-    assert kind.csv_rows(found_here)
+    assert len(results.flat(found_here))
 
 
 # --- commands -------------------------------------------------------------------------------------
@@ -421,7 +423,11 @@ def test_show_draws_again_without_a_framework(tmp_path):
     [
         ("accuracy_by_epoch", ["--data=cats"], "--data=cats"),
         ("accuracy_by_epoch", ["--learning_rates=1"], "Unknown command line flag"),
-        ("accuracy_by_epoch", ["--seeds=0,a"], "--seeds=0,a: it must be ints with commas"),
+        (
+            "accuracy_by_epoch",
+            ["--seeds=0,a"],
+            "--seeds must be ints with commas between them.",
+        ),
         ("local_learning_rate", ["--layers=("], "--layers must be a regular expression"),
         ("ablations", ["--ablation=longer", "--epochs=3"], "--epochs must not be given with"),
     ],

@@ -67,7 +67,7 @@ class FakeTrain:
 def sweep(asked, folder, train=None, **preset):
     class Some(Paper):
         name = "some"
-        presets = {"": {("any",): (Preset({}, **preset),) * 2}}  # noqa: RUF012
+        presets = {("alexnet",): (Preset({}, **preset),) * 2}  # noqa: RUF012
 
         def runs(self, done):
             return asked
@@ -75,7 +75,7 @@ def sweep(asked, folder, train=None, **preset):
         if train:
             train_recipe = staticmethod(train)
 
-    return Sweep(Some(model="any", data="digits"), folder)
+    return Sweep(Some(model="alexnet", data="digits"), folder)
 
 
 def run(asked, folder, train=None, save=lambda rows: None, **preset):

@@ -66,7 +66,7 @@ def test_to_repeat_a_run_needs_a_file():
 def test_the_results_are_whole(name, size):
     found = RESULTS[size]
     assert len(found["rows"]) == found["planned"]
-    before = experiment._before(BatchSize(size=size), FOLDER / f"{name}.json")
+    before = experiment.done_before(BatchSize(size=size), FOLDER / f"{name}.json")
     assert len(before) == found["planned"]
     for each in found["environments"]:
         assert {"python", "keras", "keras_lars"} <= each["versions"].keys()

@@ -9,25 +9,37 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from absl import flags
+import pandas as pd
 
 from benchmarks import run_folder
-from benchmarks.command_line import read_json
-from benchmarks.experiments import tables
-from benchmarks.experiments.experiment import Experiment, define_numbers
-from benchmarks.experiments.paper import plots, rows
+from benchmarks.command_line import given, read_json
+from benchmarks.experiments import results, tables
+from benchmarks.experiments.experiment import Experiment
+from benchmarks.experiments.paper import rows
 from benchmarks.experiments.sweep import Run
 from benchmarks.plan import make_plan
 from benchmarks.recipe import DATA_SETS, Execution, Recipe, RecipeError
+from benchmarks.settings import setting
+from benchmarks.words import counted
 
 ALEXNETS, RESNET = ("alexnet_bn", "alexnet"), ("resnet50",)
+NETWORKS = {"alexnet_bn": "AlexNet-BN", "alexnet": "AlexNet", "resnet50": "ResNet-50"}
+DATA = {
+    "imagenet2012": "ImageNet",
+    "fashion_mnist": "Fashion-MNIST",
+    "digits": "digits",
+    "image_folder": "a folder of images",
+    "synthetic": "noise",
+}
+OPTIMIZERS = {"sgd": "SGD", "lars": "LARS"}
+COLORS = {"sgd": "#d1620a", "lars": "#1f5fa8"}
+ACCURACY = "accuracy on held-out images, %"
 # Those on which the rows are trained as they are; on others they are scaled down.
 FULL_SIZE = ("imagenet2012", "image_folder", "synthetic")
 # Where none is asked for. ResNet-50 on the digits is the quick start.
 DEFAULT_DATA = {"alexnet_bn": "fashion_mnist", "alexnet": "fashion_mnist", "resnet50": "digits"}
 DIGITS = 5  # of the numbers of histories and norms that are kept
 RECORDS = 200  # of norms and ratios that are kept, of a variable in a run
-NORMS = ("weight_norm", "gradient_norm", "trust_ratio")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,44 +82,48 @@ def lars(*batches: int) -> dict[str, tuple[int, ...]]:
     return {"lars": batches}
 
 
-def _asked(help: str) -> Any:
-    return dataclasses.field(default=None, metadata={"help": help})
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Paper(Experiment):
     """An experiment on the paper's rows. What is not asked for is as the preset has it.
 
     Attributes:
-        presets: What it shows, by ablation where it has some.
+        presets: What it shows.
         label: Of "optimizer" and "batch", what sets trainings apart.
         updates: How many a run has, if not all that its recipe has.
     """
 
-    plot_flags: ClassVar[tuple[str, ...]] = ("plot",)
     figure: ClassVar[str] = "figure.png"
     keeps_results: ClassVar[bool] = False
-    presets: ClassVar[Mapping[str, Presets]]
+    presets: ClassVar[Presets]
     label: ClassVar[tuple[str, ...]] = ("optimizer", "batch")
     updates: ClassVar[int | None] = None
 
-    model: str
-    data: str
-    ablation: str = ""
-    micro_batch_size: int = 0
-    epochs: int | None = _asked("Of all trainings; warm-ups keep their fraction.")
-    width: float | None = _asked("Multiplies filters and units of every hidden layer.")
-    image_size: int | None = _asked("In pixels.")
-    seeds: tuple[int, ...] | None = _asked("One training each, of every label.")
-    batches: tuple[int, ...] | None = _asked("Global batch sizes, as they are trained.")
-    learning_rates: tuple[float, ...] | None = _asked("Peak learning rates.")
-    layers: str | None = _asked("Regular expression for names of variables.")
+    model: str = setting("Network.", "alexnet_bn", choices=NETWORKS)
+    data: str = setting(
+        "Data set. Default: fashion_mnist, and digits for resnet50.", choices=DATA_SETS
+    )
+    micro_batch_size: int = setting("Images at once; 0 is the whole batch.", 0)
+    epochs: int | None = setting("Of all trainings; warm-ups keep their fraction.", None, minimum=1)
+    width: float | None = setting("Multiplies filters and units of every hidden layer.", None)
+    image_size: int | None = setting("In pixels.", None, minimum=1)
+    seeds: tuple[int, ...] | None = setting("One training each, of every label.", None, below=2**32)
+    batches: tuple[int, ...] | None = setting(
+        "Global batch sizes, as they are trained.", None, minimum=1
+    )
 
     @classmethod
-    def models(cls) -> list[str]:
-        """The networks that it has presets for; the first one is the default."""
-        every = [model for of in cls.presets.values() for models in of for model in models]
-        return list(dict.fromkeys(every))
+    def from_flags(cls) -> "Paper":
+        asked = given(cls)
+        return cls(**{"data": DEFAULT_DATA[asked["model"]], **asked})
+
+    @property
+    def variation(self) -> str:
+        """Which of several experiments in one it is."""
+        return ""
+
+    @property
+    def known_presets(self) -> Presets:
+        return self.presets
 
     @property
     def scaled_down(self) -> bool:
@@ -120,28 +136,48 @@ class Paper(Experiment):
         Raises:
             RecipeError: If the experiment is not one of that network.
         """
-        known = {m: of for models, of in self.presets[self.ablation].items() for m in models}
+        known = {model: of for models, of in self.known_presets.items() for model in models}
         if self.model not in known:
-            name = self.ablation or self.name
+            name = self.variation or self.name
             raise RecipeError(
                 f"--model must be one of {', '.join(known)} for {name}. Received: {self.model}"
             )
         return known[self.model][self.scaled_down]
 
+    @property
+    def shown_layers(self) -> str:
+        """Regular expression for the variables whose norms are kept."""
+        return self.preset.layers
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {**super().settings, "evaluate_training_images": self.preset.training_images}
+
+    @property
+    def folder(self) -> str:
+        model = "" if self.model == "alexnet_bn" else self.model
+        return "-".join(filter(None, [super().folder, self.variation, model, self.data]))
+
+    # What is trained.
+
     def variants(self, optimizer: str, batch: int) -> Iterator[rows.Variant]:
         """What is trained at a batch of the paper: by default its best row."""
         recipe, row = rows.recipe_at(batch, optimizer, self)
-        label = {"optimizer": plots.OPTIMIZERS[optimizer], "batch": recipe.global_batch_size}
+        label = {"optimizer": OPTIMIZERS[optimizer], "batch": recipe.global_batch_size}
         yield {name: label[name] for name in self.label}, recipe, row
 
     def runs(self, done: Mapping[str, dict]) -> list[Run]:
         del done
         return [
-            run
+            rows.make_run(
+                label,
+                dataclasses.replace(recipe, seed=seed),
+                row if self.scaled_down else rows.exactly(row, recipe),
+            )
             for optimizer in self.preset.batches
             for batch in rows.batches(optimizer, self)
             for label, recipe, row in self.variants(optimizer, batch)
-            for run in rows.runs(label, recipe, row, self)
+            for seed in self.seeds or self.preset.seeds
         ]
 
     def check(self, run: Run, folder: pathlib.Path) -> int:
@@ -150,6 +186,16 @@ class Paper(Experiment):
         except RecipeError as error:
             raise RecipeError(f"{run.name}: {error}") from error
         return (self.updates or plan.updates) * run.settings.global_batch_size
+
+    def execution(self, run: Run, folder: pathlib.Path) -> Execution:
+        return Execution(
+            output_dir=str(folder / "runs" / run.name),
+            data_dir=self.data_dir,
+            micro_batch_size=self.micro_batch_size,
+            evaluate_training_images=self.preset.training_images,
+            resume=True,
+            save_model=False,
+        )
 
     def train(self, run: Run, folder: pathlib.Path) -> dict:
         """Trains; what it prints goes to a file beside its folder."""
@@ -177,6 +223,8 @@ class Paper(Experiment):
         gc.collect()
         return loop.train(recipe, execution)
 
+    # What is kept of it.
+
     def find(self, run: Run, folder: pathlib.Path) -> dict | None:
         path = folder / "runs" / run.name
         result = run_folder.result(path)
@@ -191,19 +239,9 @@ class Paper(Experiment):
             **{name: config[name] for name in ("versions", "device")},
         }
 
-    def execution(self, run: Run, folder: pathlib.Path) -> Execution:
-        return Execution(
-            output_dir=str(folder / "runs" / run.name),
-            data_dir=self.data_dir,
-            micro_batch_size=self.micro_batch_size,
-            evaluate_training_images=self.preset.training_images,
-            resume=True,
-            save_model=False,
-        )
-
     def _norms(self, folder: pathlib.Path) -> dict[str, dict[str, list]]:
         """By variable, its norms and ratio by epoch, thinned."""
-        layers = self.layers or self.preset.layers
+        layers = self.shown_layers
         records = run_folder.read_table(folder / "trust_ratios.csv")
         names = dict.fromkeys(record["variable"] for record in records)
         chosen = [name for name in names if re.search(layers, name)]
@@ -215,55 +253,11 @@ class Paper(Experiment):
             kept = of_variable[:: -(-len(of_variable) // RECORDS)]
             columns[name] = {
                 column: [_rounded(record[column]) for record in kept]
-                for column in ("epoch", *NORMS)
+                for column in ("epoch", *results.NORMS)
             }
         return columns
 
-    # The command.
-
-    @classmethod
-    def define_flags(cls) -> None:
-        models, fields = cls.models(), {field.name: field for field in dataclasses.fields(cls)}
-        helps = {name: field.metadata["help"] for name, field in fields.items() if field.metadata}
-        data = "Data set. Default: fashion_mnist, and digits for resnet50."
-        flags.DEFINE_enum("data", None, DATA_SETS, data)
-        flags.DEFINE_enum("model", models[0], models, "Network.")
-        if ablations := list(filter(None, cls.presets)):
-            flags.DEFINE_enum("ablation", ablations[0], ablations, "What is varied.")
-        flags.DEFINE_integer("epochs", None, helps["epochs"], 1)
-        flags.DEFINE_float("width", None, helps["width"], 0)
-        flags.DEFINE_integer("image_size", None, helps["image_size"], 1)
-        flags.DEFINE_integer("micro_batch_size", 0, "Images at once; 0 is the whole batch.", 0)
-        define_numbers("seeds", int, 0, helps["seeds"])
-        define_numbers("batches", int, 1, helps["batches"])
-
-    @classmethod
-    def from_flags(cls) -> "Paper":
-        if flags.FLAGS.data is None:
-            flags.FLAGS["data"].value = DEFAULT_DATA[flags.FLAGS.model]
-        asked = super().from_flags()
-        assert isinstance(asked, Paper)
-        try:
-            re.compile(asked.layers or "")
-        except (re.error, OverflowError, RecursionError) as error:
-            raise RecipeError(
-                f"--layers must be a regular expression: {error}. Received: {asked.layers}"
-            ) from error
-        return asked
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        of_all = [field.name for field in dataclasses.fields(Experiment)]
-        asked = {n: value for n, value in dataclasses.asdict(self).items() if n not in of_all}
-        return {**asked, "evaluate_training_images": self.preset.training_images}
-
-    @property
-    def folder(self) -> str:
-        model = "" if self.model == self.models()[0] else self.model
-        return "-".join(filter(None, [super().folder, self.ablation, model, self.data]))
-
     table = staticmethod(tables.by_seed)
-    csv_rows = staticmethod(rows.flat)
 
 
 def _rounded(value: Any) -> Any:
@@ -272,3 +266,41 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, list):
         return [_rounded(item) for item in value]
     return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
+
+
+# --- what plots have in common --------------------------------------------------------------------
+
+
+def by_training(found: dict) -> pd.DataFrame:
+    """A row for each training, with its accuracy in percent, to be drawn."""
+    table = results.frame(found)
+    percent = 100 * table["validation_accuracy"].astype(float)
+    return table.assign(percent=percent, failed=table["diverged"].astype(bool))
+
+
+def by_epoch(found: dict) -> pd.DataFrame:
+    """A row for each epoch of each training, with its accuracy in percent, to be drawn."""
+    table = results.by_epoch(found)
+    return table.assign(percent=100 * table["val_accuracy"])
+
+
+def title(what: str, found: dict) -> str:
+    """What is shown, and the network, the data set and how long, in words."""
+    first = found["rows"][0]["settings"]
+    width = "" if first["width"] == 1 else f" (width {first['width']:g})"
+    size = first["image_size"]
+    lengths = sorted({row["settings"]["epochs"] for row in found["rows"]})
+    span = f"{lengths[0]} to " if len(lengths) > 1 else ""
+    trained = f", {span}{counted(lengths[-1], 'epoch')}"
+    only_one = all(row["result"]["updates"] == 1 for row in found["rows"])
+    return (
+        f"{what}\n{NETWORKS.get(first['model'], first['model'])}{width} on {DATA[first['data']]}, "
+        f"{size}x{size} pixels{'' if only_one else trained}"
+    )
+
+
+def words(label: Mapping[str, str | float]) -> str:
+    """A label, for a legend."""
+    return ", ".join(
+        value if isinstance(value, str) else f"{name} {value:g}" for name, value in label.items()
+    )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks import recipes
 from benchmarks.experiments.sweep import Run
 from benchmarks.recipe import Recipe, RecipeError
-from benchmarks.recipes import Row, paper
+from benchmarks.recipes import Row
 
 if TYPE_CHECKING:
     from benchmarks.experiments.paper.experiment import Paper
@@ -28,28 +28,47 @@ LEARNING_RATE_FACTORS: Mapping[tuple[str, str, str], float] = {
 }
 
 
-def rows_of(model: str, optimizer: str) -> list[Row]:
-    """The rows of tables 1, 3 and 4 for a network and an optimizer."""
+def trained(model: str, optimizer: str) -> list[Row]:
+    """The rows of a network and an optimizer that have a recipe."""
     return [
         row
-        for row in paper.ROWS
-        if row.recipe is not None
-        and (row.recipe.model, row.recipe.optimizer) == (model, optimizer)
-        and (row.recipe.epochs, row.recipe.augmentation) == (EPOCHS, "paper")
+        for row in recipes.ROWS.values()
+        if row.recipe and (row.recipe.model, row.recipe.optimizer) == (model, optimizer)
     ]
 
 
-def rows_at(model: str, optimizer: str, batch: int) -> list[Row]:
-    """Those of one batch, which differ in the learning rate."""
-    return [row for row in rows_of(model, optimizer) if row.trained.global_batch_size == batch]
+def rows_of(model: str, optimizer: str) -> list[Row]:
+    """Those of tables 1, 3 and 4."""
+    return [
+        row
+        for row in trained(model, optimizer)
+        if (row.trained.epochs, row.trained.augmentation) == (EPOCHS, "paper")
+    ]
 
 
 def best_rows(model: str, optimizer: str) -> dict[int, Row]:
-    """By batch, in order, the row that reached most."""
+    """By batch, in order, the row of tables 1, 3 and 4 that reached most."""
     best: dict[int, Row] = {}
     for row in sorted(rows_of(model, optimizer), key=lambda row: row.published or 0):
         best[row.trained.global_batch_size] = row
     return dict(sorted(best.items()))
+
+
+def longer_rows(model: str, batch: int) -> list[Row]:
+    """The rows of table 5, and the one of 100 epochs that goes with them."""
+    candidates = [
+        row
+        for row in trained(model, "lars")
+        if row.trained.global_batch_size == batch and row.trained.epochs >= EPOCHS
+    ]
+    longest = max((row.trained for row in candidates), key=lambda r: r.epochs, default=None)
+    if longest is None or longest.epochs == EPOCHS:
+        return []
+    # Table 5 has ResNet-50 with extended augmentation alone.
+    return sorted(
+        (row for row in candidates if row.trained.augmentation == longest.augmentation),
+        key=lambda row: row.trained.epochs,
+    )
 
 
 def recipe_of(row: Row, asked: "Paper") -> Recipe:
@@ -58,7 +77,7 @@ def recipe_of(row: Row, asked: "Paper") -> Recipe:
     A number of epochs takes the warm-up with it, which keeps its fraction of the training.
     """
     recipe = recipes.override(row.name, data=asked.data)
-    factor = _factor(recipe)
+    factor = LEARNING_RATE_FACTORS.get((recipe.data, recipe.model, recipe.optimizer), 1.0)
     epochs = asked.epochs or asked.preset.epochs or recipe.epochs
     given: dict[str, Any] = {"width": asked.width, "image_size": asked.image_size}
     return dataclasses.replace(
@@ -71,7 +90,7 @@ def recipe_of(row: Row, asked: "Paper") -> Recipe:
     )
 
 
-def recipe_at(batch: int, optimizer: str, asked: "Paper") -> tuple[Recipe, Any]:
+def recipe_at(batch: int, optimizer: str, asked: "Paper") -> tuple[Recipe, Row | None]:
     """The recipe of the best row of a batch, with that row.
 
     Where SGD has none, that of its smallest batch by linear scaling and warm-up, with None.
@@ -85,28 +104,27 @@ def recipe_at(batch: int, optimizer: str, asked: "Paper") -> tuple[Recipe, Any]:
 
 
 def scaled(batch: int, asked: "Paper") -> Recipe:
-    """SGD at a batch by linear scaling from its smallest one, with a warm-up."""
+    """SGD at a batch by linear scaling from its smallest one, with a warm-up.
+
+    A normalization sees as many samples as in the row of LARS.
+    """
     from keras_lars.schedules import linear_scaling  # late, as Keras takes seconds to start
 
     smallest = next(iter(best_rows(asked.model, "sgd").values()))
     recipe = recipe_of(smallest, asked)
-    template = _at_batch(smallest, batch, asked)
-    rate = linear_scaling(
-        recipe.learning_rate, template.global_batch_size, recipe.global_batch_size
+    samples = best_rows(asked.model, "lars")[batch].trained.virtual_batch_size
+    moved = recipes.scaled_down(
+        dataclasses.replace(smallest.trained, global_batch_size=batch, virtual_batch_size=samples),
+        asked.data,
     )
-    return with_warmup(dataclasses.replace(template, learning_rate=_rounded(rate)))
-
-
-def _at_batch(row: Row, batch: int, asked: "Paper") -> Recipe:
-    """The recipe of a row at the batch of others, whose normalization sees as many samples."""
-    other = best_rows(asked.model, "lars")[batch].trained
-    samples = other.virtual_batch_size
-    moved = dataclasses.replace(row.trained, global_batch_size=batch, virtual_batch_size=samples)
-    small = moved if asked.data == moved.data else recipes.scaled_down(moved, asked.data)
-    return dataclasses.replace(
-        recipe_of(row, asked),
-        global_batch_size=small.global_batch_size,
-        virtual_batch_size=small.virtual_batch_size,
+    rate = linear_scaling(recipe.learning_rate, moved.global_batch_size, recipe.global_batch_size)
+    return with_warmup(
+        dataclasses.replace(
+            recipe,
+            global_batch_size=moved.global_batch_size,
+            virtual_batch_size=moved.virtual_batch_size,
+            learning_rate=_rounded(rate),
+        )
     )
 
 
@@ -141,19 +159,11 @@ def batches(optimizer: str, asked: "Paper") -> tuple[int, ...]:
     return tuple(known[batch] for batch in asked.batches)
 
 
-def runs(
-    label: Mapping[str, str | float],
-    recipe: Recipe,
-    row: Row | None,
-    asked: "Paper",
-) -> list[Run]:
-    """A run for each seed. Scaled down it stands for its row; else it does if it is that."""
-    if row and not asked.scaled_down:
-        row = row if dataclasses.replace(recipe, seed=row.trained.seed) == row.recipe else None
-    return [
-        make_run(label, dataclasses.replace(recipe, seed=seed), row)
-        for seed in asked.seeds or asked.preset.seeds
-    ]
+def exactly(row: Row | None, recipe: Recipe) -> Row | None:
+    """The row, if but for the seed it has this recipe."""
+    if row and row.recipe == dataclasses.replace(recipe, seed=row.trained.seed):
+        return row
+    return None
 
 
 def make_run(label: Mapping[str, str | float], recipe: Recipe, row: Row | None = None) -> Run:
@@ -178,27 +188,6 @@ def make_run(label: Mapping[str, str | float], recipe: Recipe, row: Row | None =
 def _part(name: str, value: str | float) -> str:
     text = value if isinstance(value, str) else f"{name} {value:g}"
     return re.sub(r"[^a-z0-9.]+", "_", text.lower())
-
-
-def flat(found: dict) -> list[dict]:
-    """A line for each run, for the CSV file."""
-    fields = ["data", "model", "width", "image_size", "optimizer", "global_batch_size"]
-    fields += ["learning_rate", "epochs", "warmup_epochs", "seed"]
-    reached = ("validation_accuracy", "diverged", "diverged_at_update", "updates", "seconds")
-    return [
-        {
-            "point": row["name"],
-            **{name: row["settings"][name] for name in fields},
-            **{name: row["result"][name] for name in reached},
-            **{name: row[name] for name in ("published", "row", "source")},
-        }
-        for row in found["rows"]
-    ]
-
-
-def _factor(recipe: Recipe) -> float:
-    key = (recipe.data, recipe.model, recipe.optimizer)
-    return LEARNING_RATE_FACTORS.get(key, 1.0)
 
 
 def _rounded(rate: float) -> float:

@@ -2,22 +2,33 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """What a setting is searched in, by its logarithm or by itself."""
+    """What a setting is searched in, by its logarithm or by itself.
+
+    With `from_1` it is the distance to 1 that is searched: a momentum of 0.9 is one of 0.1.
+    """
 
     low: float
     high: float
     logarithmic: bool = True
+    from_1: bool = False
 
     def at(self, fraction: float) -> float:
         """The setting at a fraction of the range, from 0 to 1."""
         if self.logarithmic:
-            return self.low * (self.high / self.low) ** fraction
-        return self.low + (self.high - self.low) * fraction
+            found = self.low * (self.high / self.low) ** fraction
+        else:
+            found = self.low + (self.high - self.low) * fraction
+        return 1 - found if self.from_1 else found
+
+    def __str__(self) -> str:
+        text = f"{self.low:g} to {self.high:g}" + ", logarithmic" * self.logarithmic
+        return f"1 - ({text})" if self.from_1 else text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,28 +40,20 @@ class Method:
         words: As in tables and plots.
         optimizer: "momentum", "nesterov", "lars" or "lamb".
         space: What is tuned, at each batch size by itself; empty if nothing is.
+        fixed: What is not tuned, and not as `Training` has it.
+        rate: The learning rate by batch size, where it is given and nothing is tuned.
         scaled_from: Name of the method whose setting for the smallest batch is taken.
         power: Of the ratio of batch sizes, by which the learning rate is then multiplied.
-        momentum: Where it is not tuned.
-        warmup_fraction: Of the training, where it is not tuned.
-        rate: The learning rate by batch size, where it is given and nothing is tuned.
-        constant_rate: Whether that rate neither rises nor decays.
-        zero_weight_ratio: Of LARS.
-        weight_norm_floor: Of LARS.
     """
 
     name: str
     words: str
     optimizer: str
-    space: dict[str, Range] = dataclasses.field(default_factory=dict)
+    space: Mapping[str, Range] = dataclasses.field(default_factory=dict)
+    fixed: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    rate: Callable[[int], float] | None = None
     scaled_from: str = ""
     power: float = 0.0
-    momentum: float = 0.9
-    warmup_fraction: float = 0.2
-    rate: Callable[[int], float] | None = None
-    constant_rate: bool = False
-    zero_weight_ratio: float | None = 1.0
-    weight_norm_floor: float = 0.0
 
 
 def square_root_rule(batch: int) -> float:
@@ -58,34 +61,21 @@ def square_root_rule(batch: int) -> float:
     return min(4.0 * (batch / 128) ** 0.5, 30.0)
 
 
-def _constant(rate: float, batch: int) -> float:
-    del batch
-    return rate
-
-
-_SGD_RATES = Range(0.01, 1.0)
-
+_SGD = {"learning_rate": Range(0.01, 1.0)}
+_LARS = {"learning_rate": Range(1.0, 50.0)}
+_OF_NESTEROV = {
+    **_SGD,
+    "momentum": Range(0.02, 0.2, from_1=True),
+    "warmup_fraction": Range(0.05, 0.5, logarithmic=False),
+}
+_LINEAR: dict[str, Any] = {"scaled_from": "momentum", "power": 1.0}
+_SQUARE_ROOT: dict[str, Any] = {"scaled_from": "lars", "power": 0.5}
 METHODS = (
-    Method("momentum", "momentum, tuned", "momentum", {"learning_rate": _SGD_RATES}),
-    Method(
-        "momentum_scaled",
-        "momentum, linear scaling",
-        "momentum",
-        scaled_from="momentum",
-        power=1.0,
-    ),
-    Method(
-        "nesterov",
-        "Nesterov, all tuned",
-        "nesterov",
-        {
-            "learning_rate": _SGD_RATES,
-            "distance_of_momentum_to_1": Range(0.02, 0.2),
-            "warmup_fraction": Range(0.05, 0.5, logarithmic=False),
-        },
-    ),
-    Method("lars", "LARS, tuned", "lars", {"learning_rate": Range(1.0, 50.0)}),
-    Method("lars_scaled", "LARS, square-root scaling", "lars", scaled_from="lars", power=0.5),
+    Method("momentum", "momentum, tuned", "momentum", _SGD),
+    Method("momentum_scaled", "momentum, linear scaling", "momentum", **_LINEAR),
+    Method("nesterov", "Nesterov, all tuned", "nesterov", _OF_NESTEROV),
+    Method("lars", "LARS, tuned", "lars", _LARS),
+    Method("lars_scaled", "LARS, square-root scaling", "lars", **_SQUARE_ROOT),
     Method("lamb", "Lamb of Keras, tuned", "lamb", {"learning_rate": Range(1e-3, 0.1)}),
 )
 # How wide a range of learning rates works: each rate twice the one before, in as many cells.
@@ -94,29 +84,26 @@ RATES = (
     Method("lars_rates", "LARS", "lars", {"learning_rate": Range(1.0, 256.0)}),
     Method("lamb_rates", "Lamb of Keras", "lamb", {"learning_rate": Range(0.001, 0.256)}),
 )
+
+
+def _always(rate: float) -> Callable[[int], float]:
+    return lambda batch: rate
+
+
+def _floor(floor: float) -> dict[str, Any]:
+    return {"zero_weight_ratio": None, "weight_norm_floor": floor}
+
+
 # What is done where the norm of a weight is 0, as that of most biases is at first.
-ZERO_WEIGHTS = (
-    *(
-        Method(
-            f"lars_zero_{ratio:g}",
-            f"`zero_weight_ratio={ratio:g}`",
-            "lars",
-            rate=square_root_rule,
-            zero_weight_ratio=ratio,
-        )
-        for ratio in (1.0, 1e-2, 1e-3)
-    ),
-    *(
-        Method(
-            f"lars_floor_{floor:g}",
-            f"`weight_norm_floor={floor:g}`",
-            "lars",
-            rate=square_root_rule,
-            zero_weight_ratio=None,
-            weight_norm_floor=floor,
-        )
-        for floor in (0.1, 0.05)
-    ),
+ZERO_WEIGHTS = tuple(
+    Method(f"lars_{name}", f"`{words}`", "lars", fixed=fixed, rate=square_root_rule)
+    for name, words, fixed in (
+        *(
+            (f"zero_{x:g}", f"zero_weight_ratio={x:g}", {"zero_weight_ratio": x})
+            for x in (1.0, 1e-2, 1e-3)
+        ),
+        *((f"floor_{x:g}", f"weight_norm_floor={x:g}", _floor(x)) for x in (0.1, 0.05)),
+    )
 )
 # What somebody gets who writes `LARS(rate)` and no schedule.
 CONSTANT_RATES = tuple(
@@ -124,10 +111,8 @@ CONSTANT_RATES = tuple(
         f"lars_constant_{rate:g}",
         f"`LARS({rate:g})`",
         "lars",
-        rate=functools.partial(_constant, rate),
-        constant_rate=True,
-        zero_weight_ratio=None,
-        weight_norm_floor=0.05,
+        fixed={**_floor(0.05), "constant_rate": True},
+        rate=_always(rate),
     )
     for rate in (1.0, 4.0, 10.0, 20.0)
 )

@@ -1,7 +1,8 @@
 """What trainings at many batch sizes say, as Markdown."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -9,7 +10,8 @@ from benchmarks import frames
 from benchmarks.experiments import results
 from benchmarks.experiments.results import of
 from benchmarks.experiments.small.images import CLASSES
-from benchmarks.experiments.small.methods import BY_NAME, Method, Range
+from benchmarks.experiments.small.methods import BY_NAME, Method
+from benchmarks.experiments.small.training import Training
 from benchmarks.experiments.tables import mean
 
 # How far below the best trial of all a setting still counts as one that works.
@@ -21,21 +23,22 @@ _ONE_SETTING = (
     "One setting for all batch sizes: of the trials the one with the best mean over batch sizes, "
     "test accuracy in % of that one seed:"
 )
+_Cell = Callable[[pd.DataFrame], str]
 
 
 def frame(found: dict) -> pd.DataFrame:
-    """Results, with what each training counts as.
+    """Results, with the learning rate of each training and what it counts as.
 
     `failed` is whether it diverged, be it to infinity or to a guess that it never leaves;
     `counted_accuracy` and `counted_choosing` are its accuracies, or that of a guess if it failed.
     """
     table = results.frame(found)
-    table["failed"] = table["diverged"].astype(bool) | (
-        table["measured_loss"].astype(float) >= _OF_GUESSING
-    )
+    guessed = table["measured_loss"].astype(float) >= _OF_GUESSING
+    table["failed"] = table["diverged"].astype(bool) | guessed
     for name, of_it in (("counted_accuracy", "test"), ("counted_choosing", "choosing")):
         reached = table[f"{of_it}_accuracy"].astype(float)
         table[name] = reached.mask(table["failed"], 1 / CLASSES)
+    table["rate"] = table["settings"].str.get("learning_rate")
     return table
 
 
@@ -80,15 +83,15 @@ def _of_seeds(found: dict, network: str, table: pd.DataFrame) -> list[str]:
     tuned = [method for method in every if method.space]
     parts = [
         f"Network `{network}`, test accuracy in %, mean (and standard deviation) of the seeds:",
-        by_batch(found, every, seeds, accuracy),
+        by_batch(found, every, seeds, lambda rows: _reached(rows, 100 * rows["test_accuracy"], 1)),
         "Loss on training images at the end:",
-        by_batch(found, every, seeds, training_loss),
+        by_batch(found, every, seeds, lambda rows: _reached(rows, rows["measured_loss"], 3)),
         f"Trials within {100 * WORKS_WITHIN:g} points of the best one at that batch size:",
         by_batch(found, tuned, trials, lambda ours: works(ours, trials)),
         _ONE_SETTING,
         one_setting(found, network),
         "Chosen learning rate:",
-        by_batch(found, every, seeds, lambda of_method: f"{_rates(of_method).iloc[0]:.3g}"),
+        by_batch(found, every, seeds, lambda rows: f"{rows['rate'].iloc[0]:.3g}"),
     ]
     # Several trainings at once, on the cores of one processor, tell nothing of speed.
     if any(each["device"]["accelerators"] for each in found["environments"]):
@@ -110,88 +113,69 @@ def _of_rates(found: dict, network: str, table: pd.DataFrame) -> list[str]:
     ]
 
 
-def by_batch(
-    found: dict,
-    methods: Iterable[Method],
-    table: pd.DataFrame,
-    cell: Callable[[pd.DataFrame], str],
-) -> str:
-    """A row for each method, and a column for each batch size."""
-    return _grid(
-        ((method.words, of(table, method=method.name)) for method in methods),
-        {f"{batch:,}": {"batch": batch} for batch in found["settings"]["batches"]},
-        cell,
-    )
+# --- tables ---------------------------------------------------------------------------------------
 
 
 def _grid(
-    rows: Iterable[tuple[str, pd.DataFrame]],
-    columns: dict[str, dict],
-    cell: Callable[[pd.DataFrame], str],
+    table: pd.DataFrame,
+    down: str,
+    rows: Mapping[Any, str],
+    across: str,
+    columns: Mapping[Any, str],
+    cell: _Cell,
+    corner: str = "",
 ) -> str:
-    """A cell for the trainings of each row that have the values of each column, if any do."""
-    lines = []
-    for words, table in rows:
-        chosen = {name: of(table, **wanted) for name, wanted in columns.items()}
-        cells = {name: cell(each) if len(each) else "" for name, each in chosen.items()}
-        lines.append({"": words, **cells})
-    return frames.markdown(lines)
+    """A cell for the trainings that have a value of one column and a value of another one.
+
+    Args:
+        table: The trainings.
+        down: Column whose values have a row each.
+        rows: These values, and what they are called.
+        across: Column whose values have a column each.
+        columns: As `rows`.
+        cell: Of the trainings that there are.
+        corner: What `rows` are.
+    """
+    cells = {place: cell(chosen) for place, chosen in table.groupby([down, across])}
+    return frames.markdown(
+        [
+            {corner: words, **{head: cells.get((row, key), "") for key, head in columns.items()}}
+            for row, words in rows.items()
+        ],
+        texts=0 if corner else 1,
+    )
 
 
-def accuracy(seeds: pd.DataFrame) -> str:
-    """Of the seeds that did not diverge, and how many did."""
-    return _of_those_left(seeds, "test_accuracy", lambda x: f"{100 * x:.1f}")
-
-
-def training_loss(seeds: pd.DataFrame) -> str:
-    """As `accuracy`."""
-    return _of_those_left(seeds, "measured_loss", lambda x: f"{x:.3f}")
-
-
-def _of_those_left(seeds: pd.DataFrame, name: str, format: Callable[[float], str]) -> str:
-    left = seeds.loc[~seeds["failed"], name].astype(float)
-    diverged = _diverged(seeds)
-    return ", ".join(filter(None, [mean(left, format) if len(left) else "", diverged]))
-
-
-def _diverged(seeds: pd.DataFrame) -> str:
-    count = seeds["failed"].sum()
-    return f"{count} of {len(seeds)} diverged" if count else ""
-
-
-def works(ours: pd.DataFrame, trials: pd.DataFrame) -> str:
-    """How many trials come close to the best one of any method, and how many diverged."""
-    at_batch = of(trials, batch=ours["batch"].iloc[0])
-    close = ours["counted_choosing"] >= at_batch["counted_choosing"].max() - WORKS_WITHIN
-    count = ours["failed"].sum()
-    return f"{close.sum()} of {len(ours)}" + (f", {count} diverged" if count else "")
-
-
-def width(trials: pd.DataFrame) -> str:
-    """How many learning rates come close to the best one, and from where to where they are."""
-    reached = trials["counted_accuracy"]
-    close = _rates(trials)[reached >= reached.max() - WORKS_WITHIN]
-    ends = f"{close.min():.3g} to {close.max():.3g}" if len(close) > 1 else f"{close.iloc[0]:.3g}"
-    return f"{len(close)}: {ends}"
-
-
-def throughput(table: pd.DataFrame) -> str:
-    speeds = table["images_per_second"].astype(float)
-    return f"{speeds.median():,.0f}" if speeds.notna().any() else ""
-
-
-def _rates(table: pd.DataFrame) -> pd.Series:
-    return table["settings"].map(lambda settings: settings["learning_rate"])
+def by_batch(found: dict, methods: Iterable[Method], table: pd.DataFrame, cell: _Cell) -> str:
+    """A row for each method, and a column for each batch size."""
+    words = {method.name: method.words for method in methods}
+    batches = {batch: f"{batch:,}" for batch in found["settings"]["batches"]}
+    return _grid(table, "method", words, "batch", batches, cell)
 
 
 def divergences(found: dict) -> str:
     """A row for each method, and a column for each network."""
-    table = frame(found)
-    return _grid(
-        ((method.words, of(table, method=method.name)) for method in methods_of(found)),
-        {network: {"network": network} for network in found["settings"]["networks"]},
-        lambda chosen: f"{chosen['failed'].sum()} of {len(chosen)}",
-    )
+    words = {method.name: method.words for method in methods_of(found)}
+    networks = {name: name for name in found["settings"]["networks"]}
+
+    def cell(chosen: pd.DataFrame) -> str:
+        return f"{chosen['failed'].sum()} of {len(chosen)}"
+
+    return _grid(frame(found), "method", words, "network", networks, cell)
+
+
+def by_rate(found: dict, method: str) -> str:
+    """A row for each learning rate that was tried, and a column for each network and batch size."""
+    trials = of(frame(found), method=method, kind="trial")
+    places = [f"{n}, {batch:,}" for n, batch in zip(trials["network"], trials["batch"])]
+    rates = {rate: f"{rate:.3g}" for rate in sorted(trials["rate"].unique())}
+    columns = dict(zip(places, places))
+    trials = trials.assign(place=places)
+    return _grid(trials, "rate", rates, "place", columns, _trial, "learning rate")
+
+
+def by_rate_of_lars(found: dict) -> str:
+    return by_rate(found, "lars_rates")
 
 
 def one_setting(found: dict, network: str) -> str:
@@ -210,32 +194,11 @@ def one_setting(found: dict, network: str) -> str:
         tried = tried[tried["batch"].isin(complete)].sort_values("batch")
         # The first of the best: `idxmax` is the one with the lowest number.
         best = tried.groupby("number")["counted_choosing"].sum().idxmax()
-        rows = of(tried, number=best).set_index("batch")
-        line = {"": method.words, "learning rate": f"{_rates(rows).iloc[0]:.3g}"}
-        lines.append(line | {f"{batch:,}": _trial(rows.loc[batch]) for batch in complete})
+        rows = of(tried, number=best)
+        line = {"": method.words, "learning rate": f"{rows['rate'].iloc[0]:.3g}"}
+        lines.append(line | {f"{batch:,}": _trial(of(rows, batch=batch)) for batch in complete})
     names = ["", "learning rate", *(f"{batch:,}" for batch in complete)]
     return frames.markdown(pd.DataFrame(lines, columns=names))
-
-
-def by_rate(found: dict, method: str) -> str:
-    """A row for each learning rate that was tried, and a column for each network and batch size."""
-    trials = of(frame(found), method=method, kind="trial")
-    trials = trials.assign(rate=_rates(trials))
-    lines = []
-    for rate, of_rate in trials.groupby("rate"):
-        cells = {
-            f"{row['network']}, {row['batch']:,}": _trial(row) for _, row in of_rate.iterrows()
-        }
-        lines.append({"learning rate": f"{rate:.3g}", **cells})
-    return frames.markdown(lines, texts=0)
-
-
-def by_rate_of_lars(found: dict) -> str:
-    return by_rate(found, "lars_rates")
-
-
-def _trial(row: pd.Series) -> str:
-    return "diverged" if row["failed"] else f"{100 * row['test_accuracy']:.1f}"
 
 
 def by_setting(*found: dict) -> str:
@@ -247,9 +210,8 @@ def by_setting(*found: dict) -> str:
     methods = methods_of(found[0])
     lines, losses = [], []
     for each in found:
-        table = frame(each)
         digits = ", digits" if each["settings"]["data"] == "digits" else ""
-        for (network, batch), rows in table.groupby(["network", "batch"], sort=False):
+        for (network, batch), rows in frame(each).groupby(["network", "batch"], sort=False):
             columns = {m.words: of(rows, method=m.name) for m in methods}
             if not all(map(len, columns.values())):
                 continue
@@ -262,32 +224,65 @@ def by_setting(*found: dict) -> str:
     return frames.markdown(lines)
 
 
-def _counted(seeds: pd.DataFrame) -> str:
-    text = mean(100 * seeds["counted_accuracy"], lambda x: f"{x:.1f}")
-    return ", ".join(filter(None, [text, _diverged(seeds)]))
-
-
 def search_spaces(found: dict) -> str:
     """What is searched for each tuned method, and what the others take."""
     lines = []
     for method in methods_of(found):
-        momentum, warmup = f"{method.momentum:g}", f"{method.warmup_fraction:g}"
-        if method.space:
-            rate = _range(method.space["learning_rate"])
-        else:
-            rule = {0.5: "square root of the batch", 1.0: "batch"}[method.power]
-            rate = f"that of 128, by the {rule}"
-        if away := method.space.get("distance_of_momentum_to_1"):
-            momentum = f"1 - ({_range(away)})"
-        if fraction := method.space.get("warmup_fraction"):
-            warmup = _range(fraction)
-        if method.optimizer == "lamb":
-            momentum = "Keras's"
-        line = {"": method.words, "learning rate": rate, "momentum": momentum}
-        lines.append(line | {"warm-up, fraction of the updates": warmup})
+        rule = {0.5: "square root of the batch", 1.0: "batch"}.get(method.power)
+        rate = method.space.get("learning_rate", f"that of 128, by the {rule}")
+        momentum = method.space.get("momentum", f"{Training.momentum:g}")
+        warmup = method.space.get("warmup_fraction", f"{Training.warmup_fraction:g}")
+        line = {
+            "": method.words,
+            "learning rate": rate,
+            "momentum": "Keras's" if method.optimizer == "lamb" else momentum,
+            "warm-up, fraction of the updates": warmup,
+        }
+        lines.append({name: str(text) for name, text in line.items()})
     return frames.markdown(lines, texts=4)
 
 
-def _range(of_setting: Range) -> str:
-    ends = f"{of_setting.low:g} to {of_setting.high:g}"
-    return ends + (", logarithmic" if of_setting.logarithmic else "")
+# --- cells ----------------------------------------------------------------------------------------
+
+
+def _reached(seeds: pd.DataFrame, values: pd.Series, digits: int) -> str:
+    """The mean of those that did not diverge, and how many did."""
+    left = values[~seeds["failed"]].astype(float)
+    text = mean(left, f"{{:.{digits}f}}".format) if len(left) else ""
+    return ", ".join(filter(None, [text, _diverged(seeds)]))
+
+
+def _counted(seeds: pd.DataFrame) -> str:
+    text = mean(100 * seeds["counted_accuracy"], "{:.1f}".format)
+    return ", ".join(filter(None, [text, _diverged(seeds)]))
+
+
+def _diverged(seeds: pd.DataFrame) -> str:
+    count = seeds["failed"].sum()
+    return f"{count} of {len(seeds)} diverged" if count else ""
+
+
+def _trial(one: pd.DataFrame) -> str:
+    (row,) = one.to_dict("records")
+    return "diverged" if row["failed"] else f"{100 * row['test_accuracy']:.1f}"
+
+
+def works(ours: pd.DataFrame, trials: pd.DataFrame) -> str:
+    """How many trials come close to the best one of any method, and how many diverged."""
+    at_batch = of(trials, batch=ours["batch"].iloc[0])
+    close = ours["counted_choosing"] >= at_batch["counted_choosing"].max() - WORKS_WITHIN
+    count = ours["failed"].sum()
+    return f"{close.sum()} of {len(ours)}" + (f", {count} diverged" if count else "")
+
+
+def width(trials: pd.DataFrame) -> str:
+    """How many learning rates come close to the best one, and from where to where they are."""
+    reached = trials["counted_accuracy"]
+    close = trials["rate"][reached >= reached.max() - WORKS_WITHIN]
+    ends = f"{close.min():.3g} to {close.max():.3g}" if len(close) > 1 else f"{close.iloc[0]:.3g}"
+    return f"{len(close)}: {ends}"
+
+
+def throughput(table: pd.DataFrame) -> str:
+    speeds = table["images_per_second"].astype(float)
+    return f"{speeds.median():,.0f}" if speeds.notna().any() else ""

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.experiments.small import images
@@ -42,8 +43,8 @@ class Training:
     image_size: int
     seed: int
     learning_rate: float
-    momentum: float
-    warmup_fraction: float
+    momentum: float = 0.9
+    warmup_fraction: float = 0.2
     micro_batch_size: int | None = None
     constant_rate: bool = False
     zero_weight_ratio: float | None = 1.0
@@ -54,6 +55,10 @@ class Training:
     def accumulated(self) -> int:
         """Micro-batches of an update."""
         return max(1, self.global_batch_size // (self.micro_batch_size or self.global_batch_size))
+
+    def train(self, data_dir: str | None) -> dict:
+        """Trains; what it reached, and how long it took: see `train` of this module."""
+        return train(self, data_dir)
 
 
 def optimizer(training: Training, learning_rate: Any) -> Any:
@@ -111,15 +116,21 @@ def average_statistics(model: Any, images: Any) -> None:
 
 
 def fit(
-    model: Any, optimizer: Any, part: Part, batch_size: int, epochs: int, **options: Any
+    model: Any,
+    optimizer: Any,
+    part: Part,
+    batch_size: int,
+    epochs: int,
+    callbacks: Sequence[Any] = (),
+    jit_compile: bool | str = "auto",
 ) -> float:
     """Compiles and trains a model, as a newcomer would; returns the seconds of `fit`."""
     import keras
 
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer, loss, metrics=["accuracy"])
+    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=jit_compile)
     started = time.perf_counter()
-    model.fit(part.images, part.labels, batch_size, epochs, verbose=0, **options)
+    model.fit(part.images, part.labels, batch_size, epochs, verbose=0, callbacks=list(callbacks))
     return round(time.perf_counter() - started, 1)
 
 
@@ -150,26 +161,21 @@ def train(training: Training, data_dir: str | None) -> dict:
     of_a_step = 1 if training.optimizer == "lamb" else training.accumulated
     steps = micro_batches // of_a_step
     model = NETWORKS[training.network](part.images.shape[1:], images.CLASSES)
-    model.compile(
+    times: list[float] = []
+    fit(
+        model,
         optimizer(training, learning_rate(training, steps)),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-        # Its many small operations are half as fast again when they are compiled.
-        jit_compile=True if training.network == "vit" else "auto",
-    )
-    times = []
-    model.fit(
-        part.images,
-        part.labels,
+        part,
         at_once,
         training.epochs,
-        verbose=0,
-        callbacks=[
+        [
             keras.callbacks.TerminateOnNaN(),
             keras.callbacks.LambdaCallback(
                 on_epoch_end=lambda epoch, logs: times.append(time.perf_counter())
             ),
         ],
+        # Its many small operations are half as fast again when they are compiled.
+        jit_compile=True if training.network == "vit" else "auto",
     )
     average_statistics(model, data["measured"].images)
     found = {name: evaluate(model, data[name]) for name in ("measured", "choosing", "test")}
