@@ -8,9 +8,9 @@ import difflib
 from typing import Any
 
 from benchmarks.recipe import Recipe, RecipeError
-from benchmarks.recipes import mlperf, nus, paper, quick_start, self_supervised
+from benchmarks.recipes import quick_start, rows, self_supervised
 from benchmarks.recipes.describe import details, listing
-from benchmarks.recipes.row import Row
+from benchmarks.recipes.rows import Row
 from benchmarks.recipes.scaled_down import scaled_down
 from benchmarks.recipes.self_supervised import settings
 
@@ -27,9 +27,7 @@ __all__ = [
 ]
 
 ROWS: dict[str, Row] = {
-    row.name: row
-    for source in (quick_start, paper, mlperf, nus, self_supervised)
-    for row in source.ROWS
+    row.name: row for row in (*quick_start.ROWS, *rows.published(), *self_supervised.ROWS)
 }
 
 

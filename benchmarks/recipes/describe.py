@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from benchmarks.recipes.row import Row
+from benchmarks.recipes.rows import Row
 
 _WIDTH, _INDENT = 80, 14  # the latter as in what a training prints
 _SHORT = {"none": "-", "bias_or_normalization": "bias, norm", "rank_1": "rank 1"}

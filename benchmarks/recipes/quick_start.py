@@ -3,7 +3,7 @@
 import dataclasses
 
 from benchmarks.recipe import Recipe
-from benchmarks.recipes.row import Row
+from benchmarks.recipes.rows import Row
 
 LARS = Recipe(
     model="resnet50",
