@@ -5,11 +5,11 @@ import itertools
 import math
 import os
 import pathlib
+import random
 import warnings
 from collections.abc import Iterator
-from typing import Any
 
-from benchmarks.data import image_file, prepared
+from benchmarks.data import image_file
 from benchmarks.data.data_set import Progress, Shard, View
 from benchmarks.data.encoded import EncodedImages
 from benchmarks.lazy import tf
@@ -17,6 +17,7 @@ from benchmarks.recipe import RecipeError
 
 # Folders, by the names that the other data sets have for them.
 FOLDERS = {"train": "train", "validation": "val"}
+ENDINGS = (".jpg", ".jpeg", ".png")
 # Files whose first bytes are checked before a training, spread over all of them: a second of
 # reading on a local disk, where all of ImageNet's would take minutes.
 CHECKED = 10_000
@@ -115,11 +116,9 @@ def load(data_dir: str | os.PathLike | None = None) -> ImageFolder:
     """
     folder = _checked_folder(data_dir)
     try:
-        names = {part: _classes_of(folder / name) for part, name in FOLDERS.items()}
+        files = {part: _files_of(folder / name) for part, name in FOLDERS.items()}
     except OSError as error:
         raise RecipeError(f"{folder} must be readable. Received: {error}") from error
-    builder = prepared.image_folder(folder)
-    files = {part: _files_of(builder, folder, part, names[part]) for part in FOLDERS}
     classes = {part: {name for _, name in found} for part, found in files.items()}
     train, held_out = (folder / name for name in FOLDERS.values())
     if more := sorted(classes["validation"] - classes["train"]):
@@ -160,33 +159,30 @@ def _checked_folder(data_dir: str | os.PathLike | None) -> pathlib.Path:
     raise RecipeError(f"{rule}. Received: {folder}, which has no {' and no '.join(missing)}")
 
 
-def _classes_of(where: pathlib.Path) -> set[str]:
-    """The names of the classes that have a folder."""
+def _files_of(where: pathlib.Path) -> list[tuple[str, str]]:
+    """The path and the class of each image of a part, in the order of TensorFlow Datasets.
+
+    That is a random one, and the same each time.
+    """
     inner = sorted(path for path in where.iterdir() if not path.name.startswith("."))
-    names = {path.name for path in inner if path.is_dir()}
-    if not names:
+    classes = [path for path in inner if path.is_dir()]
+    if not classes:
         what = f"{inner[0].name} outside any class folder" if inner else "an empty folder"
         raise RecipeError(f"{where} must have a folder for each class. Received: {what}")
-    return names
-
-
-def _files_of(
-    builder: Any, folder: pathlib.Path, part: str, names: set[str]
-) -> list[tuple[str, str]]:
-    """The images of a part, of which each class has some."""
-    where = folder / FOLDERS[part]
-    files = [
-        (path, name)
-        for path, name in prepared.files_of(builder, FOLDERS[part])
-        if name in names and not os.path.basename(path).startswith(".")
-    ]
-    with_images = {name for _, name in files}
-    for name in sorted(names):
-        if name not in with_images:
+    files = []
+    for folder in classes:
+        images = sorted(
+            os.path.join(folder, name)
+            for name in os.listdir(folder)
+            if name.lower().endswith(ENDINGS) and not name.startswith(".")
+        )
+        if not images:
             raise RecipeError(
                 "the folder of a class must contain images (.jpg, .jpeg, .png) directly, not in "
-                f"subfolders. Received: {where / name}, which has none"
+                f"subfolders. Received: {folder}, which has none"
             )
+        files += [(image, folder.name) for image in images]
+    random.Random(where.name).shuffle(files)
     return files
 
 

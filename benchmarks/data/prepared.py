@@ -30,20 +30,6 @@ def read(folder: pathlib.Path) -> Any:
     return tensorflow_datasets().builder_from_directory(folder)
 
 
-def image_folder(folder: pathlib.Path) -> Any:
-    """The builder that finds the images in `folder/SPLIT/CLASS/*`."""
-    return tensorflow_datasets().folder_dataset.ImageFolder(str(folder))
-
-
-def files_of(builder: Any, split: str) -> list[tuple[str, str]]:
-    """Path and class of each image of a split, in an order that is the same each time.
-
-    A dataset that the builder makes reads the images in this order only, and all of them. Its list
-    of them, which has no public name, can be put in any order.
-    """
-    return [(example.image_path, example.label) for example in builder._split_examples[split]]
-
-
 def default_folder() -> pathlib.Path:
     """Where TensorFlow Datasets prepares data sets by default."""
     return pathlib.Path(tensorflow_datasets().core.constants.DATA_DIR)
