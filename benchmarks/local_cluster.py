@@ -15,7 +15,6 @@ import dataclasses
 import json
 import math
 import os
-import pathlib
 import queue
 import selectors
 import signal
@@ -54,15 +53,19 @@ _Events = queue.SimpleQueue[_Ended | _Signal]
 # In the environment of a worker, and so of all processes that it starts, a value of its own.
 _MARK = "KERAS_LARS_LOCAL_CLUSTER"
 
-# The launcher holds the other end of its standard input, which closes however the launcher ends,
-# even by SIGKILL. It kills the group of the worker then, to which it does not belong itself, and,
-# where there is a /proc, those that left the group.
+# The launcher holds the other end of its standard input, which it closes once the worker has ended,
+# and which closes however the launcher ends, even by SIGKILL. The guard then kills the group of the
+# worker, to which it does not belong itself, and, where there is a /proc, those that left it, whose
+# names it prints.
 _GUARD = """
+trap "" PIPE
 read line
 kill -s KILL -- "-$1"
 for file in $(grep -ls "$2" /proc/[0-9]*/environ); do
   number=${file#/proc/}
-  kill -s KILL "${number%/environ}"
+  number=${number%/environ}
+  name=$(cat "/proc/$number/comm")
+  kill -s KILL "$number" && echo "$name, process $number"
 done
 """
 
@@ -101,7 +104,7 @@ class _Worker:
             self.guard = subprocess.Popen(
                 ["sh", "-c", _GUARD, "sh", str(self.process.pid), self.mark],
                 stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
             )
@@ -120,29 +123,12 @@ class _Worker:
             os.killpg(self.process.pid, number)
 
     def clean_up(self) -> None:
-        """Kills what is left of a worker that ended; at once, before its number is used again.
-
-        Also those of its processes that left its group, where there is a /proc to find them in.
-        """
-        self.send(signal.SIGKILL)
-        for number, name in _marked(self.mark):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(number, signal.SIGKILL)
-                self.left_behind.append(f"{name}, process {number}")
-        if self.guard:
-            self.guard.kill()
-            self.guard.communicate()
-
-
-def _marked(mark: str) -> list[tuple[int, str]]:
-    """The processes whose environment has the mark, with their names; none without a /proc."""
-    found = []
-    for folder in pathlib.Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it ended just now, or is of another user
-            if f"{_MARK}={mark}".encode() in (folder / "environ").read_bytes().split(b"\0"):
-                name = (folder / "comm").read_text(errors="replace").strip()
-                found.append((int(folder.name), name))
-    return found
+        """Kills what is left of a worker that ended; at once, before its number is used again."""
+        if self.guard is None:
+            self.send(signal.SIGKILL)
+            return
+        names, _ = self.guard.communicate()
+        self.left_behind = names.decode(errors="replace").splitlines()
 
 
 def _print_message(message: str) -> None:
