@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 import keras_lars
-from benchmarks.run_folder import Table
+from benchmarks import run_folder
 
 
 def updates_of(model: keras.Model) -> int:
@@ -127,18 +127,21 @@ class History(keras.callbacks.Callback):
     """Writes a row of numbers for each epoch, blank where it was not validated.
 
     Args:
-        path: The CSV file.
-        start: The epoch at which the run resumes; see `Table`.
+        path: The CSV file. Rows that it has already are kept up to `start`: the rest was written
+            after the backup, and will be written once more.
+        start: The epoch at which the run resumes.
         of_training_images: Whether there are the numbers of `EvaluateTraining`.
     """
 
     def __init__(self, path: pathlib.Path, start: int, of_training_images: bool):
         super().__init__()
+        self.path = path
         self.names = ["loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"]
         if of_training_images:
             self.names += ["train_loss", "train_accuracy"]
-        self.table = Table(path, ["epoch", *self.names], start)
+        self.rows = [row for row in run_folder.read_table(path) if row["epoch"] < start]
 
     def on_epoch_end(self, epoch: int, logs: dict) -> None:
         found = {name: logs[name] for name in self.names if name in logs}
-        self.table.add([{"epoch": epoch, **found}])
+        self.rows.append({"epoch": epoch, **found})
+        run_folder.write_table(self.path, ["epoch", *self.names], self.rows)

@@ -16,18 +16,11 @@ def collect(folders: list[pathlib.Path]) -> list[dict]:
     """What each run was, and what it reached: its `config.json` and `result.json` in one."""
     return [
         {
-            **_object(folder / "config.json"),
-            "result": _object(folder / "result.json"),
+            **read_json(folder / "config.json", str(folder)),
+            "result": read_json(folder / "result.json", str(folder)),
         }
         for folder in folders
     ]
-
-
-def _object(path: pathlib.Path) -> dict:
-    found = read_json(path, str(path.parent))
-    if not isinstance(found, dict):
-        raise UsageError(f"{path.parent} must be a folder of a run. Received: {path}")
-    return found
 
 
 def table(runs: list[dict]) -> str:

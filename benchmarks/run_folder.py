@@ -1,11 +1,13 @@
 """The folder of a run: whether a run may start or resume in it, its result, and its tables."""
 
+import contextlib
 import csv
 import dataclasses
 import io
 import json
 import os
 import pathlib
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from benchmarks import files
@@ -51,13 +53,9 @@ def _identity(recipe: Recipe, execution: Execution) -> dict[str, Any]:
 
 
 def _identity_of(folder: pathlib.Path) -> dict[str, Any]:
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8-sig"))
-        return {**config["recipe"], "micro_batch_size": config["micro_batch_size"]}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise RecipeError(
-            f"--output_dir holds a config.json of something else: {folder}"
-        ) from error
+    with _of_a_run(folder / "config.json") as config:
+        identity = {**config["recipe"], "micro_batch_size": config["micro_batch_size"]}
+    return identity
 
 
 def result(folder: pathlib.Path) -> dict | None:
@@ -65,41 +63,33 @@ def result(folder: pathlib.Path) -> dict | None:
     path = folder / "result.json"
     if not path.is_file():
         return None
+    with _of_a_run(path) as found:
+        reached = {**found}  # a TypeError where it is no object
+    return reached
+
+
+@contextlib.contextmanager
+def _of_a_run(path: pathlib.Path) -> Iterator[Any]:
+    """What a file holds. An error inside means that it holds something else."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
-        return {**found}  # a TypeError where it is no object
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+        yield json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RecipeError(
-            f"--output_dir holds a result.json of something else: {folder}"
+            f"--output_dir holds a {path.name} of something else: {path.parent}"
         ) from error
 
 
-class Table:
-    """A CSV file to which rows are added, each of them on the disk at once.
-
-    Args:
-        path: The file. Rows that it has already are kept as long as their first column is below
-            `start`: the rest was written after the backup, and will be written once more.
-        columns: Names; the first one counts up.
-        start: The count at which the run resumes.
-    """
-
-    def __init__(self, path: pathlib.Path, columns: list[str], start: int = 0):
-        self._path, self._columns = path, columns
-        kept = [row for row in read_table(path) if row[columns[0]] < start] if start else []
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, columns)
-        writer.writeheader()
-        writer.writerows(kept)
-        files.write_text(path, text.getvalue())
-
-    def add(self, rows: list[dict]) -> None:
-        with self._path.open("a", newline="", encoding="utf-8") as file:
-            csv.DictWriter(file, self._columns).writerows(rows)
+def write_table(path: pathlib.Path, columns: Sequence[str], rows: Iterable[dict]) -> None:
+    """Writes rows as CSV, blank where there is nothing."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns)
+    writer.writeheader()
+    writer.writerows(rows)
+    files.write_text(path, text.getvalue())
 
 
 def read_table(path: pathlib.Path) -> list[dict]:
-    """The rows of a `Table`, with numbers as numbers and None where there is nothing."""
+    """The rows of a CSV file, with numbers as numbers and None where there is nothing."""
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:

@@ -64,14 +64,15 @@ def fake_train(recipe, execution):
         history["val_loss"] = [*curve[:-1], None]
     files.write_json(folder / "history.json", history)
     columns = ["update", "epoch", "variable", *results.NORMS, "learning_rate"]
-    table = run_folder.Table(folder / "trust_ratios.csv", columns)
     variables = [*table_2().index, "stem/kernel"]
-    table.add(
+    run_folder.write_table(
+        folder / "trust_ratios.csv",
+        columns,
         [
             dict(zip(columns, (update, update / 10, name, 2.0, 1 / 3, 0.001 / update, 1.0)))
             for update in range(1, 300 if recipe.data == "digits" else 4)
             for name in variables
-        ]
+        ],
     )
     result = {
         "validation_accuracy": curve[-1],

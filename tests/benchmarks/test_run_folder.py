@@ -18,29 +18,23 @@ def folder_of(path, recipe=RECIPE, micro_batch_size=0):
     return path
 
 
-def test_a_table_keeps_what_the_backup_knows(tmp_path):
+def test_a_table_is_read_as_it_was_written(tmp_path):
     path = tmp_path / "table.csv"
-    table = run_folder.Table(path, ["epoch", "loss", "name"])
-    table.add([{"epoch": 0, "loss": 0.1 + 0.2, "name": "a,b"}, {"epoch": 1, "name": "c"}])
-    table.add([{"epoch": 2, "loss": float("nan"), "name": "d"}])
-    rows = run_folder.read_table(path)
-    assert rows[0] == {"epoch": 0, "loss": 0.1 + 0.2, "name": "a,b"}
-    assert rows[1] == {"epoch": 1, "loss": None, "name": "c"}
-    assert rows[2]["loss"] != rows[2]["loss"]
-
-    table = run_folder.Table(path, ["epoch", "loss", "name"], start=1)
-    table.add([{"epoch": 1, "loss": 2, "name": "e"}])
-    assert [(row["epoch"], row["name"]) for row in run_folder.read_table(path)] == [
-        (0, "a,b"),
-        (1, "e"),
+    rows = [
+        {"epoch": 0, "loss": 0.1 + 0.2, "name": "a,b"},
+        {"epoch": 1, "name": "c"},
+        {"epoch": 2, "loss": float("nan"), "name": "d"},
     ]
-    run_folder.Table(path, ["epoch", "loss", "name"])
-    assert run_folder.read_table(path) == []
+    run_folder.write_table(path, ["epoch", "loss", "name"], rows)
+    first, second, third = run_folder.read_table(path)
+    assert first == rows[0]
+    assert second == {"epoch": 1, "loss": None, "name": "c"}
+    assert third["loss"] != third["loss"]
 
 
 def test_a_row_that_was_cut_off_is_dropped(tmp_path):
     path = tmp_path / "table.csv"
-    run_folder.Table(path, ["epoch", "loss"]).add([{"epoch": 0, "loss": 1.0}])
+    run_folder.write_table(path, ["epoch", "loss"], [{"epoch": 0, "loss": 1.0}])
     with path.open("a") as file:
         file.write("1")
     assert run_folder.read_table(path) == [{"epoch": 0, "loss": 1.0}]
