@@ -1,33 +1,9 @@
-"""Results as data frames: made of what a file of results holds, and written as Markdown tables."""
+"""Tables in Markdown."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-
-
-def frame(results: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """A row for each training or measurement, with the versions and the device it ran on.
-
-    Whatever else the file says is in `attrs`. A column holds what the file holds, nested objects
-    too.
-
-    Args:
-        results: An object with a list of `rows`, or the list itself.
-    """
-    if isinstance(results, Mapping):
-        rows, about = results["rows"], {k: v for k, v in results.items() if k != "rows"}
-    else:
-        rows, about = results, {}
-    of_all = {name: about[name] for name in ("versions", "device") if name in about}
-    environments = about.get("environments")
-    records = [
-        {**of_all, **(environments[row["environment"]] if environments else {}), **row}
-        for row in rows
-    ]
-    found = pd.DataFrame(records)
-    found.attrs.update(about)
-    return found
 
 
 def markdown(rows: pd.DataFrame | Sequence[Mapping[str, Any]], texts: int = 1) -> str:

@@ -74,8 +74,8 @@ def lines(
 
     Args:
         axis: Where to draw.
-        table: A row for each point of each training. Where it has `reference`, that is drawn
-            faintly behind, with the `source` of the last one in the legend.
+        table: A row for each point of each training. Where it has `reference`, what was published
+            is drawn faintly behind, with its `source` in the legend.
         x: Column of the positions.
         y: Column of the values.
         line: Column whose values tell lines apart, and are their names in the legend.

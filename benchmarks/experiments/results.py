@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks import files, frames
+from benchmarks import files
 from benchmarks.command_line import read_json, results_of
 from benchmarks.environment import in_words
 from benchmarks.experiments import earlier_results
@@ -88,9 +88,17 @@ def read(path: str | os.PathLike[str], flag: str, experiment: str) -> dict:
 
 
 def frame(found: dict) -> pd.DataFrame:
-    """A row for each training, with the parts of `label` and `result` in columns of their own."""
-    rows = [{**row["result"], **row["label"], **row} for row in found["rows"]]
-    return frames.frame({**found, "rows": rows})
+    """A row for each training, with the versions and the device that it ran on.
+
+    The parts of `label` and `result` are columns of their own as well.
+    """
+    environments = found["environments"]
+    return pd.DataFrame(
+        [
+            {**row["result"], **row["label"], **environments[row["environment"]], **row}
+            for row in found["rows"]
+        ]
+    )
 
 
 def by_epoch(found: dict) -> pd.DataFrame:

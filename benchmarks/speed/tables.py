@@ -52,7 +52,7 @@ def times(model: dict) -> pd.DataFrame:
 
     of_model = {name: model[name] for name in _AXES.values()}
     nothing = dict.fromkeys(_MEASURES)
-    return frames.frame([{**of_model, **row, **nothing, **measures(row)} for row in rows])
+    return pd.DataFrame([{**of_model, **row, **nothing, **measures(row)} for row in rows])
 
 
 def spread(rounds_us: Sequence[int]) -> dict[str, float]:
