@@ -24,6 +24,7 @@ NETWORKS: Mapping[str, Mapping[str, Any]] = {
         "exclude_from_layer_adaptation": "bias_or_normalization",
     },
 }
+NOT_HERE = ("googlenet",)
 _KINDS = {field.name: kind_of(field)[0] for field in dataclasses.fields(Recipe)}
 
 
@@ -83,8 +84,9 @@ def published() -> list[Row]:
     rows = []
     for line in read("published.csv"):
         fields = {name: line.pop(name) for name in list(line) if name in _KINDS}
-        if defaults := NETWORKS.get(fields["model"]):
-            rows.append(Row(recipe=Recipe(**{**defaults, **fields}), **line))
-        else:
+        if fields["model"] in NOT_HERE:
             rows.append(Row(recipe=None, settings=MappingProxyType(fields), **line))
+        else:
+            recipe = Recipe(**{**NETWORKS[fields["model"]], **fields})
+            rows.append(Row(recipe=recipe, **line))
     return rows
