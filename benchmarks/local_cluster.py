@@ -218,18 +218,12 @@ def free_addresses(count: int) -> list[str]:
 @contextlib.contextmanager
 def _signals_into(events: _Events) -> Iterator[None]:
     """Makes events of the signals that ask to stop, except those ignored, as under `nohup`."""
-    before = {
-        number: signal.getsignal(number)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        if signal.getsignal(number) != signal.SIG_IGN
-    }
-    for number in before:
-        signal.signal(number, lambda number, frame: events.put(_Signal(number)))
-    try:
+    with contextlib.ExitStack() as stack:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                before = signal.signal(number, lambda number, frame: events.put(_Signal(number)))
+                stack.callback(signal.signal, number, before)
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _next_event(events: _Events, until: float = math.inf) -> _Ended | _Signal | None:
