@@ -71,6 +71,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "updates of models": _block("speed.tables:of_updates", "update_cost_models"),
     "updates of small variables": _block("speed.tables:of_updates", "update_cost_small"),
     "updates by size": _block("speed.tables:of_updates", "update_cost_sizes"),
+    "clusters": _block("speed.tables:clusters", "update_clusters"),
     "steps": _block("speed.step:table", "step_cost"),
     "input": _block("speed.input:table", "input_pipeline"),
     "first try": _table("first_try", RESULTS / "studies" / "first_try.json"),

@@ -24,6 +24,7 @@ def main(
     measure: Callable[[Any], Iterable[dict]],
     tables: Callable[[dict], str],
     draw: Callable[[dict, pathlib.Path], None] | None = None,
+    output: str | None = None,
 ) -> None:
     """Measures, or shows.
 
@@ -33,6 +34,7 @@ def main(
             Imports its frameworks itself, so that `--show` does without.
         tables: Formats results.
         draw: Writes a plot of results.
+        output: Where results are written that no flag says where to write.
     """
     define_flags_of(settings, with_defaults=True)
     flags.DEFINE_string("output", None, "File for the results, as JSON.")
@@ -55,9 +57,10 @@ def main(
             found = read(flags.FLAGS.show)
         else:
             found = measure(settings(**given(settings)))
+        written = flags.FLAGS.output or (None if flags.FLAGS.show else output)
         for results in found:
-            if flags.FLAGS.output:
-                files.write_json(flags.FLAGS.output, results)
+            if written:
+                files.write_json(written, results)
         print(tables(results))
         if draw and plot:
             with results_of(flags.FLAGS.show, "--show"):

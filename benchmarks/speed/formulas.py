@@ -22,6 +22,9 @@ class Lars:
         vectors: How variables of one axis are treated: "adapted" as the others are, with a ratio
             of 1 and "plain" without decay, or "decayed" with it.
         epsilon: Added to the denominator.
+        trust_clip: Whether the rate and the ratio together are at most 1.
+        momentum: Whether there is any.
+        accumulated: The gradients whose mean makes an update.
     """
 
     form: str = "classic"
@@ -29,6 +32,9 @@ class Lars:
     decay_in_norm: bool = False
     vectors: str = "adapted"
     epsilon: float = 0.0
+    trust_clip: bool = False
+    momentum: bool = True
+    accumulated: int = 1
 
     def weights(
         self, path: str, w: np.ndarray, g: np.ndarray, steps: int, hyper: Hyperparameters
@@ -38,26 +44,34 @@ class Lars:
             decay = hyper.weight_decay if is_decayed(path) else 0.0
         else:
             decay = hyper.weight_decay if w.ndim > 1 or self.vectors == "decayed" else 0.0
+        momentum = hyper.momentum if self.momentum else 0.0
         v = np.zeros_like(w)
-        for _ in range(steps):
-            q = self._ratio(w, g, decay, hyper) if adapted else 1.0
+        for _ in range(steps // self.accumulated):
+            q = self._ratio(w, g, v, decay, hyper) if adapted else 1.0
             velocity_scale, step_scale = {
                 "classic": (hyper.learning_rate * q, 1.0),
                 "learning_rate_outside": (q, hyper.learning_rate),
                 "ratio_outside": (1.0, hyper.learning_rate * q),
+                "ratio_of_update": (1.0, hyper.learning_rate * q),
             }[self.form]
             u = velocity_scale * (g + decay * w)
-            v = hyper.momentum * v + u
-            w = w - step_scale * (hyper.momentum * v + u if self.nesterov else v)
+            v = momentum * v + u
+            w = w - step_scale * (momentum * v + u if self.nesterov else v)
         return w
 
-    def _ratio(self, w: np.ndarray, g: np.ndarray, decay: float, hyper: Hyperparameters) -> float:
-        norm = np.linalg.norm
-        if self.decay_in_norm:
-            denominator = norm(g + decay * w)
+    def _ratio(
+        self, w: np.ndarray, g: np.ndarray, v: np.ndarray, decay: float, hyper: Hyperparameters
+    ) -> float:
+        norm, u = np.linalg.norm, g + decay * w
+        if self.form == "ratio_of_update":
+            v = hyper.momentum * v + u
+            denominator = norm(hyper.momentum * v + u if self.nesterov else v)
+        elif self.decay_in_norm:
+            denominator = norm(u)
         else:
             denominator = norm(g) + decay * norm(w)
-        return float(hyper.trust_coefficient * norm(w) / (denominator + self.epsilon))
+        q = float(hyper.trust_coefficient * norm(w) / (denominator + self.epsilon))
+        return min(q / hyper.learning_rate, 1.0) if self.trust_clip else q
 
 
 @dataclasses.dataclass(frozen=True)

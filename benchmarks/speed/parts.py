@@ -11,6 +11,7 @@ from benchmarks.speed.contenders import (
     BACKENDS,
     CONTENDERS,
     FRAMEWORKS,
+    OPTIONS,
     REPLICAS,
     Contender,
     installed,
@@ -18,8 +19,8 @@ from benchmarks.speed.contenders import (
 from benchmarks.speed.variables import Shapes
 from benchmarks.words import counted
 
-PARTS = ("contenders", "sizes", "replicas", "memory")
-_REPLICATED_MODEL, _MODEL_OF_MEMORY = "resnet50", "embedding"
+PARTS = ("options", "contenders", "sizes", "replicas", "memory")
+_REPLICATED_MODEL = "resnet50"
 
 # Roughly, from a machine of two cores.
 _START_SECONDS = 15  # of a framework, with its checks
@@ -52,6 +53,10 @@ class Settings(FlagSettings):
     memory: float = setting(
         "GB of weights and slots; larger: main contenders only.", 16.0, below=1e9
     )
+    memory_model: str = setting(
+        "Model whose memory is measured.", "embedding", choices=tuple(variables.MODELS)
+    )
+    copied: int = setting("MB that are copied to see how fast memory is.", 256, minimum=1)
     quick: bool = setting("Tiny shapes: to see whether it works, not how fast.", False)
 
     def __post_init__(self) -> None:
@@ -67,7 +72,7 @@ class Settings(FlagSettings):
     @property
     def copy_bytes(self) -> int:
         """Size of the array that tells how fast memory is."""
-        return 4_000_000 if self.quick else 256_000_000
+        return 4_000_000 if self.quick else 1_000_000 * self.copied
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,10 +117,12 @@ def make(settings: Settings) -> list[Part]:
         raise UsageError(f"--contenders must be a regular expression: {error}") from error
     chosen = [
         contender
-        for contender in [*CONTENDERS, *REPLICAS]
+        for contender in [*CONTENDERS, *REPLICAS, *OPTIONS]
         if FRAMEWORKS[contender.framework].backend in settings.used_backends
         and pattern.search(contender.key)
     ]
+    options = [contender for contender in chosen if contender in OPTIONS]
+    chosen = [contender for contender in chosen if contender not in options]
     alone = [contender for contender in chosen if contender.framework in BACKENDS]
     growing = [contender for contender in alone if contender.grows]
     replicas = [contender for contender in chosen if contender.framework not in BACKENDS]
@@ -123,13 +130,14 @@ def make(settings: Settings) -> list[Part]:
     def of_model(kind: str, name: str, contenders: list[Contender]) -> Part:
         return Part(kind, name, variables.model(name, settings.quick), contenders)
 
-    parts = [of_model("contenders", name, alone) for name in settings.models]
+    parts = [Part("options", "", {}, options)]
+    parts += [of_model("contenders", name, alone) for name in settings.models]
     for axis, models in variables.growing(settings.quick).items():
         for shapes in models:
             name = f"{axis} {len(shapes)} x {variables.parameters(shapes)}"
             parts.append(Part("sizes", name, shapes, growing, axis))
     parts.append(of_model("replicas", _REPLICATED_MODEL, replicas))
-    parts.append(of_model("memory", _MODEL_OF_MEMORY, alone))
+    parts.append(of_model("memory", settings.memory_model, alone))
     parts = [part for part in parts if part.kind in settings.parts and part.contenders]
     if not parts:
         raise UsageError(f"--contenders must match one of them. Received: {settings.contenders}")

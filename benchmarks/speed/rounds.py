@@ -58,6 +58,7 @@ def measure(processes: Processes, part: Part, outcomes: dict, settings: Settings
     if sum(c.state_bytes(parameters) for c in contenders) > settings.memory * 1e9:
         status.update({c.key: "left out: the model is large" for c in contenders if not c.main})
     first_calls: dict[str, float | None] = {}
+    launches: dict[str, float | None] = {}
     times: dict[str, list[int]] = {c.key: [] for c in contenders}
     speeds = {}
 
@@ -89,6 +90,7 @@ def measure(processes: Processes, part: Part, outcomes: dict, settings: Settings
 
         for contender in contenders:
             first_calls[contender.key] = ask(contender, "build")
+            launches[contender.key] = ask(contender, "launches")
         order = random.Random(0)
         for round_ in range(settings.warmup + settings.rounds):
             for contender in order.sample(contenders, len(contenders)):
@@ -112,6 +114,7 @@ def measure(processes: Processes, part: Part, outcomes: dict, settings: Settings
                 "bytes_per_parameter": c.bytes_per_parameter,
                 "status": "measured" if status[c.key] == "right" else status[c.key],
                 "first_call_seconds": first_calls[c.key],
+                "launches": launches[c.key],
                 "rounds_us": times[c.key],
             }
             for c in contenders

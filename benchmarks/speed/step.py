@@ -28,6 +28,9 @@ class Settings(FlagSettings):
     )
     image_size: int = setting("Pixels each way.", 64, minimum=8)
     global_batch_size: int = setting("Images a step.", 64, minimum=1)
+    precision: str = setting(
+        "Of the layers.", "float32", choices=("float32", "mixed_bfloat16", "mixed_float16")
+    )
     rounds: int = setting("Timed steps of each optimizer.", 30, minimum=2)
 
 
@@ -65,6 +68,7 @@ def measure(settings: Settings) -> dict:
     """Times of the steps of each optimizer, in turns."""
     import keras
 
+    keras.config.set_dtype_policy(settings.precision)
     trainings = {name: Training(settings, name) for name in OPTIMIZERS}
     first_calls = {name: training.seconds() for name, training in trainings.items()}
     for training in trainings.values():
@@ -75,6 +79,7 @@ def measure(settings: Settings) -> dict:
         # Each of them is first in every other round.
         for name in OPTIMIZERS[:: 1 if i % 2 else -1]:
             rounds_us[name].append(round(1e6 * trainings[name].seconds()))
+    keras.config.set_dtype_policy("float32")
     return {
         "settings": dataclasses.asdict(settings),
         "versions": environment.versions(keras.backend.backend()),

@@ -110,6 +110,26 @@ def short(results: dict) -> str:
     return frames.markdown(pd.DataFrame(cells), texts=2)
 
 
+def clusters(results: dict) -> str:
+    """What XLA launches and compiles for each model, and what a step of one of them holds."""
+    memory = {row["contender"]: row["high_water_bytes"] for row in results["memory"]}
+    rows = []
+    for model in results["contenders"]:
+        for row in times(model).to_dict("records"):
+            held = memory[row["contender"]] if model["model"] == results["memory_model"] else None
+            rows.append(
+                {
+                    "model": model["model"],
+                    "update": row["contender"],
+                    "launches": f"{row['launches']:,}",
+                    "first call s": _number(row["first_call_seconds"]),
+                    "median ms": _number(row["median_ms"]),
+                    "held at most MB": held and f"{held / 1e6:,.0f}",
+                }
+            )
+    return frames.markdown(rows, texts=2)
+
+
 def _head(results: dict) -> str:
     lines = [f"{results['date']}  {results['command']}"]
     for framework, worker in results["workers"].items():

@@ -45,13 +45,14 @@ def measure(settings: Settings) -> Iterator[dict]:
             "contenders": [],
             "sizes": {},
             "replicas": [],
+            "memory_model": settings.memory_model,
             "memory": [],
         }
         for part in planned:
             say(f"{part.kind}: {part.model}")
             if part.kind == "memory":
                 results["memory"] = rounds.measure_memory(processes, part, outcomes)
-            else:
+            elif part.kind != "options":  # which are checked, as all are
                 found = rounds.measure(processes, part, outcomes, settings)
                 of_kind = results[part.kind]
                 (of_kind.setdefault(part.axis, []) if part.axis else of_kind).append(found)

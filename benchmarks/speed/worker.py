@@ -96,6 +96,10 @@ class Worker:
         self._updates[contender] = update
         return _seconds_of(update)
 
+    def launches(self, contender: str) -> int | None:
+        """How many clusters a step launches, once it was built."""
+        return self._updates[contender].launches()
+
     def step(self, contender: str) -> float:
         """Seconds of one update."""
         return _seconds_of(self._updates[contender])

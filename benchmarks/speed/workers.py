@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.speed.contenders import FRAMEWORKS
 
-_ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 class WorkerError(RuntimeError):
@@ -35,8 +35,8 @@ class Process:
         self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.speed.worker", framework],
-            cwd=_ROOT,
-            env=_environment(FRAMEWORKS[framework].backend),
+            cwd=ROOT,
+            env=environment(FRAMEWORKS[framework].backend),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -116,8 +116,9 @@ class Processes(contextlib.ExitStack):
         return self._by_framework[framework]
 
 
-def _environment(backend: str) -> dict[str, str]:
-    paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+def environment(backend: str) -> dict[str, str]:
+    """The environment of a process that measures a backend of Keras, and is not alone."""
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(paths),

@@ -13,6 +13,7 @@ pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
 AMONG = {
     "benchmarks.train": "recipe",
     "benchmarks.local_cluster": "workers",
+    "benchmarks.speed.accelerator": "device",
     "benchmarks.speed.input": "output",
     "benchmarks.speed.step": "show",
     "benchmarks.speed.update": "contenders",

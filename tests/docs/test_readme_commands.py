@@ -27,6 +27,7 @@ RUN = {
     "python -m benchmarks.train --strategy=mirrored --replicas=2": SEVERAL_MACHINES,
     "python -m benchmarks.train --list_recipes": "test_benchmarks::test_list_recipes",
     "python -m benchmarks.data.fake_imagenet *": "test_imagenet::test_the_fake_folder",
+    "python -m benchmarks.speed.accelerator": "test_speed_accelerator::test_a_quick_run_on_the_cpu",
     "python -m benchmarks.speed.input *": "test_speed_input::test_each_part_is_measured",
     "python -m benchmarks.train --seed=$seed *": (
         "test_training_loop::test_the_same_seed_repeats_exactly"

@@ -25,6 +25,7 @@ def start(*arguments, **named):
 # Where the work begins that takes minutes, or opens sockets.
 WORK = {
     "benchmarks.train": ["benchmarks.cluster.start"],
+    "benchmarks.speed.accelerator": ["benchmarks.speed.workers.Processes"],
     "benchmarks.speed.input": ["keras.utils.set_random_seed"],
     "benchmarks.speed.step": ["keras.utils.set_random_seed"],
     "benchmarks.speed.update": ["benchmarks.speed.rounds.check"],

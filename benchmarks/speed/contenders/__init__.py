@@ -30,6 +30,10 @@ class Update:
     def weights(self) -> list[np.ndarray]:
         raise NotImplementedError
 
+    def launches(self) -> int | None:
+        """How many clusters of XLA a step launches, or None where that is not counted."""
+        return None
+
 
 @dataclasses.dataclass(frozen=True)
 class Framework:
@@ -140,10 +144,41 @@ def _ours(framework: str) -> list[Contender]:
     ]
 
 
+def _options(framework: str) -> list[Contender]:
+    """LARS of this package with each of its options: checked, and not timed."""
+    forms = [
+        (form, nesterov, decay_in_norm)
+        for form in ("classic", "learning_rate_outside", "ratio_outside", "ratio_of_update")
+        for nesterov in (False, True)
+        for decay_in_norm in (False, True)
+        if decay_in_norm or form != "ratio_of_update"
+    ]
+    rows: list[tuple[Lars, dict[str, Any]]] = [
+        *(
+            (Lars(*form), dict(zip(("momentum_form", "nesterov", "decay_in_norm"), form)))
+            for form in forms
+        ),
+        (Lars(epsilon=0.01), {"epsilon": 0.01}),
+        (Lars(trust_clip=True), {"trust_clip": True}),
+        (Lars(momentum=False), {"momentum": 0}),
+        (Lars(), {"record_trust_ratios": True}),
+        (Lars(vectors="plain"), {"exclude_from_layer_adaptation": ["bias", "gamma", "beta"]}),
+        (Lars(accumulated=2), {"gradient_accumulation_steps": 2}),
+    ]
+
+    def named(arguments: dict[str, Any]) -> str:
+        return "keras_lars with " + ", ".join(f"{name}={x}" for name, x in arguments.items())
+
+    return [_keras(framework, named(options), formula, **options) for formula, options in rows]
+
+
 _TF, _TIMM = "tensorflow", Lars("learning_rate_outside", epsilon=1e-8)
 CONTENDERS = [
     *_ours(_TF),
     _keras(_TF, "keras_lars, plain", Lars(), main=True, jit_compile=False),
+    _keras(_TF, "keras_lars, a cluster a variable", Lars(), sharing="none"),
+    _keras(_TF, "keras_lars, a cluster for eight alike", Lars(), sharing="alike"),
+    _keras(_TF, "keras_lars, a cluster for all", Lars(), sharing="all"),
     _keras(_TF, "keras_lars, step under XLA", Lars(), xla=True),
     _keras(_TF, "Keras SGD, graph", Momentum(), main=True),
     _keras(_TF, "Keras SGD, XLA", Momentum(), main=True, xla=True),
@@ -209,4 +244,6 @@ REPLICAS = [
     Contender("all_reduce", "all-reduce alone", "all_reduce", None, slots=4),
 ]
 
-BY_KEY = {contender.key: contender for contender in [*CONTENDERS, *REPLICAS]}
+OPTIONS = [contender for backend in BACKENDS for contender in _options(backend)]
+
+BY_KEY = {contender.key: contender for contender in [*CONTENDERS, *REPLICAS, *OPTIONS]}

@@ -21,7 +21,7 @@ def build(
     else:
         optimizer = keras_lars.LARS(
             hyper.learning_rate,
-            hyper.momentum,
+            arguments.pop("momentum", hyper.momentum),
             hyper.weight_decay,
             hyper.trust_coefficient,
             **arguments,

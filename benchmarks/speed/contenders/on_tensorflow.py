@@ -1,7 +1,9 @@
 """Contenders of TensorFlow: Keras optimizers in a `tf.function`, and its momentum kernel."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import tensorflow as tf
@@ -9,6 +11,7 @@ import tensorflow as tf
 from benchmarks.speed import contenders, variables
 from benchmarks.speed.contenders import keras_optimizers
 from benchmarks.speed.variables import Hyperparameters, Shapes
+from keras_lars._backends import tensorflow_clusters, tensorflow_xla
 
 MODULES = ("tensorflow",)
 
@@ -21,7 +24,9 @@ class Update(contenders.Update):
         function: tf.types.experimental.PolymorphicFunction,
         gradients: list,
         own: list[tf.Variable],
+        xla: bool = False,
     ):
+        self._xla = xla
         self._function, self._gradients, self._variables = function, gradients, own
         self._traced: Callable | None = None
 
@@ -35,6 +40,13 @@ class Update(contenders.Update):
 
     def weights(self) -> list[np.ndarray]:
         return [np.array(variable) for variable in self._variables]
+
+    def launches(self) -> int:
+        if self._xla:
+            return 1
+        definition = self._function.get_concrete_function(self._gradients).graph.as_graph_def()
+        bodies = [definition.node, *(each.node_def for each in definition.library.function)]
+        return sum(node.attr["_XlaMustCompile"].b for body in bodies for node in body)
 
 
 def synchronize() -> None:
@@ -54,15 +66,29 @@ def keras(
     hyper: Hyperparameters,
     optimizer: str,
     xla: bool = False,
+    sharing: tensorflow_clusters.Sharing | None = None,
     **arguments: Any,
 ) -> Update:
     own, built = keras_optimizers.build(shapes, hyper, optimizer, **arguments)
 
     @tf.function(jit_compile=xla, autograph=False)
     def apply(gradients: list) -> None:
-        built.apply(gradients, own)
+        with _traced(sharing):
+            built.apply(gradients, own)
 
-    return Update(apply, gradients, [variable.value for variable in own])
+    return Update(apply, gradients, [variable.value for variable in own], xla)
+
+
+@contextlib.contextmanager
+def _traced(sharing: tensorflow_clusters.Sharing | None) -> Iterator[None]:
+    """For a trace in here variables share clusters so, and no other contender has compiled one."""
+    choose = (lambda on_cpu: sharing) if sharing else tensorflow_clusters.sharing
+    compiled = tensorflow_xla.CompiledUpdates()
+    with (
+        mock.patch.object(tensorflow_clusters, "sharing", choose),
+        mock.patch.object(tensorflow_xla, "COMPILED", compiled),
+    ):
+        yield
 
 
 def native(shapes: Shapes, gradients: list, hyper: Hyperparameters) -> Update:

@@ -1,0 +1,188 @@
+"""What to run on a GPU: `python -m benchmarks.speed.accelerator`, which takes ten minutes.
+
+On every backend that is installed and finds one: whether an update with each option is what float64
+says; one update of ResNet-50 and of AlexNet beside what else is installed, and the bytes that it
+must move; images a second of a ResNet-50 that is trained with SGD and with LARS; memory. Each part
+is a command of this folder in a process of its own, and ends when its share of the minutes is over.
+What fails is named, and the next part begins. The results are written to `accelerator.json`, and
+printed as one table with the goals beside; `--show=FILE` prints it again.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+
+from benchmarks.command_line import UsageError
+from benchmarks.settings import FlagSettings, setting
+from benchmarks.speed import accelerator_tables, command
+from benchmarks.speed.contenders import BACKENDS, installed
+from benchmarks.speed.workers import ROOT, Processes, WorkerError, environment
+
+_TIMED = (
+    r"/(keras_lars|keras_lars, a cluster .*|Keras SGD.*|Keras Lamb.*|optax.*|timm Lars, foreach"
+    r"|torch SGD, fused)$"
+)
+_REMEMBERED = r"/(keras_lars|Keras SGD(, XLA|, jit)?)$"
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A command of this folder, of which every backend has its turn."""
+
+    module: str
+    share: float  # of the minutes
+    arguments: Sequence[str]
+
+
+PARTS = {
+    "options": Part("update", 1, ["--parts=options"]),
+    "update": Part(
+        "update",
+        2,
+        [
+            *("--parts=contenders", "--models=resnet50,alexnet", f"--contenders={_TIMED}"),
+            *("--rounds=50", "--copied=1000"),
+        ],
+    ),
+    "float32": Part("step", 2, ["--precision=float32"]),
+    "bfloat16": Part("step", 2, ["--precision=mixed_bfloat16"]),
+    "memory": Part(
+        "update",
+        1,
+        ["--parts=memory", "--memory_model=resnet50", f"--contenders={_REMEMBERED}"],
+    ),
+}
+# Added to the others, which they overrule.
+_QUICK = {
+    "update": ["--quick", "--rounds=2", "--warmup=1"],
+    "step": ["--model=resnet_tiny", "--image_size=8", "--global_batch_size=2", "--rounds=2"],
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(FlagSettings):
+    """What is measured, and for how long, as flags."""
+
+    backends: Sequence[str] = setting(
+        "Of tensorflow, jax, torch. Default: what is installed.", (), choices=BACKENDS
+    )
+    parts: Sequence[str] = setting("What to measure.", tuple(PARTS), choices=tuple(PARTS))
+    device: str = setting(
+        "accelerator; or cpu, to do without one.", "accelerator", choices=("accelerator", "cpu")
+    )
+    minutes: float = setting("In all.", 10.0, minimum=0.01, below=1e6)
+    image_size: int = setting("Pixels each way of the images that are trained on.", 224, minimum=8)
+    global_batch_size: int = setting("Images in a step of the training.", 256, minimum=1)
+    quick: bool = setting("Tiny shapes: to see whether it works, not how fast.", False)
+
+
+def measure(settings: Settings) -> Iterator[dict]:
+    """The results so far, after each part of them.
+
+    Raises:
+        UsageError: If no backend finds an accelerator, and none was waived.
+    """
+    if settings.device == "cpu":
+        os.environ.update(CUDA_VISIBLE_DEVICES="-1", JAX_PLATFORMS="cpu")
+    end = time.monotonic() + 60 * settings.minutes
+    known = devices(settings.backends or [name for name in BACKENDS if installed(name)])
+    backends = [
+        name
+        for name, each in known.items()
+        if "device" in each and (each["device"]["accelerators"] or settings.device == "cpu")
+    ]
+    if not backends:
+        raise UsageError(
+            "--device must be cpu where no backend finds an accelerator. "
+            f"Received: {settings.device}, with {', '.join(known) or 'no backend'} installed"
+        )
+    results: dict = {
+        "command": f"python -m benchmarks.speed.accelerator {shlex.join(sys.argv[1:])}".strip(),
+        "date": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "settings": dataclasses.asdict(settings),
+        "backends": known,
+        "parts": [],
+    }
+    planned = [(name, backend) for name in settings.parts for backend in backends]
+    for i, (name, backend) in enumerate(planned):
+        shares = [PARTS[later].share for later, _ in planned[i:]]
+        seconds = max(1.0, (end - time.monotonic()) * shares[0] / sum(shares))
+        print(f"{name} on {backend}: {seconds:.0f} s at most", file=sys.stderr, flush=True)
+        found = run(_command(name, backend, settings), backend, seconds)
+        results["parts"].append({"part": name, "backend": backend, **found})
+        yield results
+
+
+def devices(backends: Sequence[str]) -> dict[str, dict]:
+    """By backend, its versions and its device, or how it failed."""
+    found = {}
+    with Processes() as processes:
+        for name in backends:
+            try:
+                with processes[name].new_worker():
+                    found[name] = processes[name].ask("hello", distributions=[])
+            except WorkerError as error:
+                found[name] = {"failed": str(error)}
+    return found
+
+
+def _command(name: str, backend: str, settings: Settings) -> list[str]:
+    part = PARTS[name]
+    if part.module == "update":
+        arguments = [f"--backends={backend}"]
+    else:
+        arguments = [f"--image_size={settings.image_size}"]
+        arguments += [f"--global_batch_size={settings.global_batch_size}"]
+    arguments += [*part.arguments, *(_QUICK[part.module] if settings.quick else [])]
+    return [sys.executable, "-m", f"benchmarks.speed.{part.module}", *arguments]
+
+
+def run(command: Sequence[str], backend: str, seconds: float) -> dict:
+    """How a command ended that writes its results to `--output`, and what it had written."""
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        output, errors = pathlib.Path(folder, "results.json"), pathlib.Path(folder, "errors")
+        with errors.open("wb") as file:
+            process = subprocess.Popen(
+                [*command, f"--output={output}"],
+                cwd=ROOT,
+                env=environment(backend),
+                stdout=subprocess.DEVNULL,
+                stderr=file,
+                start_new_session=True,  # a group with all that it starts, which is ended as one
+            )
+        try:
+            code = process.wait(seconds)
+            status = f"failed: {_last_line(errors)}" if code else "done"
+        except subprocess.TimeoutExpired:
+            status = f"not finished in its {seconds:.0f} s"
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        results = json.loads(output.read_text(encoding="utf-8")) if output.exists() else None
+    return {
+        "status": status,
+        "command": shlex.join(["python", *command[1:]]),
+        "seconds": round(time.monotonic() - started, 1),
+        "results": results,
+    }
+
+
+def _last_line(errors: pathlib.Path) -> str:
+    lines = errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return (lines or ["no message"])[-1][:300]
+
+
+if __name__ == "__main__":
+    command.main(Settings, measure, accelerator_tables.table, output="accelerator.json")

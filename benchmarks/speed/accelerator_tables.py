@@ -1,0 +1,116 @@
+"""What `accelerator.py` found, as one table, with the goals beside."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from benchmarks import frames
+from benchmarks.environment import in_words
+from benchmarks.speed import tables
+from benchmarks.words import counted
+
+# The most that an update of this package may take, relative to something else.
+MOST = {
+    "the floor": 1.3,  # what its bytes take, where launches do not count: variables are large
+    "Keras SGD": 2.0,  # where they do
+    "a step with SGD": 1.01,
+    "another LARS": 1.0,
+}
+_LARGE_VARIABLES = "alexnet"
+_OURS = "keras_lars"
+
+
+def table(results: dict) -> str:
+    """Versions and devices, and a row for each number."""
+    lines = [f"{results['date']}  {results['command']}"]
+    for backend, found in results["backends"].items():
+        words = found.get("failed") or in_words(found["versions"], found["device"])
+        lines.append(f"{backend}: {words}")
+    rows = []
+    for part in results["parts"]:
+        of_part = [] if part["results"] is None else list(_ROWS[part["part"]](part["results"]))
+        if part["status"] != "done":
+            of_part.append(_row(part["part"], part["status"]))
+        rows += [{"backend": part["backend"], **row} for row in of_part]
+    return "\n".join(lines) + "\n\n" + frames.markdown(rows, texts=5)
+
+
+def _row(what: str, measured: str, goal: str = "", is_met: bool | None = None) -> dict[str, str]:
+    met = {None: "", True: "yes", False: "no"}[is_met]
+    return {"what": what, "measured": measured, "goal": goal, "met": met}
+
+
+def _relative(what: str, ratio: float | None, to: str) -> Iterator[dict[str, str]]:
+    """A goal, if there is what it is measured by."""
+    if ratio is not None and not pd.isna(ratio):
+        yield _row(what, f"{ratio:.3f}", f"at most {MOST[to]:g}", ratio <= MOST[to])
+
+
+def _options(results: dict) -> Iterator[dict[str, str]]:
+    outcomes = results["outcomes"]
+    wrong = {name: outcome for name, outcome in outcomes.items() if outcome != "right"}
+    count = f"{len(outcomes) - len(wrong)} of {len(outcomes)}"
+    yield _row("options computed as in float64", count, "all", not wrong)
+    for name, outcome in wrong.items():
+        yield _row(name, outcome, "right", False)
+
+
+def _updates(results: dict) -> Iterator[dict[str, str]]:
+    for model in results["contenders"]:
+        yield from _updates_of(model)
+
+
+def _updates_of(model: dict) -> Iterator[dict[str, str]]:
+    name, found = model["model"], tables.times(model).set_index("contender")
+    speed = max(each["framework_add"] for each in model["memory_speed"].values())
+    yield _row(f"{name}: GB/s of a copy, read and written", f"{speed:,.0f}")
+    for contender, row in found.iterrows():
+        is_measured = row["status"] == "measured"
+        measured = f"{row['median_ms']:.3f} ms" if is_measured else row["status"]
+        if is_measured and not pd.isna(row["launches"]) and row["launches"]:
+            measured += f" in {counted(int(row['launches']), 'cluster')}"
+        yield _row(f"{name}: {contender}", measured)
+    if _OURS not in found.index or found.loc[_OURS, "status"] != "measured":
+        return
+    ours = found.loc[_OURS]
+    floors = speed / ours["gigabytes_per_second"]
+    if name == _LARGE_VARIABLES:
+        yield from _relative(f"{name}: relative to its bytes, copied", floors, "the floor")
+    else:
+        yield _row(f"{name}: relative to its bytes, copied", f"{floors:.3f}")
+        relative = f"{name}: relative to {ours['compared_to']}"
+        yield from _relative(relative, ours["ratio"], "Keras SGD")
+    for other, row in found.iterrows():
+        if row["role"] == "lars" and not row["ours"] and row["status"] == "measured":
+            ratio = tables.ratio(ours["rounds_us"], row["rounds_us"])
+            yield from _relative(f"{name}: relative to {other}", ratio, "another LARS")
+
+
+def _training(results: dict) -> Iterator[dict[str, str]]:
+    settings, rounds_us = results["settings"], results["rounds_us"]
+    what = f"{settings['model']}, {settings['precision']}"
+    for name, of_optimizer in rounds_us.items():
+        seconds = tables.spread(of_optimizer)["median_ms"] / 1000
+        images = settings["global_batch_size"] / seconds
+        yield _row(f"{what}, {name}: images a second", f"{images:,.0f}")
+    ratio = tables.ratio(rounds_us["lars"], rounds_us["sgd"])
+    yield from _relative(f"{what}: a step relative to SGD's", ratio, "a step with SGD")
+
+
+def _memory(results: dict) -> Iterator[dict[str, str]]:
+    for row in results["memory"]:
+        measured = row["status"]
+        if measured == "measured":
+            held, state = row["high_water_bytes"], row["state_bytes"]
+            measured = f"{held / 1e6:,.0f} MB for {state / 1e6:,.0f} MB of state"
+        yield _row(f"memory of a step: {row['contender']}", measured)
+
+
+_ROWS: dict[str, Any] = {
+    "options": _options,
+    "update": _updates,
+    "float32": _training,
+    "bfloat16": _training,
+    "memory": _memory,
+}

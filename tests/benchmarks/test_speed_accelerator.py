@@ -1,0 +1,168 @@
+"""`benchmarks.speed.accelerator` goes on where a part fails, and compares with the goals."""
+
+import json
+import re
+import sys
+
+import pytest
+from support.helpers import run_command
+
+from benchmarks.speed import accelerator, accelerator_tables
+from benchmarks.speed.contenders import OPTIONS
+
+DEVICE = {"accelerators": [], "cores": 2, "processor": "some processor"}
+
+
+@pytest.fixture
+def waived(monkeypatch):
+    """Settings of a run on a CPU, and a function that says what a part runs in place of its own."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # which a run sets
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    found = {"tensorflow": {"versions": {}, "device": DEVICE}, "jax": {"failed": "no such library"}}
+    monkeypatch.setattr(accelerator, "devices", lambda backends: found)
+    parts = {}
+    monkeypatch.setattr(
+        accelerator, "_command", lambda name, *_: [sys.executable, "-c", parts[name]]
+    )
+    return parts
+
+
+WRITES = "import sys; open(sys.argv[1].partition('=')[2], 'w').write('{\"outcomes\": {}}')"
+PARTS = {
+    "options": f"{WRITES}; import time; time.sleep(60)",
+    "float32": "raise SystemExit('first line\\nno memory is left')",
+    "bfloat16": "import os; os.kill(os.getpid(), 9)",
+    "memory": WRITES.replace("outcomes", "memory"),
+}
+
+
+@pytest.mark.processes
+@pytest.mark.slow
+def test_goes_on_where_a_part_fails(waived):
+    waived.update(PARTS)
+    settings = accelerator.Settings(device="cpu", parts=[*PARTS], minutes=0.1)
+    *_, results = accelerator.measure(settings)
+    statuses = {part["part"]: part["status"] for part in results["parts"]}
+    assert statuses == {
+        "options": "not finished in its 1 s",
+        "float32": "failed: no memory is left",
+        "bfloat16": "failed: no message",
+        "memory": "done",
+    }
+    # What was written until then is there.
+    assert [part["results"] is not None for part in results["parts"]] == [True, False, False, True]
+    table = accelerator_tables.table(results)
+    assert "jax: no such library" in table
+    for status in statuses.values():
+        assert (status in table) == (status != "done")
+
+
+def test_without_an_accelerator_it_must_be_waived(waived):
+    with pytest.raises(accelerator.UsageError, match=r"^--device must be cpu where no backend"):
+        next(accelerator.measure(accelerator.Settings()))
+
+
+def update_of(contender, role, rounds_us, **settings):
+    ours = contender.startswith("keras_lars")
+    return {
+        "contender": contender,
+        "framework": "jax",
+        "role": role,
+        "ours": ours,
+        "compared_to": "Keras SGD, jit",
+        "bytes_per_parameter": 28 if role == "lars" else 20,
+        "status": "measured",
+        "first_call_seconds": 1.0,
+        "launches": None,
+        "rounds_us": rounds_us,
+        **settings,
+    }
+
+
+def results_of(part, results, status="done"):
+    return {
+        "date": "2026-11-26 00:00:00",
+        "command": "python -m benchmarks.speed.accelerator",
+        "backends": {"jax": {"versions": {"jax": "1.2"}, "device": DEVICE}},
+        "parts": [{"part": part, "backend": "jax", "status": status, "results": results}],
+    }
+
+
+def rows_of(*arguments):
+    """By what was measured: the number, the goal, and whether it is met."""
+    lines = accelerator_tables.table(results_of(*arguments)).splitlines()
+    cells = [[cell.strip() for cell in line.split("|")[2:-1]] for line in lines if "|" in line]
+    return {what: rest for what, *rest in cells[2:]}
+
+
+def model_of(name, ours_us):
+    return {
+        "model": name,
+        "parameters": 1_000_000,
+        "variables": 1,
+        "shapes": 1,
+        "memory_speed": {"jax": {"numpy_copy": 10.0, "framework_add": 100.0}},
+        "results": [
+            update_of("keras_lars", "lars", ours_us, launches=3),
+            update_of("keras_lars, a cluster for all", "lars", [1, 1, 1], launches=1),
+            update_of("Keras SGD, jit", "sgd", [200, 200, 200]),
+            update_of("optax.lars, jit", "lars", [400, 400, 400]),
+            update_of("Keras Lamb, jit", "lamb", [], status="failed: no memory"),
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("ours_us", "met"), [([280, 350, 364], "yes"), ([420, 450, 500], "no")], ids=["met", "missed"]
+)
+def test_goals_of_an_update(ours_us, met):
+    models = [model_of("resnet50", ours_us), model_of("alexnet", ours_us)]
+    rows = rows_of("update", {"contenders": models})
+    milliseconds = ours_us[1] / 1000
+    assert rows["resnet50: keras_lars"] == [f"{milliseconds:.3f} ms in 3 clusters", "", ""]
+    assert rows["resnet50: Keras Lamb, jit"] == ["failed: no memory", "", ""]
+    # 28 bytes of a million parameters at 100 GB/s are 0.28 ms.
+    floors = f"{milliseconds / 0.28:.3f}"
+    assert rows["resnet50: relative to its bytes, copied"] == [floors, "", ""]
+    for_large = "yes" if milliseconds / 0.28 <= 1.3 else "no"
+    assert rows["alexnet: relative to its bytes, copied"] == [floors, "at most 1.3", for_large]
+    ratio = f"{ours_us[1] / 200:.3f}"
+    assert rows["resnet50: relative to Keras SGD, jit"] == [ratio, "at most 2", met]
+    assert "alexnet: relative to Keras SGD, jit" not in rows
+    for name in ("resnet50", "alexnet"):
+        ratio = f"{ours_us[1] / 400:.3f}"
+        assert rows[f"{name}: relative to optax.lars, jit"] == [ratio, "at most 1", met]
+
+
+def test_goals_of_options_training_and_memory():
+    rows = rows_of("options", {"outcomes": {"a": "right", "b": "wrong: off by 1e-3 of a step"}})
+    assert rows["options computed as in float64"] == ["1 of 2", "all", "no"]
+    assert rows["b"] == ["wrong: off by 1e-3 of a step", "right", "no"]
+    settings = {"model": "resnet50", "precision": "float32", "global_batch_size": 256}
+    for lars_us, met in ((101_000, "yes"), (101_100, "no")):
+        rounds = {"sgd": [100_000] * 3, "lars": [lars_us] * 3}
+        rows = rows_of("float32", {"settings": settings, "rounds_us": rounds})
+        assert rows["resnet50, float32, sgd: images a second"] == ["2,560", "", ""]
+        ratio = f"{lars_us / 100_000:.3f}"
+        assert rows["resnet50, float32: a step relative to SGD's"] == [ratio, "at most 1.01", met]
+    memory = {"contender": "keras_lars", "status": "measured"}
+    memory |= {"high_water_bytes": 31_000_000, "state_bytes": 30_000_000}
+    rows = rows_of("memory", {"memory": [memory]})
+    assert rows["memory of a step: keras_lars"][0] == "31 MB for 30 MB of state"
+
+
+@pytest.mark.processes
+@pytest.mark.slow
+def test_a_quick_run_on_the_cpu(tmp_path):
+    arguments = ["--quick", "--device=cpu", "--backends=tensorflow", "--parts=options,float32"]
+    done = run_command("benchmarks.speed.accelerator", *arguments, folder=tmp_path)
+    assert done.returncode == 0, done.stderr[-4000:]
+    results = json.loads((tmp_path / "accelerator.json").read_text())
+    options, training = results["parts"]
+    assert options["status"] == training["status"] == "done"
+    expected = {row.key for row in OPTIONS if row.framework == "tensorflow"}
+    assert options["results"]["outcomes"] == dict.fromkeys(expected, "right")
+    assert len(training["results"]["rounds_us"]["lars"]) == 2
+    assert re.search(r"options computed as in float64 +\| 20 of 20 +\| all +\| yes", done.stdout)
+    shown = run_command("benchmarks.speed.accelerator", f"--show={tmp_path / 'accelerator.json'}")
+    assert shown.stdout == done.stdout
