@@ -22,9 +22,9 @@ class Lars:
         vectors: How variables of one axis are treated: "adapted" as the others are, with a ratio
             of 1 and "plain" without decay, or "decayed" with it.
         epsilon: Added to the denominator.
-        trust_clip: Whether the rate and the ratio together are at most 1.
+        trust_clip: Whether the rate times the ratio is at most the rate.
         momentum: Whether there is any.
-        accumulated: The gradients whose mean makes an update.
+        accumulated: How many gradients make an update, by their mean.
     """
 
     form: str = "classic"

@@ -1,5 +1,7 @@
 """`benchmarks.speed.accelerator` goes on where a part fails, and compares with the goals."""
 
+import dataclasses
+import itertools
 import json
 import re
 import sys
@@ -8,7 +10,7 @@ import pytest
 from support.helpers import run_command
 
 from benchmarks.speed import accelerator, accelerator_tables
-from benchmarks.speed.contenders import OPTIONS
+from benchmarks.speed.contenders import BACKENDS, CONTENDERS, OPTIONS
 
 DEVICE = {"accelerators": [], "cores": 2, "processor": "some processor"}
 
@@ -154,15 +156,38 @@ def test_goals_of_options_training_and_memory():
 @pytest.mark.processes
 @pytest.mark.slow
 def test_a_quick_run_on_the_cpu(tmp_path):
-    arguments = ["--quick", "--device=cpu", "--backends=tensorflow", "--parts=options,float32"]
+    """Of one part: `test_speed_update` and `test_speed_step` run the others."""
+    arguments = ["--quick", "--device=cpu", "--backends=tensorflow", "--parts=options"]
     done = run_command("benchmarks.speed.accelerator", *arguments, folder=tmp_path)
     assert done.returncode == 0, done.stderr[-4000:]
     results = json.loads((tmp_path / "accelerator.json").read_text())
-    options, training = results["parts"]
-    assert options["status"] == training["status"] == "done"
+    (options,) = results["parts"]
+    assert options["status"] == "done"
     expected = {row.key for row in OPTIONS if row.framework == "tensorflow"}
     assert options["results"]["outcomes"] == dict.fromkeys(expected, "right")
-    assert len(training["results"]["rounds_us"]["lars"]) == 2
     assert re.search(r"options computed as in float64 +\| 20 of 20 +\| all +\| yes", done.stdout)
     shown = run_command("benchmarks.speed.accelerator", f"--show={tmp_path / 'accelerator.json'}")
     assert shown.stdout == done.stdout
+
+
+def test_the_arguments_of_all_parts_are_right():
+    """Of the commands that the quick run above leaves out."""
+    from benchmarks.speed import parts, step
+
+    settings = {"update": parts.Settings, "step": step.Settings}
+    for (name, part), quick in itertools.product(accelerator.PARTS.items(), (False, True)):
+        asked = accelerator._command(name, "tensorflow", accelerator.Settings(quick=quick))
+        known = {field.name for field in dataclasses.fields(settings[part.module])}
+        assert {each.removeprefix("--").partition("=")[0] for each in asked[3:]} <= known
+    timed = [row for row in CONTENDERS if re.search(accelerator._TIMED, row.key)]
+    assert {row.framework for row in timed} == set(BACKENDS)
+    assert {"lars", "sgd", "lamb"} == {row.role for row in timed}
+    assert {row.name for row in timed} > {
+        "optax.lars, jit",
+        "timm Lars, foreach",
+        "torch SGD, fused",
+    }
+    for backend in BACKENDS:
+        remembered = [row.name for row in CONTENDERS if row.framework == backend]
+        remembered = [n for n in remembered if re.search(accelerator._REMEMBERED, f"{backend}/{n}")]
+        assert len(remembered) == 2

@@ -76,6 +76,10 @@ def reached(formula, hyper=variables.CHECKED):
         {"decay_in_norm": True},
         {"vectors": "plain"},
         {"epsilon": 1e-3},
+        {"form": "ratio_of_update"},
+        {"trust_clip": True},
+        {"momentum": False},
+        {"accumulated": 2},
     ],
     ids=str,
 )
