@@ -16,14 +16,14 @@ _MOST = 8
 def sharing(on_cpu: bool) -> Sharing:
     """How variables share clusters on CPUs, and on all other devices.
 
-    On CPUs, as measured: a launch is cheap beside the loops that it runs, and a cluster for each
-    variable has the cheapest first call.
+    On CPUs a cluster for each variable, as measured (benchmarks/README.md, "On a GPU"): others are no
+    faster, and their first calls take two to eleven times as long.
 
-    Elsewhere, by reasoning, as it has not been measured: a launch costs the host some 30 to 45
-    microseconds, in which a GPU could update several variables. One cluster for all has one launch,
-    but it waits for the last gradient, and it is compiled for each network, variable by variable.
-    Groups of eight like variables leave a quarter of the launches of ResNet-50 and a seventh of
-    those of 1,000 small variables, and what is compiled still grows with the shapes alone.
+    Elsewhere groups, by reasoning, as nothing was measured: a launch costs the host some 30 to 45
+    microseconds, in which a GPU could update several variables. Groups leave 36 of the 161 launches
+    of ResNet-50, and 140 of 1,000 small variables. Their first call takes about twice as long, and
+    grows with the shapes alone. One cluster for all has one launch, but that waits for the last
+    gradient, and it is compiled anew for each network, variable by variable.
     """
     return "none" if on_cpu else "alike"
 

@@ -136,6 +136,14 @@ def test_goals_of_an_update(ours_us, met):
         assert rows[f"{name}: relative to optax.lars, jit"] == [ratio, "at most 1", met]
 
 
+def test_an_update_that_failed():
+    failed = update_of("keras_lars", "lars", [], status="failed: the worker was ended by SIGKILL")
+    model = {**model_of("resnet50", [1]), "memory_speed": {}, "results": [failed]}
+    assert rows_of("update", {"contenders": [model]}) == {
+        "resnet50: keras_lars": ["failed: the worker was ended by SIGKILL", "", ""]
+    }
+
+
 def test_goals_of_options_training_and_memory():
     rows = rows_of("options", {"outcomes": {"a": "right", "b": "wrong: off by 1e-3 of a step"}})
     assert rows["options computed as in float64"] == ["1 of 2", "all", "no"]
