@@ -16,8 +16,8 @@ _MOST = 8
 def sharing(on_cpu: bool) -> Sharing:
     """How variables share clusters on CPUs, and on all other devices.
 
-    On CPUs a cluster for each variable, as measured (benchmarks/README.md, "On a GPU"): others are no
-    faster, and their first calls take two to eleven times as long.
+    On CPUs a cluster for each variable, as measured (benchmarks/README.md, "On a GPU"): others are
+    no faster, and their first calls take two to eleven times as long.
 
     Elsewhere groups, by reasoning, as nothing was measured: a launch costs the host some 30 to 45
     microseconds, in which a GPU could update several variables. Groups leave 36 of the 161 launches
