@@ -162,7 +162,7 @@ def run(command: Sequence[str], backend: str, seconds: float) -> dict:
             )
         try:
             code = process.wait(seconds)
-            status = f"failed: {_last_line(errors)}" if code else "done"
+            status = f"failed: {_why(code, errors)}" if code else "done"
         except subprocess.TimeoutExpired:
             status = f"not finished in its {seconds:.0f} s"
         finally:
@@ -179,7 +179,9 @@ def run(command: Sequence[str], backend: str, seconds: float) -> dict:
     }
 
 
-def _last_line(errors: pathlib.Path) -> str:
+def _why(code: int, errors: pathlib.Path) -> str:
+    if code < 0:
+        return f"ended by {signal.Signals(-code).name}"
     lines = errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return (lines or ["no message"])[-1][:300]
 
