@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from keras_lars import callbacks, multi_worker, schedules
 from keras_lars._exclusions import bias_or_normalization, optional, rank_at_most
+from keras_lars._range_test import find_learning_rate
 from keras_lars._version import __version__
 from keras_lars.loss_scale_optimizer import LossScaleOptimizer
 from keras_lars.optimizer import LARS
@@ -14,6 +15,7 @@ __all__ = [
     "__version__",
     "bias_or_normalization",
     "callbacks",
+    "find_learning_rate",
     "multi_worker",
     "optional",
     "rank_at_most",

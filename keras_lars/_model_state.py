@@ -1,0 +1,80 @@
+"""The whole state of a model that is trained for a while, put back when that is over."""
+
+import contextlib
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+# What `fit` sets, besides variables.
+_ATTRIBUTES = ("history", "stop_training", "train_function")
+
+
+@contextlib.contextmanager
+def restored(model: keras.Model) -> Iterator[None]:
+    """Whatever is trained in here, the model is afterwards as it was, interrupted or not.
+
+    That is: weights, moving statistics, seed generators, metrics, the optimizer, `model.history`,
+    and the generators of Python, NumPy and torch. The optimizer is built, if it was not. What a
+    layer keeps outside of Keras's variables is not restored.
+
+    Args:
+        model: A built and compiled model.
+    """
+    _build_optimizer(model)
+    attributes = {name: getattr(model, name, None) for name in _ATTRIBUTES}
+    before = [(component, _numpy(component)) for component in _components(model)]
+    try:
+        with _generators():
+            yield
+    finally:
+        if hasattr(model, "jax_state_sync"):
+            model.jax_state_sync()  # or Keras would do it later, and overwrite this
+        model.reset_metrics()  # those that were made in here
+        for component, value in before:
+            component.assign(value)
+        for name, value in attributes.items():
+            setattr(model, name, value)
+
+
+def _build_optimizer(model: keras.Model) -> None:
+    optimizer = model.optimizer
+    if optimizer.built:
+        return
+    is_tensorflow = keras.backend.backend() == "tensorflow"
+    with model.distribute_strategy.scope() if is_tensorflow else contextlib.nullcontext():
+        optimizer.build(model.trainable_variables)
+
+
+def _components(model: keras.Model) -> list[Any]:
+    """All variables: on TensorFlow, those of each replica of this worker."""
+    variables = [*model.variables, *model.metrics_variables, *model.optimizer.variables]
+    variables = list({id(variable): variable for variable in variables}.values())
+    if keras.backend.backend() != "tensorflow":
+        return variables
+    results = model.distribute_strategy.experimental_local_results
+    return [component for variable in variables for component in results(variable.value)]
+
+
+def _numpy(variable: Any) -> np.ndarray:
+    # A copy: the memory may be that of the variable, or given away by JAX.
+    if keras.backend.backend() == "tensorflow":
+        return np.array(variable.numpy())
+    return np.array(keras.ops.convert_to_numpy(variable.value))
+
+
+@contextlib.contextmanager
+def _generators() -> Iterator[None]:
+    of_python, of_numpy = random.getstate(), np.random.get_state()
+    try:
+        with contextlib.ExitStack() as stack:
+            if keras.backend.backend() == "torch":
+                import torch
+
+                stack.enter_context(torch.random.fork_rng(range(torch.cuda.device_count())))
+            yield
+    finally:
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)

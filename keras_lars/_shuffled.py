@@ -1,0 +1,55 @@
+"""Arrays in shuffled batches, by a generator of their own: `fit` draws from everybody's."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_lars import _arguments
+
+_MUST_BE = (
+    "(x, y) or (x, y, sample_weight), of arrays of one length, or a collection of batches that can "
+    "be iterated repeatedly, such as a `tf.data.Dataset`"
+)
+_NO_BATCHES = (str, bytes, list, dict, Iterator)
+
+
+class Shuffled(keras.utils.PyDataset):
+    """The batches of one epoch, in an order that is always the same.
+
+    Args:
+        data: A tuple, `(x, y)` or `(x, y, sample_weight)`, of arrays, or of lists or dicts of them.
+        batch_size: Integer, samples in a batch; the last one may be smaller.
+    """
+
+    def __init__(self, data: tuple[Any, ...], batch_size: int):
+        super().__init__()
+        arrays = [np.asarray(array) for array in map(_numpy, keras.tree.flatten(data))]
+        lengths = {len(array) if array.ndim else 0 for array in arrays}
+        if len(data) not in (2, 3) or len(lengths) != 1 or lengths == {0}:
+            raise _arguments.refusal("data", _MUST_BE, data)
+        self._data = keras.tree.pack_sequence_as(data, arrays)
+        self._batch_size = batch_size
+        self._order = np.random.default_rng(0).permutation(lengths.pop())
+
+    def __len__(self) -> int:
+        return -(-len(self._order) // self._batch_size)
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        chosen = self._order[index * self._batch_size :][: self._batch_size]
+        return keras.tree.map_structure(lambda array: array[chosen], self._data)
+
+
+def batches_of(data: Any, batch_size: int) -> Any:
+    """What `fit` takes: a tuple of arrays in batches, or batches as they are."""
+    if isinstance(data, tuple):
+        return Shuffled(data, batch_size)
+    is_collection = hasattr(data, "__iter__") or hasattr(data, "__getitem__")
+    if not is_collection or hasattr(data, "shape") or isinstance(data, _NO_BATCHES):
+        raise _arguments.refusal("data", _MUST_BE, data)
+    return data
+
+
+def _numpy(array: Any) -> Any:
+    return keras.ops.convert_to_numpy(array) if keras.ops.is_tensor(array) else array

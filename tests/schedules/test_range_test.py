@@ -1,0 +1,206 @@
+"""`find_learning_rate`: what it finds, and that it leaves no trace."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from support.models import assert_equal
+
+import keras_lars
+from keras_lars import find_learning_rate
+
+X = np.random.default_rng(0).normal(size=(256, 8)).astype("float32")
+Y = (X.sum(axis=1) > 0).astype("int32")
+
+
+def make_model(optimizer=None, **options):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((8,)),
+            keras.layers.Dense(8),
+            keras.layers.BatchNormalization(),
+            keras.layers.ReLU(),
+            keras.layers.Dropout(0.1),
+            keras.layers.Dense(2),
+        ]
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    optimizer = optimizer or keras_lars.LARS(1.0)
+    model.compile(optimizer, loss, metrics=["accuracy"], **options)
+    return model
+
+
+def find(model, data=(X, Y), **options):
+    return find_learning_rate(model, data, batch_size=32, verbose=0, **options)
+
+
+class Distance(keras.Model):
+    """The square of the distance of w from the targets."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = self.add_weight(shape=(1,), initializer="zeros")
+        self.built = True
+
+    def call(self, inputs):
+        return 0 * inputs + self.w
+
+
+ONES = (np.zeros((4, 1), "float32"), np.ones((4, 1), "float32"))
+
+
+def distance(**options):
+    model = Distance()
+    model.compile(keras.optimizers.SGD(1.0, **options), "mse")
+    return model
+
+
+def test_rates_are_a_geometric_ramp_and_each_loss_is_that_before_an_update():
+    with pytest.warns(UserWarning, match=r"beyond maximum_learning_rate=0\.1"):
+        found = find(distance(), ONES, minimum_learning_rate=1e-3, maximum_learning_rate=0.1)
+    rates = np.geomspace(1e-3, 0.1, 100)
+    np.testing.assert_array_equal(found.rates, rates)
+    distances = np.cumprod(1 - 2 * rates[:-1])  # of w from 1
+    np.testing.assert_allclose(found.losses, [1, *distances**2], rtol=1e-4)
+    expected = np.average(found.losses[:10], weights=0.8 ** np.arange(10)[::-1])
+    np.testing.assert_allclose(found.smoothed[9], expected)
+    assert found.learning_rate == 0.05
+
+
+def test_an_update_of_an_accumulation_has_one_rate_and_the_mean_of_its_losses():
+    targets = np.array([1.0, 3.0, 1.0, 3.0, 1.0], "float32").reshape(5, 1)
+    data = tf.data.Dataset.from_tensor_slices((targets, targets)).batch(1).repeat()
+    limits = {"minimum_learning_rate": 0.2, "maximum_learning_rate": 20.0}
+    model = distance(gradient_accumulation_steps=2)
+    with pytest.warns(UserWarning, match="updates=3"):
+        found = find(model, data, updates=3, **limits)
+    assert found.losses[0] == (1 + 9) / 2
+    assert found.losses[1] == pytest.approx(((1 - 0.8) ** 2 + (3 - 0.8) ** 2) / 2)
+
+
+def everything(model):
+    """The values on all replicas."""
+    results = model.distribute_strategy.experimental_local_results
+    variables = [*model.trainable_variables, *model.non_trainable_variables]
+    variables += [*model.metrics_variables, *model.optimizer.variables]
+    return [np.array(each.numpy()) for v in variables for each in results(v.value)]
+
+
+def averaged_scaled_and_accumulated():
+    inner = keras_lars.LARS(1.0, use_ema=True, gradient_accumulation_steps=3)
+    return keras_lars.LossScaleOptimizer(inner)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("optimizer", "options"),
+    [
+        (averaged_scaled_and_accumulated, {"steps_per_execution": 4}),
+        (lambda: keras.optimizers.Adam(1e-3), {}),
+    ],
+    ids=["lars", "adam"],
+)
+def test_training_goes_on_as_if_there_had_been_no_test(optimizer, options):
+    tested, other = (make_model(optimizer(), **options) for _ in range(2))
+    for model in (tested, other):
+        keras.utils.set_random_seed(1)
+        history = model.fit(X, Y, batch_size=32, epochs=1, verbose=0)
+        before = everything(model)
+        if model is tested:
+            find(model, minimum_learning_rate=1e-4)
+            assert_equal(everything(model), before)
+            assert model.history is history
+            assert model.steps_per_execution == options.get("steps_per_execution", 1)
+        model.fit(X, Y, batch_size=32, epochs=1, verbose=0)
+    assert_equal(everything(tested), everything(other))
+
+
+@pytest.mark.slow
+def test_replicas_of_a_strategy_keep_their_own_statistics(strategy):
+    with strategy.scope():
+        model = make_model(jit_compile=False)
+    model.fit(X, Y, batch_size=64, epochs=1, verbose=0)
+    before = everything(model)
+    find(model)
+    assert_equal(everything(model), before)
+
+
+def test_an_interrupted_test_leaves_no_trace():
+    losses = iter(range(20))
+
+    def interrupted(y, logits):
+        if next(losses, None) is None:
+            raise KeyboardInterrupt
+        return keras.losses.sparse_categorical_crossentropy(y, logits, from_logits=True)
+
+    model = make_model()
+    model.compile(model.optimizer, interrupted, run_eagerly=True)
+    model.train_on_batch(X[:2], Y[:2])
+    before = everything(model)
+    with pytest.raises(KeyboardInterrupt):
+        find(model)
+    assert_equal(everything(model), before)
+
+
+def test_lowest_at_the_first_rate_warns():
+    with pytest.warns(UserWarning, match="beyond minimum_learning_rate=1.5"):
+        find(distance(), ONES, minimum_learning_rate=1.5, maximum_learning_rate=3.0)
+
+
+def test_a_loss_that_is_not_finite_from_the_beginning_raises():
+    with pytest.raises(ValueError, match="a finite loss before it is trained"):
+        find(make_model(), (np.full_like(X, np.nan), Y))
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("updates", 1),
+        ("updates", 100.0),
+        ("minimum_learning_rate", 0.0),
+        ("maximum_learning_rate", 0.5),
+        ("maximum_learning_rate", float("inf")),
+        ("batch_size", 0),
+        ("verbose", 3),
+        ("data", X),
+        ("data", (X,)),
+        ("data", (X, Y[:3])),
+        ("data", (X[:0], Y[:0])),
+        ("data", 3),
+        ("data", ((X, Y) for _ in range(200))),
+        ("data", tf.data.Dataset.from_tensor_slices((X[:0], Y[:0])).batch(2)),
+        ("data", "abc"),
+        ("model", None),
+        ("model", keras.Sequential([keras.layers.Dense(1)])),
+    ],
+)
+def test_bad_arguments(argument, value):
+    arguments = {"model": make_model(), "data": (X, Y), argument: value}
+    with pytest.raises(ValueError, match=f"`{argument}` must be"):
+        find_learning_rate(**arguments)
+
+
+def test_models_that_are_not_ready_are_refused_in_words():
+    unbuilt = keras.Sequential([keras.layers.Dense(1)])
+    unbuilt.compile(keras_lars.LARS(1.0), "mse")
+    with pytest.raises(ValueError, match="`model` must be built"):
+        find(unbuilt)
+    schedule = keras_lars.schedules.for_fit(256, epochs=10, global_batch_size=32)
+    with pytest.raises(ValueError, match="its learning rate as a number"):
+        find(make_model(keras_lars.LARS(schedule)))
+
+
+def test_plot(tmp_path):
+    pytest.importorskip("matplotlib")
+    found = find(make_model())
+    found.plot(tmp_path / "loss.png")
+    assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ValueError, match="`path` must be"):
+        found.plot("")
+
+
+def test_progress_is_shown(capfd):
+    find_learning_rate(make_model(), (X, Y), batch_size=32)
+    assert "100/100" in capfd.readouterr().out
