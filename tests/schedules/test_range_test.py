@@ -178,7 +178,7 @@ def test_a_loss_that_is_not_finite_from_the_beginning_raises():
 )
 def test_bad_arguments(argument, value):
     arguments = {"model": make_model(), "data": (X, Y), argument: value}
-    with pytest.raises(ValueError, match=f"`{argument}` must be"):
+    with pytest.raises(ValueError, match=f"`{argument}` must"):
         find_learning_rate(**arguments)
 
 
