@@ -35,8 +35,8 @@ def restored(model: keras.Model) -> Iterator[None]:
         model.reset_metrics()  # those that were made in here
         for component, value in before:
             component.assign(value)
-        for name, value in attributes.items():
-            setattr(model, name, value)
+        for name, attribute in attributes.items():
+            setattr(model, name, attribute)
 
 
 def _build_optimizer(model: keras.Model) -> None:
