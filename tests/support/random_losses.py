@@ -9,8 +9,10 @@ processes, on machines of a network that is imitated; without it no links are cu
 
 - kill, kill_all: a worker, or all of them, get SIGKILL;
 - stop: a worker gets SIGSTOP, and goes on when the others have ended;
+- kill_early, stop_early: the same, while all start;
 - pause: a worker gets SIGSTOP, and goes on before anybody misses it: nothing may come of it;
 - cut, pull_out: the link of a worker is cut, at the switch or at its own end;
+- part: of three workers, two no longer reach each other, but do reach the third;
 - blink: it is cut for a moment: nothing may come of it.
 
 The exit status is 1 if anything was lost.
@@ -39,9 +41,11 @@ HEARTBEAT_SECONDS, STARTUP_SECONDS = 10.0, 40.0
 EPOCHS, BATCH_SECONDS = 6, 0.1  # of ten batches
 INTERRUPTED = 75
 LIMIT_SECONDS = 60  # for each worker to end by itself
-NEED_A_NETWORK = ("cut", "pull_out", "blink")
+EARLY_SECONDS = 2.0  # by then most have started
+NEED_A_NETWORK = ("cut", "pull_out", "part", "blink")
 HARMLESS = ("pause", "blink")
-KINDS = ("kill", "kill_all", "stop", "pause", *NEED_A_NETWORK)
+EARLY = ("kill_early", "stop_early")
+KINDS = ("kill", "kill_all", "stop", "pause", *EARLY, *NEED_A_NETWORK)
 
 
 def train(folder, index):
@@ -110,9 +114,11 @@ class Losses:
         place.mkdir()
         while True:
             workers = self.start(count, place)
-            kind, index = self.random.choice(self.kinds), self.random.randrange(count)
+            kinds = [kind for kind in self.kinds if count > 2 or kind != "part"]
+            kind, index = self.random.choice(kinds), self.random.randrange(count)
             # Some come too late, so that trainings end: what is left to do becomes less.
-            workers.wait(self.random.uniform(0, 0.8 * seconds), lambda s: None not in s or any(s))
+            latest = EARLY_SECONDS if kind in EARLY else 0.8 * seconds
+            workers.wait(self.random.uniform(0, latest), lambda s: None not in s or any(s))
             if None in workers.poll():
                 self.happened[count][kind] += 1
                 with contextlib.suppress(local_network.NoNamespacesError):  # it has just ended
@@ -138,23 +144,26 @@ class Losses:
     def disturb(self, workers, kind, index):
         """Whether all have ended in time, where they should."""
         process, started = workers.processes[index], time.monotonic()
-        if kind == "kill":
+        stops = ("stop", "stop_early", "pause")
+        if kind in ("kill", "kill_early"):
             workers.send(index, signal.SIGKILL)
         elif kind == "kill_all":
             for i in range(len(workers.processes)):
                 workers.send(i, signal.SIGKILL)
-        elif kind in ("stop", "pause"):
+        elif kind in stops:
             workers.send(index, signal.SIGSTOP)
         elif kind == "pull_out":
             self.network.pull_out(process)
+        elif kind == "part":
+            self.network.part(*(other for other in range(3) if other != index))
         else:
             self.network.cut(index)
         if kind in HARMLESS:
             time.sleep(self.random.uniform(0, 0.3 * HEARTBEAT_SECONDS))
         in_time = True
-        if kind == "stop":
+        if kind in ("stop", "stop_early"):
             in_time = workers.wait(LIMIT_SECONDS, lambda s: sum(one is None for one in s) <= 1)
-        if kind in ("stop", "pause"):
+        if kind in stops:
             workers.send(index, signal.SIGCONT)
         if kind == "blink":
             self.network.mend(index)
