@@ -52,6 +52,7 @@ def start(strategy: str, replicas: int, seconds: float) -> "tf.distribute.Strate
 
     Raises:
         RecipeError: If it cannot be made, or another worker does not come.
+        tf.errors.OpError: If a worker is lost after it has come.
     """
     if strategy == "none":
         return tf.distribute.get_strategy()

@@ -74,25 +74,32 @@ def _run(plan: Plan) -> int:
         if plan.is_chief:
             print(f"finished already; see {plan.folder}")
         return DIVERGED if result.get("diverged") else 0
-    strategy = cluster.start(
-        flags.FLAGS.strategy, flags.FLAGS.replicas, flags.FLAGS.startup_seconds
-    )
     # Late, as Keras takes seconds to start.
-    from benchmarks import callbacks, loop
+    from benchmarks import callbacks
     from keras_lars import multi_worker
 
-    if flags.FLAGS.dry_run:
-        loop.describe(plan, strategy)
-        return 0
     try:
-        # Also where it is not in `fit` that a worker is missed: when a model is made, say.
-        result = multi_worker._naming_lost_workers(loop.train_plan)(plan, STARTED, strategy)
+        # Wherever a worker is missed: while all start, or when a model is made, say.
+        with multi_worker._lost_workers_named():
+            return _train(plan)
     except (callbacks.Interrupted, multi_worker.WorkerLostError) as interruption:
         print(
             f"{interruption}; go on by the same command with --resume --output_dir={plan.folder}",
             file=sys.stderr,
         )
         return INTERRUPTED
+
+
+def _train(plan: Plan) -> int:
+    from benchmarks import loop
+
+    strategy = cluster.start(
+        flags.FLAGS.strategy, flags.FLAGS.replicas, flags.FLAGS.startup_seconds
+    )
+    if flags.FLAGS.dry_run:
+        loop.describe(plan, strategy)
+        return 0
+    result = loop.train_plan(plan, STARTED, strategy)
     return DIVERGED if result["diverged"] else 0
 
 

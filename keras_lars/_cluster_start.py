@@ -5,13 +5,12 @@ import errno
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
 from keras_lars._cluster import Cluster
 from keras_lars._keras import heartbeat
-from keras_lars._start_guard import ended_after
 
 # What this process has started: TensorFlow starts one cluster in a process, and only once.
 _started: list[tuple[Cluster, tf.distribute.Strategy]] = []
@@ -24,8 +23,13 @@ class StartError(RuntimeError):
 # As TensorFlow has it.
 HEARTBEAT_SECONDS = 10.0
 
-# For what TensorFlow does besides, such as starting GPUs.
-_GRACE_SECONDS = 60.0
+# How much later than another a worker may join once all have answered, besides a pause: its GPUs
+# may take longer to start. One that was lost since is missed then.
+_JOIN_SECONDS = 40.0
+
+# What a worker answers while it waits for the others. A server of TensorFlow says something else,
+# such as that of a worker that has not noticed yet that all start again.
+_HERE, _HAS_MET_ALL = b"keras_lars: here\n", b"keras_lars: has met all\n"
 
 
 def start(
@@ -40,24 +44,37 @@ def start(
 
     Raises:
         StartError: If TensorFlow is in use already, or the port is, or a worker does not come.
+        tf.errors.OpError: One of `heartbeat.LOST`, if a worker is lost after it has come.
     """
     for known, strategy in _started:
         if known == cluster:
             return strategy
     _refuse_late_start()
+    resolver = _resolver(cluster)
     _meet(cluster.own, [a for a in cluster.workers if a != cluster.own], seconds)
-    # All are there by now, but one may still be lost. If it does not register TensorFlow says so,
-    # and if it is lost right after that, nobody does.
-    registered = min(max(seconds, 10.0), 86400.0)
-    heartbeat.set_timeouts(cluster.addresses, heartbeat_seconds, registered)
+    joined = _JOIN_SECONDS + heartbeat_seconds
+    heartbeat.set_timeouts(cluster.addresses, heartbeat_seconds, joined)
     try:
-        with ended_after(registered + _GRACE_SECONDS):
-            strategy = tf.distribute.MultiWorkerMirroredStrategy(_resolver(cluster))
+        with heartbeat.joined_within(joined):
+            strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
+    except heartbeat.LOST:
+        raise
     except tf.errors.OpError as error:
         message = " ".join(error.message.split())
         raise StartError(f"the cluster cannot be started: {message}") from error
+    heartbeat.watch(_other_tasks(cluster), heartbeat_seconds)
     _started.append((cluster, strategy))
     return strategy
+
+
+def _other_tasks(cluster: Cluster) -> list[str]:
+    """Their names, as TensorFlow has them."""
+    return [
+        f"/job:{kind}/replica:0/task:{index}"
+        for kind, addresses in cluster.addresses.items()
+        for index, address in enumerate(addresses)
+        if address != cluster.own
+    ]
 
 
 def _resolver(cluster: Cluster) -> tf.distribute.cluster_resolver.ClusterResolver:
@@ -92,26 +109,32 @@ def _refuse_late_start() -> None:
 
 
 def _meet(own: str, others: list[str], seconds: float) -> None:
-    """Return once all workers listen at their addresses.
+    """Return once each worker has met all others.
 
-    TensorFlow would wait forever, holding Python's lock, and for a port that is in use it would say
-    only that it could not start a server.
+    TensorFlow would wait for one that never comes, and for a port that is in use it would say only
+    that it could not start a server.
     """
-    with _listening(own):
-        missing, until = list(others), time.monotonic() + seconds
-        while missing := [address for address in missing if not _answers(address)]:
-            if time.monotonic() > until:
-                raise StartError(
-                    f"all workers must start within {seconds:g} seconds (`startup_seconds`). "
-                    f"Received: no answer from {', '.join(missing)}"
-                )
-            time.sleep(0.1)
-    # From here on TensorFlow's server answers those who come later.
+    until = time.monotonic() + seconds
+
+    def wait(answer: bytes, is_enough: Callable[[bytes], bool], received: str) -> None:
+        missing = others
+        with _answering(own, answer):
+            while missing := [each for each in missing if not is_enough(_said_by(each))]:
+                if time.monotonic() > until:
+                    raise StartError(
+                        f"all workers must start within {seconds:g} seconds (`startup_seconds`). "
+                        f"Received: {received} {', '.join(missing)}"
+                    )
+                time.sleep(0.1)
+
+    wait(_HERE, lambda said: said in (_HERE, _HAS_MET_ALL), "no answer from")
+    # Some may still look for this one. Those that have gone on have met all.
+    wait(_HAS_MET_ALL, lambda said: said != _HERE, "others are missed by")
 
 
 @contextlib.contextmanager
-def _listening(own: str) -> Iterator[None]:
-    """Answers at this worker's address: whoever connects, and however many there are."""
+def _answering(own: str, answer: bytes) -> Iterator[None]:
+    """Says so at this worker's address to whoever connects, and however many there are."""
     with socket.socket() as listener:
         # As TensorFlow's server does: a port whose last user has just gone is free.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -125,7 +148,7 @@ def _listening(own: str) -> Iterator[None]:
         listener.listen()
         listener.settimeout(0.1)
         is_over = threading.Event()
-        thread = threading.Thread(target=_accept, args=(listener, is_over), daemon=True)
+        thread = threading.Thread(target=_answer, args=(listener, answer, is_over), daemon=True)
         thread.start()
         try:
             yield
@@ -134,18 +157,20 @@ def _listening(own: str) -> Iterator[None]:
             thread.join()
 
 
-def _accept(listener: socket.socket, is_over: threading.Event) -> None:
+def _answer(listener: socket.socket, answer: bytes, is_over: threading.Event) -> None:
     while not is_over.is_set():
-        with contextlib.suppress(OSError):  # nobody came in time, or is gone already
-            listener.accept()[0].close()
+        # Nobody came in time, or is gone already.
+        with contextlib.suppress(OSError), listener.accept()[0] as connection:
+            connection.sendall(answer)
 
 
-def _answers(address: str) -> bool:
+def _said_by(address: str) -> bytes:
+    place = address.rpartition(":")[0], _port(address)
     try:
-        with socket.create_connection((address.rpartition(":")[0], _port(address)), timeout=5):
-            return True
+        with socket.create_connection(place, timeout=5) as connection:
+            return connection.recv(64)
     except OSError:  # nor is its name known before it starts, in some clusters
-        return False
+        return b""
 
 
 def _port(address: str) -> int:

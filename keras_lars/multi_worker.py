@@ -43,7 +43,7 @@ def strategy(
     - Each worker uses all GPUs that it can see. On one machine with several GPUs and no cluster,
       write `tf.distribute.MirroredStrategy()` instead: this returns the strategy of one device.
     - If a worker is lost, what is done in the strategy's scope raises `WorkerLostError`, as does
-      `fit` of a model that was given to `prepare`.
+      `fit` of a model that was given to `prepare`, and this function once all workers have come.
     - `"evaluator"` and `"ps"` tasks may stand in TF_CONFIG, and take no part in the training. Such
       a task itself gets a `ValueError`.
     - Slurm's tasks listen at `port` on each node; where a node has several, at `port + 1`,
@@ -57,7 +57,8 @@ def strategy(
         heartbeat_seconds: Float from 1 to 86400. Workers give a sign of life twice in this time,
             and one that gives none for as long is lost: it may be paused for half of it in any
             case. Use more where machines are paused for longer, as when they are moved to other
-            hardware, and the same on all workers. Defaults to 10.
+            hardware, and the same on all workers. Once all have come, they may join up to 40
+            seconds and this time apart. Defaults to 10.
 
     Returns:
         A `tf.distribute.Strategy`.
@@ -67,6 +68,7 @@ def strategy(
             task is of a kind that does not train, or the backend is not TensorFlow.
         RuntimeError: If TensorFlow has set up its devices already, the port of this worker is in
             use, or another worker does not come.
+        WorkerLostError: If another worker is lost after it has come.
 
     Example:
 
@@ -100,7 +102,8 @@ def strategy(
         return tf.distribute.get_strategy()
     from keras_lars import _cluster_start
 
-    started = _cluster_start.start(cluster, startup_seconds, heartbeat_seconds)
+    with _lost_workers_named():
+        started = _cluster_start.start(cluster, startup_seconds, heartbeat_seconds)
     _name_lost_workers_in_scope(started)
     return started
 
@@ -265,13 +268,11 @@ def _cause(message: str) -> str:
 
 @contextlib.contextmanager
 def _lost_workers_named() -> Iterator[None]:
-    import tensorflow as tf
+    from keras_lars._keras import heartbeat
 
-    # The last is of the one that is cut off from the first worker, which watches over all.
-    lost = tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError
     try:
         yield
-    except lost as error:
+    except heartbeat.LOST as error:
         raise WorkerLostError(
             "Another worker was lost, or could not be reached: this one cannot continue alone. "
             "Restart all workers; with `keras_lars.callbacks.BackupAndRestore` they continue from "

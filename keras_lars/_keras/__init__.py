@@ -28,8 +28,11 @@ It stands on `train_function` and `test_function` being made anew by `make_train
 
 `iterators.py` uses `_get_iterator` of `TFEpochIterator`.
 
-`heartbeat.py` uses, from TensorFlow's `tensorflow.python.eager.context`, the method
-`configure_coordination_service`, which its own strategies call.
+`heartbeat.py` uses, from TensorFlow's `tensorflow.python.eager.context`, the methods
+`configure_coordination_service` and `abort_collective_ops`, which its own strategies call, and
+`_handle`; and of its C library `TFE_EnableCollectiveOps` and `TFE_CollectiveOpsCheckPeerHealth`.
+While a strategy is made it puts the former in the place of that of `tensorflow.python.pywrap_tfe`,
+which keeps Python's lock for as long as it waits.
 
 `fitted_model.py` reads from the stack which model an optimizer is being built for: Keras builds it
 inside of `fit`, `train_on_batch` or `train_step`, methods whose `self` is the model. Of

@@ -12,7 +12,7 @@ if keras.backend.backend() != "tensorflow":
 
 import tensorflow as tf
 
-from benchmarks import cluster, loop, train
+from benchmarks import cluster, train
 from benchmarks.data.data_set import Shard
 from benchmarks.recipe import RecipeError
 
@@ -35,9 +35,10 @@ def config(jobs, kind="worker", index=0):
     return json.dumps({"cluster": jobs, "task": {"type": kind, "index": index}})
 
 
+@pytest.mark.parametrize("place", ["cluster.start", "loop.train_plan"])
 @pytest.mark.parametrize("name", ["UnavailableError", "AbortedError", "DeadlineExceededError"])
-def test_a_worker_that_is_lost_outside_of_fit(monkeypatch, capsys, tmp_path, name):
-    """As when a model is made: the status is that of an interruption, and 1 of any other error."""
+def test_a_worker_that_is_lost_outside_of_fit(monkeypatch, capsys, tmp_path, name, place):
+    """While all start or a model is made: the status of an interruption, and 1 of other errors."""
 
     def lose(*arguments):
         raise getattr(tf.errors, name)(None, None, "Collective ops is aborted")
@@ -47,7 +48,7 @@ def test_a_worker_that_is_lost_outside_of_fit(monkeypatch, capsys, tmp_path, nam
         train, "flags", types.SimpleNamespace(FLAGS=types.SimpleNamespace(**options))
     )
     monkeypatch.setattr(train.cluster, "start", lambda *arguments: None)
-    monkeypatch.setattr(loop, "train_plan", lose)
+    monkeypatch.setattr(f"benchmarks.{place}", lose)
     assert train._run(types.SimpleNamespace(folder=tmp_path, is_chief=True)) == 75
     assert capsys.readouterr().err.startswith("Another worker was lost, or could not be reached")
 

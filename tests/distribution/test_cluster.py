@@ -356,35 +356,60 @@ def test_a_port_in_use():
             _cluster_start._meet(own, [other], 0.3)
 
 
+def meeting(own, *others):
+    """A thread in which a worker meets the others."""
+    from keras_lars import _cluster_start
+
+    worker = threading.Thread(
+        target=_cluster_start._meet, args=(own, list(others), PATIENCE), daemon=True
+    )
+    worker.start()
+    return worker
+
+
+def connect(address):
+    """A connection to what listens there by now, or soon."""
+    for _ in range(PATIENCE * 100):
+        with contextlib.suppress(ConnectionRefusedError):
+            return socket.create_connection(("127.0.0.1", int(address.split(":")[1])), timeout=5)
+        time.sleep(0.01)
+    raise AssertionError("nobody listens")
+
+
 @needs_tensorflow
 def test_any_number_of_strangers_may_come_before_the_others():
     """A scan of ports, or a probe whether the worker is alive."""
-    from keras_lars import _cluster_start
-
     own, other = free_addresses(2)
-    places = [("127.0.0.1", int(address.split(":")[1])) for address in (own, other)]
-    result = []
-    worker = threading.Thread(
-        target=lambda: result.append(_cluster_start._meet(own, [other], PATIENCE)), daemon=True
-    )
-    worker.start()
-
-    def connect():
-        for _ in range(PATIENCE * 100):  # until it listens
-            with contextlib.suppress(ConnectionRefusedError):
-                return socket.create_connection(places[0], timeout=5)
-            time.sleep(0.01)
-        raise AssertionError("nobody listens")
-
-    strangers = [connect() for _ in range(20)]
-    assert all(stranger.recv(1) == b"" for stranger in strangers)  # none is kept waiting
-    with socket.socket() as late:
-        late.bind(places[1])
-        late.listen()
-        worker.join(PATIENCE)
-    assert result == [None]
+    worker = meeting(own, other)
+    strangers = [connect(own) for _ in range(20)]
     for stranger in strangers:
+        assert stranger.makefile("rb").read() == b"keras_lars: here\n"  # none is kept waiting
         stranger.close()
+    late = meeting(other, own)
+    for one in (worker, late):
+        one.join(PATIENCE)
+        assert not one.is_alive()
+
+
+@needs_tensorflow
+def test_workers_wait_for_one_that_has_not_met_all():
+    first, second, third = free_addresses(3)
+    # As of a worker that does not know yet that all start again.
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind(("127.0.0.1", int(third.split(":")[1])))
+        server.listen()
+        workers = [meeting(first, second), meeting(second, first, third)]
+        said = b""
+        while said != b"keras_lars: has met all\n":
+            with connect(first) as stranger:
+                said = stranger.makefile("rb").read()
+        server.accept()[0].close()
+        assert all(worker.is_alive() for worker in workers)
+    workers.append(meeting(third, second))
+    for worker in workers:
+        worker.join(PATIENCE)
+        assert not worker.is_alive()
 
 
 def free_addresses(count):

@@ -46,21 +46,35 @@ def test_workers_are_killed_and_started_again(tmp_path):
             assert_equal([values], [whole[name][0][-len(values) :]])
 
 
-@pytest.mark.parametrize(("workers", "how"), [(2, "machine"), (3, "switch")])
-def test_a_link_is_cut_and_all_start_again(tmp_path, workers, how):
+@pytest.mark.parametrize(("lost", "how"), [(0, "SIGKILL"), (0, "SIGSTOP"), (2, "SIGSTOP")])
+def test_a_worker_is_lost_while_all_start(tmp_path, lost, how):
+    """The first one, whom all register with, or another: the others say so, and can end."""
+    done = run_command("support.lost_at_start_script", tmp_path, lost, how)
+    statuses = json.loads(done.stdout.splitlines()[-1])
+    expected = [75, 75, 75]
+    expected[lost] = -signal.SIGKILL
+    assert statuses == expected, done.stderr[-4000:]
+    for index in {0, 1, 2} - {lost}:
+        assert_names_the_loss((tmp_path / f"{index}.error").read_text())
+
+
+@pytest.mark.parametrize("hows", [["machine"], ["between", "switch"]], ids=" ".join)
+def test_links_are_cut_and_all_start_again(tmp_path, hows):
     """On machines of a network: each says that a worker is lost, also the one cut off."""
-    done = run_command("support.network_script", tmp_path, workers, how)
+    workers = 2 if hows == ["machine"] else 3
+    done = run_command("support.network_script", tmp_path, workers, *hows)
     assert done.returncode == 0, done.stderr[-4000:]
     seen = json.loads(done.stdout.splitlines()[-1])
     if "refused" in seen:
         pytest.skip(f"needs network namespaces: {seen['refused']}")
     output = (done.stdout + done.stderr)[-6000:]
-    nothing = [0] * workers
-    assert seen["statuses"] == {"whole": nothing, "lost": [75] * workers, "again": nothing}, output
-    assert seen["seconds"] < 60
+    assert (seen["whole"], seen["again"]) == ([0] * workers, [0] * workers), output
+    assert seen["lost"] == [[75] * workers for _ in hows], output
+    assert max(seen["seconds"]) < 60
     for index in range(workers):
         assert (tmp_path / "again" / f"{index}.heartbeat").read_text() == "5000"  # as asked for
-        assert_names_the_loss((tmp_path / "again" / f"{index}.error").read_text())
+        for how in hows:
+            assert_names_the_loss((tmp_path / how / f"{index}.error").read_text())
         again, whole = (
             pickle.loads((tmp_path / name / f"{index}.pickle").read_bytes())
             for name in ("again", "whole")

@@ -64,6 +64,11 @@ class Network:
     def mend(self, index):
         _run("ip", "link", "set", f"link{index}", "master", "switch")
 
+    def part(self, *indices):
+        """These reach the others, but not each other, from now on; until they are plugged in."""
+        for index in indices:
+            _run("ip", "link", "set", f"link{index}", "type", "bridge_slave", "isolated", "on")
+
     def pull_out(self, process):
         """Cut the link at the machine's own end, which it sees."""
         _run("nsenter", f"--target={process}", "--net", "ip", "link", "set", "cable", "down")

@@ -1,8 +1,8 @@
-"""Workers on machines of a network, of which one loses its link in mid-epoch; then all start again.
+"""Workers on machines of a network, of which links are cut in mid-epoch; then all start again.
 
-`python -m support.network_script FOLDER WORKERS HOW` by `helpers.run_command`, where HOW
-is "switch" or "machine": the end at which the link is cut. What is printed last is JSON of what was
-seen.
+`python -m support.network_script FOLDER WORKERS HOW...` by `helpers.run_command`, where each HOW is
+"switch" or "machine", the end at which the link of the last worker is cut, or "between": the two
+last reach the first, and not each other. What is printed last is JSON of what was seen.
 """
 
 import json
@@ -16,7 +16,7 @@ from support.forked_workers import Workers
 
 # Long enough for a machine that is busy, as the loss must not be noticed before it happens.
 HEARTBEAT_SECONDS = 5
-LIMIT_SECONDS = 300
+LIMIT_SECONDS = 200
 INTERRUPTED = 75
 
 
@@ -44,7 +44,13 @@ def train(folder, reached, index):
     return 0
 
 
-def main(folder, count, how):
+def wait_until_reached(workers, reached):
+    """Until all workers are where they wait, or one has failed."""
+    every = [reached / str(index) for index in range(len(workers.processes))]
+    workers.wait(LIMIT_SECONDS, lambda s: any(s) or all(path.exists() for path in every))
+
+
+def main(folder, count, *hows):
     folder, count = pathlib.Path(folder), int(count)
     try:
         network = local_network.Network()
@@ -52,37 +58,40 @@ def main(folder, count, how):
         print(json.dumps({"refused": str(error)}))
         return
     addresses = [f"{local_network.address(index)}:2222" for index in range(count)]
-    whole, again, reached = (folder / name for name in ("whole", "again", "reached"))
-    for place in (whole, again, reached):
+    whole, again = folder / "whole", folder / "again"
+    for place in (whole, again):
         place.mkdir()
 
     def run(place, reached=None):
         return Workers(lambda index: train(place, reached, index), addresses, network)
 
-    workers = run(whole)
-    workers.wait(LIMIT_SECONDS)
-    workers.end()
-    statuses = {"whole": workers.statuses}
+    def statuses(workers):
+        workers.wait(LIMIT_SECONDS)
+        workers.end()
+        return workers.statuses
 
-    workers, lost = run(again, reached), count - 1
-    every = [reached / str(index) for index in range(count)]
-    workers.wait(LIMIT_SECONDS, lambda s: any(s) or all(path.exists() for path in every))
-    if how == "switch":
-        network.cut(lost)
-    else:
-        network.pull_out(workers.processes[lost])
-    (reached / "go on").touch()
-    started = time.monotonic()
-    workers.wait(LIMIT_SECONDS)
-    workers.end()
-    seconds = time.monotonic() - started
-    statuses["lost"] = workers.statuses
-
-    workers = run(again)
-    workers.wait(LIMIT_SECONDS)
-    workers.end()
-    statuses["again"] = workers.statuses
-    print(json.dumps({"statuses": statuses, "seconds": seconds}))
+    seen = {"whole": statuses(run(whole)), "lost": [], "seconds": []}
+    for how in hows:
+        reached = folder / how
+        reached.mkdir()
+        workers, last = run(again, reached), count - 1
+        wait_until_reached(workers, reached)
+        if how == "switch":
+            network.cut(last)
+        elif how == "machine":
+            network.pull_out(workers.processes[last])
+        else:
+            network.part(last - 1, last)
+        (reached / "go on").touch()
+        started = time.monotonic()
+        seen["lost"].append(statuses(workers))
+        seen["seconds"].append(time.monotonic() - started)
+        for index in range(count):
+            error = again / f"{index}.error"
+            if error.exists():
+                error.rename(reached / error.name)
+    seen["again"] = statuses(run(again))
+    print(json.dumps(seen))
 
 
 if __name__ == "__main__":
