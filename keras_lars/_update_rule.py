@@ -94,7 +94,16 @@ def differentiable_norms(*tensors: Tensor) -> list[Tensor]:
     The root of 0 is kept out of both branches: its derivative times 0 would be NaN.
     """
     squares = [ops.sum(x * x) for x in tensors]
-    return [ops.where(s == 0, s, ops.sqrt(ops.where(s == 0, 1.0, s))) for s in squares]
+    return [ops.where(s == 0, s, ops.sqrt(ops.where(s == 0, ops.ones_like(s), s))) for s in squares]
+
+
+def full_like(tensor: Tensor, number: Number) -> Tensor:
+    """A tensor of that shape and dtype, filled with a number where the tensor is.
+
+    `ops.full_like`, and a number in `ops.where` or `ops.maximum`, are made on the host by torch,
+    which then waits for the copy to the device.
+    """
+    return ops.zeros_like(tensor) + number
 
 
 def least_norm(shape: Sequence[int], weight_norm_floor: float) -> float:
@@ -121,7 +130,7 @@ def trust_ratio(
     """
     norm_w = weight_norm
     if not is_nothing(variable_config.least_norm):
-        norm_w = ops.maximum(weight_norm, variable_config.least_norm)
+        norm_w = ops.maximum(weight_norm, full_like(weight_norm, variable_config.least_norm))
     numerator = config.trust_coefficient * norm_w
     denominator = gradient_norm if is_nothing(config.epsilon) else gradient_norm + config.epsilon
     if not is_nothing(variable_config.weight_decay) and not config.decay_in_norm:
@@ -140,17 +149,18 @@ def trust_ratio(
     if config.zero_weight_ratio is not None:
         constants.append((weight_norm == 0, config.zero_weight_ratio))
     for condition, constant in constants:
-        numerator = ops.where(condition, constant, numerator)
-        denominator = ops.where(condition, 1.0, denominator)
+        numerator = ops.where(condition, full_like(numerator, constant), numerator)
+        denominator = ops.where(condition, ops.ones_like(denominator), denominator)
     numerator = nan_unless_finite(nan_unless_finite(numerator, gradient_norm), weight_norm)
     ratio = numerator / denominator
 
     if (
         config.trust_clip
     ):  # LARC: the local rate, learning_rate * ratio, never exceeds the global one
-        per_rate = ratio / ops.where(learning_rate == 0, 1.0, learning_rate)
+        one = ops.ones_like(learning_rate)
+        per_rate = ratio / ops.where(learning_rate == 0, one, learning_rate)
         # Not the smaller of the two: the smaller of NaN and 1 is 1 to some.
-        ratio = ops.where(ratio >= learning_rate, 1.0, per_rate)
+        ratio = ops.where(ratio >= learning_rate, one, per_rate)
     return ratio
 
 
@@ -167,7 +177,7 @@ def nan_unless_finite(value: Tensor, norm: Tensor) -> Tensor:
 
 def unadapted_ratio(nan_probe: Tensor, learning_rate: Tensor, config: UpdateConfig) -> Tensor:
     """What stands in the place of the ratio; `nan_probe` is finite where the gradient is."""
-    ratio = ops.full_like(learning_rate, config.unadapted_learning_rate_multiplier)
+    ratio = full_like(learning_rate, config.unadapted_learning_rate_multiplier)
     return nan_unless_finite(ratio, nan_probe)
 
 
