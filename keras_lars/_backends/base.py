@@ -77,9 +77,17 @@ class Backend(abc.ABC):
     def dense(self, gradient: Any, variable: Variable) -> Tensor:
         """The gradient as a tensor; of a sparse one, with repeated indices summed."""
 
+    def are_whole(self, gradients: Sequence[Any], variables: Sequence[Variable]) -> list[bool]:
+        """Which are seen at a glance to be dense, and of the shape and dtype to compute in."""
+        return [False] * len(gradients)
+
     def finite_or_not(self, gradient: Any) -> Any:
         """The gradient in a form of which Keras can tell whether all of it is finite."""
         return gradient
+
+    def count(self, calls: keras.Variable) -> None:
+        """Add 1 to the number of calls of `apply`."""
+        calls.assign_add(1)
 
     def true_on_all(self, flag: Tensor) -> Tensor:
         """Whether a replica's boolean is true on all of them."""

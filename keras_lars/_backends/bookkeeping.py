@@ -1,6 +1,7 @@
 """What an optimizer keeps besides the update itself: averages of the weights, and the record."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from keras import ops
 
@@ -13,9 +14,13 @@ NEVER_UPDATED = -1.0
 
 def moving_average(average: Tensor, w: Tensor, ema_momentum: float, updates_done: Tensor) -> Tensor:
     """The exponential moving average as Keras has it: the first one is the weight itself."""
-    not_first = ops.cast(ops.not_equal(updates_done, 0), average.dtype)
-    momentum = not_first * ema_momentum
+    momentum = momentum_of_average(ema_momentum, updates_done, average.dtype)
     return momentum * average + (1 - momentum) * w
+
+
+def momentum_of_average(ema_momentum: float, updates_done: Tensor, dtype: Any) -> Tensor:
+    """0 in the first update, where the average is not one yet."""
+    return ops.cast(updates_done != 0, dtype) * ema_momentum
 
 
 def merge_records(

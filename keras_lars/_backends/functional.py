@@ -1,7 +1,7 @@
 """The update as a function: values in, values out, then assigned.
 
-JAX traces `apply` without state, so that nothing may be assigned inside a condition. torch shares
-all of it but the update of weights and velocities, which it does in place.
+JAX traces `apply` without state, so that nothing may be assigned inside a condition. torch comes
+here with a caller's tensors, and overwrites those of variables by itself.
 """
 
 from typing import TYPE_CHECKING, Any, TypeAlias

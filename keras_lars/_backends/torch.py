@@ -1,40 +1,37 @@
-"""The update on torch: weights and velocities in place.
+"""The state of the optimizer on torch, in place and many variables by one call.
 
-A new array for the result of each operation costs more than the operation. So here the ratios of
-all variables come from one call of the update rule, on a vector of norms, and the weights and
-velocities are overwritten piece by piece, while a piece is in the processor's cache.
+A caller's tensors, as those of `stateless_apply`, are not overwritten: these go the way of
+`FunctionalBackend`.
 """
 
 import collections
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import keras
 import torch
+from torch.utils.weak import WeakTensorKeyDictionary
 
-from keras_lars._backends.functional import FunctionalBackend, Values
-from keras_lars._backends.torch_norms import norm, norm_of_pieces
+from keras_lars._backends import torch_clipping
+from keras_lars._backends.base import Slots
+from keras_lars._backends.bookkeeping import momentum_of_average
+from keras_lars._backends.functional import FunctionalBackend
+from keras_lars._backends.torch_update import Group, update_group, with_least_norms
+from keras_lars._keras import torch_variables
 from keras_lars._types import Variable
-from keras_lars._update_rule import (
-    Record,
-    UpdateConfig,
-    VariableConfig,
-    momentum_step,
-    scales,
-    trust_ratio,
-    unadapted_ratio,
-)
 
 if TYPE_CHECKING:
     from keras_lars._backends.base import BuiltUpdate
     from keras_lars._keras.optimizer import KerasOptimizer
 
-# Elements of a piece: enough to hide the cost of a call, few enough for the cache.
-_PIECE = 2**18
+_COMPUTE_DTYPES = (torch.float32, torch.float64)
+
+# The version of a counter and what it was then: to read it is to wait for the device.
+_counted: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
 
 class TorchBackend(FunctionalBackend):
-    """As `FunctionalBackend`, with weights and velocities overwritten where that may be."""
+    """As `FunctionalBackend`, with what variables hold overwritten."""
 
     def dense(self, gradient: Any, variable: Variable) -> torch.Tensor:
         del variable  # torch's sparse tensors know their shape
@@ -43,32 +40,41 @@ class TorchBackend(FunctionalBackend):
     def finite_or_not(self, gradient: Any) -> torch.Tensor:
         return _dense(gradient)  # torch does not say whether a sparse tensor is finite
 
+    def are_whole(self, gradients: Sequence[Any], variables: Sequence[Variable]) -> list[bool]:
+        return torch_variables.are_like(gradients, variables, _COMPUTE_DTYPES)
+
+    def count(self, calls: keras.Variable) -> None:
+        held = torch_variables.parameters([calls])
+        if held is None:
+            calls.assign(calls.value + 1)
+            return
+        (tensor,) = held
+        with torch.no_grad():
+            if torch.compiler.is_compiling() or not _is_known(tensor):
+                tensor.add_(1)
+            else:
+                _, before = _counted[tensor]
+                tensor.add_(1)
+                _counted[tensor] = tensor._version, before + 1
+
     def apply(
         self, optimizer: "KerasOptimizer", gradients: list[torch.Tensor], positions: list[int]
     ) -> None:
         with torch.no_grad():
-            super().apply(optimizer, gradients, positions)
-
-    def update_variables(
-        self,
-        update: "BuiltUpdate",
-        values: Values,
-        gradients: list[torch.Tensor],
-        positions: list[int],
-        learning_rate: torch.Tensor,
-    ) -> tuple[Values, list[Record | None]]:
-        """As `FunctionalBackend`, but what `values` holds is overwritten where that may be."""
-        if not _are_of_variables(values.values()):
-            return super().update_variables(update, values, gradients, positions, learning_rate)
-        groups = collections.defaultdict(list)
-        for i, g in zip(positions, gradients):
-            tensors = _Tensors(i, values["variables", i], g, values.get(("velocities", i)))
-            groups[update.variable_configs[i], g.dtype].append(tensors)
-        records: dict[int, Record] = {}
-        for (variable_config, _), group in groups.items():
-            records.update(_update_group(group, learning_rate, variable_config, update.config))
-        new = {("variables", i): values["variables", i] for i in positions}
-        return new, [records.get(i) for i in positions]
+            slots = _held(optimizer)
+            if slots is None:
+                super().apply(optimizer, gradients, positions)
+                return
+            if optimizer.gradient_accumulation_steps:
+                steps = optimizer.gradient_accumulation_steps
+                accumulators = [slots.accumulators[i] for i in positions]
+                if not _is_update(optimizer._micro_batches.value, steps):
+                    torch._foreach_add_(accumulators, gradients)
+                    return
+                gradients = list(torch._foreach_add(gradients, accumulators))
+                torch._foreach_div_(gradients, steps)
+                torch._foreach_zero_(accumulators)
+            _apply(optimizer, slots, gradients, positions)
 
 
 def _dense(gradient: Any) -> torch.Tensor:
@@ -77,133 +83,100 @@ def _dense(gradient: Any) -> torch.Tensor:
     return gradient if gradient.layout == torch.strided else gradient.to_dense()
 
 
-class _Tensors(NamedTuple):
-    """Of one variable; `w` and `v` are what the variables hold, and `v` may be `None`."""
-
-    position: int
-    w: torch.Tensor
-    g: torch.Tensor
-    v: torch.Tensor | None
-
-
-def _are_of_variables(values: Iterable[torch.Tensor]) -> bool:
-    """Whether these are what variables hold, and neither a caller's nor casts of them."""
-    with keras.StatelessScope(initialize_variables=False) as scope:
-        if scope.original_scope is not None:
-            return False
-    return all(isinstance(value, torch.nn.Parameter) for value in values)
+def _held(optimizer: "KerasOptimizer") -> Slots | None:
+    """What the variables hold, or None where a caller's tensors stand for it."""
+    kinds = []
+    for kind in optimizer._slots:
+        held = torch_variables.parameters(kind)
+        if held is None:
+            return None
+        kinds.append(held)
+    return Slots(*kinds)
 
 
-def _update_group(
-    group: list[_Tensors],
-    learning_rate: torch.Tensor,
-    variable_config: VariableConfig,
-    config: UpdateConfig,
-) -> dict[int, Record]:
-    """Update variables that are treated alike; the records by position, where they are kept."""
-    dtype = group[0].g.dtype
-    learning_rate = learning_rate.to(dtype)
-    if variable_config.adapted or config.record_trust_ratios:
-        weight_norms = torch.stack([_weight_norm(each) for each in group]).to(dtype)
-        gradient_norms = torch.stack(
-            [_gradient_norm(each, variable_config, config) for each in group]
-        ).to(dtype)
-    if variable_config.adapted:
-        nan_probes = gradient_norms
-        ratios = trust_ratio(weight_norms, gradient_norms, learning_rate, variable_config, config)
-    else:
-        # Zero times the gradient is 0 or NaN, and so is the sum.
-        nan_probes = torch.stack([(0.0 * each.g).sum() for each in group])
-        ratios = unadapted_ratio(nan_probes, learning_rate, config)
-
-    velocity_scale, step_scale = scales(ratios, nan_probes, learning_rate, config)
-    velocity_scales = velocity_scale.unbind()
-    step_scales = (
-        [None] * len(group) if step_scale is None else step_scale.expand(len(group)).unbind()
-    )
-    for tensors, velocity_scale, step_scale in zip(group, velocity_scales, step_scales):
-        _, *of_variable = tensors
-        for w, g, v in _pieces(*of_variable):
-            move(w, g, v, velocity_scale, step_scale, variable_config, config)
-
-    if not config.record_trust_ratios:
-        return {}
-    columns = [column.unbind() for column in (weight_norms, gradient_norms, ratios)]
-    return {each.position: Record(*row) for each, row in zip(group, zip(*columns))}
+def _is_update(calls: torch.Tensor, steps: int) -> bool:
+    """Whether this micro-batch is the last of an update."""
+    if torch.compiler.is_compiling():
+        return bool((calls + 1) % steps == 0)
+    if not _is_known(calls):
+        # In the first call, and where somebody has assigned it, as loading does.
+        _counted[calls] = calls._version, 0 if calls.is_meta else int(calls)
+    return (_counted[calls][1] + 1) % steps == 0
 
 
-def _weight_norm(tensors: _Tensors) -> torch.Tensor:
-    _, w, g, _ = tensors
-    if w.dtype == g.dtype:
-        return norm(w)
-    return norm_of_pieces(part.to(g.dtype) for (part,) in _pieces(w))
+def _is_known(calls: torch.Tensor) -> bool:
+    """Whether nobody else has overwritten it."""
+    return calls in _counted and _counted[calls][0] == calls._version
 
 
-def _gradient_norm(
-    tensors: _Tensors, variable_config: VariableConfig, config: UpdateConfig
-) -> torch.Tensor:
-    _, w, g, v = tensors
-    if config.momentum_form == "ratio_of_update" and v is not None:
-        pieces = _pieces(w, g, v)
-        return norm_of_pieces(_step(w, g, v, variable_config, config) for w, g, v in pieces)
-    if not (config.decay_in_norm and variable_config.weight_decay):
-        return norm(g)
-    return norm_of_pieces(_decayed(w, g, variable_config) for w, g in _pieces(w, g))
-
-
-def _pieces(*tensors: torch.Tensor | None) -> Iterable[tuple[Any, ...]]:
-    """Views of the same elements of each. `None` stays what it is."""
-    given = [x for x in tensors if x is not None]
-    if given[0].numel() <= _PIECE or not all(x.is_contiguous() for x in given):
-        return [tensors]
-    split = [x.view(-1).split(_PIECE) for x in given]
-    split += [[None] * len(split[0])] * (len(tensors) - len(given))
-    return zip(*split, strict=True)
-
-
-def _step(
-    w: torch.Tensor,
-    g: torch.Tensor,
-    v: torch.Tensor,
-    variable_config: VariableConfig,
-    config: UpdateConfig,
-) -> torch.Tensor:
-    _, step = momentum_step(v.to(g.dtype), _decayed(w, g, variable_config), config)
-    return step
-
-
-def _decayed(w: torch.Tensor, g: torch.Tensor, variable_config: VariableConfig) -> torch.Tensor:
-    if not variable_config.weight_decay:
-        return g
-    return torch.add(g, w.to(g.dtype), alpha=variable_config.weight_decay)
-
-
-def move(
-    w: torch.Tensor,
-    g: torch.Tensor,
-    v: torch.Tensor | None,
-    velocity_scale: torch.Tensor,
-    step_scale: torch.Tensor | None,
-    variable_config: VariableConfig,
-    config: UpdateConfig,
+def _apply(
+    optimizer: "KerasOptimizer", slots: Slots, gradients: list[torch.Tensor], positions: list[int]
 ) -> None:
-    """The end of `lars_update`, in place: half the time of the same with a new array each time.
+    """One update, in the order of `FunctionalBackend`."""
+    update = optimizer._update
+    gradients = torch_clipping.clipped(optimizer, gradients)
+    learning_rate = keras.ops.convert_to_tensor(optimizer.learning_rate)
+    rows: dict[int, torch.Tensor] = {}
+    for of_group, group in _groups(update, slots, gradients, positions):
+        record = update_group(group, learning_rate, update.config)
+        if record is not None:
+            rows.update(zip(of_group, torch.stack(record, dim=1).unbind()))
 
-    The one place that says again what the update rule says.
-    """
-    decayed = _decayed(w, g, variable_config)
-    if v is None:
-        step = velocity_scale * decayed
-    else:
-        # A copy where the stored dtype is another one.
-        new_v = v.to(g.dtype).mul_(config.momentum).addcmul_(velocity_scale, decayed)
-        if new_v is not v:
-            v.copy_(new_v)
-        step = new_v
-        if config.nesterov:
-            step = torch.mul(velocity_scale, decayed).add_(new_v, alpha=config.momentum)
-    if step_scale is not None:
-        step = step_scale * step
-    new_w = w.to(g.dtype).sub_(step)
-    if new_w is not w:
-        w.copy_(new_w)
+    if optimizer.use_ema:
+        _average(optimizer, slots)
+    variables = optimizer._slots.variables
+    for i in positions:
+        constraint = variables[i].constraint
+        if constraint is not None:
+            variables[i].assign(constraint(slots.variables[i]))
+    if update.record is not None:
+        old = update.record.value
+        new = [rows.get(i, row) for i, row in enumerate(old.unbind())]
+        old.copy_(torch.stack([row.to(old.dtype) for row in new]))
+
+
+def _groups(
+    update: "BuiltUpdate", slots: Slots, gradients: list[torch.Tensor], positions: list[int]
+) -> Iterator[tuple[list[int], Group]]:
+    """The variables that are treated alike but for their least norm, and their positions."""
+    alike = collections.defaultdict(list)
+    for i, g in zip(positions, gradients):
+        config = update.variable_configs[i]
+        key = (config.adapted, config.weight_decay, g.dtype, slots.variables[i].dtype)
+        alike[key].append((config.least_norm, i, g))
+    for of_group in alike.values():
+        of_group.sort(key=lambda each: each[:2])
+        least_norms, of_positions, g = zip(*of_group)
+        w = [slots.variables[i] for i in of_positions]
+        v = [slots.velocities[i] for i in of_positions]
+        config = update.variable_configs[of_positions[0]]
+        yield (
+            list(of_positions),
+            Group(
+                w,
+                list(g),
+                None if v[0] is None else v,
+                with_least_norms(config, least_norms, g[0]),
+            ),
+        )
+
+
+def _average(optimizer: "KerasOptimizer", slots: Slots) -> None:
+    """The moving averages, and the variables where these overwrite them."""
+    alike = collections.defaultdict(list)
+    for average, w in zip(slots.averages, slots.variables):
+        if average is not None:
+            alike[average.dtype].append((average, w))
+    updates_done = keras.ops.convert_to_tensor(optimizer.iterations)
+    frequency = optimizer.ema_overwrite_frequency
+    for dtype, pairs in alike.items():
+        averages, averaged = ([pair[place] for pair in pairs] for place in (0, 1))
+        _mix(averages, averaged, momentum_of_average(optimizer.ema_momentum, updates_done, dtype))
+        if frequency:
+            _mix(averaged, averages, ((updates_done + 1) % frequency != 0).to(dtype))
+
+
+def _mix(ours: list[torch.Tensor], others: list[torch.Tensor], share: torch.Tensor) -> None:
+    """Keep a share of each, 0 to 1, and take the rest from the other: as `moving_average`."""
+    torch._foreach_mul_(ours, share)
+    torch._foreach_add_(ours, torch._foreach_mul(others, 1 - share))

@@ -1,36 +1,53 @@
 """Euclidean norms on torch, as accurate as a float64 sum and as fast as memory is read."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import torch
 
 # `vector_norm` adds the squares of a row in 16 lanes, one after the other: it is off by 4e-2 for
 # 1e8 equal values, but by less than 3e-7 for a row of this length. The rows are added in float64.
 _ROW = 512
-_SMALL = 4 * _ROW
+_SMALL = 2**14  # elements up to which one call of float64 is faster
 _PIECE = 2**18
 _SMALLEST_IN_FLOAT32 = 1e-10  # below it squares may be too small for a float32
 
 
-def norm(x: torch.Tensor) -> torch.Tensor:
-    """The norm of a float32 or float64 tensor, as a float64 scalar (on CPUs; see below)."""
-    if x.device.type != "cpu":  # these add in a tree, and not all of them have float64
-        return torch.linalg.vector_norm(x)
-    if x.dtype == torch.float64 or x.numel() <= _SMALL:
-        return torch.linalg.vector_norm(x, dtype=torch.float64)
+def norms(tensors: Sequence[torch.Tensor], dtype: torch.dtype) -> torch.Tensor:
+    """The norm of each tensor, as a vector of the dtype, which is float32 or float64.
+
+    On CPUs all are computed in float64; accelerators add in a tree, and not all of them have it.
+    """
+    if tensors[0].device.type != "cpu":
+        return torch.stack(torch._foreach_norm(tensors, 2.0, dtype))
+    if tensors[0].dtype != dtype:
+        tensors = [x.to(dtype) for x in tensors]
+    return _norms_on_cpu(tensors).to(dtype)
+
+
+def _norms_on_cpu(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """In float64, since a float32 holds no square of 1e-30."""
+    if tensors[0].dtype == torch.float64 or torch.compiler.is_compiling():
+        return torch.stack(torch._foreach_norm(tensors, 2.0, torch.float64))
+    small = [x for x in tensors if x.numel() <= _SMALL]
+    of_small = iter(torch._foreach_norm(small, 2.0, torch.float64) if small else ())
+    return torch.stack([next(of_small) if x.numel() <= _SMALL else _norm(x) for x in tensors])
+
+
+def _norm(x: torch.Tensor) -> torch.Tensor:
+    """The norm of a large float32 tensor, by its rows."""
     x = x.reshape(-1)
-    rows = x.numel() // _ROW
-    total = torch.linalg.vector_norm(
-        torch.linalg.vector_norm(x[: rows * _ROW].view(rows, _ROW), dim=1), dtype=torch.float64
-    )
-    if not _SMALLEST_IN_FLOAT32 < total.item() < float("inf"):
-        return norm_of_pieces(piece.double() for piece in x.split(_PIECE))
-    if rows * _ROW == x.numel():
+    whole = x.numel() // _ROW * _ROW
+    rows = torch.linalg.vector_norm(x[:whole].view(-1, _ROW), dim=1)
+    total = torch.linalg.vector_norm(torch.cat([rows, x[whole:]]), dtype=torch.float64)
+    if _SMALLEST_IN_FLOAT32 < total.item() < float("inf"):
         return total
-    return norm_of_pieces([total, x[rows * _ROW :].double()])
+    pieces = [torch.linalg.vector_norm(piece.double()) for piece in x.split(_PIECE)]
+    return torch.linalg.vector_norm(torch.stack(pieces))
 
 
-def norm_of_pieces(pieces: Iterable[torch.Tensor]) -> torch.Tensor:
-    """The norm of all of them together."""
-    norms = [norm(piece) for piece in pieces]
-    return norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
+def zero_or_nan(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """For each tensor 0 where all of it is finite, and NaN otherwise, as a vector."""
+    zeros = torch._foreach_mul(tensors, 0.0)
+    if tensors[0].device.type != "cpu":
+        return torch.stack(torch._foreach_norm(zeros))
+    return torch.stack([x.sum() for x in zeros])

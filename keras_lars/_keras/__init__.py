@@ -14,6 +14,9 @@ The only place that touches private parts of Keras, and it changes no class or f
 
 `hooks.py` names methods of `keras.optimizers.Optimizer` that are not called.
 
+`torch_variables.py` reads `_value` of `keras.Variable`: the public `value` asks each time whether
+something else stands for it, which for 1,000 variables takes as long as to update them.
+
 `layers.py` uses, from `keras.Model`: `_flatten_layers`.
 
 `trainer.py` uses, from `keras.Model`: `_maybe_symbolic_build`, `_symbolic_build`,

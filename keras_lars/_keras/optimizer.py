@@ -14,7 +14,7 @@ from keras_lars._keras import hooks
 from keras_lars._keras.fitted_model import loaded_model
 from keras_lars._keras.saved_state import StatefulOptimizer
 from keras_lars._types import LearningRate, Schedule, Tensor, Variable
-from keras_lars._update_rule import compute_dtype
+from keras_lars._update_rule import compute_dtype, full_like, nan_unless_finite
 from keras_lars._variables import check_gradient, path_of
 from keras_lars._words import counted
 
@@ -53,13 +53,13 @@ class KerasOptimizer(StatefulOptimizer):
         with keras.name_scope(self.name, caller=self):
             grads, variables = self._filter_empty_gradients(grads, variables)
             grads, variables = self._overwrite_variables_directly_with_gradients(grads, variables)
-            whole = [self._whole(g, v) for g, v in zip(grads, variables)]
+            whole = self._whole(grads, variables)
             if whole:
                 positions = [self._get_variable_index(v) for v in variables]
                 _backends.current().apply(self, whole, positions)
         # Where the data ends a step is run without any, and fails: it must not be counted.
         with _backends.current().after(whole):
-            self._iterations.assign_add(1)
+            _backends.current().count(self._iterations)
 
     def _known_variables(
         self, grads: list[Any], variables: Sequence[Variable] | None
@@ -114,30 +114,28 @@ class KerasOptimizer(StatefulOptimizer):
                 f"was built with. Make a new optimizer for others. Received: {unknown}"
             )
 
-    def _whole(self, gradient: Any, variable: Variable) -> Tensor:
-        """The gradient as a dense, unscaled tensor of the dtype that the update computes in."""
-        dtype = compute_dtype(keras.backend.standardize_dtype(variable.dtype))
-        gradient = _backends.current().dense(gradient, variable)
-        check_gradient(gradient, variable)
-        gradient = ops.cast(gradient, dtype)
+    def _whole(self, gradients: Sequence[Any], variables: Sequence[Variable]) -> list[Tensor]:
+        """The gradients as dense, unscaled tensors of the dtypes that the update computes in."""
+        are_whole = _backends.current().are_whole(gradients, variables)
+        whole = [
+            gradient if is_whole else _made_whole(gradient, variable)
+            for gradient, variable, is_whole in zip(gradients, variables, are_whole)
+        ]
         if self.loss_scale_factor is not None:
-            gradient = gradient / self.loss_scale_factor
-        return gradient
+            whole = [gradient / self.loss_scale_factor for gradient in whole]
+        return whole
 
     def _clipped(self, gradients: list[Tensor]) -> list[Tensor]:
         """The gradients, clipped as the constructor says; NaN where they were not finite."""
-        is_ours = type(self)._clip_gradients is KerasOptimizer._clip_gradients
         limits = (self.clipnorm, self.clipvalue, self.global_clipnorm)
-        if is_ours and all(limit is None for limit in limits):
+        if self._clipping_is_ours and all(limit is None for limit in limits):
             return gradients
         dtypes = [keras.backend.standardize_dtype(g.dtype) for g in gradients]
         widest = "float64" if "float64" in dtypes else "float32"
         clipped = self._clip_gradients([ops.cast(g, widest) for g in gradients])
         if self.clipvalue is not None:
             # An infinity that is clipped to a value would pass unseen.
-            clipped = [
-                ops.where(ops.isfinite(g), c, float("nan")) for g, c in zip(gradients, clipped)
-            ]
+            clipped = [nan_unless_finite(c, g) for g, c in zip(gradients, clipped)]
         return [ops.cast(c, dtype) for c, dtype in zip(clipped, dtypes)]
 
     def _clip_gradients(self, grads: list[Tensor]) -> list[Tensor]:
@@ -146,11 +144,16 @@ class KerasOptimizer(StatefulOptimizer):
         # As Keras has it, but for the derivative where all gradients are 0: see fault 17.
         squares = ops.sum(ops.stack([ops.sum(ops.square(g)) for g in grads]))
         all_zero = squares == 0
-        norm = ops.sqrt(ops.where(all_zero, 1.0, squares))
+        norm = ops.sqrt(ops.where(all_zero, ops.ones_like(squares), squares))
         limit = self.global_clipnorm
-        scale = limit * ops.minimum(1.0 / norm, 1.0 / limit) + (norm - norm)
-        scale = ops.where(all_zero, 1.0, scale)
+        scale = limit * ops.minimum(1.0 / norm, full_like(norm, 1.0 / limit)) + (norm - norm)
+        scale = ops.where(all_zero, ops.ones_like(scale), scale)
         return [g * scale for g in grads]
+
+    @property
+    def _clipping_is_ours(self) -> bool:
+        """Whether no subclass clips in a way of its own."""
+        return type(self)._clip_gradients is KerasOptimizer._clip_gradients
 
     @property
     def _micro_batches(self) -> keras.Variable:
@@ -219,3 +222,10 @@ def _check_count(grads: Sequence[Any], variables: Sequence[Any]) -> None:
             "`grads` must hold one gradient (or None) for each trainable variable. Received: "
             f"{counted(len(grads), 'gradient')} for {counted(len(variables), 'variable')}"
         )
+
+
+def _made_whole(gradient: Any, variable: Variable) -> Tensor:
+    dtype = compute_dtype(keras.backend.standardize_dtype(variable.dtype))
+    gradient = _backends.current().dense(gradient, variable)
+    check_gradient(gradient, variable)
+    return ops.cast(gradient, dtype)

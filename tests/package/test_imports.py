@@ -92,7 +92,13 @@ TENSORFLOW_MODULES = {
 }
 
 
-TORCH_MODULES = {"_backends/torch.py", "_backends/torch_norms.py"}
+TORCH_MODULES = {
+    "_backends/torch.py",
+    "_backends/torch_clipping.py",
+    "_backends/torch_norms.py",
+    "_backends/torch_update.py",
+    "_keras/torch_variables.py",
+}
 
 
 def test_tensorflow_is_used_in_its_modules_and_in_functions_of_few_others():
@@ -104,7 +110,7 @@ def test_tensorflow_is_used_in_its_modules_and_in_functions_of_few_others():
 def test_other_backends_are_hardly_used():
     # Only to compile a forward pass, or to run it without gradients.
     assert users("jax") == {"callbacks/_training_pass.py"}
-    assert users("torch") == TORCH_MODULES | {"callbacks/_training_pass.py"}
+    assert users("torch") == TORCH_MODULES | {"_model_state.py", "callbacks/_training_pass.py"}
 
 
 def test_importing_the_package_imports_no_backend():

@@ -128,6 +128,19 @@ def check_gradient_accumulation():
         assert not np.array_equal(a, to_numpy(b))
 
 
+def check_assigned_micro_batches():
+    """torch remembers the number, since to read it takes waiting; loading assigns another."""
+    (variable,) = make_variables({"w": [3.0]})
+    lars = keras_lars.LARS(1.0, gradient_accumulation_steps=3)
+    lars.build([variable])
+    for assigned, moves in ((None, False), (2, True), (None, False), (3, False), (5, True)):
+        if assigned is not None:
+            lars._micro_batches.assign(assigned)
+        before = to_numpy(variable)
+        lars.apply(to_tensors([[1.0]], [variable]), [variable])
+        assert (to_numpy(variable) != before) == moves, assigned
+
+
 def check_schedule_for_fit():
     """It counts the updates of a real fit, and finds the model whose fit it is."""
     asked = []
@@ -258,7 +271,7 @@ def check_update_in_place():
     """torch updates in place, and without state by `lars_update` itself: the results are one."""
     if keras.backend.backend() != "torch":
         return
-    from keras_lars._backends import torch as torch_backend
+    from keras_lars._backends import torch_update
 
     random = np.random.default_rng(0)
     shapes = {
@@ -277,7 +290,7 @@ def check_update_in_place():
     switches = itertools.product(MOMENTUM_FORMS, (0.0, 0.9), *[(False, True)] * 4)
     # In turns, since there are 3 of them and an even number of values of every switch.
     dtypes = itertools.cycle(["float32", "float64", "bfloat16"])
-    piece, torch_backend._PIECE = torch_backend._PIECE, 64
+    piece, torch_update._ON_CPU = torch_update._ON_CPU, 64
     for switch, dtype in zip(switches, dtypes):
         form, momentum, nesterov, decay_in_norm, trust_clip, record = switch
         if form == "ratio_of_update" and not decay_in_norm:
@@ -315,7 +328,7 @@ def check_update_in_place():
                 assert np.isnan(to_numpy(v)).all()
             assert all(np.isfinite(to_numpy(v)).all() for v in variables[:6] + variables[8:])
         assert places == [v.value.data_ptr() for v in variables + optimizer.momentums]
-    torch_backend._PIECE = piece
+    torch_update._ON_CPU = piece
 
 
 def check_half_precision():
