@@ -10,6 +10,8 @@ import sys
 sys.path.append(str(pathlib.Path(__file__).parents[1]))
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Or NumPy's threads keep the cores busy with waiting; also those of processes that tests start.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import keras
 import pytest
