@@ -4,12 +4,13 @@ import pathlib
 
 import numpy as np
 import pytest
-from support import pages
+from support import models, pages
 
 import keras_lars
 from benchmarks.experiments import experiment, fine_tuning, first_try, results, sweep
 from benchmarks.experiments.batch_size import BatchSize
 from benchmarks.experiments.small import images, tables, training
+from benchmarks.experiments.small.networks import NETWORKS
 from benchmarks.experiments.small.sizes import SIZES
 
 FOLDER = pages.ROOT / "benchmarks" / "results" / "studies"
@@ -99,6 +100,8 @@ def test_experiments_of_seeds_in_tiny(module, monkeypatch, tmp_path):
     monkeypatch.setattr(first_try, "WAYS", (("residual", 0.0), ("plain", 1e-3)))
     of_each = {name: rates[:1] for name, rates in fine_tuning.RATES.items()}
     monkeypatch.setattr(fine_tuning, "RATES", of_each)
+    if module is fine_tuning:  # the other one trains the networks themselves
+        monkeypatch.setitem(NETWORKS, "plain", models.two_layers)
     one = (first_try.FirstTry if module is first_try else fine_tuning.FineTuning)(seeds=1)
     progress = sweep.Sweep(one, tmp_path)
     progress.train()

@@ -204,6 +204,7 @@ def test_names_are_those_of_folders():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("nothing_slow")
 def test_a_real_training(tmp_path):
     """By the loop itself: twice in one process, and again without training."""
     recipe = dataclasses.replace(

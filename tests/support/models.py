@@ -171,6 +171,12 @@ def compiled_functions(graph):
     ]
 
 
+def two_layers(image_shape, classes):
+    """In place of one of `benchmarks.experiments.small.networks`."""
+    layers = [keras.layers.Flatten(), keras.layers.Dense(32, "relu"), keras.layers.Dense(classes)]
+    return keras.Sequential([keras.Input(image_shape), *layers])
+
+
 def one_layer(name, image_shape, classes, **options):
     """In place of `benchmarks.models.build`: a network that compiles in no time."""
     del name, options
