@@ -88,6 +88,7 @@ def test_parameters(name, trainable, moving, request):
     assert count(weights) == moving
 
 
+@pytest.mark.slow
 def test_updates_are_timed_on_the_variables_of_resnet50(resnet50):
     paths_and_shapes = {v.path: tuple(v.shape) for v in resnet50.trainable_weights}
     assert variables.resnet50() == paths_and_shapes
@@ -113,6 +114,7 @@ def test_parameters_at_other_sizes(name, shape, classes, width, expected):
     assert model.output.shape == (None, classes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["alexnet", "alexnet_bn", "resnet50", "resnet50_v1_5"])
 def test_no_two_layers_draw_the_same_numbers(name, request):
     model = request.getfixturevalue(name)

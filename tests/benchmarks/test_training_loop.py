@@ -78,6 +78,7 @@ def interrupt_at(monkeypatch, update, number=signal.SIGTERM):
     monkeypatch.setattr(callbacks.StopAtDivergence, "on_batch_end", on_batch_end)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fields", "execution", "update"),
     [
@@ -134,6 +135,7 @@ def test_an_interrupted_run_ends_as_one_that_was_not(
     assert files(tmp_path / "again", "result.json", "model.keras") == before
 
 
+@pytest.mark.slow
 def test_killed_at_once_it_goes_back_to_the_last_backup(whole, monkeypatch, tmp_path):
     """As by SIGKILL: nothing is saved, and rows of after the backup are there."""
     again = Execution(
@@ -156,6 +158,7 @@ def test_killed_at_once_it_goes_back_to_the_last_backup(whole, monkeypatch, tmp_
     assert files(tmp_path / "again", *names) == files(whole[0], *names)
 
 
+@pytest.mark.slow
 def test_killed_between_the_last_epoch_and_the_result(monkeypatch, tmp_path):
     execution = Execution(output_dir=str(tmp_path / "run"), resume=True)
     with monkeypatch.context() as patch:
@@ -171,6 +174,7 @@ def test_killed_between_the_last_epoch_and_the_result(monkeypatch, tmp_path):
     assert result["updates"] == result["resumed_at_update"] == 66
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_heard_too(monkeypatch, tmp_path):
     interrupt_at(monkeypatch, 3, signal.SIGINT)
     with pytest.raises(KeyboardInterrupt, match=r"interrupted by SIGINT after update \d, saved"):
@@ -191,6 +195,7 @@ def test_signals_are_left_alone_outside_of_the_main_thread():
     assert inside == [before]
 
 
+@pytest.mark.slow
 def test_statistics_are_taken_anew_where_few_updates_move_them(tmp_path):
     """Twelve updates leave 28 % of the initial statistics, and 66 leave 0.1 %."""
     few = dataclasses.replace(RECIPE, global_batch_size=359, dropout=0.0)
@@ -228,6 +233,7 @@ def test_statistics_are_taken_anew_where_few_updates_move_them(tmp_path):
         np.testing.assert_allclose(model.weights[i], ends[0][i], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_divergence_names_the_update(tmp_path):
     recipe = dataclasses.replace(
         RECIPE, optimizer="sgd", learning_rate=1e25, start_learning_rate=1e25
@@ -243,6 +249,7 @@ def test_divergence_names_the_update(tmp_path):
     assert "| diverged |" in collect.table([run])
 
 
+@pytest.mark.slow
 def test_the_same_seed_repeats_exactly(whole, tmp_path):
     same, other = (Execution(output_dir=str(tmp_path / name), **ASKED) for name in ("a", "b"))
     loop.train(RECIPE, same)
@@ -255,6 +262,7 @@ def test_the_same_seed_repeats_exactly(whole, tmp_path):
     assert first_rows[0] != first_rows[1]
 
 
+@pytest.mark.slow
 def test_sgd_is_trained_in_the_same_loop(tmp_path):
     recipe = dataclasses.replace(RECIPE, optimizer="sgd", epochs=1, warmup_epochs=0.0)
     assert loop.train(recipe, Execution(output_dir=str(tmp_path)))["epochs"] == 1
@@ -263,6 +271,7 @@ def test_sgd_is_trained_in_the_same_loop(tmp_path):
     assert not any(row.adapted for row in model.optimizer.variable_table())
 
 
+@pytest.mark.slow
 def test_validation_by_interval_and_training_images_without_dropout(whole):
     folder, result = whole
     history = json.loads((folder / "history.json").read_text())
@@ -279,6 +288,7 @@ def test_validation_by_interval_and_training_images_without_dropout(whole):
     assert found["accuracy"] == pytest.approx(history["train_accuracy"][-1])
 
 
+@pytest.mark.slow
 def test_micro_batches_equal_the_whole(tmp_path):
     """Without normalization and dropout, which depend on what is seen at once."""
     recipe = dataclasses.replace(
@@ -295,6 +305,7 @@ def test_micro_batches_equal_the_whole(tmp_path):
         np.testing.assert_allclose(parts, whole, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision(precision, tmp_path):
     recipe = dataclasses.replace(RECIPE, precision=precision, epochs=1, warmup_epochs=0.0)
@@ -308,10 +319,12 @@ def test_mixed_precision(precision, tmp_path):
     assert keras.config.dtype_policy().name == "float32"  # for whatever comes next
 
 
+@pytest.mark.slow
 def test_tensorboard(whole):
     assert list((whole[0] / "tensorboard").rglob("events.out.tfevents.*"))
 
 
+@pytest.mark.slow
 def test_trust_ratios_of_a_run(whole):
     rows = run_folder.read_table(whole[0] / "trust_ratios.csv")
     assert sorted({row["update"] for row in rows}) == [1, 11, 21, 31, 41, 51, 61]

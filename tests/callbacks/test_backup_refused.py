@@ -123,6 +123,7 @@ def test_layers_with_other_names(tmp_path):
     fit("left_13", "normal", "right_21", "named")
 
 
+@pytest.mark.slow
 def test_a_backup_with_other_metrics(folder):
     model = make_model(make_lars(), metrics=[])
     assert refusal_of(model, folder) == (

@@ -76,6 +76,7 @@ def test_the_sdist_holds_all_that_git_has(built):
     assert kept == set(git("ls-files"))
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_the_package_and_nothing_else(built):
     names = zipfile.ZipFile(built / "wheel.whl").namelist()
     names = {name for name in names if ".dist-info/" not in name}

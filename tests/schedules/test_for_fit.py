@@ -79,12 +79,14 @@ def assert_is_over(optimizer, updates):
     assert optimizer._last_learning_rate() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
 @pytest.mark.parametrize(("arguments", "updates"), FITS)
 def test_updates_are_those_of_a_fit(arguments, updates):
     assert_is_over(fit(*arguments), updates)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arguments", "updates"), FITS_OF_REPLICAS)
 def test_updates_are_those_of_a_fit_on_two_replicas(strategy, arguments, updates):
     with strategy.scope():
@@ -92,6 +94,7 @@ def test_updates_are_those_of_a_fit_on_two_replicas(strategy, arguments, updates
     assert_is_over(optimizer, updates)
 
 
+@pytest.mark.slow
 def test_steps_per_epoch_are_samples():
     schedule = for_fit(5 * 4, 2, 4)
     model = keras.Sequential([keras.layers.Dense(1)])
