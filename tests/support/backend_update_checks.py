@@ -14,7 +14,7 @@ from keras_lars._update_rule import (
     lars_update,
     plain_norms,
 )
-from support.helpers import make_variables, to_numpy
+from support.helpers import make_variables, to_numpy, to_tensors
 
 
 def raised(call):
@@ -124,6 +124,35 @@ def check_a_sparse_embedding():
             ends.append(model.get_weights()[0])
             assert sparse == (model.trainable_variables[0].value.grad.layout != torch.strided)
         np.testing.assert_allclose(*ends, rtol=1e-6)
+
+
+def check_a_compiled_step():
+    """torch compiles a step of one's own as one graph, which does the same."""
+    if keras.backend.backend() != "torch":
+        return
+    import torch
+
+    random = np.random.default_rng(0)
+    weights = {"kernel": random.normal(size=(150, 150)), "bias": random.normal(size=5)}
+    gradients = [[random.normal(size=w.shape) for w in weights.values()] for _ in range(2)]
+    ends = []
+    for compiled in (False, True):
+        variables = make_variables(weights)
+        lars = keras_lars.LARS(0.5, trust_coefficient=0.1, record_trust_ratios=True, use_ema=True)
+        lars.build(variables)
+
+        def step(row, lars=lars):
+            lars.apply(row)
+
+        if compiled:
+            step = torch.compile(step, backend="eager", fullgraph=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, of a cache that it looks through
+            for row in gradients:
+                step(to_tensors(row, variables))
+        ends.append([to_numpy(each) for each in variables + lars.variables])
+    for eager, traced in zip(*ends, strict=True):
+        np.testing.assert_allclose(traced, eager, rtol=1e-5, atol=1e-6)
 
 
 def place(variable, lars):
