@@ -89,12 +89,17 @@ def plain_norms(*tensors: Tensor) -> list[Tensor]:
 
 
 def differentiable_norms(*tensors: Tensor) -> list[Tensor]:
-    """As `plain_norms`; where a norm is 0 its derivative is 0, and not infinite.
+    """As `plain_norms`; where a norm is 0 its derivative is 0, and not infinite."""
+    return [differentiable_root(ops.sum(x * x)) for x in tensors]
+
+
+def differentiable_root(square: Tensor) -> Tensor:
+    """The square root, with a derivative of 0 where it is 0.
 
     The root of 0 is kept out of both branches: its derivative times 0 would be NaN.
     """
-    squares = [ops.sum(x * x) for x in tensors]
-    return [ops.where(s == 0, s, ops.sqrt(ops.where(s == 0, ops.ones_like(s), s))) for s in squares]
+    is_zero = square == 0
+    return ops.where(is_zero, square, ops.sqrt(ops.where(is_zero, ops.ones_like(square), square)))
 
 
 def full_like(tensor: Tensor, number: Number) -> Tensor:
@@ -206,6 +211,36 @@ def momentum_step(v: Tensor, gradient_step: Tensor, config: UpdateConfig) -> tup
     return v, config.momentum * v + gradient_step if config.nesterov else v
 
 
+def decayed_gradient(w: Tensor, g: Tensor, variable_config: VariableConfig) -> Tensor:
+    """The gradient with weight decay."""
+    if is_nothing(variable_config.weight_decay):
+        return g
+    return g + variable_config.weight_decay * w
+
+
+def in_denominator(g: Tensor, decayed: Tensor, v: Tensor | None, config: UpdateConfig) -> Tensor:
+    """That whose norm is in the denominator of the ratio."""
+    if config.momentum_form == "ratio_of_update" and v is not None:
+        _, step = momentum_step(v, decayed, config)
+        return step
+    return decayed if config.decay_in_norm else g
+
+
+def moved(
+    w: Tensor,
+    decayed: Tensor,
+    v: Tensor | None,
+    velocity_scale: Tensor,
+    step_scale: Tensor | None,
+    config: UpdateConfig,
+) -> tuple[Tensor, Tensor | None]:
+    """The new weight and velocity, by the factors that `scales` gives."""
+    if v is None:
+        return w - velocity_scale * decayed, None
+    v, step = momentum_step(v, velocity_scale * decayed, config)
+    return w - (step if step_scale is None else step_scale * step), v
+
+
 def lars_update(
     w: Tensor,
     g: Tensor,
@@ -225,15 +260,9 @@ def lars_update(
     w, learning_rate = ops.cast(w, dtype), ops.cast(learning_rate, dtype)
     v = None if v is None else ops.cast(v, dtype)
 
-    decayed = (
-        g if is_nothing(variable_config.weight_decay) else g + variable_config.weight_decay * w
-    )
-    in_denominator = decayed if config.decay_in_norm else g
-    if config.momentum_form == "ratio_of_update" and v is not None:
-        _, in_denominator = momentum_step(v, decayed, config)
-
+    decayed = decayed_gradient(w, g, variable_config)
     if variable_config.adapted or config.record_trust_ratios:
-        weight_norm, gradient_norm = norms(w, in_denominator)
+        weight_norm, gradient_norm = norms(w, in_denominator(g, decayed, v, config))
     if variable_config.adapted:
         nan_probe = gradient_norm
         ratio = trust_ratio(weight_norm, gradient_norm, learning_rate, variable_config, config)
@@ -242,16 +271,10 @@ def lars_update(
         (nan_probe,) = norms(0.0 * g)
         ratio = unadapted_ratio(nan_probe, learning_rate, config)
     velocity_scale, step_scale = scales(ratio, nan_probe, learning_rate, config)
-
-    if v is None:
-        step = velocity_scale * decayed
-    else:
-        v, step = momentum_step(v, velocity_scale * decayed, config)
-        if step_scale is not None:
-            step = step_scale * step
+    w, v = moved(w, decayed, v, velocity_scale, step_scale, config)
 
     record = None
     if config.record_trust_ratios:
         record = Record(weight_norm, gradient_norm, ratio)
     v = None if v is None else ops.cast(v, stored_dtype)
-    return ops.cast(w - step, stored_dtype), v, record
+    return ops.cast(w, stored_dtype), v, record
