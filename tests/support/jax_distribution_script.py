@@ -170,6 +170,31 @@ def check_whole_norms(replicas):
         assert_same([new], [w - 0.002 * ratio * g])
 
 
+def check_norms_gather_nothing():
+    """Variables of one shape, each cut in another way: their norms are sums of sums of shards."""
+    import jax
+
+    from keras_lars._backends import jax_sums
+
+    in_kernels, jax_sums._sums = jax_sums._sums, jax_sums._together  # as on a GPU
+    try:
+        with model_parallel(1).scope():
+            variables = []
+            for layer in ("a", "b", "c"):
+                with keras.name_scope("model"), keras.name_scope(layer):
+                    variables.append(keras.Variable(np.ones((8, 8)), name="kernel"))
+            optimizer = make_optimizer()
+            optimizer.build(variables)
+            weights, state = ([v.value for v in each] for each in (variables, optimizer.variables))
+            update = jax.jit(lambda w, s, g: optimizer.stateless_apply(s, g, w))
+            program = update.lower(weights, state, weights).compile().as_text()
+    finally:
+        jax_sums._sums = in_kernels
+    assert " all-reduce(" in program
+    for collective in ("all-gather", "all-to-all", "collective-permute"):
+        assert collective not in program
+
+
 def check_loss_scale_optimizer():
     """An infinity on one of the devices: the step is left out on all of them."""
     with data_parallel().scope():
@@ -239,6 +264,7 @@ CHECKS = dict(
         *(named(check_model_parallel, 2, name) for name in OPTIONS),
         named(check_model_parallel, 1, "plain"),
         *(named(check_whole_norms, replicas) for replicas in (1, 2)),
+        named(check_norms_gather_nothing),
         named(check_options_matter),
         named(check_loss_scale_optimizer),
         named(check_restoring, "data_parallel", True),
