@@ -4,6 +4,7 @@ JAX traces `apply` without state, so that nothing may be assigned inside a condi
 here with a caller's tensors, and overwrites those of variables by itself.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import keras
@@ -52,25 +53,37 @@ class FunctionalBackend(Backend):
         steps = optimizer.gradient_accumulation_steps
         if not steps:
             return {**old, **self._updated(optimizer, old, gradients, positions)}
-        sums = [
-            ops.cast(old["accumulators", i], gradient.dtype) + gradient
-            for i, gradient in zip(positions, gradients)
-        ]
+        accumulators = {("accumulators", i): old["accumulators", i] for i in positions}
+        others = {key: value for key, value in old.items() if key not in accumulators}
 
-        def accumulate() -> Values:
-            return {**old, **accumulators(sums)}
+        def sums() -> list[Tensor]:
+            # Each time anew: a sum that two places use would be kept in memory.
+            return [
+                ops.cast(old["accumulators", i], gradient.dtype) + gradient
+                for i, gradient in zip(positions, gradients)
+            ]
 
-        def update() -> Values:
-            emptied = accumulators([ops.zeros_like(total) for total in sums])
-            means = [total / steps for total in sums]
-            return {**old, **emptied, **self._updated(optimizer, old, means, positions)}
-
-        def accumulators(values: list[Tensor]) -> Values:
-            keys = [("accumulators", i) for i in positions]
-            return {key: ops.cast(value, old[key].dtype) for key, value in zip(keys, values)}
+        def update(values: Values) -> Values:
+            means = [total / steps for total in sums()]
+            return {**values, **self._updated(optimizer, values, means, positions)}
 
         is_update = (ops.convert_to_tensor(optimizer._micro_batches) + 1) % steps == 0
-        return ops.cond(is_update, update, accumulate)
+        # Only once the gradients have been used are the accumulators emptied, and so in place.
+        new, updated = self.changed_if(is_update, update, others)
+        for (key, accumulator), total in zip(accumulators.items(), sums()):
+            emptied = ops.where(updated, ops.zeros_like(total), total)
+            new[key] = ops.cast(emptied, accumulator.dtype)
+        return new
+
+    def changed_if(
+        self, condition: Tensor, change: Callable[[Values], Values], values: Values
+    ) -> tuple[Values, Tensor]:
+        """The values, changed where the condition holds, and then whether it did."""
+        return ops.cond(
+            condition,
+            lambda: (change(values), ops.convert_to_tensor(True)),
+            lambda: (values, ops.convert_to_tensor(False)),
+        )
 
     def _updated(
         self,
@@ -105,7 +118,7 @@ class FunctionalBackend(Backend):
     ) -> tuple[Values, list[Record | None]]:
         """The new weights and velocities, and the records, by a call of `lars_update` for each.
 
-        On JAX a loss of the new weights may be differentiated, as where a learning rate is learned.
+        A loss of the new weights may be differentiated, as where a learning rate is learned.
         """
         new: Values = {}
         records = []

@@ -1,9 +1,10 @@
 """The update on JAX, which compiles the whole step."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import jax
+import jax.numpy as jnp
 import keras
 from keras import ops
 
@@ -26,6 +27,38 @@ class JaxBackend(FunctionalBackend):
         """Give each an array of its own, or the next `fit` gives one away twice (fault 15)."""
         for variable in variables:
             variable.assign(ops.copy(variable.value))
+
+    def changed_if(
+        self, condition: jax.Array, change: Callable[[Values], Values], values: Values
+    ) -> tuple[Values, jax.Array]:
+        """As `FunctionalBackend`, by a loop that runs once or never.
+
+        XLA overwrites in place what a loop carries, and copies what a condition passes on.
+        """
+        change, constants = jax.closure_convert(change, values)
+
+        @jax.custom_jvp
+        def changed(
+            condition: jax.Array, values: Values, constants: list[jax.Array]
+        ) -> tuple[jax.Array, Values]:
+            return jax.lax.while_loop(
+                lambda state: state[0],
+                lambda state: (jnp.zeros_like(state[0]), change(state[1], *constants)),
+                (condition, values),
+            )
+
+        def derivable(
+            condition: jax.Array, values: Values, constants: list[jax.Array]
+        ) -> tuple[jax.Array, Values]:
+            # There is no reverse derivative of a loop.
+            new = jax.lax.cond(
+                condition, change, lambda values, *constants: values, values, *constants
+            )
+            return jnp.zeros_like(condition), new
+
+        changed.defjvp(lambda primals, tangents: jax.jvp(derivable, primals, tangents))
+        pending, new = changed(condition, values, constants)
+        return new, condition & ~pending
 
     def update_variables(
         self,

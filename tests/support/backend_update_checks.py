@@ -160,13 +160,14 @@ def place(variable, lars):
     return next(i for i, each in enumerate(lars.variables) if each is variable)
 
 
-def loss_of_update(**options):
+def loss_of_update(iterations=0, **options):
     """A loss of one variable's new weights and velocity, as a function of 13 numbers."""
     variable = keras.Variable(np.zeros((2, 2)), dtype="float64", name="w")
     options = {"exclude_from_weight_decay": [], **options}
     lars = keras_lars.LARS(0.3, weight_decay=0.05, trust_coefficient=0.2, **options)
     lars.build([variable])
     learning_rate, velocity = place(lars._learning_rate, lars), place(lars.momentums[0], lars)
+    lars._iterations.assign(iterations)
     factors = np.random.default_rng(1).normal(size=(2, 2, 2))
 
     def loss(x):
@@ -222,6 +223,27 @@ def check_derivatives():
                 assert finite.all(), [each for each, so in zip(options, finite) if not so]
     finally:
         jax.config.update("jax_enable_x64", False)
+
+
+def check_derivatives_under_accumulation():
+    """From empty accumulators, the update of half the gradient; before it, the sum alone."""
+    if keras.backend.backend() != "jax":
+        return
+    import jax
+
+    plain = loss_of_update()
+    halved = loss_of_update(gradient_accumulation_steps=2, iterations=1)
+    untouched = loss_of_update(gradient_accumulation_steps=2, iterations=0)
+    x = np.append(np.random.default_rng(0).normal(size=12), 0.25)
+    half = np.ones(13)
+    half[4:8] = 0.5
+    for mode in (jax.jacrev, jax.jacfwd):
+        expected = half * jax.jit(mode(plain))(half * x)
+        np.testing.assert_allclose(jax.jit(mode(halved))(x), expected, rtol=1e-5)
+        found = jax.jit(mode(untouched))(x)
+        assert not found[4:8].any()
+        assert not found[12].any()
+        assert found[:4].all()
 
 
 def check_fault_17_of_keras():

@@ -1,0 +1,176 @@
+"""What XLA makes of a JAX function for an H100, compiled on a machine without one.
+
+It takes three wheels, of JAX's version, in a folder of their own. `use` has to be called before
+JAX is imported.
+"""
+
+import importlib.metadata
+import math
+import os
+import pathlib
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from benchmarks.command_line import UsageError
+
+# What the compiler asks of the device. The version of CUDA is that of the wheels.
+_DEVICE = """
+gpu_device_info {
+  threads_per_block_limit: 1024
+  threads_per_warp: 32
+  shared_memory_per_block: 49152
+  shared_memory_per_core: 233472
+  shared_memory_per_block_optin: 232448
+  threads_per_core_limit: 2048
+  registers_per_core_limit: 65536
+  registers_per_block_limit: 65536
+  core_count: 132
+  fpus_per_core: 128
+  block_dim_limit_x: 2147483647
+  block_dim_limit_y: 65535
+  block_dim_limit_z: 65535
+  memory_bandwidth: 3352320000000
+  l2_cache_size: 52428800
+  clock_rate_ghz: 1.98
+  device_memory_size: 84942979072
+  cuda_compute_capability { major: 9 }
+}
+runtime_version { major: 12 minor: 9 }
+dnn_version_info { major: 9 minor: 10 }
+platform_name: "CUDA"
+device_description_str: "NVIDIA H100 80GB HBM3"
+"""
+_NVCC = "nvidia-cuda-nvcc-cu12"
+_BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "f64": 8, "s64": 8, "u64": 8}
+_NO_KERNEL = {"bitcast", "constant", "get-tuple-element", "parameter", "tuple", "while"}
+
+
+def use(folder: str) -> dict[str, str]:
+    """Lets this process compile by the wheels in a folder; their versions, by name.
+
+    Raises:
+        UsageError: If JAX is not installed, or pip cannot install the wheels.
+    """
+    try:
+        version = importlib.metadata.version("jax")
+    except importlib.metadata.PackageNotFoundError as error:
+        raise UsageError("this needs jax, which is not installed") from error
+    wheels = {"jax-cuda12-plugin": version, "jax-cuda12-pjrt": version, _NVCC: ""}
+    found = _versions(folder)
+    if any(name not in found or of_jax not in ("", found[name]) for name, of_jax in wheels.items()):
+        needed = [f"{name}=={of_jax}" if of_jax else name for name, of_jax in wheels.items()]
+        pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--upgrade", "--target", folder]
+        if subprocess.run([*pip, *needed], stdout=sys.stderr).returncode:
+            raise UsageError(
+                f"pip cannot install {' '.join(needed)}. Received: --compiler={folder}"
+            )
+        found = _versions(folder)
+    sys.path.append(folder)
+    data = pathlib.Path(folder, "nvidia", "cuda_nvcc").absolute()
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_cuda_data_dir={data}"
+    os.environ["JAX_PLATFORMS"] = "cpu"  # what runs, runs there
+    return {name: found[name] for name in wheels}
+
+
+def _versions(folder: str) -> dict[str, str]:
+    found = importlib.metadata.distributions(path=[folder])
+    return {each.metadata["Name"].replace("_", "-"): each.version for each in found}
+
+
+def compiled(function: Any, arguments: Any) -> Any:
+    """A function that `jax.jit` returned, compiled for arguments like these."""
+    import jax
+    from jax.experimental import topologies
+
+    description = topologies.get_topology_desc(
+        platform="cuda", topology_name="h100", topology="1x1x1", target_config=_DEVICE
+    )
+    place = jax.sharding.SingleDeviceSharding(description.devices[0])
+    arguments = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), arguments
+    )
+    return function.trace(*arguments).lower(lowering_platforms=("cuda",)).compile()
+
+
+class Instruction(NamedTuple):
+    name: str
+    shape: str
+    operation: str
+    operands: list[str]
+    calls: list[str]  # computations: what is fused, or a loop's condition and body
+
+
+Program = dict[str, list[Instruction]]  # by the name of the computation; "ENTRY" is the first
+
+
+def program(text: str) -> Program:
+    """The instructions of a compiled program, from its text."""
+    found: Program = {}
+    instructions: list[Instruction] = []
+    for line in re.sub(r"/\*.*?\*/", "", text).splitlines():
+        if start := re.match(r"(ENTRY )?%?(\S+) .*\{$", line):
+            instructions = found.setdefault("ENTRY" if start[1] else start[2], [])
+        elif parts := re.match(r"\s+(?:ROOT )?%(\S+) = (\(.*?\)|\S+) ([\w-]+)\((.*?)\)(.*)", line):
+            name, shape, operation, operands, rest = parts.groups()
+            calls = re.search(r"(calls|condition)=.*", rest)
+            instructions.append(
+                Instruction(name, shape, operation, _names(operands), _names(calls and calls[0]))
+            )
+    return found
+
+
+def paths(found: Program) -> list[dict[str, int]]:
+    """Kernels, copies, and the bytes that kernels read and write, of each way through a program.
+
+    There is one; or two, where there is a loop, which is taken to run never or once.
+    """
+    entry = _costs(found, "ENTRY")
+    loops = [each.calls for each in found["ENTRY"] if each.operation == "while"]
+    return [entry] + [
+        {
+            name: count + sum(_costs(found, each)[name] for each in loop)
+            for name, count in entry.items()
+        }
+        for loop in loops
+    ]
+
+
+def _costs(found: Program, computation: str) -> dict[str, int]:
+    instructions = found[computation]
+    sizes = {each.name: _size(each.shape) for each in instructions}
+    kernels = [each for each in instructions if each.operation not in _NO_KERNEL]
+    moved = [
+        sizes[each.name] + sum(sizes[operand] for operand in each.operands) for each in kernels
+    ]
+    return {
+        "kernels": len(kernels),
+        "copies": sum(_is_copy(each) for each in _with_fused(found, kernels)),
+        "bytes": sum(moved),
+    }
+
+
+def _with_fused(found: Program, kernels: list[Instruction]) -> Iterator[Instruction]:
+    for each in kernels:
+        yield each
+        for computation in each.calls:
+            yield from found.get(computation, [])
+
+
+def _is_copy(instruction: Instruction) -> bool:
+    """Whether it copies an array: a counter does not matter."""
+    return instruction.operation == "copy" and "[]" not in instruction.shape
+
+
+def _names(text: str | None) -> list[str]:
+    return re.findall(r"%([\w.-]+)", text or "")
+
+
+def _size(shape: str) -> int:
+    arrays = re.findall(r"([a-z]+\d*)\[([\d,]*)\]", shape)
+    return sum(
+        _BYTES.get(dtype, 4) * math.prod(int(length) for length in dimensions.split(",") if length)
+        for dtype, dimensions in arrays
+    )
