@@ -72,6 +72,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "updates of small variables": _block("speed.tables:of_updates", "update_cost_small"),
     "updates by size": _block("speed.tables:of_updates", "update_cost_sizes"),
     "clusters": _block("speed.tables:clusters", "update_clusters"),
+    "launches": _block("speed.launches:table", "launches"),
     "steps": _block("speed.step:table", "step_cost"),
     "input": _block("speed.input:table", "input_pipeline"),
     "first try": _table("first_try", RESULTS / "studies" / "first_try.json"),

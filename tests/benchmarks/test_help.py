@@ -15,6 +15,7 @@ AMONG = {
     "benchmarks.local_cluster": "workers",
     "benchmarks.speed.accelerator": "device",
     "benchmarks.speed.input": "output",
+    "benchmarks.speed.launches": "compiler",
     "benchmarks.speed.step": "show",
     "benchmarks.speed.update": "contenders",
     "benchmarks.collect": "output",

@@ -27,6 +27,7 @@ WORK = {
     "benchmarks.train": ["benchmarks.cluster.start"],
     "benchmarks.speed.accelerator": ["benchmarks.speed.workers.Processes"],
     "benchmarks.speed.input": ["keras.utils.set_random_seed"],
+    "benchmarks.speed.launches": ["benchmarks.speed.h100.use"],
     "benchmarks.speed.step": ["keras.utils.set_random_seed"],
     "benchmarks.speed.update": ["benchmarks.speed.rounds.check"],
     "benchmarks.data.fake_imagenet": ["numpy.random.default_rng"],

@@ -49,6 +49,7 @@ NEEDED = {
 SHOWN = {
     "benchmarks.collect": ("{}", "digits_resnet50.json"),
     "benchmarks.speed.input": ("--show={}", "input_pipeline.json"),
+    "benchmarks.speed.launches": ("--show={}", "launches.json"),
     "benchmarks.speed.step": ("--show={}", "step_cost.json"),
     "benchmarks.speed.update": ("--show={}", "update_cost_small.json"),
     "benchmarks.experiments.batch_size": ("--show={}", "studies/zero_weights_gamma.json"),

@@ -23,12 +23,16 @@ class Update(contenders.Update):
     """
 
     def __init__(self, function: Callable, gradients: list, weights: list, slots: Any):
-        self._function = jax.jit(function, donate_argnums=(0, 1))
+        self.function = jax.jit(function, donate_argnums=(0, 1))
         self._gradients = gradients
         self._weights, self._slots = weights, slots
 
+    @property
+    def arguments(self) -> tuple[list, Any, list]:
+        return self._weights, self._slots, self._gradients
+
     def step(self) -> None:
-        self._weights, self._slots = self._function(self._weights, self._slots, self._gradients)
+        self._weights, self._slots = self.function(*self.arguments)
         jax.block_until_ready((self._weights, self._slots))
 
     def weights(self) -> list[np.ndarray]:

@@ -1,0 +1,151 @@
+"""Counts what one update launches on an H100: `python -m benchmarks.speed.launches --compiler=DIR`.
+
+It needs no GPU: XLA compiles the update for one, and what it made is counted. Each form of LARS is
+there, beside optax's and Keras's SGD. An update of small variables takes as long as its kernels are
+many, and one of large variables as long as its bytes.
+
+`--show=FILE` prints the table of a file of results.
+"""
+
+import dataclasses
+import importlib.metadata
+import importlib.util
+import re
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from benchmarks import environment, frames
+from benchmarks.command_line import UsageError
+from benchmarks.settings import FlagSettings, setting
+from benchmarks.speed import command, h100, variables
+
+MODELS = ("resnet50", "alexnet", "small_variables")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(FlagSettings):
+    """What is compiled, as flags."""
+
+    compiler: str = setting(
+        "Folder of the compiler. pip installs it there (573 MB) unless it is there already.", ""
+    )
+    models: Sequence[str] = setting("Models that are updated.", MODELS, choices=MODELS)
+    updates: str = setting("Regular expression, searched in the names of updates.", "")
+
+
+class Row(NamedTuple):
+    """An update that is compiled: a function of `contenders.on_jax`, and its arguments."""
+
+    name: str
+    build: str
+    arguments: dict[str, Any]
+    models: Sequence[str] = ("resnet50",)
+
+
+def _lars(form: str = "", **arguments: Any) -> Row:
+    name = f"keras_lars, {form}" if form else "keras_lars"
+    return Row(name, "keras", {"optimizer": "LARS", **arguments}, ("resnet50",) if form else MODELS)
+
+
+def rows() -> list[Row]:
+    import keras_lars
+
+    excluded = {"exclude_from_layer_adaptation": keras_lars.rank_at_most(1)}
+    return [
+        _lars(),
+        _lars("nesterov", nesterov=True),
+        _lars("learning_rate_outside", momentum_form="learning_rate_outside"),
+        _lars("ratio_outside", momentum_form="ratio_outside"),
+        _lars("ratio_of_update", momentum_form="ratio_of_update", decay_in_norm=True),
+        _lars("rank 1 not adapted", **excluded),
+        _lars("trust ratios recorded", record_trust_ratios=True),
+        _lars("averages", use_ema=True),
+        _lars("clipvalue", clipvalue=0.5),
+        _lars("clipnorm", clipnorm=0.5),
+        _lars("global_clipnorm", global_clipnorm=0.5),
+        _lars("4 micro-batches", gradient_accumulation_steps=4),
+        Row("optax.lars", "optax", {}, MODELS),
+        Row("Keras SGD", "keras", {"optimizer": "SGD"}, MODELS),
+    ]
+
+
+def measure(settings: Settings) -> Iterator[dict]:
+    """The results so far, after each update."""
+    if not settings.compiler:
+        raise UsageError("--compiler must be given")
+    try:
+        pattern = re.compile(settings.updates)
+    except re.error as error:
+        raise UsageError(f"--updates must be a regular expression: {error}") from error
+    wheels = h100.use(settings.compiler)
+    from benchmarks.speed.contenders import on_jax
+
+    versions = {**environment.versions(*on_jax.MODULES), **wheels}
+    left_out = []
+    if importlib.util.find_spec("optax"):
+        versions["optax"] = importlib.metadata.version("optax")
+    else:
+        left_out.append("optax.lars")
+    results: dict = {
+        "command": f"python -m benchmarks.speed.launches {shlex.join(sys.argv[1:])}",
+        "date": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "versions": versions,
+        "device": "NVIDIA H100, compiled for and not run on",
+        "not_installed": left_out,
+        "rows": [],
+    }
+    for model in settings.models:
+        shapes = variables.model(model)
+        gradients = on_jax.gradients(shapes, variables.TIMED)
+        for row in rows():
+            if model in row.models and row.name not in left_out and pattern.search(row.name):
+                print(f"{model}: {row.name}", file=sys.stderr, flush=True)
+                build = getattr(on_jax, row.build)
+                update = build(shapes, gradients, variables.TIMED, **row.arguments)
+                about = {"model": model, "variables": len(shapes), "update": row.name}
+                for found in _facts(update, variables.parameters(shapes)):
+                    results["rows"].append({**about, **found})
+                yield results
+
+
+def _facts(update: Any, parameters: int) -> Iterator[dict]:
+    """Of an update, and of a micro-batch before it where it has several."""
+    compiled = h100.compiled(update.function, update.arguments)
+    text = compiled.as_text()
+    ways = h100.paths(h100.program(text))
+    for way, step in zip(ways, ["update"] if len(ways) == 1 else ["micro-batch", "update"]):
+        yield {
+            "step": step,
+            "kernels": way["kernels"],
+            "bytes_per_parameter": way["bytes"] / parameters,
+            "copies": way["copies"],
+            "float64": text.count("f64["),
+            "temporary_bytes": compiled.memory_analysis().temp_size_in_bytes,
+        }
+
+
+def table(results: dict) -> str:
+    """A Markdown table of what was counted."""
+    cells = [
+        {
+            "update": row["update"] + ", accumulating" * (row["step"] == "micro-batch"),
+            "variables": f"{row['model']}, {row['variables']:,}",
+            "kernels": f"{row['kernels']:,}",
+            "bytes a parameter": f"{row['bytes_per_parameter']:.1f}",
+            "copies": f"{row['copies']:,}",
+            "float64": f"{row['float64']:,}",
+            "temporary MB": f"{row['temporary_bytes'] / 1e6:.1f}",
+        }
+        for row in results["rows"]
+    ]
+    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    notes = [f"{name}: not installed" for name in results["not_installed"]]
+    about = [f"{results['date']}  {results['command']}", f"{results['device']}; {versions}", *notes]
+    return "\n".join([*about, "", frames.markdown(cells, texts=2)])
+
+
+if __name__ == "__main__":
+    command.main(Settings, measure, table)
