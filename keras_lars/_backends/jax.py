@@ -58,7 +58,9 @@ class JaxBackend(FunctionalBackend):
 
         changed.defjvp(lambda primals, tangents: jax.jvp(derivable, primals, tangents))
         pending, new = changed(condition, values, constants)
-        return new, condition & ~pending
+        # An element of an array: XLA merges kernels that read one array, but no scalar.
+        changed_now = jnp.broadcast_to(condition & ~pending, [2])
+        return new, jax.lax.optimization_barrier(changed_now)[0]
 
     def update_variables(
         self,

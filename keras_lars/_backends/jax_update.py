@@ -93,8 +93,10 @@ def updated(
     )
 
     new = []
-    for w, d, v, *scale in zip(weights, decayed, velocities, velocity_scales, step_scales):
-        w, v = moved(w, d, v, *scale, config=config)
+    for w, d, v, velocity_scale, step_scale in zip(
+        weights, decayed, velocities, velocity_scales, step_scales
+    ):
+        w, v = moved(w, d, v, velocity_scale, step_scale, config)
         new.append((w.astype(stored_dtype), None if v is None else v.astype(stored_dtype)))
     if not config.record_trust_ratios:
         return new, [None] * len(group)
