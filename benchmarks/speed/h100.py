@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
+from unittest import mock
 
 from benchmarks.command_line import UsageError
 
@@ -85,6 +86,8 @@ def compiled(function: Any, arguments: Any) -> Any:
     import jax
     from jax.experimental import topologies
 
+    from keras_lars._backends import jax_update
+
     description = topologies.get_topology_desc(
         platform="cuda", topology_name="h100", topology="1x1x1", target_config=_DEVICE
     )
@@ -92,7 +95,8 @@ def compiled(function: Any, arguments: Any) -> Any:
     arguments = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), arguments
     )
-    return function.trace(*arguments).lower(lowering_platforms=("cuda",)).compile()
+    with mock.patch.object(jax_update, "together", return_value=True):  # as where there is a GPU
+        return function.trace(*arguments).lower(lowering_platforms=("cuda",)).compile()
 
 
 class Instruction(NamedTuple):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class JaxBackend(FunctionalBackend):
-    """As `FunctionalBackend`, with variables that are alike updated together."""
+    """As `FunctionalBackend`, with fewer kernels on accelerators, and less copied."""
 
     def xla_error(self, variables: Sequence[Variable]) -> str | None:
         return None
@@ -70,7 +70,8 @@ class JaxBackend(FunctionalBackend):
         positions: list[int],
         learning_rate: jax.Array,
     ) -> tuple[Values, list[Record | None]]:
-        """As `FunctionalBackend`; a loss of the new weights may be differentiated."""
+        if not jax_update.together():
+            return super().update_variables(update, values, gradients, positions, learning_rate)
         variables = [
             jax_update.Arrays(
                 i,
