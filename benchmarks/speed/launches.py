@@ -11,7 +11,6 @@ import dataclasses
 import importlib.metadata
 import importlib.util
 import re
-import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -23,6 +22,7 @@ from benchmarks.settings import FlagSettings, setting
 from benchmarks.speed import command, h100, variables
 
 MODELS = ("resnet50", "alexnet", "small_variables")
+_STEPS = {"update": "", "micro-batch": ", each but the last", "last micro-batch": ", the last"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +90,8 @@ def measure(settings: Settings) -> Iterator[dict]:
     else:
         left_out.append("optax.lars")
     results: dict = {
-        "command": f"python -m benchmarks.speed.launches {shlex.join(sys.argv[1:])}",
+        "models": list(settings.models),
+        "updates": settings.updates,
         "date": time.strftime("%Y-%m-%d %H:%M:%S"),
         "versions": versions,
         "device": "NVIDIA H100, compiled for and not run on",
@@ -116,7 +117,8 @@ def _facts(update: Any, parameters: int) -> Iterator[dict]:
     compiled = h100.compiled(update.function, update.arguments)
     text = compiled.as_text()
     ways = h100.paths(h100.program(text))
-    for way, step in zip(ways, ["update"] if len(ways) == 1 else ["micro-batch", "update"]):
+    steps = ["update"] if len(ways) == 1 else ["micro-batch", "last micro-batch"]
+    for way, step in zip(ways, steps):
         yield {
             "step": step,
             "kernels": way["kernels"],
@@ -131,7 +133,7 @@ def table(results: dict) -> str:
     """A Markdown table of what was counted."""
     cells = [
         {
-            "update": row["update"] + ", accumulating" * (row["step"] == "micro-batch"),
+            "update": f"{row['update']}{_STEPS[row['step']]}",
             "variables": f"{row['model']}, {row['variables']:,}",
             "kernels": f"{row['kernels']:,}",
             "bytes a parameter": f"{row['bytes_per_parameter']:.1f}",
@@ -143,7 +145,7 @@ def table(results: dict) -> str:
     ]
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     notes = [f"{name}: not installed" for name in results["not_installed"]]
-    about = [f"{results['date']}  {results['command']}", f"{results['device']}; {versions}", *notes]
+    about = [f"{results['date']}, {results['device']}; {versions}", *notes]
     return "\n".join([*about, "", frames.markdown(cells, texts=2)])
 
 

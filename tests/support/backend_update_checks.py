@@ -160,15 +160,15 @@ def place(variable, lars):
     return next(i for i, each in enumerate(lars.variables) if each is variable)
 
 
-def loss_of_update(iterations=0, **options):
+def loss_of_update(dtype="float64", iterations=0, **options):
     """A loss of one variable's new weights and velocity, as a function of 13 numbers."""
-    variable = keras.Variable(np.zeros((2, 2)), dtype="float64", name="w")
+    variable = keras.Variable(np.zeros((2, 2)), dtype=dtype, name="w")
     options = {"exclude_from_weight_decay": [], **options}
     lars = keras_lars.LARS(0.3, weight_decay=0.05, trust_coefficient=0.2, **options)
     lars.build([variable])
     learning_rate, velocity = place(lars._learning_rate, lars), place(lars.momentums[0], lars)
     lars._iterations.assign(iterations)
-    factors = np.random.default_rng(1).normal(size=(2, 2, 2))
+    factors = np.random.default_rng(1).normal(size=(2, 2, 2)).astype(dtype)
 
     def loss(x):
         w, g, v = x[:12].reshape(3, 2, 2)
@@ -231,11 +231,11 @@ def check_derivatives_under_accumulation():
         return
     import jax
 
-    plain = loss_of_update()
-    halved = loss_of_update(gradient_accumulation_steps=2, iterations=1)
-    untouched = loss_of_update(gradient_accumulation_steps=2, iterations=0)
-    x = np.append(np.random.default_rng(0).normal(size=12), 0.25)
-    half = np.ones(13)
+    plain = loss_of_update("float32")
+    halved = loss_of_update("float32", gradient_accumulation_steps=2, iterations=1)
+    untouched = loss_of_update("float32", gradient_accumulation_steps=2, iterations=0)
+    x = np.append(np.random.default_rng(0).normal(size=12), 0.25).astype("float32")
+    half = np.ones(13, "float32")
     half[4:8] = 0.5
     for mode in (jax.jacrev, jax.jacfwd):
         expected = half * jax.jit(mode(plain))(half * x)
