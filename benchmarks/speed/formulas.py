@@ -25,6 +25,7 @@ class Lars:
         trust_clip: Whether the rate times the ratio is at most the rate.
         momentum: Whether there is any.
         accumulated: How many gradients make an update, by their mean.
+        unadapted: What stands in the place of the ratio of a variable that is not adapted.
     """
 
     form: str = "classic"
@@ -35,6 +36,7 @@ class Lars:
     trust_clip: bool = False
     momentum: bool = True
     accumulated: int = 1
+    unadapted: float = 1.0
 
     def weights(
         self, path: str, w: np.ndarray, g: np.ndarray, steps: int, hyper: Hyperparameters
@@ -47,7 +49,7 @@ class Lars:
         momentum = hyper.momentum if self.momentum else 0.0
         v = np.zeros_like(w)
         for _ in range(steps // self.accumulated):
-            q = self._ratio(w, g, v, decay, hyper) if adapted else 1.0
+            q = self._ratio(w, g, v, decay, hyper) if adapted else self.unadapted
             velocity_scale, step_scale = {
                 "classic": (hyper.learning_rate * q, 1.0),
                 "learning_rate_outside": (q, hyper.learning_rate),

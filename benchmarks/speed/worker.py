@@ -26,9 +26,10 @@ from benchmarks.speed.contenders import BY_KEY, FRAMEWORKS, Update
 from benchmarks.speed.variables import Hyperparameters, Shapes
 
 # Of no model: nothing that a check compiles must be there already when a first call is timed. The
-# sizes are below and above those at which sums may be computed in another way.
+# sizes are below and above those at which sums may be computed in another way, and some variables
+# are alike, since these may be updated together.
 CHECKED_SHAPES: Shapes = {
-    "convolution/kernel": (3, 3, 7, 11),
+    **{f"convolution{i}/kernel": (3, 3, 7, 11) for i in range(3)},
     "convolution/bias": (11,),
     "normalization/gamma": (13,),
     "normalization/beta": (13,),

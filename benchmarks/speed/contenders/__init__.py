@@ -145,7 +145,7 @@ def _ours(framework: str) -> list[Contender]:
 
 
 def _options(framework: str) -> list[Contender]:
-    """LARS of this package with each of its options: checked, and not timed."""
+    """LARS of this package with its options, but those for norms of 0: checked, and not timed."""
     forms = [
         (form, nesterov, decay_in_norm)
         for form in ("classic", "learning_rate_outside", "ratio_outside", "ratio_of_update")
@@ -162,7 +162,13 @@ def _options(framework: str) -> list[Contender]:
         (Lars(trust_clip=True), {"trust_clip": True}),
         (Lars(momentum=False), {"momentum": 0}),
         (Lars(), {"record_trust_ratios": True}),
-        (Lars(vectors="plain"), {"exclude_from_layer_adaptation": ["bias", "gamma", "beta"]}),
+        (
+            Lars(vectors="plain", unadapted=0.5),
+            {
+                "unadapted_learning_rate_multiplier": 0.5,
+                "exclude_from_layer_adaptation": ["bias", "gamma", "beta"],
+            },
+        ),
         (Lars(accumulated=2), {"gradient_accumulation_steps": 2}),
     ]
 
