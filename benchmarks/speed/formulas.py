@@ -19,8 +19,8 @@ class Lars:
         form: Where the rates stand, as in `keras_lars.LARS`.
         nesterov: Whether the step looks ahead.
         decay_in_norm: Whether the denominator is |g + decay * w| and not |g| + decay * |w|.
-        vectors: How variables of one axis are treated: "adapted" as the others are, with a ratio
-            of 1 and "plain" without decay, or "decayed" with it.
+        vectors: How variables of one axis are treated: "adapted" as the others are; or not, and
+            "plain" without decay or "decayed" with it.
         epsilon: Added to the denominator.
         trust_clip: Whether the rate times the ratio is at most the rate.
         momentum: Whether there is any.
