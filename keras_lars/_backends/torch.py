@@ -68,7 +68,7 @@ class TorchBackend(FunctionalBackend):
             if optimizer.gradient_accumulation_steps:
                 steps = optimizer.gradient_accumulation_steps
                 accumulators = [slots.accumulators[i] for i in positions]
-                if not _is_update(optimizer._micro_batches.value, steps):
+                if not _is_last(optimizer._micro_batches.value, steps):
                     torch._foreach_add_(accumulators, gradients)
                     return
                 gradients = list(torch._foreach_add(gradients, accumulators))
@@ -94,8 +94,8 @@ def _held(optimizer: "KerasOptimizer") -> Slots | None:
     return Slots(*kinds)
 
 
-def _is_update(calls: torch.Tensor, steps: int) -> bool:
-    """Whether this micro-batch is the last of an update."""
+def _is_last(calls: torch.Tensor, steps: int) -> bool:
+    """Whether this call is the last of so many, as the last micro-batch of an update is."""
     if torch.compiler.is_compiling():
         return bool((calls + 1) % steps == 0)
     if not _is_known(calls):
@@ -168,12 +168,24 @@ def _average(optimizer: "KerasOptimizer", slots: Slots) -> None:
         if average is not None:
             alike[average.dtype].append((average, w))
     updates_done = keras.ops.convert_to_tensor(optimizer.iterations)
-    frequency = optimizer.ema_overwrite_frequency
     for dtype, pairs in alike.items():
         averages, averaged = ([pair[place] for pair in pairs] for place in (0, 1))
         _mix(averages, averaged, momentum_of_average(optimizer.ema_momentum, updates_done, dtype))
-        if frequency:
-            _mix(averaged, averages, ((updates_done + 1) % frequency != 0).to(dtype))
+        if optimizer.ema_overwrite_frequency:
+            _overwrite(optimizer, averaged, averages)
+
+
+def _overwrite(
+    optimizer: "KerasOptimizer", averaged: list[torch.Tensor], averages: list[torch.Tensor]
+) -> None:
+    """Give variables their averages if it is their turn. Until then an average may be NaN."""
+    calls = optimizer._micro_batches.value
+    every = optimizer.ema_overwrite_frequency * (optimizer.gradient_accumulation_steps or 1)
+    if torch.compiler.is_compiling():
+        for w, average in zip(averaged, averages):
+            w.copy_(torch.where((calls + 1) % every == 0, average.to(w.dtype), w))
+    elif _is_last(calls, every):
+        torch._foreach_copy_(averaged, averages)
 
 
 def _mix(ours: list[torch.Tensor], others: list[torch.Tensor], share: torch.Tensor) -> None:

@@ -116,6 +116,29 @@ def check_stateless_apply():
     assert step._cache_size() == 1
 
 
+def check_averages_overwrite_in_their_turn_alone():
+    """What is not finite in an average does not reach the weights before that."""
+    for steps in (None, 2):
+        (variable,) = make_variables({"kernel": np.ones((2, 2))})
+        lars = keras_lars.LARS(
+            0.1,
+            use_ema=True,
+            ema_momentum=0.5,
+            ema_overwrite_frequency=3,
+            gradient_accumulation_steps=steps,
+        )
+        lars.build([variable])
+        (average,) = lars._slots.averages
+        gradients = to_tensors([np.ones((2, 2))], [variable])
+        for update in (1, 2, 3):
+            for _ in range(steps or 1):
+                assert np.isfinite(to_numpy(variable)).all(), (steps, update)
+                lars.apply(gradients, [variable])
+            if update == 1:
+                average.assign(np.full((2, 2), np.nan))
+        same([variable], [average])
+
+
 def check_gradient_accumulation():
     """Three micro-batches equal one batch, and a schedule counts updates."""
     schedule = keras.optimizers.schedules.PolynomialDecay(1.0, 4)
