@@ -28,8 +28,18 @@ def falling_rate():
 
 
 def make_lars(**options):
-    options = {"learning_rate": falling_rate(), "trust_coefficient": 0.05, **options}
+    """Compiled where that may matter, and not everywhere, since it takes a second each time."""
+    options = {
+        "learning_rate": falling_rate(),
+        "trust_coefficient": 0.05,
+        "jit_compile": False,
+        **options,
+    }
     return keras_lars.LARS(**options)
+
+
+def compiled_lars(**options):
+    return make_lars(jit_compile="auto", **options)
 
 
 def functional():
@@ -122,7 +132,8 @@ def trained(strategy, build, optimizer=make_lars, fit_options=None, **options):
 def fit_subclassed(strategy, folder):
     """Fit with validation, evaluate and predict, the last two also with a batch that is short."""
     validation = (INPUTS[:24], TARGETS[:24])
-    model, seen = trained(strategy, Subclassed, fit_options={"validation_data": validation})
+    fit_options = {"validation_data": validation}
+    model, seen = trained(strategy, Subclassed, compiled_lars, fit_options)
     results = model.evaluate(INPUTS, TARGETS, BATCH, verbose=0, return_dict=True)
     seen |= {f"evaluated_{name}": [np.float64(value)] for name, value in results.items()}
     seen["predicted"] = [model.predict(INPUTS, batch_size=BATCH, verbose=0)]
@@ -134,7 +145,7 @@ def clipped_averaged_and_weighted(strategy, folder):
     """Built from its first batch. Sample weights, and a metric that takes them."""
 
     def optimizer():
-        return make_lars(
+        return compiled_lars(
             global_clipnorm=0.25, use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=3
         )
 
@@ -185,7 +196,7 @@ STEPS = 4
 
 
 def accumulating():
-    return make_lars(gradient_accumulation_steps=STEPS, clipnorm=0.25)
+    return compiled_lars(gradient_accumulation_steps=STEPS, clipnorm=0.25)
 
 
 def accumulated(strategy, folder):
@@ -233,9 +244,7 @@ def synchronized_and_recalibrated_statistics(strategy, folder):
 
 def fit_convolutional(strategy, folder):
     options = {"x": normal(4, (BATCH, 8, 8, 3)), "y": TARGETS[:BATCH], "epochs": 1}
-    return trained(
-        strategy, convolutional, lambda: make_lars(jit_compile=False), fit_options=options
-    )[1]
+    return trained(strategy, convolutional, fit_options=options)[1]
 
 
 def short_last_batch(strategy, folder):
@@ -319,7 +328,7 @@ def collectives(strategy, folder):
     """The exchanges of one call of `apply`: outside of, and in each branch of, its condition."""
     with strategy.scope():
         model = functional()
-        optimizer = make_lars(gradient_accumulation_steps=2)
+        optimizer = compiled_lars(gradient_accumulation_steps=2)
         optimizer.build(model.trainable_variables)
 
     @tf.function
