@@ -7,6 +7,7 @@ from support.records import FEW, many, row, rows_of, write_csv, write_variables
 pytest.importorskip("matplotlib", reason="the extra `report` is not installed")
 
 from keras_lars import report
+from keras_lars.report import _pictures
 
 pytestmark = pytest.mark.slow
 
@@ -26,6 +27,14 @@ const type = (text) => {
   document.getElementById("text").dispatchEvent(new Event("input"));
 };
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_pictures():
+    """They take longer than the page, which does not show them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_pictures, "figures", lambda record: {})
+        yield
 
 
 @pytest.fixture(scope="module")
