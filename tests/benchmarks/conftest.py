@@ -2,20 +2,7 @@
 
 import keras
 import pytest
-
-
-def smallest_network(options):
-    """All that a backup has to hold, normalization and dropout, in few layers to trace."""
-    from benchmarks.models.virtual_batch import normalization
-
-    images = keras.Input(options.image_shape, name="images")
-    x = keras.layers.Conv2D(4, 3, strides=2, name="convolution")(images)
-    if options.width == 1:
-        x = normalization(options.virtual_batch_size, "normalization")(x)
-    x = keras.layers.Flatten(name="flat")(keras.layers.ReLU(name="relu")(x))
-    x = keras.layers.Dropout(options.dropout, name="dropout")(x)
-    logits = keras.layers.Dense(options.classes, dtype="float32", name="logits")(x)
-    return keras.Model(images, logits, name="smallest")
+from support.models import smallest_network
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ if keras.backend.backend() != "tensorflow":
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
-from support.helpers import run_command
+from support.helpers import SMALLEST_NETWORK, run_command
 
 from benchmarks import callbacks, data, loop, recipes
 from benchmarks.data import augmentation, encoded, image_file, image_folder
@@ -484,6 +484,7 @@ def test_the_command_trains_on_replicas(folder, tmp_path):
         *("benchmarks.train", "--data=image_folder"),
         *(f"--data_dir={folder}", f"--output_dir={tmp_path / 'run'}", *flags),
         *("--strategy=mirrored", "--replicas=2", "--epochs=1", "--warmup_epochs=0"),
+        **{SMALLEST_NETWORK: "1"},
     )
     assert done.returncode == 0, done.stderr[-4000:]
     assert "image_folder, 24 training and 6 held-out images of 16x16x3, 3 classes" in done.stdout

@@ -48,6 +48,11 @@ os.environ.update(request["environment"])
 if path := os.environ.get("KERAS_LARS_TEST_NUMBER_FILE"):
     with open(path, "w", encoding="utf-8") as number_file:
         number_file.write(str(os.getpid()))
+if os.environ.get("KERAS_LARS_TEST_SMALLEST_NETWORK"):
+    from benchmarks.models import MODELS
+    from support.models import smallest_network
+
+    MODELS["alexnet_tiny"] = smallest_network
 os.chdir(request["folder"])
 sys.argv = [request["module"], *request["arguments"]]
 benchmarks.STARTED = time.perf_counter()

@@ -92,6 +92,8 @@ def run_python(*arguments, **variables):
 
 # In the environment of a command: the file to which it writes the number of its process.
 NUMBER_FILE = "KERAS_LARS_TEST_NUMBER_FILE"
+# And, if it is set, `support.models.smallest_network` is its "alexnet_tiny".
+SMALLEST_NETWORK = "KERAS_LARS_TEST_SMALLEST_NETWORK"
 
 
 @functools.cache

@@ -171,6 +171,23 @@ def compiled_functions(graph):
     ]
 
 
+def smallest_network(options):
+    """All that a backup has to hold, normalization and dropout, in few layers to trace.
+
+    In place of "alexnet_tiny" of `benchmarks.models`.
+    """
+    from benchmarks.models.virtual_batch import normalization
+
+    images = keras.Input(options.image_shape, name="images")
+    x = keras.layers.Conv2D(4, 3, strides=2, name="convolution")(images)
+    if options.width == 1:
+        x = normalization(options.virtual_batch_size, "normalization")(x)
+    x = keras.layers.Flatten(name="flat")(keras.layers.ReLU(name="relu")(x))
+    x = keras.layers.Dropout(options.dropout, name="dropout")(x)
+    logits = keras.layers.Dense(options.classes, dtype="float32", name="logits")(x)
+    return keras.Model(images, logits, name="smallest")
+
+
 def two_layers(image_shape, classes):
     """In place of one of `benchmarks.experiments.small.networks`."""
     layers = [keras.layers.Flatten(), keras.layers.Dense(32, "relu"), keras.layers.Dense(classes)]
