@@ -31,6 +31,12 @@ if keras.backend.backend() == "tensorflow":
     )
 
 
+def pytest_configure(config):
+    # Of pytest-xdist, which would run the files with few tests last, and those take longest: one
+    # process would wait for the other at the end.
+    config.option.loadscopereorder = False
+
+
 def pytest_report_header():
     return f"keras_lars: {keras_lars.__file__}"
 
