@@ -84,12 +84,14 @@ def test_the_wheel_holds_the_package_and_nothing_else(built):
     assert "keras_lars/py.typed" in names
 
 
+@pytest.mark.slow
 def test_nothing_that_setup_uses_is_deprecated(built):
     log = (built / "log").read_text()
     assert "writing" in log
     assert "deprecat" not in log.lower()
 
 
+@pytest.mark.slow
 def test_the_wheel_has_the_version_and_needs_no_backend(metadata):
     assert metadata["Version"] == keras_lars.__version__
     assert metadata["License-Expression"] == "Apache-2.0"
@@ -98,6 +100,7 @@ def test_the_wheel_has_the_version_and_needs_no_backend(metadata):
     assert {"tensorflow", "jax", "torch"} <= set(metadata.get_all("Provides-Extra"))
 
 
+@pytest.mark.slow
 def test_project_urls(metadata):
     urls = dict(value.split(", ") for value in metadata.get_all("Project-URL"))
     assert urls.keys() == {"Documentation", "Source", "Changelog", "Issues"}
@@ -117,6 +120,7 @@ def test_links_are_found_in_every_form():
     assert targets(text) == ["b", "d", "g", "h"]
 
 
+@pytest.mark.slow
 def test_links_and_images_of_readme_work_outside_of_the_repository(metadata):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     described = metadata.get_payload(decode=True).decode()

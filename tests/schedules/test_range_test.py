@@ -56,6 +56,7 @@ def distance(**options):
     return model
 
 
+@pytest.mark.slow
 def test_rates_are_a_geometric_ramp_and_each_loss_is_that_before_an_update():
     with pytest.warns(UserWarning, match=r"beyond maximum_learning_rate=0\.1"):
         found = find(distance(), ONES, minimum_learning_rate=1e-3, maximum_learning_rate=0.1)
@@ -126,6 +127,7 @@ def test_replicas_of_a_strategy_keep_their_own_statistics(strategy):
     assert_equal(everything(model), before)
 
 
+@pytest.mark.slow
 def test_an_interrupted_test_leaves_no_trace():
     losses = iter(range(20))
 
@@ -148,6 +150,7 @@ def test_lowest_at_the_first_rate_warns():
         find(distance(), ONES, minimum_learning_rate=1.5, maximum_learning_rate=3.0)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_from_the_beginning_raises():
     with pytest.raises(ValueError, match="a finite loss before it is trained"):
         find(make_model(), (np.full_like(X, np.nan), Y))
@@ -192,6 +195,7 @@ def test_models_that_are_not_ready_are_refused_in_words():
         find(make_model(keras_lars.LARS(schedule)))
 
 
+@pytest.mark.slow
 def test_plot(tmp_path):
     pytest.importorskip("matplotlib")
     found = find(make_model())
@@ -201,6 +205,7 @@ def test_plot(tmp_path):
         found.plot("")
 
 
+@pytest.mark.slow
 def test_progress_is_shown(capfd):
     find_learning_rate(make_model(), (X, Y), batch_size=32)
     assert "100/100" in capfd.readouterr().out
