@@ -15,6 +15,7 @@ pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
 # Why something public has no inputs here.
 WITHOUT = {
     "callbacks.BackupAndRestore.epochs": "in `test_backup_data.py`",
+    "find_learning_rate": "in `test_range_test.py`",
     "multi_worker.WorkerLostError": "nobody calls it",
 }
 
