@@ -9,7 +9,16 @@ import keras
 import numpy as np
 
 # What `fit` sets, besides variables.
-_ATTRIBUTES = ("history", "stop_training", "train_function")
+_ATTRIBUTES = ("history", "stop_training")
+
+
+def wrapped(optimizer: keras.optimizers.Optimizer | None) -> list[keras.optimizers.Optimizer]:
+    """The optimizer, what it wraps, and so on: the last one updates."""
+    found = []
+    while optimizer is not None:
+        found.append(optimizer)
+        optimizer = getattr(optimizer, "inner_optimizer", None)
+    return found
 
 
 @contextlib.contextmanager

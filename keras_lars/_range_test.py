@@ -210,7 +210,7 @@ class _Ramp(keras.callbacks.Callback):
 
     def __init__(self, rates: np.ndarray, optimizer: keras.optimizers.Optimizer, verbose: int):
         super().__init__()
-        self.micro_batches = _accumulation(optimizer)
+        self.micro_batches = _model_state.wrapped(optimizer)[-1].gradient_accumulation_steps or 1
         self._rates, self._rate = rates, optimizer.learning_rate
         self._sum, self._seen = 0.0, 0  # of the losses of one update, and batches in it
         self._is_over = False
@@ -268,10 +268,3 @@ class _Ramp(keras.callbacks.Callback):
         rates, smoothed = self._rates[:count], smoothed[:count]
         best = rates[np.argmin(smoothed)] / 2
         return RangeTest(float(best), rates, np.array(self._losses[:count]), smoothed)
-
-
-def _accumulation(optimizer: keras.optimizers.Optimizer) -> int:
-    inner = getattr(optimizer, "inner_optimizer", None)
-    if inner is not None:
-        return _accumulation(inner)
-    return optimizer.gradient_accumulation_steps or 1

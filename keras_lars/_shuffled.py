@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_lars import _arguments
+from keras_lars.callbacks._batches import check_arrays, samples_of
 
 _MUST_BE = (
     "(x, y) or (x, y, sample_weight), of arrays of one length, or a collection of batches that can "
@@ -25,13 +26,12 @@ class Shuffled(keras.utils.PyDataset):
 
     def __init__(self, data: tuple[Any, ...], batch_size: int):
         super().__init__()
-        arrays = [np.asarray(array) for array in map(_numpy, keras.tree.flatten(data))]
-        lengths = {len(array) if array.ndim else 0 for array in arrays}
-        if len(data) not in (2, 3) or len(lengths) != 1 or lengths == {0}:
+        if len(data) not in (2, 3):
             raise _arguments.refusal("data", _MUST_BE, data)
-        self._data = keras.tree.pack_sequence_as(data, arrays)
+        check_arrays(data)
+        self._data = keras.tree.map_structure(_numpy, data)
         self._batch_size = batch_size
-        self._order = np.random.default_rng(0).permutation(lengths.pop())
+        self._order = np.random.default_rng(0).permutation(samples_of(data))
 
     def __len__(self) -> int:
         return -(-len(self._order) // self._batch_size)
@@ -51,5 +51,5 @@ def batches_of(data: Any, batch_size: int) -> Any:
     return data
 
 
-def _numpy(array: Any) -> Any:
-    return keras.ops.convert_to_numpy(array) if keras.ops.is_tensor(array) else array
+def _numpy(array: Any) -> np.ndarray:
+    return np.asarray(keras.ops.convert_to_numpy(array) if keras.ops.is_tensor(array) else array)

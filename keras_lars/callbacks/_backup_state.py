@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from keras_lars import _replicas
 from keras_lars._keras.saved_state import StatefulOptimizer
+from keras_lars._model_state import wrapped
 from keras_lars.callbacks._backup_file import Arrays, Spec
 
 
@@ -102,27 +103,19 @@ def for_replicas(variable: tf.Variable, rows: np.ndarray, replicas: int) -> np.n
 
 def name_of_optimizer(optimizer: keras.optimizers.Optimizer) -> str:
     """Its class and those that it wraps: slots of another one may well have these shapes."""
-    return " of ".join(type(each).__name__ for each in _chain(optimizer))
+    return " of ".join(type(each).__name__ for each in wrapped(optimizer))
 
 
 def state_of_optimizer(optimizer: keras.optimizers.Optimizer) -> dict[str, str | int] | None:
     """What the numbers in the slots of LARS mean; None for an optimizer of Keras."""
-    innermost = _chain(optimizer)[-1]
+    innermost = wrapped(optimizer)[-1]
     return innermost._state_meaning() if isinstance(innermost, StatefulOptimizer) else None
 
 
 def constant_rate(optimizer: keras.optimizers.Optimizer) -> keras.Variable | None:
     """The variable that holds the learning rate; None where a schedule or callable gives it."""
-    innermost = _chain(optimizer)[-1]  # others have one of their own, which does nothing
+    innermost = wrapped(optimizer)[-1]  # others have one of their own, which does nothing
     return next((each for each in innermost.variables if each.name == "learning_rate"), None)
-
-
-def _chain(optimizer: keras.optimizers.Optimizer | None) -> list[keras.optimizers.Optimizer]:
-    found = []
-    while optimizer is not None:
-        found.append(optimizer)
-        optimizer = getattr(optimizer, "inner_optimizer", None)
-    return found
 
 
 def _comparable(paths: Iterable[str]) -> list[str]:

@@ -25,7 +25,7 @@ class Batches:
         self._are_arrays = hasattr(data, "shape") or isinstance(data, (list, tuple, dict))
         if self._are_arrays:
             data = _inputs(data)
-            _check_arrays(data)
+            check_arrays(data)
         elif not isinstance(data, Iterable) or isinstance(data, (str, bytes, Iterator)):
             must_be = (
                 "arrays, or a collection of batches that can be iterated repeatedly, such as a "
@@ -66,7 +66,8 @@ def _inputs(data: Any) -> Any:
     return data[0]
 
 
-def _check_arrays(data: Any) -> None:
+def check_arrays(data: Any) -> None:
+    """Raise unless these are arrays of as many samples, and of one at least."""
     try:
         arrays = keras.tree.flatten(data)
     except RecursionError:  # a list that holds itself
