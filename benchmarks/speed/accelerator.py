@@ -28,7 +28,7 @@ from benchmarks.speed.contenders import BACKENDS, installed
 from benchmarks.speed.workers import ROOT, Processes, WorkerError, environment
 
 _TIMED = (
-    r"/(keras_lars|keras_lars, a cluster .*|Keras SGD.*|Keras Lamb.*|optax.*|timm Lars, foreach"
+    r"/(keras_lars|keras_lars, a cluster .*|Keras SGD.*|Keras Lamb.*|optax.*|.*, foreach"
     r"|torch SGD, fused)$"
 )
 _REMEMBERED = r"/(keras_lars|Keras SGD(, XLA|, jit)?)$"
@@ -44,10 +44,11 @@ class Part:
 
 
 PARTS = {
-    "options": Part("update", 1, ["--parts=options"]),
+    "options": Part("update", 2, ["--parts=options"]),
+    "large": Part("update", 1, ["--parts=large"]),
     "update": Part(
         "update",
-        2,
+        3,
         [
             *("--parts=contenders", "--models=resnet50,alexnet", f"--contenders={_TIMED}"),
             *("--rounds=50", "--copied=1000"),

@@ -8,6 +8,7 @@ import pandas as pd
 from benchmarks import frames
 from benchmarks.environment import in_words
 from benchmarks.speed import tables
+from benchmarks.speed.worker import TOLERANCE
 from benchmarks.words import counted
 
 # The most that an update of this package may take, relative to something else.
@@ -54,6 +55,17 @@ def _options(results: dict) -> Iterator[dict[str, str]]:
     yield _row("options computed as in float64", count, "all", not wrong)
     for name, outcome in wrong.items():
         yield _row(name, outcome, "right", False)
+
+
+def _large(results: dict) -> Iterator[dict[str, str]]:
+    for key, checked in results["large"].items():
+        name = key.partition("/")[2]
+        what = f"error of a step, 100,000,000 elements: {name}"
+        measured = checked.get("failed") or f"{checked['error']:.1e}"
+        if name == _OURS:
+            yield _row(what, measured, f"at most {TOLERANCE:g}", checked.get("right", False))
+        else:
+            yield _row(what, measured)
 
 
 def _updates(results: dict) -> Iterator[dict[str, str]]:
@@ -110,6 +122,7 @@ def _memory(results: dict) -> Iterator[dict[str, str]]:
 
 _ROWS: dict[str, Any] = {
     "options": _options,
+    "large": _large,
     "update": _updates,
     "float32": _training,
     "bfloat16": _training,

@@ -19,7 +19,8 @@ from benchmarks.speed.contenders import (
 from benchmarks.speed.variables import Shapes
 from benchmarks.words import counted
 
-PARTS = ("options", "contenders", "sizes", "replicas", "memory")
+PARTS = ("options", "large", "contenders", "sizes", "replicas", "memory")
+_LARGE_MODEL = "embedding"
 _REPLICATED_MODEL = "resnet50"
 
 # Roughly, from a machine of two cores.
@@ -28,6 +29,7 @@ _BYTES_PER_SECOND = 5e9
 _UPDATE_BYTES = 40  # a parameter, between the best and the worst
 _VARIABLE_SECONDS = 5e-5  # of a step
 _COMPILE_SECONDS = 0.03  # a variable
+_LARGE_SECONDS = 20  # of the float64 that a large variable is compared with
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +90,8 @@ class Part:
         step = variables.parameters(self.shapes) * _UPDATE_BYTES / _BYTES_PER_SECOND
         step += len(self.shapes) * _VARIABLE_SECONDS
         first = len(self.shapes) * _COMPILE_SECONDS
+        if self.kind == "large":
+            return len(self.contenders) * _LARGE_SECONDS
         if self.kind == "memory":
             starts, steps = len(self.contenders), 4
         else:
@@ -131,6 +135,8 @@ def make(settings: Settings) -> list[Part]:
         return Part(kind, name, variables.model(name, settings.quick), contenders)
 
     parts = [Part("options", "", {}, options)]
+    lars = [contender for contender in alone if contender.main and contender.role == "lars"]
+    parts.append(of_model("large", _LARGE_MODEL, lars))
     parts += [of_model("contenders", name, alone) for name in settings.models]
     for axis, models in variables.growing(settings.quick).items():
         for shapes in models:

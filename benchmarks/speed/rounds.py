@@ -47,6 +47,24 @@ def _checked(process: Process, contender: Contender) -> str:
     return "right" if checked["right"] else f"wrong: off by {checked['error']:.1e} of a step"
 
 
+def check_large(processes: Processes, part: Part, outcomes: dict) -> dict[str, dict]:
+    """By contender, how far it is from what it should compute on large variables."""
+    found: dict[str, dict] = {}
+    for contender in part.contenders:
+        found[contender.key] = {"failed": outcomes[contender.key]}
+        if outcomes[contender.key] != "right":
+            continue
+        process = processes[contender.framework]
+        try:
+            with process.new_worker():
+                found[contender.key] = process.ask(
+                    "check", contender=contender.key, shapes=part.shapes
+                )
+        except WorkerError as error:
+            found[contender.key] = {"failed": str(error)}
+    return found
+
+
 def measure(processes: Processes, part: Part, outcomes: dict, settings: Settings) -> dict:
     """The times of all contenders on one model, as a dictionary for JSON.
 

@@ -87,6 +87,11 @@ def of_updates(results: dict) -> str:
         parts += ["Seconds of the first call by variables", grid]
     for model in results["replicas"]:
         parts += [f"Replicas: {_title(model)}", _times(model)]
+    if results.get("large"):
+        parts += [
+            "Error of an update of one variable of 100,000,000 elements, relative to the step",
+            _large(results["large"]),
+        ]
     if results["memory"]:
         parts += [
             "Memory of one step: weights, gradients and slots against the most that is held, "
@@ -201,6 +206,15 @@ def _memory(rows: list[dict]) -> str:
         else:
             cells.append({**names, **dict.fromkeys([*columns, "ratio"]), "state MB": row["status"]})
     return frames.markdown(cells, texts=2)
+
+
+def _large(found: dict[str, dict]) -> str:
+    cells = []
+    for key, checked in found.items():
+        framework, _, name = key.partition("/")
+        error = checked.get("failed") or f"{checked['error']:.1e}"
+        cells.append({"contender": name, "backend": framework, "error": error})
+    return frames.markdown(cells, texts=3)
 
 
 def _number(value: float | None) -> str:

@@ -42,6 +42,7 @@ def measure(settings: Settings) -> Iterator[dict]:
             "quick": settings.quick,
             "workers": workers,
             "outcomes": outcomes,
+            "large": {},
             "contenders": [],
             "sizes": {},
             "replicas": [],
@@ -52,6 +53,8 @@ def measure(settings: Settings) -> Iterator[dict]:
             say(f"{part.kind}: {part.model}")
             if part.kind == "memory":
                 results["memory"] = rounds.measure_memory(processes, part, outcomes)
+            elif part.kind == "large":
+                results["large"] = rounds.check_large(processes, part, outcomes)
             elif part.kind != "options":  # which are checked, as all are
                 found = rounds.measure(processes, part, outcomes, settings)
                 of_kind = results[part.kind]

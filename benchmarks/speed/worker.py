@@ -61,20 +61,21 @@ class Worker:
             versions[name] = importlib.metadata.version(name)
         return {"versions": versions, "device": environment.device()}
 
-    def check(self, contender: str) -> dict:
+    def check(self, contender: str, shapes: dict[str, list[int]] | None = None) -> dict:
         """How far a contender is from what it should compute, and whether that is too far."""
         formula = BY_KEY[contender].formula
         if formula is None:
             return {"error": 0.0, "right": True}
         hyper = variables.CHECKED
-        gradients = self._framework.gradients(CHECKED_SHAPES, hyper)
-        update = self._build(contender, CHECKED_SHAPES, gradients, hyper)
+        checked = {path: tuple(shape) for path, shape in (shapes or CHECKED_SHAPES).items()}
+        gradients = self._framework.gradients(checked, hyper)
+        update = self._build(contender, checked, gradients, hyper)
         for _ in range(CHECKED_STEPS):
             update.prepare()
             update.step()
         start = {
             path: (variables.weight(i, shape), variables.gradient(i, shape, hyper))
-            for i, (path, shape) in enumerate(CHECKED_SHAPES.items())
+            for i, (path, shape) in enumerate(checked.items())
         }
         error = formulas.error(formula, start, update.weights(), CHECKED_STEPS, hyper)
         return {"error": error, "right": error <= TOLERANCE}
