@@ -28,8 +28,8 @@ from benchmarks.speed.contenders import BACKENDS, installed
 from benchmarks.speed.workers import ROOT, Processes, WorkerError, environment
 
 _TIMED = (
-    r"/(keras_lars|keras_lars, a cluster .*|Keras SGD.*|Keras Lamb.*|optax.*|.*, foreach"
-    r"|torch SGD, fused)$"
+    r"/(keras_lars|keras_lars, a cluster (a variable|for all)|Keras SGD.*|Keras Lamb(, XLA|, jit)?"
+    r"|optax.*|.*, foreach|torch SGD, fused)$"
 )
 _REMEMBERED = r"/(keras_lars|Keras SGD(, XLA|, jit)?)$"
 
@@ -45,7 +45,7 @@ class Part:
 
 PARTS = {
     "options": Part("update", 2, ["--parts=options"]),
-    "large": Part("update", 1, ["--parts=large"]),
+    "large": Part("update", 2, ["--parts=large"]),
     "update": Part(
         "update",
         3,

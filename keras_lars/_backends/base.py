@@ -9,7 +9,7 @@ need not do has a default here.
 import abc
 import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
@@ -46,6 +46,7 @@ class BuiltUpdate:
         record: The variable that norms and ratios are kept in, if they are.
         compiled: Whether XLA compiles the update of each variable, on TensorFlow.
         programs: What was compiled, which lives as long as this does.
+        plans: What an update on torch is made of, by what it updates. It lives as long.
     """
 
     config: UpdateConfig
@@ -54,6 +55,7 @@ class BuiltUpdate:
     record: keras.Variable | None
     compiled: bool
     programs: set[Any] = dataclasses.field(default_factory=set)
+    plans: dict[Hashable, Any] = dataclasses.field(default_factory=dict)
 
 
 class Backend(abc.ABC):

@@ -6,7 +6,7 @@ A caller's tensors, as those of `stateless_apply`, are not overwritten: these go
 
 import collections
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import keras
 import torch
@@ -16,9 +16,10 @@ from keras_lars._backends import torch_clipping
 from keras_lars._backends.base import Slots
 from keras_lars._backends.bookkeeping import momentum_of_average
 from keras_lars._backends.functional import FunctionalBackend
-from keras_lars._backends.torch_update import Group, update_group, with_least_norms
+from keras_lars._backends.torch_update import Group, together, update_group
 from keras_lars._keras import torch_variables
 from keras_lars._types import Variable
+from keras_lars._update_rule import VariableConfig
 
 if TYPE_CHECKING:
     from keras_lars._backends.base import BuiltUpdate
@@ -138,27 +139,46 @@ def _apply(
 def _groups(
     update: "BuiltUpdate", slots: Slots, gradients: list[torch.Tensor], positions: list[int]
 ) -> Iterator[tuple[list[int], Group]]:
-    """The variables that are treated alike but for their least norm, and their positions."""
+    """The variables that are computed by one call, and their positions."""
+    by_position = dict(zip(positions, gradients))
+    for of_group, variable_config in _planned(update, slots, gradients, positions):
+        v = [slots.velocities[i] for i in of_group]
+        w, g = [slots.variables[i] for i in of_group], [by_position[i] for i in of_group]
+        yield of_group, Group(w, g, None if v[0] is None else v, variable_config)
+
+
+_Plan: TypeAlias = list[tuple[list[int], VariableConfig]]
+
+
+def _planned(
+    update: "BuiltUpdate", slots: Slots, gradients: list[torch.Tensor], positions: list[int]
+) -> _Plan:
+    """`_plan`, whose numbers are sent to the device once."""
+    if torch.compiler.is_compiling():
+        return _plan(update, slots, gradients, positions)
+    key = (tuple(positions), tuple(g.dtype for g in gradients), gradients[0].device)
+    if key not in update.plans:
+        update.plans[key] = _plan(update, slots, gradients, positions)
+    return update.plans[key]
+
+
+def _plan(
+    update: "BuiltUpdate", slots: Slots, gradients: list[torch.Tensor], positions: list[int]
+) -> _Plan:
     alike = collections.defaultdict(list)
     for i, g in zip(positions, gradients):
-        config = update.variable_configs[i]
-        key = (config.adapted, config.weight_decay, g.dtype, slots.variables[i].dtype)
-        alike[key].append((config.least_norm, i, g))
+        alike[update.variable_configs[i].adapted, g.dtype, slots.variables[i].dtype].append((i, g))
+    plan = []
     for of_group in alike.values():
-        of_group.sort(key=lambda each: each[:2])
-        least_norms, of_positions, g = zip(*of_group)
-        w = [slots.variables[i] for i in of_positions]
-        v = [slots.velocities[i] for i in of_positions]
-        config = update.variable_configs[of_positions[0]]
-        yield (
-            list(of_positions),
-            Group(
-                w,
-                list(g),
-                None if v[0] is None else v,
-                with_least_norms(config, least_norms, g[0]),
-            ),
-        )
+        of_group.sort(key=lambda each: _numbers(update.variable_configs[each[0]]))
+        of_positions = [i for i, _ in of_group]
+        configs = [update.variable_configs[i] for i in of_positions]
+        plan.append((of_positions, together(configs, like=of_group[0][1])))
+    return plan
+
+
+def _numbers(config: VariableConfig) -> tuple[float, float]:
+    return config.weight_decay, config.least_norm
 
 
 def _average(optimizer: "KerasOptimizer", slots: Slots) -> None:

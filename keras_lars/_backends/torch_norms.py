@@ -15,17 +15,19 @@ _SMALLEST_IN_FLOAT32 = 1e-10  # below it squares may be too small for a float32
 def norms(tensors: Sequence[torch.Tensor], dtype: torch.dtype) -> torch.Tensor:
     """The norm of each tensor, as a vector of the dtype, which is float32 or float64.
 
-    On CPUs all are computed in float64; accelerators add in a tree, and not all of them have it.
+    On CPUs and CUDA all are computed in float64, since a float32 holds no square of 1e-30, nor of
+    1e20. Other accelerators may not have it.
     """
-    if tensors[0].device.type != "cpu":
-        return torch.stack(torch._foreach_norm(tensors, 2.0, dtype))
+    device = tensors[0].device.type
+    if device != "cpu":
+        wide = torch.float64 if device == "cuda" else dtype
+        return torch.stack(torch._foreach_norm(tensors, 2.0, wide)).to(dtype)
     if tensors[0].dtype != dtype:
         tensors = [x.to(dtype) for x in tensors]
     return _norms_on_cpu(tensors).to(dtype)
 
 
 def _norms_on_cpu(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
-    """In float64, since a float32 holds no square of 1e-30."""
     if tensors[0].dtype == torch.float64 or torch.compiler.is_compiling():
         return torch.stack(torch._foreach_norm(tensors, 2.0, torch.float64))
     small = [x for x in tensors if x.numel() <= _SMALL]

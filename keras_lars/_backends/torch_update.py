@@ -10,6 +10,7 @@ Off the CPU nothing here waits for the device: no number is read from it, and no
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -17,6 +18,7 @@ import torch
 
 from keras_lars._backends.torch_norms import norms, zero_or_nan
 from keras_lars._update_rule import (
+    Number,
     Record,
     UpdateConfig,
     VariableConfig,
@@ -41,7 +43,15 @@ class Group(NamedTuple):
     w: Tensors
     g: Tensors
     v: Tensors | None
-    variable_config: VariableConfig  # its `least_norm` is a vector, or 0
+    variable_config: VariableConfig  # of all of them: see `together`
+
+
+class _Factors(NamedTuple):
+    """What gradients and weights enter the velocities with, and steps the weights; or nothing."""
+
+    of_gradient: Sequence[torch.Tensor]
+    of_weight: Sequence[torch.Tensor] | None
+    of_step: Sequence[torch.Tensor] | torch.Tensor | None
 
 
 class _Bundle(NamedTuple):
@@ -69,18 +79,15 @@ def update_group(group: Group, learning_rate: torch.Tensor, config: UpdateConfig
         ratios = unadapted_ratio(nan_probes, learning_rate, config)
 
     velocity_scale, step_scale = scales(ratios, nan_probes, learning_rate, config)
-    velocity_scales = velocity_scale.unbind()
-    # The learning rate itself is one number for all.
-    step_scales = step_scale.unbind() if step_scale is not None and step_scale.ndim else step_scale
+    weight_decay = variable_config.weight_decay
+    factors = _Factors(
+        velocity_scale.unbind(),
+        None if is_nothing(weight_decay) else (velocity_scale * weight_decay).unbind(),
+        # The learning rate itself is one number for all.
+        step_scale.unbind() if step_scale is not None and step_scale.ndim else step_scale,
+    )
     for bundle in _bundles(group):
-        these = slice(bundle.first, bundle.first + len(bundle.w))
-        _move(
-            bundle,
-            velocity_scales[these],
-            step_scales[these] if isinstance(step_scales, tuple) else step_scales,
-            variable_config,
-            config,
-        )
+        _move(bundle, factors, config)
     if not config.record_trust_ratios:
         return None
     return Record(weight_norms, gradient_norms, ratios)
@@ -134,7 +141,7 @@ def _gradient_norms(group: Group, config: UpdateConfig) -> torch.Tensor:
     dtype = group.g[0].dtype
 
     def of_part(part: _Bundle) -> torch.Tensor:
-        tensors = _fresh_decayed(part, variable_config)
+        tensors = _fresh_decayed(part, variable_config.weight_decay)
         if config.momentum_form == "ratio_of_update" and part.v is not None:
             tensors = _momentum_steps(part.v, tensors, config)
         return norms(tensors, dtype)
@@ -164,9 +171,16 @@ def _vector_of(group: Group, function: Callable[[_Bundle], torch.Tensor]) -> tor
 # all results it would take half as long again.
 
 
-def _fresh_decayed(part: _Bundle, variable_config: VariableConfig) -> Tensors:
+def _fresh_decayed(part: _Bundle, weight_decay: Number) -> Tensors:
     """The decayed gradients, in arrays of their own."""
-    return list(torch._foreach_add(part.g, part.w, alpha=variable_config.weight_decay))
+    if isinstance(weight_decay, torch.Tensor):
+        return list(torch._foreach_addcmul(part.g, part.w, _of(part, weight_decay.unbind())))
+    return list(torch._foreach_add(part.g, part.w, alpha=weight_decay))
+
+
+def _of(part: _Bundle, numbers: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
+    """Those of the variables of a bundle."""
+    return numbers[part.first : part.first + len(part.w)]
 
 
 def _momentum_steps(v: Tensors, gradient_steps: Tensors, config: UpdateConfig) -> Tensors:
@@ -179,45 +193,63 @@ def _momentum_steps(v: Tensors, gradient_steps: Tensors, config: UpdateConfig) -
     return gradient_steps
 
 
-def _move(
-    part: _Bundle,
-    velocity_scales: Sequence[torch.Tensor],
-    step_scales: Sequence[torch.Tensor] | torch.Tensor | None,
-    variable_config: VariableConfig,
-    config: UpdateConfig,
-) -> None:
-    """The end of `lars_update`."""
-    has_decay = not is_nothing(variable_config.weight_decay)
-    decayed = _fresh_decayed(part, variable_config) if has_decay else part.g
+def _move(part: _Bundle, factors: _Factors, config: UpdateConfig) -> None:
+    """The end of `lars_update`; weight and gradient enter the velocity one after the other."""
+    of_gradient = _of(part, factors.of_gradient)
+    of_weight = None if factors.of_weight is None else _of(part, factors.of_weight)
+    steps = factors.of_step
+    of_step = _of(part, steps) if isinstance(steps, tuple) else steps
+
+    def add_to(sums: Tensors) -> None:
+        torch._foreach_addcmul_(sums, part.g, of_gradient)
+        if of_weight is not None:
+            torch._foreach_addcmul_(sums, part.w, of_weight)
+
+    def gradient_steps() -> Tensors:
+        found = list(torch._foreach_mul(part.g, of_gradient))
+        if of_weight is not None:
+            torch._foreach_addcmul_(found, part.w, of_weight)
+        return found
+
     if part.v is None:
-        torch._foreach_sub_(part.w, torch._foreach_mul(decayed, velocity_scales))
+        torch._foreach_sub_(part.w, gradient_steps())
         return
     v = part.v
-    if v[0].dtype != decayed[0].dtype:  # rounded once, at the end
+    if v[0].dtype != part.g[0].dtype:  # rounded once, at the end
         v = [torch.empty_like(g) for g in part.g]
         torch._foreach_copy_(v, part.v)
     # A number would become a tensor once for each of them.
-    torch._foreach_mul_(v, decayed[0].new_full((), config.momentum))
-    torch._foreach_addcmul_(v, decayed, velocity_scales)
+    torch._foreach_mul_(v, part.g[0].new_full((), config.momentum))
+    moved = v
+    if config.nesterov:
+        moved = gradient_steps()
+        torch._foreach_add_(v, moved)
+        torch._foreach_add_(moved, v, alpha=config.momentum)
+    else:
+        add_to(v)
     if v is not part.v:
         torch._foreach_copy_(part.v, v)
-    steps = v
-    if config.nesterov:
-        steps = list(torch._foreach_mul(decayed, velocity_scales))
-        torch._foreach_add_(steps, v, alpha=config.momentum)
-    if step_scales is not None:
-        steps = list(torch._foreach_mul(steps, step_scales))
-    torch._foreach_sub_(part.w, steps)
+    if of_step is not None:
+        moved = list(torch._foreach_mul(moved, of_step))
+    torch._foreach_sub_(part.w, moved)
 
 
-def with_least_norms(
-    variable_config: VariableConfig, least_norms: Sequence[float], like: torch.Tensor
-) -> VariableConfig:
-    """For variables in the order of these, equal ones side by side: a vector is filled for each."""
-    counts: dict[float, int] = {}
-    for least_norm in least_norms:
-        counts[least_norm] = counts.get(least_norm, 0) + 1
-    if list(counts) == [0.0]:
-        return dataclasses.replace(variable_config, least_norm=0.0)
-    vectors = [like.new_full((count,), least_norm) for least_norm, count in counts.items()]
-    return dataclasses.replace(variable_config, least_norm=torch.cat(vectors))
+def together(variable_configs: Sequence[VariableConfig], like: torch.Tensor) -> VariableConfig:
+    """For variables that differ in numbers alone, and stand in the order of these.
+
+    A number that differs becomes a vector, of the tensor's dtype and on its device.
+    """
+    first = variable_configs[0]
+    return dataclasses.replace(
+        first,
+        weight_decay=_together([each.weight_decay for each in variable_configs], like),
+        least_norm=_together([each.least_norm for each in variable_configs], like),
+    )
+
+
+def _together(numbers: Sequence[float], like: torch.Tensor) -> Number:
+    runs = [(number, len(list(run))) for number, run in itertools.groupby(numbers)]
+    if len(runs) == 1:
+        return numbers[0]
+    # Each is filled on the device: a list of numbers would be sent to it.
+    return torch.cat([like.new_full((count,), number) for number, count in runs])
