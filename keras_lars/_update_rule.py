@@ -71,7 +71,12 @@ class Record(NamedTuple):
 
 def is_nothing(number: Number) -> bool:
     """Whether a number is 0 for good, so that what it stands for is left out."""
-    return isinstance(number, float | int) and number == 0
+    return is_number(number) and number == 0
+
+
+def is_number(number: Number) -> bool:
+    """Whether it is one of Python, and the same for good."""
+    return isinstance(number, float | int)
 
 
 def compute_dtype(variable_dtype: str) -> str:
@@ -111,6 +116,13 @@ def full_like(tensor: Tensor, number: Number) -> Tensor:
     return ops.zeros_like(tensor) + number
 
 
+def replaced(tensor: Tensor, condition: Tensor, number: Number) -> Tensor:
+    """The tensor, with a number where the condition holds."""
+    if hasattr(tensor, "masked_fill"):  # one call of torch in place of three
+        return tensor.masked_fill(condition, number)
+    return ops.where(condition, full_like(tensor, number), tensor)
+
+
 def least_norm(shape: Sequence[int], weight_norm_floor: float) -> float:
     """What the norm of a weight of that shape counts as at least, so that it can leave 0.
 
@@ -135,7 +147,10 @@ def trust_ratio(
     """
     norm_w = weight_norm
     if not is_nothing(variable_config.least_norm):
-        norm_w = ops.maximum(weight_norm, full_like(weight_norm, variable_config.least_norm))
+        least = variable_config.least_norm
+        if is_number(least):
+            least = full_like(weight_norm, least)
+        norm_w = ops.maximum(weight_norm, least)
     numerator = config.trust_coefficient * norm_w
     denominator = gradient_norm if is_nothing(config.epsilon) else gradient_norm + config.epsilon
     if not is_nothing(variable_config.weight_decay) and not config.decay_in_norm:
@@ -149,13 +164,13 @@ def trust_ratio(
     if config.zero_gradient_ratio is not None:
         zero_gradient = gradient_norm == 0
         if config.zero_weight_ratio is None:
-            zero_gradient = ops.logical_and(zero_gradient, weight_norm != 0)
+            zero_gradient = zero_gradient & (weight_norm != 0)
         constants.append((zero_gradient, config.zero_gradient_ratio))
     if config.zero_weight_ratio is not None:
         constants.append((weight_norm == 0, config.zero_weight_ratio))
     for condition, constant in constants:
-        numerator = ops.where(condition, full_like(numerator, constant), numerator)
-        denominator = ops.where(condition, ops.ones_like(denominator), denominator)
+        numerator = replaced(numerator, condition, constant)
+        denominator = replaced(denominator, condition, 1.0)
     numerator = nan_unless_finite(nan_unless_finite(numerator, gradient_norm), weight_norm)
     ratio = numerator / denominator
 
