@@ -57,6 +57,8 @@ def _table(name: str, path: pathlib.Path) -> Callable[[], str]:
     return lambda: experiments.find(name).table(results.read(path, "a page", name))
 
 
+# The later ones of torch are parts that were measured again.
+_H100 = [f"h100/{name}" for name in ("tensorflow", "jax", "torch", "torch_large", "torch_update")]
 _ENDS = ("", "_gamma", "_resnet50", "_digits")
 BLOCKS: dict[str, Callable[[], str]] = {
     "a first training": _block("collect:table", "digits_resnet50"),
@@ -71,6 +73,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "updates of models": _block("speed.tables:of_updates", "update_cost_models"),
     "updates of small variables": _block("speed.tables:of_updates", "update_cost_small"),
     "updates by size": _block("speed.tables:of_updates", "update_cost_sizes"),
+    "H100": _block("speed.accelerator_tables:table", *_H100),
+    "trainings on an H100": _block("speed.accelerator_tables:trainings", *_H100),
     "clusters": _block("speed.tables:clusters", "update_clusters"),
     "launches": _block("speed.launches:table", "launches"),
     "steps": _block("speed.step:table", "step_cost"),

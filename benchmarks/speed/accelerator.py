@@ -1,4 +1,4 @@
-"""What to run on a GPU: `python -m benchmarks.speed.accelerator`, which takes ten minutes.
+"""What to run on a GPU: `python -m benchmarks.speed.accelerator`, in 15 minutes.
 
 On every backend that is installed and finds one: whether an update with each option is what float64
 says; one update of ResNet-50 and of AlexNet beside what else is installed, and the bytes that it
@@ -80,7 +80,7 @@ class Settings(FlagSettings):
     device: str = setting(
         "accelerator; or cpu, to do without one.", "accelerator", choices=("accelerator", "cpu")
     )
-    minutes: float = setting("In all.", 10.0, minimum=0.01, below=1e6)
+    minutes: float = setting("In all.", 15.0, minimum=0.01, below=1e6)
     image_size: int = setting("Pixels each way of the images that are trained on.", 224, minimum=8)
     global_batch_size: int = setting("Images in a step of the training.", 256, minimum=1)
     quick: bool = setting("Tiny shapes: to see whether it works, not how fast.", False)

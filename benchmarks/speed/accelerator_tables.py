@@ -1,6 +1,6 @@
 """What `accelerator.py` found, as one table, with the goals beside."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -22,19 +22,53 @@ _LARGE_VARIABLES = "alexnet"
 _OURS = "keras_lars"
 
 
-def table(results: dict) -> str:
-    """Versions and devices, and a row for each number."""
-    lines = [f"{results['date']}  {results['command']}"]
-    for backend, found in results["backends"].items():
-        words = found.get("failed") or in_words(found["versions"], found["device"])
-        lines.append(f"{backend}: {words}")
+def table(*results: dict) -> str:
+    """Versions and devices, and a row for each number.
+
+    Of several results that have a part the last one counts.
+    """
+    lines = []
+    for each in results:
+        lines.append(f"{each['date']}  {each['command']}")
+        for backend, found in each["backends"].items():
+            words = found.get("failed") or in_words(found["versions"], found["device"])
+            lines.append(f"{backend}: {words}")
     rows = []
-    for part in results["parts"]:
+    for part in _parts(results):
         of_part = [] if part["results"] is None else list(_ROWS[part["part"]](part["results"]))
         if part["status"] != "done":
             of_part.append(_row(part["part"], part["status"]))
         rows += [{"backend": part["backend"], **row} for row in of_part]
     return "\n".join(lines) + "\n\n" + frames.markdown(rows, texts=5)
+
+
+def trainings(*results: dict) -> str:
+    """Images a second with SGD and LARS, on each backend."""
+    cells = []
+    for part in _parts(results):
+        if part["part"] not in ("float32", "bfloat16") or part["results"] is None:
+            continue
+        settings, rounds_us = part["results"]["settings"], part["results"]["rounds_us"]
+        images = {
+            name: 1000 * settings["global_batch_size"] / tables.spread(of_it)["median_ms"]
+            for name, of_it in rounds_us.items()
+        }
+        ratio = tables.ratio(rounds_us["lars"], rounds_us["sgd"])
+        cells.append(
+            {
+                "backend": part["backend"],
+                "precision": settings["precision"],
+                "SGD, images a second": f"{images['sgd']:,.0f}",
+                "LARS, images a second": f"{images['lars']:,.0f}",
+                "a step relative to SGD's": f"{ratio:.3f}",
+            }
+        )
+    return frames.markdown(cells, texts=2)
+
+
+def _parts(results: Sequence[dict]) -> list[dict]:
+    found = [part for each in results for part in each["parts"]]
+    return [*{(part["part"], part["backend"]): part for part in found}.values()]
 
 
 def _row(what: str, measured: str, goal: str = "", is_met: bool | None = None) -> dict[str, str]:

@@ -158,10 +158,35 @@ def test_goals_of_options_training_and_memory():
         assert rows["resnet50, float32, sgd: images a second"] == ["2,560", "", ""]
         ratio = f"{lars_us / 100_000:.3f}"
         assert rows["resnet50, float32: a step relative to SGD's"] == [ratio, "at most 1.01", met]
+    checked = {
+        "jax/keras_lars": {"error": 2e-5, "right": False},
+        "jax/optax.lars, jit": {"error": 1e-7, "right": True},
+        "torch/keras_lars": {"failed": "no memory"},
+    }
+    rows = [rows_of("large", {"large": {key: found}}) for key, found in checked.items()]
+    assert [*rows[0].values()] == [["2.0e-05", "at most 1e-05", "no"]]
+    assert [*rows[1].values()] == [["1.0e-07", "", ""]]
+    assert [*rows[2].values()] == [["no memory", "at most 1e-05", "no"]]
     memory = {"contender": "keras_lars", "status": "measured"}
     memory |= {"high_water_bytes": 31_000_000, "state_bytes": 30_000_000}
     rows = rows_of("memory", {"memory": [memory]})
     assert rows["memory of a step: keras_lars"][0] == "31 MB for 30 MB of state"
+
+
+def test_of_several_results_the_last_counts():
+    settings = {"model": "resnet50", "precision": "float32", "global_batch_size": 256}
+    first, second = (
+        results_of("float32", {"settings": settings, "rounds_us": {"sgd": [us], "lars": [2 * us]}})
+        for us in (100_000, 200_000)
+    )
+    unfinished = results_of("bfloat16", None, status="failed: no memory")
+    table = accelerator_tables.table(first, unfinished, second)
+    assert "1,280" in table
+    assert "2,560" not in table
+    assert "failed: no memory" in table
+    (row,) = accelerator_tables.trainings(first, unfinished, second).splitlines()[2:]
+    cells = [cell.strip() for cell in row.split("|")[1:-1]]
+    assert cells == ["jax", "float32", "1,280", "640", "2.000"]
 
 
 @pytest.mark.processes
@@ -172,12 +197,15 @@ def test_a_quick_run_on_the_cpu(tmp_path):
     On torch where it is installed, since it compiles nothing.
     """
     backend = "torch" if importlib.util.find_spec("torch") else "tensorflow"
-    arguments = ["--quick", "--device=cpu", f"--backends={backend}", "--parts=options"]
+    arguments = ["--quick", "--device=cpu", f"--backends={backend}", "--parts=options,large"]
     done = run_command("benchmarks.speed.accelerator", *arguments, folder=tmp_path)
     assert done.returncode == 0, done.stderr[-4000:]
     results = json.loads((tmp_path / "accelerator.json").read_text())
-    (options,) = results["parts"]
-    assert options["status"] == "done"
+    options, large = results["parts"]
+    assert (options["status"], large["status"]) == ("done", "done")
+    errors = [found["error"] for found in large["results"]["large"].values() if "error" in found]
+    assert errors
+    assert max(errors) < 1e-5
     expected = {row.key for row in OPTIONS if row.framework == backend}
     assert options["results"]["outcomes"] == dict.fromkeys(expected, "right")
     assert re.search(r"options computed as in float64 +\| 20 of 20 +\| all +\| yes", done.stdout)
