@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from keras_lars import _arguments, _model_state
+from keras_lars._keras.compiled import unbuilt_again
 from keras_lars._keras.layers import all_layers
 from keras_lars._shuffled import batches_of
 from keras_lars._words import counted
@@ -154,7 +155,7 @@ def find_learning_rate(
 
     rates = np.geomspace(lowest, highest, updates)
     ramp = _Ramp(rates, model.optimizer, verbose)
-    with _model_state.restored(model), _one_by_one(model):
+    with unbuilt_again(model), _model_state.restored(model), _one_by_one(model):
         # An epoch has at least one batch.
         model.fit(batches, epochs=updates * ramp.micro_batches, callbacks=[ramp], verbose=0)
     found = ramp.result()

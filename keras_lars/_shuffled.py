@@ -29,7 +29,7 @@ class Shuffled(keras.utils.PyDataset):
         if len(data) not in (2, 3):
             raise _arguments.refusal("data", _MUST_BE, data)
         check_arrays(data)
-        self._data = keras.tree.map_structure(_numpy, data)
+        self._data = _without_lists(keras.tree.map_structure(_numpy, data))
         self._batch_size = batch_size
         self._order = np.random.default_rng(0).permutation(samples_of(data))
 
@@ -48,6 +48,15 @@ def batches_of(data: Any, batch_size: int) -> Any:
     is_collection = hasattr(data, "__iter__") or hasattr(data, "__getitem__")
     if not is_collection or hasattr(data, "shape") or isinstance(data, _NO_BATCHES):
         raise _arguments.refusal("data", _MUST_BE, data)
+    return data
+
+
+def _without_lists(data: Any) -> Any:
+    """Tuples in place of lists, which `tf.data` takes for arrays."""
+    if isinstance(data, list | tuple):
+        return tuple(map(_without_lists, data))
+    if isinstance(data, dict):
+        return {key: _without_lists(value) for key, value in data.items()}
     return data
 
 

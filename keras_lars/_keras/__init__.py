@@ -19,6 +19,9 @@ something else stands for it, which for 1,000 variables takes as long as to upda
 
 `layers.py` uses, from `keras.Model`: `_flatten_layers`.
 
+`compiled.py` uses, from `keras.Model`: `_compile_loss` and `_compile_metrics`, with their `built` and
+`metrics`.
+
 `trainer.py` uses, from `keras.Model`: `_maybe_symbolic_build`, `_symbolic_build`,
 `_initial_epoch`, `_distribute_strategy`; from the module of its TensorFlow
 trainer `reduce_per_replica`, and `TFEpochIterator` with its `_num_batches`; and `_moments` of

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from support import backend_range_checks
 from support.models import assert_equal
 
 import keras_lars
@@ -209,3 +210,8 @@ def test_plot(tmp_path):
 def test_progress_is_shown(capfd):
     find_learning_rate(make_model(), (X, Y), batch_size=32)
     assert "100/100" in capfd.readouterr().out
+
+
+def test_lists_of_inputs_and_of_outputs():
+    """Which are lists to Keras, and arrays to `tf.data`."""
+    backend_range_checks.check_a_training_after_the_range_test_is_as_without()

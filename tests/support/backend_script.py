@@ -21,6 +21,7 @@ from keras_lars import _batch_statistics
 from keras_lars._update_rule import MOMENTUM_FORMS
 from keras_lars.schedules import FitSchedule, WarmUp
 from support.backend_program_checks import *  # noqa: F403
+from support.backend_range_checks import *  # noqa: F403
 from support.backend_update_checks import *  # noqa: F403
 from support.helpers import make_variables, one_step, report_checks, run_steps, to_numpy, to_tensors
 from support.reference import ReferenceLARS

@@ -1,0 +1,47 @@
+"""Checks of `find_learning_rate`, for `backend_script.py` to run."""
+
+import random
+
+import keras
+import numpy as np
+
+import keras_lars
+
+X = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+Y = (X.sum(axis=1) > 0).astype("int32")
+
+
+def seed_generators(seed):
+    """As `keras.utils.set_random_seed`, which imports TensorFlow."""
+    random.seed(seed)
+    np.random.seed(seed)
+    if keras.backend.backend() == "torch":
+        import torch
+
+        torch.manual_seed(seed)
+
+
+def two_outputs(metrics):
+    seed_generators(0)
+    inputs = [keras.Input((4,)), keras.Input((4,))]
+    hidden = keras.layers.Dropout(0.2)(keras.layers.Add()(inputs))
+    model = keras.Model(inputs, [keras.layers.Dense(2, name=name)(hidden) for name in "ab"])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras_lars.LARS(1.0), [loss, loss], metrics=metrics)
+    return model
+
+
+def check_a_training_after_the_range_test_is_as_without():
+    """Its first `fit` too, for which Keras draws a batch to build the loss and the metrics."""
+    for metrics in ([["accuracy"], ["accuracy"]], None):
+        outcomes = []
+        for is_tested in (False, True):
+            model = two_outputs(metrics)
+            if is_tested:
+                keras_lars.find_learning_rate(
+                    model, ([X, X], [Y, Y]), updates=100, batch_size=16, verbose=0
+                )
+            seed_generators(1)
+            history = model.fit([X, X], [Y, Y], batch_size=16, epochs=2, verbose=0)
+            outcomes.append((history.history, [w.tolist() for w in model.get_weights()]))
+        assert outcomes[0] == outcomes[1], metrics
