@@ -19,8 +19,8 @@ something else stands for it, which for 1,000 variables takes as long as to upda
 
 `layers.py` uses, from `keras.Model`: `_flatten_layers`.
 
-`compiled.py` uses, from `keras.Model`: `_compile_loss` and `_compile_metrics`, with their `built` and
-`metrics`.
+`compiled.py` uses, from `keras.Model`: `_compile_loss` and `_compile_metrics`, with `built` and
+`metrics` of theirs.
 
 `trainer.py` uses, from `keras.Model`: `_maybe_symbolic_build`, `_symbolic_build`,
 `_initial_epoch`, `_distribute_strategy`; from the module of its TensorFlow
