@@ -23,6 +23,7 @@ OF_LARS: dict[str, Check] = {
     "zero_gradient_ratio": number(none=True),
     "unadapted_learning_rate_multiplier": number(),
     "record_trust_ratios": one_of(False, True),
+    "record_noise_scale": one_of(False, True),
     "jit_compile": one_of("auto", True, False),
 }
 OF_KERAS: dict[str, Check] = {
@@ -36,6 +37,8 @@ OF_KERAS: dict[str, Check] = {
     "gradient_accumulation_steps": integer(minimum=2, maximum=LARGEST_STEP, none=True),
 }
 CHECKS = OF_LARS | OF_KERAS
+# What a configuration of version 0.1.0 lacks, and what it means by that.
+_SINCE_0_1_0 = {"weight_norm_floor": 0.0, "record_noise_scale": False}
 
 # Read now, since people replace Keras's optimizers by ours.
 _DEFAULTS_OF_KERAS = _representation.defaults(keras.optimizers.SGD)
@@ -44,6 +47,12 @@ _DEFAULTS_OF_KERAS = _representation.defaults(keras.optimizers.SGD)
 def checked(name: str, value: Any) -> Any:
     """The value as it is kept; what is not known is Keras's, and stays as it is."""
     return CHECKS[name](name, value) if name in CHECKS else value
+
+
+def completed(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration, and of a whole one of an older version what it lacks."""
+    is_whole = set(config) >= set(OF_LARS) - set(_SINCE_0_1_0)
+    return {**_SINCE_0_1_0, **config} if is_whole else config
 
 
 def check_momentum_form(momentum_form: str, decay_in_norm: bool) -> None:

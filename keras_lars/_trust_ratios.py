@@ -10,6 +10,7 @@ from keras_lars import _backends
 from keras_lars._backends.bookkeeping import NEVER_UPDATED
 from keras_lars._keras.optimizer import KerasOptimizer
 from keras_lars._types import Variable
+from keras_lars._update_rule import compute_dtype
 
 
 class TrustRatio(NamedTuple):
@@ -74,11 +75,16 @@ class RecordingOptimizer(KerasOptimizer):
         """The variable that an update writes its norms and ratios into, if it is to keep them."""
         if not self.record_trust_ratios:
             return None
-        dtypes = {keras.backend.standardize_dtype(v.dtype) for v in variables}
         return _backends.current().add_unsaved_variable(
             self,
             keras.initializers.Constant(NEVER_UPDATED),
             shape=(len(variables), 3),
-            dtype="float64" if "float64" in dtypes else "float32",
+            dtype=dtype_of_record(variables),
             name="trust_ratios",
         )
+
+
+def dtype_of_record(variables: Sequence[Variable]) -> str:
+    """The widest that an update of these variables computes in."""
+    dtypes = {compute_dtype(keras.backend.standardize_dtype(v.dtype)) for v in variables}
+    return "float64" if "float64" in dtypes else "float32"

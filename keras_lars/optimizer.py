@@ -23,7 +23,7 @@ from keras_lars._backends import BuiltUpdate
 from keras_lars._exclusion_arguments import ExclusionRules
 from keras_lars._keras.fitted_model import fitted_model, fitting_batches, fitting_callbacks
 from keras_lars._selection import SelectingOptimizer
-from keras_lars._trust_ratios import RecordingOptimizer
+from keras_lars._squared_norms import MeasuringOptimizer
 from keras_lars._types import KerasArguments, LearningRate, Tensor, Variable
 from keras_lars._update_rule import MomentumForm, UpdateConfig, VariableConfig, least_norm
 from keras_lars.schedules import FitSchedule
@@ -35,7 +35,7 @@ elif TYPE_CHECKING:
 
 
 @keras.saving.register_keras_serializable(package="keras_lars")
-class LARS(SelectingOptimizer, RecordingOptimizer):
+class LARS(SelectingOptimizer, MeasuringOptimizer):
     """Layer-wise adaptive rate scaling: momentum SGD with a local learning rate for each variable.
 
     Use it to train with large batches: the size of a step is tied to the size of the weight that
@@ -107,6 +107,9 @@ class LARS(SelectingOptimizer, RecordingOptimizer):
             clipped, for variables that are excluded from layer adaptation. Defaults to `1.0`.
         record_trust_ratios: Boolean. Keep norms and ratio of the last update for `trust_ratios`.
             Defaults to `False`.
+        record_noise_scale: Boolean. Keep squared norms of the gradients of micro-batches, of
+            replicas and of their mean, for `keras_lars.callbacks.NoiseScaleMonitor`. Needs
+            `gradient_accumulation_steps`, or a strategy of several replicas. Defaults to `False`.
         jit_compile: `"auto"`, `True` or `False`, for TensorFlow: compile each variable's update
             with XLA, also where Keras does not compile the step. `"auto"` does where XLA runs,
             `True` raises where it does not. JAX compiles the whole step in any case. With `False`
@@ -155,6 +158,7 @@ class LARS(SelectingOptimizer, RecordingOptimizer):
         exclude_from_weight_decay: "ExclusionRules | None" = None,
         unadapted_learning_rate_multiplier: float = 1.0,
         record_trust_ratios: bool = False,
+        record_noise_scale: bool = False,
         jit_compile: Literal["auto"] | bool = "auto",
         name: str = "lars",
         **kwargs: "Unpack[KerasArguments]",
@@ -184,6 +188,7 @@ class LARS(SelectingOptimizer, RecordingOptimizer):
         self.zero_gradient_ratio = zero_gradient_ratio
         self.unadapted_learning_rate_multiplier = unadapted_learning_rate_multiplier
         self.record_trust_ratios = record_trust_ratios
+        self.record_noise_scale = record_noise_scale
         self.jit_compile = jit_compile
         _lars_arguments.check_momentum_form(momentum_form, decay_in_norm)
         self._set_rules(exclude_from_layer_adaptation, exclude_from_weight_decay)
@@ -267,6 +272,7 @@ class LARS(SelectingOptimizer, RecordingOptimizer):
             ],
             table=table,
             record=self._add_record(variables),
+            squares=self._add_squares(variables),
             compiled=compiled,
         )
         self._restore_waiting()
@@ -338,9 +344,7 @@ class LARS(SelectingOptimizer, RecordingOptimizer):
     def from_config(
         cls, config: dict[str, Any], custom_objects: dict[str, type] | None = None
     ) -> "LARS":
-        """The optimizer of a configuration, which for one of version 0.1.0 has no floor."""
+        """The optimizer of a configuration, also of an older version."""
         if not isinstance(config, dict):
             raise _arguments.refusal("config", "a dictionary, as of `get_config`", config)
-        if set(config) >= set(_lars_arguments.OF_LARS) - {"weight_norm_floor"}:
-            config = {"weight_norm_floor": 0.0, **config}
-        return super().from_config(config, custom_objects)
+        return super().from_config(_lars_arguments.completed(config), custom_objects)

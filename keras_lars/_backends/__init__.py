@@ -4,9 +4,9 @@ import functools
 
 import keras
 
-from keras_lars._backends.base import Backend, BuiltUpdate, Slots
+from keras_lars._backends.base import Backend, BuiltUpdate, Slots, Squares
 
-__all__ = ["Backend", "BuiltUpdate", "Slots", "current"]
+__all__ = ["Backend", "BuiltUpdate", "Slots", "Squares", "current"]
 
 
 def current() -> Backend:

@@ -35,6 +35,22 @@ class Slots(NamedTuple):
     accumulators: list[Any]
 
 
+class Squares(NamedTuple):
+    """Where squared norms of gradients are kept, by variable; `_noise_scale` says what they are.
+
+    Attributes:
+        parts: Sums over the micro-batches so far, and last of all how many these are. `None`
+            without accumulation. shape=(variables + 1,)
+        last: Those of the last update: of its parts on average, and of their mean.
+            shape=(2, variables)
+        divided_by: Into how many parts micro-batches and replicas divide the batch of an update.
+    """
+
+    parts: Any
+    last: Any
+    divided_by: int
+
+
 @dataclasses.dataclass(frozen=True)
 class BuiltUpdate:
     """How a built optimizer updates. A dataclass, since Keras tracks what a tuple or list holds.
@@ -44,6 +60,7 @@ class BuiltUpdate:
         variable_configs: What differs, by position.
         table: The same for people to read, with the rules that it comes from.
         record: The variable that norms and ratios are kept in, if they are.
+        squares: The variables that squared norms of gradients are kept in, if they are.
         compiled: Whether XLA compiles the update of each variable, on TensorFlow.
         programs: What was compiled, which lives as long as this does.
         plans: What an update on torch is made of, by what it updates. It lives as long.
@@ -53,6 +70,7 @@ class BuiltUpdate:
     variable_configs: list[VariableConfig]
     table: VariableTable
     record: keras.Variable | None
+    squares: Squares | None
     compiled: bool
     programs: set[Any] = dataclasses.field(default_factory=set)
     plans: dict[Hashable, Any] = dataclasses.field(default_factory=dict)
@@ -90,6 +108,10 @@ class Backend(abc.ABC):
     def count(self, calls: keras.Variable) -> None:
         """Add 1 to the number of calls of `apply`."""
         calls.assign_add(1)
+
+    def replicas(self) -> int:
+        """How many replicas there are, whose gradients are summed."""
+        return 1
 
     def true_on_all(self, flag: Tensor) -> Tensor:
         """Whether a replica's boolean is true on all of them."""

@@ -23,6 +23,14 @@ def momentum_of_average(ema_momentum: float, updates_done: Tensor, dtype: Any) -
     return ops.cast(updates_done != 0, dtype) * ema_momentum
 
 
+def part_squares(squares: Sequence[Tensor], positions: Sequence[int], like: Tensor) -> Tensor:
+    """What one part adds to `Squares.parts`: squared norms, 0 without a gradient, and a 1."""
+    rows = {i: ops.cast(square, like.dtype) for i, square in zip(positions, squares)}
+    zero = ops.zeros([], like.dtype)
+    rows[like.shape[0] - 1] = zero + 1
+    return ops.stack([rows.get(i, zero) for i in range(like.shape[0])])
+
+
 def merge_records(
     old: Tensor, positions: Sequence[int], records: Sequence[Record | None]
 ) -> Tensor:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import keras
 from keras import ops
 
+from keras_lars import _noise_scale
 from keras_lars._backends.base import Backend
-from keras_lars._backends.bookkeeping import merge_records, moving_average
+from keras_lars._backends.bookkeeping import merge_records, moving_average, part_squares
 from keras_lars._types import Tensor, Variable
 from keras_lars._update_rule import Record, differentiable_norms, lars_update
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 Values: TypeAlias = dict[tuple[str, int], Tensor]
 
 _RECORD = ("record", 0)
+_PARTS, _LAST = ("squares", 0), ("squares", 1)
 
 
 class FunctionalBackend(Backend):
@@ -54,13 +56,17 @@ class FunctionalBackend(Backend):
         if not steps:
             return {**old, **self._updated(optimizer, old, gradients, positions)}
         accumulators = {("accumulators", i): old["accumulators", i] for i in positions}
+        if optimizer._update.squares is not None:  # which are added up as gradients are
+            squares = self.squared_norms(gradients)
+            gradients = [*gradients, part_squares(squares, positions, like=old[_PARTS])]
+            accumulators[_PARTS] = old[_PARTS]
         others = {key: value for key, value in old.items() if key not in accumulators}
 
         def sums() -> list[Tensor]:
             # Each time anew: a sum that two places use would be kept in memory.
             return [
-                ops.cast(old["accumulators", i], gradient.dtype) + gradient
-                for i, gradient in zip(positions, gradients)
+                ops.cast(accumulator, gradient.dtype) + gradient
+                for accumulator, gradient in zip(accumulators.values(), gradients)
             ]
 
         def update(values: Values) -> Values:
@@ -94,10 +100,15 @@ class FunctionalBackend(Backend):
     ) -> Values:
         """The values that an update changes."""
         update = optimizer._update
+        squares: Values = {}
+        if update.squares is not None:
+            *gradients, parts = gradients
+            of_mean = part_squares(self.squared_norms(gradients), positions, like=parts)[:-1]
+            squares[_LAST] = ops.stack([_noise_scale.mean_of_parts(parts, 1), of_mean])
         gradients = optimizer._clipped(gradients)
         learning_rate = ops.convert_to_tensor(optimizer.learning_rate)
         new, records = self.update_variables(update, old, gradients, positions, learning_rate)
-
+        new.update(squares)
         new.update(_averaged(optimizer, {**old, **new}))
         variables = optimizer._slots.variables
         for i in positions:
@@ -107,6 +118,10 @@ class FunctionalBackend(Backend):
         if update.record is not None:
             new[_RECORD] = merge_records(old[_RECORD], positions, records)
         return new
+
+    def squared_norms(self, gradients: list[Tensor]) -> list[Tensor]:
+        """The squared norm of each gradient."""
+        return [ops.sum(g * g) for g in gradients]
 
     def update_variables(
         self,
@@ -148,6 +163,8 @@ def _variables(optimizer: "KerasOptimizer") -> dict[tuple[str, int], keras.Varia
     }
     if optimizer._update.record is not None:
         variables[_RECORD] = optimizer._update.record
+    if optimizer._update.squares is not None:
+        variables[_PARTS], variables[_LAST], _ = optimizer._update.squares
     return variables
 
 

@@ -62,6 +62,11 @@ class JaxBackend(FunctionalBackend):
         changed_now = jnp.broadcast_to(condition & ~pending, [2])
         return new, jax.lax.optimization_barrier(changed_now)[0]
 
+    def squared_norms(self, gradients: list[jax.Array]) -> list[jax.Array]:
+        if not jax_update.together():
+            return super().squared_norms(gradients)
+        return jax_update.squared_norms(gradients)
+
     def update_variables(
         self,
         update: "BuiltUpdate",

@@ -63,6 +63,20 @@ def groups(variables: Iterable[Arrays]) -> list[list[Arrays]]:
     ]
 
 
+def squared_norms(gradients: Sequence[jax.Array]) -> list[jax.Array]:
+    """The squared norm of each gradient, those of one shape and dtype together."""
+    alike = collections.defaultdict(list)
+    for i, g in enumerate(gradients):
+        alike[g.shape, g.dtype].append(i)
+    found: dict[int, jax.Array] = {}
+    for positions in alike.values():
+        for start in range(0, len(positions), _LARGEST_GROUP):
+            group = positions[start : start + _LARGEST_GROUP]
+            squares = sums([gradients[i] * gradients[i] for i in group])
+            found.update(zip(group, jnp.unstack(squares)))
+    return [found[i] for i in range(len(gradients))]
+
+
 def updated(
     group: Sequence[Arrays], learning_rate: jax.Array, config: UpdateConfig
 ) -> tuple[list[tuple[jax.Array, jax.Array | None]], Sequence[Record | None]]:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
-from keras_lars import _replicas
+from keras_lars import _noise_scale, _replicas
 from keras_lars._backends import tensorflow_xla
-from keras_lars._backends.base import Backend, Slots
-from keras_lars._backends.bookkeeping import merge_records, moving_average
+from keras_lars._backends.base import Backend, Slots, Squares
+from keras_lars._backends.bookkeeping import merge_records, moving_average, part_squares
 from keras_lars._keras import tensorflow_context
 from keras_lars._types import Variable
 from keras_lars._update_rule import Record, UpdateConfig, VariableConfig, lars_update, plain_norms
@@ -34,6 +34,9 @@ class TensorFlowBackend(Backend):
                 gradient.values, gradient.indices, num_segments=variable.shape[0]
             )
         return tf.convert_to_tensor(gradient)
+
+    def replicas(self) -> int:
+        return int(tf.distribute.get_strategy().num_replicas_in_sync)
 
     def true_on_all(self, flag: tf.Tensor) -> tf.Tensor:
         return _replicas.true_on_all(flag)
@@ -87,12 +90,17 @@ class TensorFlowBackend(Backend):
                 "`apply` must be called by each replica, in a function that `strategy.run` runs. "
                 "Received: a call outside of one, in the scope of a strategy"
             )
+        squares = optimizer._update.squares
+        if squares is not None:
+            squares = squares._replace(parts=_native(squares.parts), last=_native(squares.last))
+            gradients = [*gradients, _part_squares(gradients, positions, squares.last)]
         apply_across_replicas = functools.partial(
             _apply_across_replicas,
             optimizer=optimizer,
             positions=positions,
             slots=Slots(*([_native(variable) for variable in kind] for kind in optimizer._slots)),
             record=_native(optimizer._update.record),
+            squares=squares,
         )
         tf.__internal__.distribute.interim.maybe_merge_call(
             apply_across_replicas,
@@ -115,15 +123,27 @@ def _apply_across_replicas(
     positions: list[int],
     slots: Slots,
     record: tf.Variable | None,
+    squares: Squares | None,
 ) -> None:
-    """`apply`, where gradients and numbers are those of all replicas."""
+    """`apply`, where gradients and numbers are those of all replicas.
+
+    Where squares are kept, those of a part come after its gradients, and are added up as these are.
+    """
     variables = [slots.variables[i] for i in positions]
     replicas = _Replicas(strategy, anchor=variables[0])
 
     def update(gradients: list[Any]) -> None:
+        if squares is not None:
+            *gradients, parts = gradients
+        summed = replicas.summed(gradients, variables)
+        if squares is not None:
+            # By themselves: in one exchange with the gradients they could change how these add up.
+            of_parts = replicas.summed([parts], [squares.last])
+            keep = functools.partial(_keep_squares, positions, replicas.count)
+            replicas.run(keep, squares.last, of_parts, summed)
         replicas.run(
             functools.partial(_update, optimizer, positions),
-            replicas.summed(gradients, variables),
+            summed,
             learning_rate,
             micro_batches,
             slots,
@@ -135,6 +155,8 @@ def _apply_across_replicas(
         update(gradients)
         return
     accumulators = [slots.accumulators[i] for i in positions]
+    if squares is not None:
+        accumulators.append(squares.parts)
 
     def accumulate() -> None:
         replicas.run(_accumulate, accumulators, gradients)
@@ -159,6 +181,7 @@ class _Replicas:
         self._strategy = strategy
         self._anchor = anchor
         self._in_replica = tf.distribute.get_replica_context() is not None
+        self.count = strategy.num_replicas_in_sync
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> None:
         """Run `function` on each replica, with this replica's components of the arguments."""
@@ -178,7 +201,7 @@ class _Replicas:
     def summed(self, gradients: list[Any], variables: list[tf.Variable]) -> list[Any]:
         """The sum over replicas, where the variables are."""
         if self._in_replica:
-            if self._strategy.num_replicas_in_sync == 1:
+            if self.count == 1:
                 # `all_reduce` would keep the whole graph until the process ends: it registers a
                 # gradient function each time, and TensorFlow never forgets one.
                 return gradients
@@ -226,6 +249,23 @@ def _means(
 def _empty(accumulators: list[tf.Variable]) -> None:
     for accumulator in accumulators:
         accumulator.assign(tf.zeros(accumulator.shape, accumulator.dtype))
+
+
+def _part_squares(gradients: list[tf.Tensor], positions: list[int], last: tf.Variable) -> tf.Tensor:
+    like = tf.zeros([last.shape[1] + 1], last.dtype)
+    return part_squares([tf.reduce_sum(g * g) for g in gradients], positions, like)
+
+
+def _keep_squares(
+    positions: list[int],
+    replicas: int,
+    last: tf.Variable,
+    parts: list[tf.Tensor],
+    gradients: list[tf.Tensor],
+) -> None:
+    of_parts = _noise_scale.mean_of_parts(parts[0], replicas)
+    of_mean = _part_squares(gradients, positions, last)[:-1]
+    last.assign(tf.stack([of_parts, of_mean]))
 
 
 def _native(variable: Any) -> Any:

@@ -12,10 +12,12 @@ import keras
 import torch
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from keras_lars import _noise_scale
 from keras_lars._backends import torch_clipping
 from keras_lars._backends.base import Slots
 from keras_lars._backends.bookkeeping import momentum_of_average
 from keras_lars._backends.functional import FunctionalBackend
+from keras_lars._backends.torch_norms import norms
 from keras_lars._backends.torch_update import Group, together, update_group
 from keras_lars._keras import torch_variables
 from keras_lars._types import Variable
@@ -69,6 +71,11 @@ class TorchBackend(FunctionalBackend):
             if optimizer.gradient_accumulation_steps:
                 steps = optimizer.gradient_accumulation_steps
                 accumulators = [slots.accumulators[i] for i in positions]
+                squares = optimizer._update.squares
+                if squares is not None:  # which are added up as gradients are
+                    of_part = _part_squares(gradients, positions, like=squares.parts.value)
+                    gradients = [*gradients, of_part]
+                    accumulators.append(squares.parts.value)
                 if not _is_last(optimizer._micro_batches.value, steps):
                     torch._foreach_add_(accumulators, gradients)
                     return
@@ -115,6 +122,12 @@ def _apply(
 ) -> None:
     """One update, in the order of `FunctionalBackend`."""
     update = optimizer._update
+    if update.squares is not None:
+        *gradients, parts = gradients
+        of_mean = _part_squares(gradients, positions, like=parts)[:-1]
+        update.squares.last.value.copy_(
+            torch.stack([_noise_scale.mean_of_parts(parts, 1), of_mean])
+        )
     gradients = torch_clipping.clipped(optimizer, gradients)
     learning_rate = keras.ops.convert_to_tensor(optimizer.learning_rate)
     rows: dict[int, torch.Tensor] = {}
@@ -134,6 +147,22 @@ def _apply(
         old = update.record.value
         new = [rows.get(i, row) for i, row in enumerate(old.unbind())]
         old.copy_(torch.stack([row.to(old.dtype) for row in new]))
+
+
+def _part_squares(
+    gradients: list[torch.Tensor], positions: list[int], like: torch.Tensor
+) -> torch.Tensor:
+    """As `part_squares`, by a few calls."""
+    alike = collections.defaultdict(list)
+    for i, g in zip(positions, gradients):
+        alike[g.dtype].append((i, g))
+    rows: dict[int, torch.Tensor] = {}
+    for dtype, pairs in alike.items():
+        of_dtype = norms([g for _, g in pairs], dtype).to(like.dtype)
+        rows.update(zip((i for i, _ in pairs), of_dtype.unbind()))
+    zero = torch.zeros_like(like[0])
+    squares = torch.stack([rows.get(i, zero) for i in range(len(like) - 1)]).square()
+    return torch.cat([squares, torch.ones_like(like[:1])])
 
 
 def _groups(

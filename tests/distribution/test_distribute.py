@@ -368,6 +368,37 @@ def test_accumulation_takes_one_exchange_an_update(strategy):
     assert exchanges(step.graph(shares_of(0))) == [0, REPLICAS, 0]
 
 
+@pytest.mark.parametrize("steps", [None, 2])
+def test_squared_norms_are_of_the_parts_of_all_replicas(strategy, steps):
+    recording, plain = (
+        built(strategy, gradient_accumulation_steps=steps, record_noise_scale=record)
+        for record in (True, False)
+    )
+    step, step_twin = (
+        distributed_step(strategy, optimizer, variables)
+        for variables, optimizer in (recording, plain)
+    )
+    calls = [shares_of(i) for i in range(2 * (steps or 1))]
+    for shares in calls:
+        step(shares)
+        step_twin(shares)
+    assert_equal(numbers(recording[0]), numbers(plain[0]))
+    assert_equal(numbers(recording[1].variables), numbers(plain[1].variables))
+    # The gradients of replicas are summed to the mean gradient: a part's own is twice as large.
+    parts = [
+        [REPLICAS * g for g in replica] for shares in calls[-(steps or 1) :] for replica in shares
+    ]
+    found = recording[1]._recorded_squares().values()
+    for row, same in zip(found, zip(*parts, strict=True), strict=True):
+        same = np.array(same, "float64")
+        expected = np.mean([np.sum(g**2) for g in same]), np.sum(same.mean(axis=0) ** 2)
+        np.testing.assert_allclose(row, expected, rtol=1e-5)
+    assert recording[1]._update.squares.divided_by == len(parts)
+    assert_replicas_agree(strategy, [recording[1]._update.squares.last])
+    if steps:  # one more, of a small vector, in the branch that updates
+        assert exchanges(step.graph(shares_of(0))) == [0, 2 * REPLICAS, 0]
+
+
 def normalized():
     # A bias before the normalization would get no gradient but rounding errors.
     return keras.Sequential(

@@ -12,6 +12,7 @@ CASES = [
     "test_a_custom_loop_equals_one_device[accumulation, clipped and averaged]",
     "test_an_infinity_on_one_replica_changes_nothing_but_the_scale[accumulation]",
     "test_the_update_is_compiled[auto-accumulation]",
+    "test_squared_norms_are_of_the_parts_of_all_replicas[2]",
 ]
 
 

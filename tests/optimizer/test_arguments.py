@@ -27,7 +27,7 @@ NUMBERS = [
     "loss_scale_factor",
 ]
 FIXED_NUMBERS = NUMBERS[1:]  # only the learning rate may change during training
-FLAGS = ["nesterov", "decay_in_norm", "trust_clip", "record_trust_ratios"]
+FLAGS = ["nesterov", "decay_in_norm", "trust_clip", "record_trust_ratios", "record_noise_scale"]
 
 
 def refused(argument, value):

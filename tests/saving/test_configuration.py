@@ -43,6 +43,7 @@ OPTIONS = {
     "exclude_from_weight_decay": [],
     "unadapted_learning_rate_multiplier": 0.5,
     "record_trust_ratios": True,
+    "record_noise_scale": True,
     "jit_compile": False,
     "name": "mine",
     "clipnorm": 1.5,

@@ -34,16 +34,19 @@ def check_micro_batches_touch_only_the_accumulators():
         {},
         {"use_ema": True, "ema_overwrite_frequency": 5},
         {"record_trust_ratios": True, "global_clipnorm": 1.0, "momentum": 0},
+        {"record_noise_scale": True},
     ):
-        plain = compiled_update(**options)
+        records = options.get("record_noise_scale", False)
+        plain = compiled_update(**{**options, "record_noise_scale": False})
         compiled = compiled_update(gradient_accumulation_steps=3, **options)
         (update,), (accumulating, updating) = (
             h100.paths(h100.program(each.as_text())) for each in (plain, compiled)
         )
         assert accumulating["copies"] == 0, options
         assert updating["copies"] == update["copies"], options
-        # Accumulators and gradients are read, and accumulators written.
-        assert accumulating["bytes"] < 3.01 * GRADIENTS < updating["bytes"], options
+        # Accumulators and gradients are read, and accumulators written; gradients for norms too.
+        most = (3.01 + 1.01 * records) * GRADIENTS
+        assert accumulating["bytes"] < most < updating["bytes"], options
         temporary = [each.memory_analysis().temp_size_in_bytes for each in (plain, compiled)]
         assert temporary[1] < temporary[0] + 1.01 * GRADIENTS, options
 

@@ -246,6 +246,30 @@ def check_derivatives_under_accumulation():
         assert found[:4].all()
 
 
+def check_squares_of_parts():
+    """For each variable, of the parts on average and of their mean; and no bit changes by it."""
+    random = np.random.default_rng(3)
+    weights = {"a": random.normal(size=(3, 4)), "b": random.normal(size=(3, 4)), "c": np.ones(5)}
+    rows = [[random.normal(size=w.shape) for w in weights.values()] for _ in range(6)]
+    ends = []
+    for record in (False, True):
+        variables = make_variables(weights)
+        lars = keras_lars.LARS(gradient_accumulation_steps=3, record_noise_scale=record)
+        for row in rows:
+            lars.apply(to_tensors(row, variables), variables)
+        ends.append([to_numpy(v) for v in [*variables, *lars.momentums]])
+    for left, right in zip(*ends, strict=True):
+        np.testing.assert_array_equal(left, right)
+    found = lars._recorded_squares()
+    for i, name in enumerate(weights):
+        parts = np.array([row[i] for row in rows[3:]])
+        expected = np.sum(parts**2) / 3, np.sum(parts.mean(0) ** 2)
+        np.testing.assert_allclose(found[name], expected, rtol=1e-5)
+    alone = keras_lars.LARS(record_noise_scale=True)
+    message = raised(lambda: alone.apply(to_tensors(rows[0], variables), variables))
+    assert "`gradient_accumulation_steps`" in message, message
+
+
 def check_fault_17_of_keras():
     """Fails once Keras is repaired: its own global clipping, where all gradients are 0."""
     if keras.backend.backend() != "jax":

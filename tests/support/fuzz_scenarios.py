@@ -97,6 +97,8 @@ AVERAGES = [{}, {}, {"use_ema": True}, {"use_ema": True, "ema_overwrite_frequenc
 def scenarios(draw, shapes, dtypes, largest):
     count = draw(st.integers(1, largest))
     options = {name: draw(st.sampled_from(values)) for name, values in OPTIONS.items()}
+    # Alone it would be refused, as there is one part only.
+    options["record_noise_scale"] = options["gradient_accumulation_steps"] is not None
     if options["momentum_form"] == "ratio_of_update":
         options["decay_in_norm"] = True
     options |= draw(st.sampled_from(CLIPPING)) | draw(st.sampled_from(AVERAGES))

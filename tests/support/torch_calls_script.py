@@ -80,8 +80,10 @@ def all_options():
     yield {"use_ema": True}
     yield {"use_ema": True, "ema_overwrite_frequency": 3}
     yield {"dtype": "bfloat16"}
-    yield {"gradient_accumulation_steps": 2, "updates": 1}
-    yield {"gradient_accumulation_steps": 2, "updates": 2}
+    for record in (False, True):
+        accumulating = {"gradient_accumulation_steps": 2, "record_noise_scale": record}
+        yield {**accumulating, "updates": 1}
+        yield {**accumulating, "updates": 2}
 
 
 # As many calls as there may be.

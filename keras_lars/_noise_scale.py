@@ -1,0 +1,87 @@
+"""The gradient noise scale, from squared norms of gradients.
+
+McCandlish, Kaplan, Amodei and the OpenAI Dota Team 2018 (arXiv 1812.06162), appendix A. `G` is the
+true gradient, and `Sigma` the covariance of that of one example::
+
+    B_simple = tr(Sigma) / |G|^2
+
+Both are estimated without bias, from the gradients of a large batch and of the parts of it::
+
+    |G|^2     = (B_big * |G_big|^2 - B_small * |G_small|^2) / (B_big - B_small)
+    tr(Sigma) = (|G_small|^2 - |G_big|^2) / (1 / B_small - 1 / B_big)
+
+`|G_small|^2` is the mean over the parts. What follows counts in large batches: `B_big` is 1, and of
+k parts `B_small` is 1 / k. So the noise scale is how many batches large it is, and examples need
+not be counted. Nothing here knows of optimizers, callbacks or files.
+"""
+
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+Tensor = Any  # of any backend
+Number = TypeVar("Number", float, np.ndarray)
+
+# Fewer measurements carry no answer: of 8 the estimate is between 40 % too low and 65 % too high.
+MEASUREMENTS = 16
+_STANDARD_ERRORS = 2.0  # on either side: an interval of about 95 %
+
+
+class Estimate(NamedTuple):
+    """B_simple in batches, and between which values it lies; NaN where there is no answer."""
+
+    noise_scale: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def mean_of_parts(sums: Tensor, replicas: int) -> Tensor:
+    """|G_small|^2, from the sums of |g|^2 over all parts, and last in them the number of parts.
+
+    The gradients `g` of replicas are summed to the mean gradient: that of the part itself is
+    `replicas * g`. Where not all parts are among the sums, as after a restart between two updates,
+    the mean over the others is without bias too.
+    """
+    return replicas**2 * sums[:-1] / sums[-1]
+
+
+def gradient_square(of_parts: Number, of_mean: Number, parts: int) -> Number:
+    """|G|^2, of one measurement."""
+    return (of_mean - of_parts / parts) / (1 - 1 / parts)
+
+
+def noise_square(of_parts: Number, of_mean: Number, parts: int) -> Number:
+    """tr(Sigma), where B_big is 1: the squared distance of a batch's gradient from the true one."""
+    return (of_parts - of_mean) / (parts - 1)
+
+
+def estimate(gradient_squares: np.ndarray, noise_squares: np.ndarray) -> Estimate:
+    """The ratio of the means over measurements, which are along the last axis.
+
+    Never the mean of ratios, whose denominators may be near 0 or below. The interval is that of
+    Fieller (1954), the values `r` for which the mean of `noise_square - r * gradient_square` is
+    within some standard errors of 0. There is none if that of `|G|^2` is not so far above 0.
+    """
+    count = gradient_squares.shape[-1]
+    nothing = np.full(gradient_squares.shape[:-1], np.nan)
+    if count < MEASUREMENTS:
+        return Estimate(nothing, nothing, nothing)
+    with np.errstate(all="ignore"):  # what is not finite has no answer
+        x, y = noise_squares.mean(-1), gradient_squares.mean(-1)
+        dx, dy = noise_squares - x[..., None], gradient_squares - y[..., None]
+        factor = _STANDARD_ERRORS**2 / count / (count - 1)
+        xx, xy, yy = (factor * (a * b).sum(-1) for a, b in ((dx, dx), (dx, dy), (dy, dy)))
+        # a * r^2 - 2 * b * r + c <= 0
+        a, b, c = y * y - yy, x * y - xy, x * x - xx
+        root = np.sqrt(np.maximum(b * b - a * c, 0))
+        found = np.stack([x / y, np.maximum((b - root) / a, 0), (b + root) / a])
+    is_known = (a > 0) & (y > 0) & np.isfinite(found).all(0)
+    return Estimate(*np.where(is_known, found, np.nan))
+
+
+def worth(noise_scale: float, batches: float = 1.0) -> float:
+    """What a pass over the data is worth, beside one in very small batches: 1 / (1 + B / B_simple).
+
+    `batches` is the size of the batch, in those that were measured.
+    """
+    return 1 / (1 + batches / noise_scale)

@@ -1,0 +1,83 @@
+"""What an optimizer records of the gradients of the parts of a batch, by variable."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import keras
+
+from keras_lars import _backends
+from keras_lars._backends import Squares
+from keras_lars._backends.bookkeeping import NEVER_UPDATED
+from keras_lars._trust_ratios import RecordingOptimizer, dtype_of_record
+from keras_lars._types import Tensor, Variable
+
+
+class SquaredNorms(NamedTuple):
+    """Of the gradients of one variable at one update."""
+
+    of_parts: float  # on average
+    of_mean: float
+
+
+class MeasuringOptimizer(RecordingOptimizer):
+    """An optimizer that can keep squared norms of gradients, to measure their noise by.
+
+    They are of the gradients as they come: unscaled, and before they are clipped.
+    """
+
+    record_noise_scale: bool
+
+    def apply(
+        self,
+        grads: Sequence[Tensor | None],
+        trainable_variables: Sequence[Variable] | None = None,
+    ) -> None:
+        """Update variables by their gradients; see `keras.optimizers.Optimizer.apply`."""
+        if self.record_noise_scale:
+            self._check_parts(_backends.current().replicas())
+        super().apply(grads, trainable_variables)
+
+    def _check_parts(self, replicas: int) -> None:
+        """Raise where the batch of an update has one part only."""
+        if self.gradient_accumulation_steps is None and replicas == 1:
+            raise ValueError(
+                "`record_noise_scale` must be False where the batch of an update has one part, as "
+                "noise shows in how parts differ: set `gradient_accumulation_steps` to 2 or more, "
+                "or on TensorFlow train under a strategy of several replicas. "
+                "Received: record_noise_scale=True, gradient_accumulation_steps=None, 1 replica"
+            )
+
+    def _recorded_squares(self) -> dict[str | int, SquaredNorms]:
+        """Of each variable at the last update; empty before the first one."""
+        squares = self._update.squares
+        assert squares is not None
+        pairs = keras.ops.convert_to_numpy(squares.last).T
+        return {
+            key: SquaredNorms(float(of_parts), float(of_mean))
+            for key, (of_parts, of_mean) in zip(self._trust_ratio_keys(), pairs)
+            if of_parts != NEVER_UPDATED
+        }
+
+    def _add_squares(self, variables: Sequence[Variable]) -> Squares | None:
+        """The variables that squared norms are written into, if they are kept."""
+        if not self.record_noise_scale:
+            return None
+        backend, dtype = _backends.current(), dtype_of_record(variables)
+        parts = None
+        if self.gradient_accumulation_steps:
+            with backend.per_replica_sum():
+                parts = backend.add_unsaved_variable(
+                    self,
+                    keras.initializers.Zeros(),
+                    shape=(len(variables) + 1,),
+                    dtype=dtype,
+                    name="squares_of_parts",
+                )
+        last = backend.add_unsaved_variable(
+            self,
+            keras.initializers.Constant(NEVER_UPDATED),
+            shape=(2, len(variables)),
+            dtype=dtype,
+            name="squares",
+        )
+        return Squares(parts, last, (self.gradient_accumulation_steps or 1) * backend.replicas())

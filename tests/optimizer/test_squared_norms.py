@@ -1,0 +1,130 @@
+"""What `record_noise_scale` keeps: squared norms of micro-batches and of their mean."""
+
+import numpy as np
+import pytest
+from support.behaviour import (
+    eagerly_and_in_a_graph,
+    gradients_of,
+    make_lars,
+    make_variables,
+    steps_of,
+    tensors,
+    without,
+)
+from support.models import assert_equal, compiled, numbers, sequential
+
+import keras_lars
+
+STEPS = 3
+
+
+def squares_of(micro):
+    """For each variable, by the definition: (of the parts on average, of their mean)."""
+    by_variable = [np.array(same, "float64") for same in zip(*micro, strict=True)]
+    return [
+        (np.mean([np.sum(g**2) for g in parts]), np.sum(parts.mean(axis=0) ** 2))
+        for parts in by_variable
+    ]
+
+
+@eagerly_and_in_a_graph
+@pytest.mark.parametrize("options", [{}, {"global_clipnorm": 0.1}], ids=str)
+def test_they_are_those_of_the_last_update_and_change_no_bit(graph, options):
+    variables, twins = make_variables(), make_variables()
+    recording, plain = (
+        make_lars(gradient_accumulation_steps=STEPS, record_noise_scale=record, **options)
+        for record in (True, False)
+    )
+    step, step_twin = steps_of(recording, variables, graph), steps_of(plain, twins, graph)
+    assert recording._recorded_squares() == {}
+    for update in range(2):
+        micro = [gradients_of(update * STEPS + i) for i in range(STEPS)]
+        for i, gradients in enumerate(micro):
+            before = recording._recorded_squares()
+            step(gradients)
+            step_twin(gradients)
+            assert (recording._recorded_squares() == before) == (i < STEPS - 1)
+        found = list(recording._recorded_squares().values())
+        np.testing.assert_allclose(found, squares_of(micro), rtol=1e-5)
+        assert_equal(numbers(variables), numbers(twins))
+        assert_equal(numbers(recording.variables), numbers(plain.variables))
+    assert recording._update.squares.divided_by == STEPS
+
+
+def test_a_variable_without_a_gradient():
+    variables = make_variables()
+    optimizer = make_lars(gradient_accumulation_steps=2, record_noise_scale=True)
+    for i in range(2):
+        with pytest.warns(UserWarning, match="Gradients do not exist.*bias"):
+            optimizer.apply(tensors(without(2, gradients_of(i))), variables)
+    found = list(optimizer._recorded_squares().values())
+    expected = squares_of([gradients_of(0), gradients_of(1)])
+    assert found[2] == (0, 0)
+    np.testing.assert_allclose(found[3], expected[3], rtol=1e-5)
+
+
+def test_they_are_of_unscaled_gradients():
+    (variable,) = make_variables()[:1]
+    optimizer = make_lars(
+        gradient_accumulation_steps=2, record_noise_scale=True, loss_scale_factor=4.0
+    )
+    micro = [gradients_of(i)[:1] for i in range(2)]
+    for (gradient,) in micro:
+        optimizer.apply(tensors([4.0 * gradient]), [variable])
+    (found,) = optimizer._recorded_squares().values()
+    np.testing.assert_allclose([found], squares_of(micro), rtol=1e-5)
+
+
+@pytest.mark.parametrize("build_first", [False, True])
+def test_one_part_is_refused_in_the_first_step(build_first):
+    variables = make_variables()
+    optimizer = make_lars(record_noise_scale=True)
+    if build_first:  # as where a model is loaded that was trained under a strategy
+        optimizer.build(variables)
+    with pytest.raises(ValueError, match=r"(?s)`gradient_accumulation_steps`.*Received: record_n"):
+        optimizer.apply(tensors(gradients_of(0)), variables)
+    assert int(optimizer.iterations) == 0
+
+
+def test_it_is_an_argument_like_others():
+    optimizer = keras_lars.LARS(record_noise_scale=True)
+    assert repr(optimizer) == "LARS(record_noise_scale=True)"
+    assert keras_lars.LARS.from_config(optimizer.get_config()).record_noise_scale is True
+    old = keras_lars.LARS().get_config()
+    del old["record_noise_scale"], old["weight_norm_floor"]  # as of version 0.1.0
+    assert keras_lars.LARS.from_config(old).weight_norm_floor == 0.0
+
+
+@pytest.mark.slow
+def test_a_restart_between_two_updates_goes_on_without_its_first_parts(tmp_path):
+    """Files do not hold them: the mean is then over the parts since, and the state the same."""
+    (variable,), (twin,) = make_variables()[:1], make_variables()[:1]
+    optimizer = make_lars(gradient_accumulation_steps=STEPS, record_noise_scale=True)
+    micro = [gradients_of(i)[:1] for i in range(STEPS)]
+    optimizer.apply(tensors(micro[0]), [variable])
+    state = {}
+    optimizer.save_own_variables(state)
+    again = make_lars(gradient_accumulation_steps=STEPS, record_noise_scale=True)
+    again.load_own_variables(state)
+    for gradients in micro[1:]:
+        again.apply(tensors(gradients), [twin])
+        optimizer.apply(tensors(gradients), [variable])
+    assert_equal(numbers([twin]), numbers([variable]))
+    (found,) = again._recorded_squares().values()
+    (_, of_mean), (of_parts, _) = squares_of(micro)[0], squares_of(micro[1:])[0]
+    np.testing.assert_allclose(found, (of_parts, of_mean), rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_it_changes_no_bit_of_fit():
+    ends = []
+    for record in (False, True):
+        lars = make_lars(
+            gradient_accumulation_steps=2, record_noise_scale=record, jit_compile="auto"
+        )
+        model = compiled(sequential, lars)
+        x = np.random.default_rng(0).normal(size=(16, *model.input_shape[1:])).astype("float32")
+        y = np.ones((16, *model.output_shape[1:]), "float32")
+        model.fit(x, y, 4, epochs=2, shuffle=False, verbose=0)
+        ends.append([*model.get_weights(), *numbers(lars.variables)])
+    assert_equal(*ends)
