@@ -68,7 +68,7 @@ def read(path: pathlib.Path) -> History:
     Raises:
         ValueError: If the file is not such a record, or is not about the variables described.
     """
-    rows = record.read(path)
+    rows = record.read(path, record.TRUST_RATIOS)
     description = described.read(path.parent)
     if description is not None:
         known = {variable.key for variable in description.variables}

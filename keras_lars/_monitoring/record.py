@@ -1,22 +1,21 @@
 """The record: rows of norms and ratios, whose files are written, continued and read here."""
 
 import csv
+import dataclasses
 import io
 import json
 import math
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from keras_lars import _arguments, _json
 from keras_lars._words import counted, escaped, shortened, unescaped
 
-NAMES = ("trust_ratios.csv", "trust_ratios.jsonl")
-
 
 class Row(NamedTuple):
-    """What was recorded of one variable at one update. The fields are the columns of a file."""
+    """Norms and ratio of one variable at one update."""
 
     update: int
     epoch: float
@@ -27,8 +26,44 @@ class Row(NamedTuple):
     learning_rate: float
 
 
-COLUMNS = Row._fields
-NUMBERS = tuple(name for name in COLUMNS if name not in ("update", "variable"))
+class NoiseRow(NamedTuple):
+    """The gradient noise of one variable at one update, or of all; `_noise_scale` has the maths."""
+
+    update: int
+    epoch: float
+    variable: str | int  # as in `LARS.trust_ratios`, or `_monitoring.noise.TOTAL`
+    gradient_square: float
+    noise_square: float
+    noise_scale: float  # over the measurements so far, in batches of an update
+    low: float
+    high: float
+
+
+AnyRow: TypeAlias = Row | NoiseRow  # the fields are the columns of a file
+R = TypeVar("R", bound=AnyRow)
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind(Generic[R]):
+    """What is recorded, and in which files."""
+
+    row: type[R]
+    stem: str  # of the names of the files
+    monitor: str
+    what: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(f"{self.stem}.{name}" for name in _LINE_FORMATS)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.row._fields
+
+
+TRUST_RATIOS = Kind(Row, "trust_ratios", "TrustRatioMonitor", "norms and ratios")
+NOISE_SCALE = Kind(NoiseRow, "noise_scale", "NoiseScaleMonitor", "gradient noise")
+COLUMNS = TRUST_RATIOS.columns
 
 
 # Writing.
@@ -43,20 +78,20 @@ class Writer(Protocol):
     def begin(self, update: int) -> None:
         """Make the file, or keep its rows of updates before this one."""
 
-    def add(self, rows: Sequence[Row]) -> None:
+    def add(self, rows: Sequence[Any]) -> None:
         """Write rows to the disk at once: what comes after may be lost."""
 
     def end_epoch(self, update: int) -> None:
         """Write what is written once an epoch."""
 
 
-def writer(name: str, folder: pathlib.Path) -> Writer:
+def writer(name: str, folder: pathlib.Path, kind: Kind[Any] = TRUST_RATIOS) -> Writer:
     """The writer of a format, by its name, to a folder."""
     if name == "tensorboard":
         from keras_lars._monitoring import tensorboard
 
-        return tensorboard.TensorBoardWriter(folder / "tensorboard")
-    return _LinesWriter(folder / f"trust_ratios.{name}", _LINE_FORMATS[name])
+        return tensorboard.WRITERS[kind.stem](folder / "tensorboard")
+    return _LinesWriter(folder / f"{kind.stem}.{name}", _LINE_FORMATS[name](kind), kind)
 
 
 class _LineFormat(Protocol):
@@ -65,19 +100,20 @@ class _LineFormat(Protocol):
     @property
     def header(self) -> str: ...
 
-    def line(self, row: Row) -> str: ...
+    def line(self, row: AnyRow) -> str: ...
 
     def update_of(self, line: str) -> int: ...
 
 
 class _Csv:
-    header = ",".join(COLUMNS) + "\n"
+    def __init__(self, kind: Kind[Any]):
+        self.header = ",".join(kind.columns) + "\n"
 
-    def line(self, row: Row) -> str:
+    def line(self, row: AnyRow) -> str:
         text = io.StringIO()
         # A row is a line: what reads it, and what it is cut off by, goes by lines.
-        row = row._replace(variable=escaped(str(row.variable)))
-        csv.writer(text, lineterminator="\n").writerow(row)
+        values = {**row._asdict(), "variable": escaped(str(row.variable))}
+        csv.writer(text, lineterminator="\n").writerow(values.values())
         return text.getvalue()
 
     def update_of(self, line: str) -> int:
@@ -87,21 +123,24 @@ class _Csv:
 class _JsonLines:
     header = ""
 
-    def line(self, row: Row) -> str:
+    def __init__(self, kind: Kind[Any]):
+        del kind  # each line names its columns
+
+    def line(self, row: AnyRow) -> str:
         return json.dumps(_json.finite(row._asdict())) + "\n"
 
     def update_of(self, line: str) -> int:
         return int(_json.parse(line)["update"])
 
 
-_LINE_FORMATS: dict[str, _LineFormat] = {"csv": _Csv(), "jsonl": _JsonLines()}
+_LINE_FORMATS: dict[str, Callable[[Kind[Any]], _LineFormat]] = {"csv": _Csv, "jsonl": _JsonLines}
 
 
 class _LinesWriter:
     """Writes a file of lines, with a header in some formats."""
 
-    def __init__(self, path: pathlib.Path, line_format: _LineFormat):
-        self._path, self._format = path, line_format
+    def __init__(self, path: pathlib.Path, line_format: _LineFormat, kind: Kind[Any]):
+        self._path, self._format, self._kind = path, line_format, kind
 
     def check(self) -> None:
         for _ in self._kept(before=0):
@@ -128,11 +167,11 @@ class _LinesWriter:
                         yield line
             except (ValueError, KeyError, TypeError, OverflowError) as error:
                 raise ValueError(
-                    "`log_dir` must be a new folder, or hold a record of `TrustRatioMonitor`. "
+                    f"`log_dir` must be a new folder, or hold a record of `{self._kind.monitor}`. "
                     f"Received a folder with another {self._path.name}: {self._path} ({error})"
                 ) from error
 
-    def add(self, rows: Sequence[Row]) -> None:
+    def add(self, rows: Sequence[AnyRow]) -> None:
         with self._path.open("a", encoding="utf-8") as file:
             file.writelines(self._format.line(row) for row in rows)
 
@@ -143,7 +182,7 @@ class _LinesWriter:
 # Reading: files that another program may have written in this format.
 
 
-def locate(run: str | os.PathLike[str]) -> pathlib.Path:
+def locate(run: str | os.PathLike[str], kind: Kind[Any] = TRUST_RATIOS) -> pathlib.Path:
     """The file that holds the record of a run: the CSV file, where there are both.
 
     Raises:
@@ -154,15 +193,14 @@ def locate(run: str | os.PathLike[str]) -> pathlib.Path:
         return path
     if not path.is_dir():
         raise _arguments.refusal("run", "a folder or a file that is there", str(path))
-    for name in NAMES:
+    for name in kind.names:
         if (path / name).is_file():
             return path / name
-    raise ValueError(
-        f"`run` must be a folder with {' or '.join(NAMES)} in it. Received: {path}, without them"
-    )
+    names = " or ".join(kind.names)
+    raise ValueError(f"`run` must be a folder with {names} in it. Received: {path}, without them")
 
 
-def read(path: pathlib.Path) -> list[Row]:
+def read(path: pathlib.Path, kind: Kind[R]) -> list[R]:
     """All rows but a last one without its line end, which an interrupted run leaves behind.
 
     Such a line is dropped even if it can be read: its last number may have lost digits. What JSON
@@ -171,6 +209,14 @@ def read(path: pathlib.Path) -> list[Row]:
     Raises:
         ValueError: If the file is something else, or holds no rows.
     """
+    rows = read_any(path, kind)
+    if not rows:
+        raise ValueError(f"`run` must hold at least one row. Received: {path}, which has none")
+    return rows
+
+
+def read_any(path: pathlib.Path, kind: Kind[R]) -> list[R]:
+    """As `read`, of a file that may hold no rows."""
     if path.suffix not in (".csv", ".jsonl"):
         raise ValueError(
             f"`run` must be a folder, or a file that ends in .csv or .jsonl. Received: {path}"
@@ -180,77 +226,88 @@ def read(path: pathlib.Path) -> list[Row]:
         lines = path.read_text(encoding="utf-8-sig").split("\n")[:-1]
     except UnicodeDecodeError as error:
         raise ValueError(f"`run` must be a file of UTF-8 text. Received: {path}") from error
+    source = _Source(path, kind)
     parse = _parse_csv if path.suffix == ".csv" else _parse_json
-    rows = [_row(path, number, lines[number - 1], values) for number, values in parse(path, lines)]
-    if not rows:
-        raise ValueError(f"`run` must hold at least one row. Received: {path}, which has none")
-    return rows
+    return [
+        _row(source, number, lines[number - 1], values) for number, values in parse(source, lines)
+    ]
 
 
-def _parse_csv(path: pathlib.Path, lines: list[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+class _Source(NamedTuple):
+    """A file, and what it is to hold."""
+
+    path: pathlib.Path
+    kind: Kind[Any]
+
+
+def _parse_csv(source: _Source, lines: list[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Each row's line number, and its values by column."""
-    names = _fields(path, 1, lines[0]) if lines else []
-    _check_columns(path, 1, names)
+    names = _fields(source, 1, lines[0]) if lines else []
+    _check_columns(source, 1, names)
     for number, line in enumerate(lines[1:], 2):
-        fields = _fields(path, number, line)
+        fields = _fields(source, number, line)
         if len(fields) != len(names):
             rule = f"must have {counted(len(names), 'field')}, as line 1 has"
-            raise _error(path, number, rule, line)
+            raise _error(source, number, rule, line)
         values = dict(zip(names, fields))
         yield number, {**values, "variable": unescaped(values["variable"])}
 
 
-def _fields(path: pathlib.Path, number: int, line: str) -> list[str]:
+def _fields(source: _Source, number: int, line: str) -> list[str]:
     try:
         return next(csv.reader([line], strict=True), [])
     except csv.Error as error:
-        raise _error(path, number, f"must be CSV ({error})", line) from error
+        raise _error(source, number, f"must be CSV ({error})", line) from error
 
 
-def _parse_json(path: pathlib.Path, lines: list[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _parse_json(source: _Source, lines: list[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
     for number, line in enumerate(lines, 1):
         try:
             values = _json.parse(line)
         except ValueError as error:
-            raise _error(path, number, f"must be JSON ({error})", line) from error
+            raise _error(source, number, f"must be JSON ({error})", line) from error
         if not isinstance(values, dict):
-            raise _error(path, number, "must be a JSON object", line)
-        _check_columns(path, number, values)
+            raise _error(source, number, "must be a JSON object", line)
+        _check_columns(source, number, values)
         yield number, values
 
 
-def _check_columns(path: pathlib.Path, number: int, names: Iterable[str]) -> None:
+def _check_columns(source: _Source, number: int, names: Iterable[str]) -> None:
     names = list(names)
-    missing = [column for column in COLUMNS if column not in names]
+    missing = [column for column in source.kind.columns if column not in names]
     if missing:
         raise ValueError(
-            f"`run` must be a record of norms and ratios: line {number} of {path} lacks "
+            f"`run` must be a record of {source.kind.what}: line {number} of {source.path} lacks "
             f"{', '.join(missing)}. "
             f"Received: {shortened(', '.join(names)) or 'nothing'}"
         )
-    repeated = [column for column in COLUMNS if names.count(column) > 1]
+    repeated = [column for column in source.kind.columns if names.count(column) > 1]
     if repeated:
         raise ValueError(
-            f"`run` must be a record of norms and ratios: line {number} of {path} must have each "
-            f"column once. Received: {', '.join(repeated)} several times"
+            f"`run` must be a record of {source.kind.what}: line {number} of {source.path} must "
+            f"have each column once. Received: {', '.join(repeated)} several times"
         )
 
 
-def _row(path: pathlib.Path, number: int, line: str, values: Mapping[str, Any]) -> Row:
+def _row(source: _Source, number: int, line: str, values: Mapping[str, Any]) -> Any:
     try:
         if isinstance(values["update"], (float, bool)):
             raise TypeError("an update is an integer")
         update = int(values["update"])
-        numbers = {name: _number(values[name]) for name in NUMBERS}
+        numbers = {
+            name: _number(values[name])
+            for name in source.kind.columns
+            if name not in ("update", "variable")
+        }
     except (ValueError, TypeError, OverflowError) as error:
         why = shortened(str(error))
-        raise _error(path, number, f"must hold numbers ({why})", line) from error
+        raise _error(source, number, f"must hold numbers ({why})", line) from error
     if not 1 <= update <= _arguments.LARGEST_INTEGER:
-        raise _error(path, number, "must have an update of 1 or more, and below 2**63", line)
+        raise _error(source, number, "must have an update of 1 or more, and below 2**63", line)
     variable = values["variable"]
     if not isinstance(variable, (str, int)) or isinstance(variable, bool):
-        raise _error(path, number, "must name a variable", line)
-    return Row(update=update, variable=str(variable), **numbers)
+        raise _error(source, number, "must name a variable", line)
+    return source.kind.row(update=update, variable=str(variable), **numbers)
 
 
 def _number(value: Any) -> float:
@@ -259,8 +316,8 @@ def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
-def _error(path: pathlib.Path, number: int, rule: str, line: str) -> ValueError:
+def _error(source: _Source, number: int, rule: str, line: str) -> ValueError:
     return ValueError(
-        f"`run` must be a record of norms and ratios: line {number} of {path} {rule}. "
+        f"`run` must be a record of {source.kind.what}: line {number} of {source.path} {rule}. "
         f"Received: {_arguments.shown(line)}"
     )

@@ -1,23 +1,23 @@
 """Records of norms and ratios for TensorBoard."""
 
 import collections
+import math
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 if TYPE_CHECKING:
-    from keras_lars._monitoring.record import Row
+    from keras_lars._monitoring.record import NoiseRow, Row, Writer
 
 
-class TensorBoardWriter:
-    """Scalars for each variable, and for each layer the distribution of its ratios in an epoch."""
+class _TensorBoardWriter:
+    """What the writers share; each adds rows in its own way."""
 
     def __init__(self, folder: pathlib.Path):
         self._folder = folder
         self._writer: Any = None
-        self._ratios: dict[str, list[float]] = collections.defaultdict(list)  # of each layer
 
     def check(self) -> None:
         """Nothing: TensorBoard shows the files of a folder side by side."""
@@ -25,6 +25,14 @@ class TensorBoardWriter:
     def begin(self, update: int) -> None:
         del update
         self._writer = tf.summary.create_file_writer(str(self._folder))
+
+
+class TrustRatioWriter(_TensorBoardWriter):
+    """Scalars for each variable, and for each layer the distribution of its ratios in an epoch."""
+
+    def __init__(self, folder: pathlib.Path):
+        super().__init__(folder)
+        self._ratios: dict[str, list[float]] = collections.defaultdict(list)  # of each layer
 
     def add(self, rows: "Sequence[Row]") -> None:
         with self._writer.as_default(), tf.device("cpu"):
@@ -45,3 +53,24 @@ class TensorBoardWriter:
                 tf.summary.histogram(f"trust_ratios/{layer}", ratios, update)
         self._ratios.clear()
         self._writer.flush()
+
+
+class NoiseScaleWriter(_TensorBoardWriter):
+    """Scalars for each variable, and for all of them together."""
+
+    def add(self, rows: "Sequence[NoiseRow]") -> None:
+        with self._writer.as_default(), tf.device("cpu"):
+            for row in rows:
+                for name in ("gradient_square", "noise_square", "noise_scale"):
+                    if math.isfinite(value := getattr(row, name)):
+                        tf.summary.scalar(f"{name}/{row.variable}", value, row.update)
+        self._writer.flush()
+
+    def end_epoch(self, update: int) -> None:
+        """Nothing: all rows are written."""
+
+
+WRITERS: "dict[str, Callable[[pathlib.Path], Writer]]" = {
+    "trust_ratios": TrustRatioWriter,
+    "noise_scale": NoiseScaleWriter,
+}

@@ -2,26 +2,24 @@
 
 import os
 import warnings
-from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
-import keras
-
-from keras_lars import _arguments, _batch_statistics, _rates
+from keras_lars import _batch_statistics, _rates
 from keras_lars._monitoring import anomalies, history, record, variables
 from keras_lars._monitoring.anomalies import Finding
 from keras_lars._monitoring.history import History
 from keras_lars._monitoring.record import Row
 from keras_lars._monitoring.variables import Description
+from keras_lars._trust_ratios import TrustRatio
 from keras_lars._types import Format
 from keras_lars._variables import is_overwritten
 from keras_lars._words import counted
+from keras_lars.callbacks._recording import RecordingCallback, checked_update_freq, updates_of
 from keras_lars.optimizer import LARS
 
-_FORMATS = get_args(Format)
 
-
-class TrustRatioMonitor(keras.callbacks.Callback):
+class TrustRatioMonitor(RecordingCallback[Row]):
     """Writes the trust ratio and the norms of every variable, and warns of what looks wrong.
 
     Use it to see what LARS does to each layer: which layers are held back, whether a ratio hits one
@@ -100,6 +98,9 @@ class TrustRatioMonitor(keras.callbacks.Callback):
           and ratios these are, and figure 2, which `keras_lars.report` draws.
     """
 
+    _kind = record.TRUST_RATIOS
+    _argument = "record_trust_ratios"
+
     def __init__(
         self,
         log_dir: str | os.PathLike[str],
@@ -107,102 +108,61 @@ class TrustRatioMonitor(keras.callbacks.Callback):
         formats: "Format | Sequence[Format]" = "csv",
         verbose: bool = True,
     ):
-        super().__init__()
-        self.log_dir = _arguments.folder("log_dir", log_dir)
-        if not (isinstance(update_freq, str) and update_freq == "epoch"):
-            update_freq = _checked_update_freq(update_freq)
-        self.update_freq = update_freq
-        self.formats = _checked_formats(formats)
-        self.verbose = _arguments.one_of(False, True)("verbose", verbose)
-        self._writers = [record.writer(name, self.log_dir) for name in self.formats]
+        super().__init__(log_dir, checked_update_freq(update_freq, True), formats, verbose)
         self._description: Description | None = None  # once this `fit` has a record
-        self._is_chief = True
         self._has_shown_table = False
         self._has_warned_of: set[Finding] = set()
-        self._epoch = 0
-        self._batch = -1  # the last of this epoch
-        self._update = 0  # the last that is known
-        self._batches_to_wait = 0  # before which no record can be due
         self._recorded_rate: float | None = None  # the learning rate of the last record
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Check the optimizer and the folder before anything is trained."""
-        _lars_of(self.model)
-        self._is_chief = _is_chief(self.model)
-        self._description, self._batches_to_wait = None, 0
-        if self._is_chief:
-            for writer in self._writers:
-                writer.check()
+        super().on_train_begin(logs)
+        self._description = None
         _batch_statistics.warn_in_fit(self.model, self.params)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """See where the training is: other callbacks may have restored it."""
-        self._epoch, self._batch = epoch, -1
+        super().on_epoch_begin(epoch, logs)
         if self._is_chief:
-            optimizer = _lars_of(self.model)
-            self._update = _updates_of(optimizer)
+            optimizer = self._lars()
             is_restored = self._update > 0 or optimizer._waiting_state is not None
             if self._recorded_rate is None and is_restored:  # and perhaps decayed
                 self._recorded_rate = _rates.current(optimizer)
             if optimizer.built:
                 self._show_table(optimizer)
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Record, if one is due. `batch` is the last one of an execution of several steps."""
-        self._batches_to_wait -= batch - self._batch
-        self._batch = batch
-        # On JAX it costs an exchange of the whole state to ask the model anything.
-        if self._is_chief and isinstance(self.update_freq, int) and self._batches_to_wait <= 0:
-            self._record_if_due(self.update_freq)
-
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Record, if every epoch is; and see which variables got no gradient."""
-        if not self._is_chief:
-            return
-        optimizer = _lars_of(self.model)
-        update = _updates_of(optimizer)
-        if self.update_freq == "epoch" and update != self._update:
-            self._record(optimizer, update, epoch + 1.0)
+        super().on_epoch_end(epoch, logs)
         if self._description is not None:
-            for writer in self._writers:
-                writer.end_epoch(update)
-            rows = _rows(optimizer, update, epoch + 1.0)
+            optimizer = self._lars()
+            measured, update = self._measured(optimizer), updates_of(optimizer)
+            rows = self._rows(optimizer, measured, update, epoch + 1.0)
             self._warn(_without_gradient(optimizer, history.of_rows(rows, self._description)))
 
-    def _record_if_due(self, every: int) -> None:
-        optimizer = _lars_of(self.model)
-        before, self._update = self._update, _updates_of(optimizer)
-        # An execution of several steps may go past the update that is due: it records its last.
-        if _due_until(self._update, every) > _due_until(before, every):
-            steps = (self.params or {}).get("steps")
-            epoch = float(self._epoch)
-            if steps:
-                epoch = (self._epoch * steps + self._batch + 1) / steps
-            self._record(optimizer, self._update, epoch)
-        next_update = _due_until(self._update, every) * every + 1
-        micro_batches = int(keras.ops.convert_to_numpy(optimizer._micro_batches))
-        accumulated = optimizer.gradient_accumulation_steps or 1
-        self._batches_to_wait = next_update * accumulated - micro_batches
+    def _measured(self, optimizer: LARS) -> Mapping[str | int, TrustRatio]:
+        return optimizer._recorded_ratios()
 
-    def _record(self, optimizer: LARS, update: int, epoch: float) -> None:
-        rows = _rows(optimizer, update, epoch)
-        if not rows:  # restored, and not updated since
-            return
-        if self._description is None:
-            self._description = self._begin(optimizer, update)
-        for writer in self._writers:
-            writer.add(rows)
-        self._warn(anomalies.find(history.of_rows(rows, self._description)))
-        self._warn_of_rate(optimizer, rows[0].learning_rate)
+    def _rows(
+        self, optimizer: LARS, measured: Mapping[str | int, TrustRatio], update: int, epoch: float
+    ) -> list[Row]:
+        learning_rate = optimizer._last_learning_rate()
+        return [
+            Row(update, epoch, variable, *ratio, learning_rate=learning_rate)
+            for variable, ratio in measured.items()
+        ]
 
-    def _begin(self, optimizer: LARS, update: int) -> Description:
+    def _begin(self, optimizer: LARS, update: int) -> None:
         self._show_table(optimizer)
         self.log_dir.mkdir(parents=True, exist_ok=True)
         contents = variables.contents(optimizer)
         variables.write(self.log_dir, contents)
-        for writer in self._writers:
-            writer.begin(update)
-        return variables.parsed(contents)
+        super()._begin(optimizer, update)
+        self._description = variables.parsed(contents)
+
+    def _look_at(self, optimizer: LARS, rows: list[Row]) -> None:
+        self._warn(anomalies.find(history.of_rows(rows, self._description)))
+        self._warn_of_rate(optimizer, rows[0].learning_rate)
 
     def _show_table(self, optimizer: LARS) -> None:
         if self.verbose and not self._has_shown_table:
@@ -231,73 +191,8 @@ class TrustRatioMonitor(keras.callbacks.Callback):
             warnings.warn(message, stacklevel=2)
 
 
-def _due_until(update: int, every: int) -> int:
-    """How many of the updates until this one are to be recorded."""
-    return (update - 1) // every + 1
-
-
-def _lars_of(model: keras.Model) -> LARS:
-    """The optimizer that records, from inside of loss scaling too."""
-    optimizer = getattr(model, "optimizer", None)
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    if not isinstance(inner, LARS):
-        raise ValueError(
-            "The optimizer of the model must be `keras_lars.LARS`, or a `LossScaleOptimizer` round "
-            f"it, for `TrustRatioMonitor`. Received: {type(inner).__name__}"
-        )
-    if not inner.record_trust_ratios:
-        raise ValueError(
-            "`TrustRatioMonitor` needs `LARS(record_trust_ratios=True)`. "
-            "Received: record_trust_ratios=False"
-        )
-    return inner
-
-
-def _updates_of(optimizer: LARS) -> int:
-    """The updates that are done."""
-    return int(keras.ops.convert_to_numpy(optimizer.iterations))
-
-
-def _is_chief(model: keras.Model) -> bool:
-    """Whether this process is the one of all workers that writes files."""
-    if keras.backend.backend() != "tensorflow":
-        return True
-    from keras_lars import _replicas
-
-    return _replicas.is_chief(model.distribute_strategy)
-
-
-def _rows(optimizer: LARS, update: int, epoch: float) -> list[Row]:
-    """What the optimizer knows after an update."""
-    learning_rate = optimizer._last_learning_rate()
-    return [
-        Row(update, epoch, variable, *ratio, learning_rate=learning_rate)
-        for variable, ratio in optimizer._recorded_ratios().items()
-    ]
-
-
 def _without_gradient(optimizer: LARS, found: History) -> list[Finding]:
     """Of the variables that the optimizer itself updates."""
     pairs = zip(found.variables, optimizer._slots.variables)
     overwritten = {known.name for known, variable in pairs if is_overwritten(variable)}
     return [f for f in anomalies.without_gradient(found) if f.variable not in overwritten]
-
-
-def _checked_update_freq(value: Any) -> int:
-    try:
-        return int(_arguments.integer(minimum=1)("update_freq", value))
-    except ValueError:
-        rule = f"'epoch', or an integer from 1 to {_arguments.LARGEST_INTEGER}"
-        raise _arguments.refusal("update_freq", rule, value) from None
-
-
-def _checked_formats(value: Any) -> list[str]:
-    formats = [value] if isinstance(value, str) else value
-    are_known = isinstance(formats, (list, tuple)) and all(
-        isinstance(each, str) and each in _FORMATS for each in formats
-    )
-    # Twice would write each row twice.
-    if not are_known or not formats or len(set(formats)) < len(formats):
-        rule = f"one of {', '.join(map(repr, _FORMATS))}, or a list of them, each of them once"
-        raise _arguments.refusal("formats", rule, value)
-    return list(formats)

@@ -1,0 +1,187 @@
+"""What the monitors share: when an update is recorded, by whom, and where the rows go."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, Literal, TypeVar, get_args
+
+import keras
+
+from keras_lars import _arguments
+from keras_lars._monitoring import record
+from keras_lars._monitoring.record import Kind
+from keras_lars._types import Format
+from keras_lars.optimizer import LARS
+
+_FORMATS = get_args(Format)
+R = TypeVar("R", bound=record.AnyRow)
+
+
+class RecordingCallback(keras.callbacks.Callback, Generic[R]):
+    """Writes what the optimizer keeps of an update: of some updates, and on the chief only.
+
+    A subclass sets `_kind` and `_argument`, and gives `_measured` and `_rows`. An existing record
+    is continued from the update at which a training begins.
+    """
+
+    _kind: Kind[R]
+    _argument: str  # of `LARS`, without which it keeps nothing
+
+    def __init__(
+        self,
+        log_dir: str | os.PathLike[str],
+        update_freq: Literal["epoch"] | int,
+        formats: "Format | Sequence[Format]",
+        verbose: bool,
+    ):
+        super().__init__()
+        self.log_dir = _arguments.folder("log_dir", log_dir)
+        self.update_freq = update_freq
+        self.formats = _checked_formats(formats)
+        self.verbose = _arguments.one_of(False, True)("verbose", verbose)
+        self._writers = [record.writer(name, self.log_dir, self._kind) for name in self.formats]
+        self._has_begun = False  # whether this `fit` has a record
+        self._is_chief = True
+        self._epoch = 0
+        self._batch = -1  # the last of this epoch
+        self._update = 0  # the last that is known
+        self._batches_to_wait = 0  # before which no record can be due
+
+    def _measured(self, optimizer: LARS) -> Mapping[str | int, Any]:
+        """What the optimizer keeps of the last update; nothing if there was none."""
+        raise NotImplementedError
+
+    def _rows(
+        self, optimizer: LARS, measured: Mapping[str | int, Any], update: int, epoch: float
+    ) -> list[R]:
+        raise NotImplementedError
+
+    def _lars(self) -> LARS:
+        """The optimizer that records, from inside of loss scaling too."""
+        optimizer = getattr(self.model, "optimizer", None)
+        inner = getattr(optimizer, "inner_optimizer", optimizer)
+        if not isinstance(inner, LARS):
+            raise ValueError(
+                "The optimizer of the model must be `keras_lars.LARS`, or a `LossScaleOptimizer` "
+                f"round it, for `{self._kind.monitor}`. Received: {type(inner).__name__}"
+            )
+        if not getattr(inner, self._argument):
+            raise ValueError(
+                f"`{self._kind.monitor}` needs `LARS({self._argument}=True)`. "
+                f"Received: {self._argument}=False"
+            )
+        return inner
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Check the optimizer and the folder before anything is trained."""
+        self._lars()
+        self._is_chief = _is_chief(self.model)
+        self._has_begun, self._batches_to_wait = False, 0
+        if self._is_chief:
+            for writer in self._writers:
+                writer.check()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """See where the training is: other callbacks may have restored it."""
+        self._epoch, self._batch = epoch, -1
+        if self._is_chief:
+            self._update = updates_of(self._lars())
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Record, if one is due. `batch` is the last one of an execution of several steps."""
+        self._batches_to_wait -= batch - self._batch
+        self._batch = batch
+        # On JAX it costs an exchange of the whole state to ask the model anything.
+        if self._is_chief and isinstance(self.update_freq, int) and self._batches_to_wait <= 0:
+            self._record_if_due(self.update_freq)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Record, if every epoch is."""
+        if not self._is_chief:
+            return
+        optimizer = self._lars()
+        update = updates_of(optimizer)
+        if self.update_freq == "epoch" and update != self._update:
+            self._record(optimizer, update, epoch + 1.0)
+        if self._has_begun:
+            for writer in self._writers:
+                writer.end_epoch(update)
+
+    def _record_if_due(self, every: int) -> None:
+        optimizer = self._lars()
+        before, self._update = self._update, updates_of(optimizer)
+        # An execution of several steps may go past the update that is due: it records its last.
+        if _due_until(self._update, every) > _due_until(before, every):
+            steps = (self.params or {}).get("steps")
+            epoch = float(self._epoch)
+            if steps:
+                epoch = (self._epoch * steps + self._batch + 1) / steps
+            self._record(optimizer, self._update, epoch)
+        next_update = _due_until(self._update, every) * every + 1
+        micro_batches = int(keras.ops.convert_to_numpy(optimizer._micro_batches))
+        accumulated = optimizer.gradient_accumulation_steps or 1
+        self._batches_to_wait = next_update * accumulated - micro_batches
+
+    def _record(self, optimizer: LARS, update: int, epoch: float) -> None:
+        measured = self._measured(optimizer)
+        if not measured:  # restored, and not updated since
+            return
+        if not self._has_begun:
+            self._begin(optimizer, update)
+            self._has_begun = True
+        rows = self._rows(optimizer, measured, update, epoch)
+        for writer in self._writers:
+            writer.add(rows)
+        self._look_at(optimizer, rows)
+
+    def _begin(self, optimizer: LARS, update: int) -> None:
+        """What is done before the first record of a `fit`."""
+        self.log_dir.mkdir(parents=True, exist_ok=True)
+        for writer in self._writers:
+            writer.begin(update)
+
+    def _look_at(self, optimizer: LARS, rows: list[R]) -> None:
+        """What is done after each record."""
+
+
+def _due_until(update: int, every: int) -> int:
+    """How many of the updates until this one are to be recorded."""
+    return (update - 1) // every + 1
+
+
+def updates_of(optimizer: LARS) -> int:
+    """The updates that are done."""
+    return int(keras.ops.convert_to_numpy(optimizer.iterations))
+
+
+def _is_chief(model: keras.Model) -> bool:
+    """Whether this process is the one of all workers that writes files."""
+    if keras.backend.backend() != "tensorflow":
+        return True
+    from keras_lars import _replicas
+
+    return _replicas.is_chief(model.distribute_strategy)
+
+
+def checked_update_freq(value: Any, or_epoch: bool) -> Any:
+    """The value, which is an integer, or may be "epoch"."""
+    if or_epoch and isinstance(value, str) and value == "epoch":
+        return value
+    try:
+        return int(_arguments.integer(minimum=1)("update_freq", value))
+    except ValueError:
+        if not or_epoch:
+            raise
+        rule = f"'epoch', or an integer from 1 to {_arguments.LARGEST_INTEGER}"
+        raise _arguments.refusal("update_freq", rule, value) from None
+
+
+def _checked_formats(value: Any) -> list[str]:
+    formats = [value] if isinstance(value, str) else value
+    are_known = isinstance(formats, (list, tuple)) and all(
+        isinstance(each, str) and each in _FORMATS for each in formats
+    )
+    # Twice would write each row twice.
+    if not are_known or not formats or len(set(formats)) < len(formats):
+        rule = f"one of {', '.join(map(repr, _FORMATS))}, or a list of them, each of them once"
+        raise _arguments.refusal("formats", rule, value)
+    return list(formats)
