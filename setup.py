@@ -47,7 +47,7 @@ setup(
     keywords=["Keras", "LARS", "large batch", "layer-wise adaptive rate scaling", "optimizer"],
     license_expression="Apache-2.0",
     packages=find_packages(include=["keras_lars", "keras_lars.*"]),
-    package_data={"keras_lars": ["py.typed"], "keras_lars.report": ["page.*"]},
+    package_data={"keras_lars": ["py.typed"], "keras_lars.report": ["page.*", "noise.html"]},
     # The oldest versions that the test suite is run with; see README, "Versions".
     python_requires=">=3.10",
     install_requires=["keras>=3.10,<4", "numpy"],

@@ -1,4 +1,4 @@
-"""Pictures and a page of what `keras_lars.callbacks.TrustRatioMonitor` recorded."""
+"""Pictures and a page of what the monitors of `keras_lars.callbacks` recorded."""
 
 import os
 import pathlib
@@ -7,9 +7,10 @@ __all__ = ["draw"]
 
 
 def draw(run: str | os.PathLike[str], output: str | os.PathLike[str] | None = None) -> pathlib.Path:
-    """Draws what `TrustRatioMonitor` recorded, and makes a page of it.
+    """Draws what the monitors recorded, and makes a page of it.
 
-    Use it after a training, or during one, to see at a glance what LARS does to each layer. The
+    Use it after a training, or during one, to see at a glance what LARS does to each layer, if
+    `TrustRatioMonitor` recorded it, and what the batch is worth, if `NoiseScaleMonitor` did. The
     command `python -m keras_lars.report RUN --output=FOLDER` does the same, and prints where the
     page is. Needs matplotlib (`pip install "keras-lars[report]"`), and no backend of Keras.
 
@@ -24,6 +25,7 @@ def draw(run: str | os.PathLike[str], output: str | os.PathLike[str] | None = No
     - `local_learning_rate.png`: the local learning rate of the adapted variables by update.
     - `trust_ratios.png`: the trust ratios, a row for each adapted variable, a column an update.
     - `norms.png`: the norms of all weights and gradients by update.
+    - `noise_scale.png`: the gradient noise scale by update.
 
     Variables stand in the order of the model. Where `variables.json` is missing, in the order in
     which they were recorded first, and all of them count as adapted. Where a variable has several
@@ -31,8 +33,9 @@ def draw(run: str | os.PathLike[str], output: str | os.PathLike[str] | None = No
     is what an interrupted run leaves behind.
 
     Args:
-        run: String or path of the folder that the monitor wrote to, or of its `trust_ratios.csv` or
-            `trust_ratios.jsonl`. Of a folder with both, the CSV file is read.
+        run: String or path of the folder that the monitors wrote to, or of a `trust_ratios.csv`,
+            `trust_ratios.jsonl`, `noise_scale.csv` or `noise_scale.jsonl` in it. Of a folder with
+            both formats, the CSV file is read.
         output: String or path of the folder for the report; made if it is not there. `None` for the
             folder `report` beside the record. Defaults to `None`.
 
@@ -59,17 +62,28 @@ def draw(run: str | os.PathLike[str], output: str | os.PathLike[str] | None = No
     """
     from keras_lars import _arguments
     from keras_lars._monitoring import anomalies, files, history, record
-    from keras_lars.report import _page, _pictures
+    from keras_lars.report import _noise, _page, _pictures
 
     _pictures.require_matplotlib()
-    path = record.locate(run)
+    noise = _noise.locate(run)
+    path = noise if noise is not None and _noise.is_alone(run) else record.locate(run)
     folder = _arguments.folder("output", path.parent / "report" if output is None else output)
-    found = history.read(path)
-    findings = [*anomalies.find(found), *anomalies.without_gradient(found)]
-    # Of a long record not every update is drawn.
-    drawn = found.thinned([finding.updates[0] for finding in findings if finding.updates])
-    with _pictures.own_style():
-        images = {name: _pictures.png(figure) for name, figure in _pictures.figures(drawn).items()}
-    page = _page.page(path, found, drawn, findings)
+    images, section = {}, ""
+    if noise is not None:
+        rows = _noise.read(noise)
+        with _pictures.own_style():
+            images[_noise.PICTURE] = _pictures.png(_noise.figure(rows))
+        section = _noise.section(rows, images[_noise.PICTURE])
+    if path == noise:
+        page = _noise.page(path, section)
+    else:
+        found = history.read(path)
+        findings = [*anomalies.find(found), *anomalies.without_gradient(found)]
+        # Of a long record not every update is drawn.
+        drawn = found.thinned([finding.updates[0] for finding in findings if finding.updates])
+        with _pictures.own_style():
+            for name, figure in _pictures.figures(drawn).items():
+                images[name] = _pictures.png(figure)
+        page = _page.page(path, found, drawn, findings, section)
     files.write(folder, {**images, "index.html": page.encode("utf-8", "backslashreplace")})
     return folder / "index.html"

@@ -1,4 +1,4 @@
-"""`python -m keras_lars.report RUN`: draws what `TrustRatioMonitor` recorded."""
+"""`python -m keras_lars.report RUN`: draws what the monitors recorded."""
 
 import argparse
 import sys
@@ -10,11 +10,11 @@ def main(arguments: list[str] | None = None) -> None:
     """Prints the path of the page, or one line that says why there is none."""
     parser = argparse.ArgumentParser(
         prog="python -m keras_lars.report",
-        description="Draws what keras_lars.callbacks.TrustRatioMonitor recorded, as one page "
-        "(index.html) and its three pictures (PNG).",
+        description="Draws what the TrustRatioMonitor and NoiseScaleMonitor of "
+        "keras_lars.callbacks recorded, as one page (index.html) and its pictures (PNG).",
     )
     parser.add_argument(
-        "run", metavar="RUN", help="folder of the monitor, or its trust_ratios.csv or .jsonl"
+        "run", metavar="RUN", help="folder of the monitors, or a .csv or .jsonl in it"
     )
     parser.add_argument(
         "--output", metavar="FOLDER", help="folder for the report (default: RUN/report)"

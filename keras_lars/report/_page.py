@@ -21,11 +21,21 @@ from keras_lars._words import counted
 _OPEN = 8
 
 
-def page(path: pathlib.Path, history: History, drawn: History, findings: Sequence[Finding]) -> str:
-    """The page of the record in a file, of which `drawn` is what the charts show."""
+def page(
+    path: pathlib.Path,
+    history: History,
+    drawn: History,
+    findings: Sequence[Finding],
+    noise: str = "",
+) -> str:
+    """The page of the record in a file, of which `drawn` is what the charts show.
+
+    `noise` is the section about the gradient noise, where it was recorded.
+    """
     parts = {
         "title": f"LARS, layer by layer: {_escape(path.absolute().parent.name)}",
         "summary": _summary(path, history, drawn),
+        "noise": noise,
         "findings": _findings(findings, history.variables),
         "excluded": _excluded(len(history.unadapted)),
         "last": str(history.updates[-1]),
@@ -33,13 +43,13 @@ def page(path: pathlib.Path, history: History, drawn: History, findings: Sequenc
         "variables": _variables(history),
         "settings": _settings(history),
         "data": _data(drawn),
-        "style": _part("page.css"),
-        "script": _part("page.js"),
+        "style": part("page.css"),
+        "script": part("page.js"),
     }
-    return string.Template(_part("page.html")).substitute(parts)
+    return string.Template(part("page.html")).substitute(parts)
 
 
-def _part(name: str) -> str:
+def part(name: str) -> str:
     return pathlib.Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
@@ -178,7 +188,7 @@ def _variables(history: History) -> str:
                 f"<td>{_treatment(variable.decayed, variable.decay_rule or 'weight_decay is 0')}",
             ]
         rows.append(f'<tr data-variable="{i}">{"".join(cells)}')
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _settings(history: History) -> str:
@@ -189,10 +199,10 @@ def _settings(history: History) -> str:
         f"<tr><td><code>{_escape(name)}</code><td>{_escape(setting(value))}"
         for name, value in settings.items()
     ]
-    return "<h2>The optimizer</h2>\n" + _table("<th>setting<th>value", rows, "wide wrapped")
+    return "<h2>The optimizer</h2>\n" + table("<th>setting<th>value", rows, "wide wrapped")
 
 
-def _table(head: str, rows: Iterable[str], style: str = "wide") -> str:
+def table(head: str, rows: Iterable[str], style: str = "wide") -> str:
     return "\n".join([f'<div class="{style}"><table>', f"<tr>{head}", *rows, "</table></div>"])
 
 

@@ -317,3 +317,56 @@ def test_the_command_tells_an_error_in_one_line(tmp_path, capsys):
     write_csv(tmp_path, [A])
     with pytest.raises(SystemExit, match=r"^error: "):  # a folder cannot be made there
         main([str(tmp_path), "--output", str(tmp_path / "file" / "folder")])
+
+
+# The gradient noise.
+
+NOISE = "update,epoch,variable,gradient_square,noise_square,noise_scale,low,high\n"
+
+
+def write_noise(folder, scale=1.5):
+    lines = [
+        f"{update},{update / 8},{variable},2.0,{2 * scale},{scale},{scale / 2},{2 * scale}\n"
+        for update in range(1, 65)
+        for variable in ("<a>/kernel", "(all)")
+    ]
+    (folder / "noise_scale.csv").write_text(NOISE + "".join(lines), encoding="utf-8")
+    return folder
+
+
+def noise_on(page):
+    text = page.read_text(encoding="utf-8")
+    assert "from 64 measurements: 1.5 (1.5 to 1.5); 1.5 (" in text
+    assert "worth 60% (60% to 60%)" in text
+    assert '<td>&lt;a&gt;/kernel<td class="number">1.5<td class="number">0.75<td' in text
+    assert "data:image/png;base64," in text
+    return text
+
+
+@pytest.mark.slow
+def test_the_noise_is_on_the_page_of_the_ratios(tmp_path):
+    text = noise_on(report.draw(write_csv(write_noise(tmp_path), [A])))
+    assert 'id="data"' in text
+    found = sorted(path.name for path in (tmp_path / "report").iterdir())
+    assert found == sorted(["index.html", "noise_scale.png", *PICTURES])
+
+
+@pytest.mark.parametrize("file", ["", "noise_scale.csv"])
+def test_the_noise_has_a_page_of_its_own(tmp_path, file):
+    page = report.draw(write_noise(tmp_path) / file)
+    assert 'id="data"' not in noise_on(page)
+    assert sorted(path.name for path in page.parent.iterdir()) == ["index.html", "noise_scale.png"]
+
+
+def test_noise_that_carries_no_answer(tmp_path):
+    row = "1,1.0,(all),2.0,3.0,nan,nan,nan\n"
+    (tmp_path / "noise_scale.csv").write_text(NOISE + row, encoding="utf-8")
+    text = report.draw(tmp_path).read_text(encoding="utf-8")
+    assert "no answer (1 measurement, and it takes 16)" in text
+    assert "nan" not in text.partition("</style>")[2].replace("data:image", "").split(";base64")[0]
+
+
+def test_a_record_of_noise_that_is_none(tmp_path):
+    (tmp_path / "noise_scale.csv").write_text(NOISE + "1,1.0,(all),2.0,x,1,1,1\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"a record of gradient noise: line 2 of .*'x'"):
+        report.draw(tmp_path)

@@ -394,6 +394,21 @@ def check_monitor():
     assert np.isfinite(last).all()
 
 
+def check_noise_scale_monitor():
+    lars = keras_lars.LARS(record_noise_scale=True, gradient_accumulation_steps=2)
+    model = make_model(lars)
+    with tempfile.TemporaryDirectory() as folder:
+        monitor = keras_lars.callbacks.NoiseScaleMonitor(folder, 1, verbose=False)
+        model.fit(*batch(), batch_size=2, epochs=2, verbose=0, callbacks=[monitor])
+        lines = pathlib.Path(folder, "noise_scale.csv").read_text().splitlines()[1:]
+    rows = [line.split(",") for line in lines]
+    assert [row[0] for row in rows] == [str(update) for update in range(1, 7) for _ in range(5)]
+    assert rows[4][2] == "(all)"
+    of_parts, of_mean = np.sum(list(lars._recorded_squares().values()), axis=0)
+    expected = [2 * of_mean - of_parts, of_parts - of_mean]
+    np.testing.assert_allclose([float(x) for x in rows[-1][3:5]], expected, rtol=1e-5)
+
+
 def make_normalized(**options):
     model = keras.Sequential(
         [

@@ -1,0 +1,119 @@
+"""What was measured of the gradient noise in a training, smoothed, and told in words."""
+
+import collections
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_lars import _noise_scale
+from keras_lars._monitoring.record import NoiseRow
+from keras_lars._noise_scale import MEASUREMENTS, Estimate
+from keras_lars._words import counted
+
+TOTAL = "(all)"  # in the place of a variable: a name has no brackets of its own
+
+
+class Measurement(NamedTuple):
+    """Of one update: |G|^2 and tr(Sigma), of one or of all variables."""
+
+    update: int
+    gradient_square: float
+    noise_square: float
+
+
+class Measurements:
+    """All measurements of all variables together, and the last ones of each."""
+
+    def __init__(self, window: int):
+        self.of_all: list[Measurement] = []
+        self._keys: list[str] = []
+        self._last: collections.deque[np.ndarray] = collections.deque(maxlen=window)
+
+    def add_rows(self, rows: Iterable[NoiseRow]) -> None:
+        """Add what was written before."""
+        by_update: dict[int, dict[str, tuple[float, float]]] = collections.defaultdict(dict)
+        for row in rows:
+            by_update[row.update][str(row.variable)] = row.gradient_square, row.noise_square
+        for update, pairs in sorted(by_update.items()):
+            pairs.pop(TOTAL, None)
+            self._add(update, pairs)
+
+    def add(
+        self, update: int, epoch: float, pairs: Mapping[str, tuple[float, float]]
+    ) -> list[NoiseRow]:
+        """Add (gradient_square, noise_square) of each variable; the rows of it, smoothed."""
+        self._add(update, pairs)
+        last = np.stack(list(self._last), axis=-1)  # shape=(variables + 1, 2, measurements)
+        estimates = _noise_scale.estimate(last[:, 0], last[:, 1])
+        return [
+            NoiseRow(update, epoch, key, *map(float, (*last[i, :, -1], *estimate)))
+            for i, (key, estimate) in enumerate(zip([*pairs, TOTAL], zip(*estimates)))
+        ]
+
+    def _add(self, update: int, pairs: Mapping[str, tuple[float, float]]) -> None:
+        if list(pairs) != self._keys:  # another network
+            self._keys = list(pairs)
+            self._last.clear()
+        measured = np.array(list(pairs.values()), np.float64)
+        total = measured.sum(axis=0)
+        self._last.append(np.concatenate([measured, total[None]]))
+        self.of_all.append(Measurement(update, *map(float, total)))
+
+
+def of_all(rows: Iterable[NoiseRow]) -> list[Measurement]:
+    """The measurements of all variables together, in a record."""
+    return [
+        Measurement(row.update, row.gradient_square, row.noise_square)
+        for row in rows
+        if row.variable == TOTAL
+    ]
+
+
+def words(measurements: Sequence[Measurement]) -> list[str]:
+    """What a training tells: the noise scale by quarter, and what batches are worth by it."""
+    quarters = _quarters(measurements)
+    told = [_told(_estimate(quarter), len(quarter)) for quarter in quarters]
+    lines = [
+        f"Gradient noise scale by quarter of the training, in batches of an update, from "
+        f"{counted(len(measurements), 'measurement')}: {'; '.join(told)}."
+    ]
+    last = _estimate(quarters[-1])
+    if np.isnan(last.noise_scale):
+        lines.append(
+            "What a batch is worth is told by the last quarter: record it more often, or train on."
+        )
+        return lines
+    now, twice, four_times = (
+        f"{_noise_scale.worth(float(last.noise_scale), batches):.0%}" for batches in (1, 2, 4)
+    )
+    low, high = (f"{_noise_scale.worth(float(end)):.0%}" for end in (last.low, last.high))
+    lines.append(
+        f"By the last quarter a pass over the data in batches of this size is worth {now} "
+        f"({low} to {high}) of one in very small batches; in batches twice as large it would be "
+        f"worth {twice}, and four times as large {four_times}. Further than four times it does "
+        "not see."
+    )
+    return lines
+
+
+def _quarters(measurements: Sequence[Measurement]) -> list[list[Measurement]]:
+    """The measurements of each quarter of the updates from the first one to the last."""
+    first, last = measurements[0].update, measurements[-1].update
+    quarters: list[list[Measurement]] = [[], [], [], []]
+    for each in measurements:
+        quarters[4 * (each.update - first) // (last - first + 1)].append(each)
+    return quarters
+
+
+def _estimate(measurements: Sequence[Measurement]) -> Estimate:
+    pairs = np.array([each[1:] for each in measurements]).reshape(-1, 2)
+    return _noise_scale.estimate(pairs[:, 0], pairs[:, 1])
+
+
+def _told(estimate: Estimate, count: int) -> str:
+    if not np.isnan(estimate.noise_scale):
+        return f"{estimate.noise_scale:.2g} ({estimate.low:.2g} to {estimate.high:.2g})"
+    if count < MEASUREMENTS:
+        return f"no answer ({counted(count, 'measurement')}, and it takes {MEASUREMENTS})"
+    return f"no answer (in {count} measurements the gradient does not stand out of its noise)"

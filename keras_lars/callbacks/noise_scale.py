@@ -1,0 +1,138 @@
+"""`NoiseScaleMonitor`: the gradient noise scale of a training, and what a batch is worth by it."""
+
+import os
+from collections.abc import Mapping, Sequence
+
+from keras_lars import _arguments, _noise_scale
+from keras_lars._monitoring import record
+from keras_lars._monitoring.noise import Measurements, words
+from keras_lars._monitoring.record import NoiseRow
+from keras_lars._squared_norms import SquaredNorms
+from keras_lars._types import Format
+from keras_lars.callbacks._recording import RecordingCallback, checked_update_freq
+from keras_lars.optimizer import LARS
+
+
+class NoiseScaleMonitor(RecordingCallback[NoiseRow]):
+    """Measures the gradient noise scale, and tells what the batch is worth, and larger ones.
+
+    Use it to learn from one training how much further its batch can grow: the noise scale is the
+    batch at which half of each pass over the data is lost. It needs an optimizer made with
+    `record_noise_scale=True`, which compares the gradients of the parts of a batch: of the
+    micro-batches of `gradient_accumulation_steps`, of the replicas of a `tf.distribute` strategy,
+    or of both.
+
+    ```python
+    if (update - 1) % update_freq == 0:  # for each variable, and for all together
+        gradient_square = (|g|**2 - mean(|part|**2) / parts) / (1 - 1 / parts)
+        noise_square = (mean(|part|**2) - |g|**2) / (parts - 1)
+        noise_scale = mean(noise_square) / mean(gradient_square)  # of the last measurements
+    worth = 1 / (1 + 1 / noise_scale)  # of a pass, beside one in very small batches
+    ```
+
+    The unit is the batch of an update: multiply a noise scale by the examples of one, micro-batches
+    and replicas together, to have it in examples. Estimates come with an interval of about 95 %,
+    `low` to `high`. They are NaN until there are 16 measurements, and where the gradient does not
+    stand out of its noise. At the end of `fit` it prints the noise scale by quarter of the
+    training, and what batches of this size, of twice and of four times the size are worth.
+    `python -m keras_lars.report log_dir` shows both.
+
+    The folder gets, of each format:
+
+    - `"csv"`: `noise_scale.csv`, a row for each variable of each record, and one for all, `(all)`.
+    - `"jsonl"`: `noise_scale.jsonl`, the same as JSON, with `null` for what is not finite.
+    - `"tensorboard"`: the folder `tensorboard`, with scalars. Needs TensorFlow, on any backend.
+
+    An existing record is continued, as by `TrustRatioMonitor`: rows up to the update at which this
+    training begins are kept, and count as measurements, unless TensorBoard alone has them. Under
+    several workers only the chief writes and prints.
+
+    Args:
+        log_dir: String or path of a folder; made if it is not there.
+        update_freq: Integer, the number of updates from one measurement to the next. Defaults to
+            `10`; take 1 where a quarter of the training has less than 160 updates.
+        window: Integer, 16 or more: over how many measurements, the last ones, an estimate of the
+            record is smoothed. Defaults to `100`.
+        formats: One of the formats above, or a list of them, each once. Defaults to `"csv"`.
+        verbose: Boolean. Print what the training tells when it ends. Defaults to `True`.
+
+    Raises:
+        ValueError: If an argument is not as above; when `fit` begins, if the optimizer is not
+            `LARS` (or `LossScaleOptimizer` around it) with `record_noise_scale=True`, if the batch
+            has one part only, or if a file of the folder is not such a record.
+
+    Example:
+
+    >>> layers = [keras.Input((2,)), keras.layers.Dense(1, name="head")]
+    >>> model = keras.Sequential(layers, name="model")
+    >>> lars = keras_lars.LARS(record_noise_scale=True, gradient_accumulation_steps=4)
+    >>> model.compile(lars, "mse")
+    >>> monitor = keras_lars.callbacks.NoiseScaleMonitor(folder, update_freq=1, verbose=False)
+    >>> x, y = np.random.default_rng(0).normal(size=(2, 16, 2))
+    >>> history = model.fit(x, y[:, :1], batch_size=2, epochs=1, callbacks=[monitor], verbose=0)
+    >>> with open(folder + "/noise_scale.csv") as file:
+    ...     for line in file:
+    ...         print(line.split(",")[:3])
+    ['update', 'epoch', 'variable']
+    ['1', '0.5', 'model/head/kernel']
+    ['1', '0.5', 'model/head/bias']
+    ['1', '0.5', '(all)']
+    ['2', '1.0', 'model/head/kernel']
+    ['2', '1.0', 'model/head/bias']
+    ['2', '1.0', '(all)']
+
+    Reference:
+        - [McCandlish et al., 2018](https://arxiv.org/abs/1812.06162), appendix A.
+    """
+
+    _kind = record.NOISE_SCALE
+    _argument = "record_noise_scale"
+
+    def __init__(
+        self,
+        log_dir: str | os.PathLike[str],
+        update_freq: int = 10,
+        window: int = 100,
+        formats: "Format | Sequence[Format]" = "csv",
+        verbose: bool = True,
+    ):
+        super().__init__(log_dir, checked_update_freq(update_freq, False), formats, verbose)
+        least = _noise_scale.MEASUREMENTS
+        self.window = int(_arguments.integer(minimum=least)("window", window))
+        self._measurements = Measurements(self.window)
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Check the optimizer, the parts of a batch and the folder before anything is trained."""
+        super().on_train_begin(logs)
+        strategy = getattr(self.model, "distribute_strategy", None)  # only TensorFlow's has one
+        self._lars()._check_parts(strategy.num_replicas_in_sync if strategy else 1)
+        self._measurements = Measurements(self.window)
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        """Tell what the training has shown."""
+        if self.verbose and self._measurements.of_all:
+            print("\n".join(words(self._measurements.of_all)), flush=True)
+
+    def _measured(self, optimizer: LARS) -> Mapping[str | int, SquaredNorms]:
+        return optimizer._recorded_squares()
+
+    def _rows(
+        self, optimizer: LARS, measured: Mapping[str | int, SquaredNorms], update: int, epoch: float
+    ) -> list[NoiseRow]:
+        squares = optimizer._update.squares
+        assert squares is not None
+        pairs = {
+            str(key): (
+                _noise_scale.gradient_square(*norms, squares.divided_by),
+                _noise_scale.noise_square(*norms, squares.divided_by),
+            )
+            for key, norms in measured.items()
+        }
+        return self._measurements.add(update, epoch, pairs)
+
+    def _begin(self, optimizer: LARS, update: int) -> None:
+        super()._begin(optimizer, update)
+        paths = (self.log_dir / f"{self._kind.stem}.{each}" for each in self.formats)
+        path = next((path for path in paths if path.is_file()), None)
+        if path is not None:
+            self._measurements.add_rows(record.read_any(path, self._kind))

@@ -1,0 +1,154 @@
+"""`NoiseScaleMonitor`: what it writes, what it tells, and that it goes on after a restart."""
+
+import csv
+import math
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from support.models import FEATURES, batch, compiled
+
+import keras_lars
+from keras_lars import _noise_scale
+from keras_lars.callbacks import BackupAndRestore, NoiseScaleMonitor, TrustRatioMonitor
+
+pytestmark = pytest.mark.slow
+
+COLUMNS = "update,epoch,variable,gradient_square,noise_square,noise_scale,low,high"
+STEPS = 2
+
+
+def network():
+    """One whose paths are the same however often it is made."""
+    x = inputs = keras.Input((FEATURES,))
+    x = keras.layers.Dense(FEATURES, activation="tanh", name="a")(x)
+    return keras.Model(inputs, keras.layers.Dense(1, name="head")(x))
+
+
+def make_model(**options):
+    options = {"record_noise_scale": True, "gradient_accumulation_steps": STEPS, **options}
+    lars = keras_lars.LARS(0.5, jit_compile=False, **options)
+    return compiled(network, lars, run_eagerly=True)
+
+
+def fit(model, *callbacks, epochs=2, size=80):
+    """Of 80 examples ten updates an epoch."""
+    x, y = batch(0, size)
+    model.fit(x, y, 4, epochs, callbacks=list(callbacks), shuffle=False, verbose=0)
+
+
+def rows_of(folder):
+    with open(folder / "noise_scale.csv", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+class ByHand(keras.callbacks.Callback):
+    """What the optimizer itself keeps after every batch."""
+
+    def on_train_begin(self, logs=None):
+        self.seen = {}
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen[int(self.model.optimizer.iterations)] = self.model.optimizer._recorded_squares()
+
+
+def test_rows_are_estimates_of_what_the_optimizer_kept(tmp_path, capsys):
+    model, by_hand = make_model(), ByHand()
+    monitor = NoiseScaleMonitor(tmp_path, 1, window=16, formats=["csv", "jsonl"])
+    fit(model, monitor, by_hand)
+    rows = rows_of(tmp_path)
+    assert list(rows[0]) == COLUMNS.split(",")
+    names = [v.path for v in model.trainable_variables]
+    for update in range(1, 21):
+        *parts, total = [row for row in rows if row["update"] == str(update)]
+        assert [row["variable"] for row in (*parts, total)] == [*names, "(all)"]
+        for row, kept in zip(parts, by_hand.seen[update].values(), strict=True):
+            found = float(row["gradient_square"]), float(row["noise_square"])
+            assert found == (
+                _noise_scale.gradient_square(*kept, STEPS),
+                _noise_scale.noise_square(*kept, STEPS),
+            )
+            assert float(row["epoch"]) == update / 10
+        for name in ("gradient_square", "noise_square"):
+            assert float(total[name]) == pytest.approx(sum(float(row[name]) for row in parts))
+        assert math.isnan(float(total["low"])) or update >= 16
+    assert len(rows) == 20 * (len(names) + 1)
+    assert len((tmp_path / "noise_scale.jsonl").read_text().splitlines()) == len(rows)
+    told = capsys.readouterr().out
+    assert told.startswith("Gradient noise scale by quarter")
+    assert "from 20 measurements: no answer (5 measurements, and it takes 16)" in told
+
+
+def test_a_record_of_every_third_update_is_quiet_if_it_is_to_be(tmp_path, capsys):
+    fit(make_model(), NoiseScaleMonitor(tmp_path, 3, verbose=False), epochs=1)
+    assert [row["update"] for row in rows_of(tmp_path)][:: 4 + 1] == ["1", "4", "7", "10"]
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.filterwarnings("ignore:The backup")
+def test_it_goes_on_after_a_restart(tmp_path):
+    whole, again = tmp_path / "whole", tmp_path / "again"
+    fit(make_model(), NoiseScaleMonitor(whole, 1, window=16, verbose=False), epochs=3)
+    model = None
+    for epochs in (2, 3):  # of which the second is a process that was started again
+        model = make_model()
+        backup = BackupAndRestore(tmp_path / "backup", delete_checkpoint=False)
+        monitor = NoiseScaleMonitor(again, 1, window=16, verbose=False)
+        fit(model, backup, monitor, epochs=epochs)
+    assert (again / "noise_scale.csv").read_text() == (whole / "noise_scale.csv").read_text()
+    assert [each.update for each in monitor._measurements.of_all] == list(range(1, 31))
+
+
+def test_both_monitors_share_a_folder_and_tensorboard(tmp_path):
+    model = make_model(record_trust_ratios=True)
+    formats = ["csv", "tensorboard"]
+    fit(
+        model,
+        NoiseScaleMonitor(tmp_path, 1, formats=formats, verbose=False),
+        TrustRatioMonitor(tmp_path, 1, formats=formats, verbose=False),
+    )
+    assert (tmp_path / "trust_ratios.csv").is_file()
+    scalars = {}
+    for path in (tmp_path / "tensorboard").iterdir():
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            for value in event.summary.value:
+                scalars[value.tag, event.step] = tf.make_ndarray(value.tensor)
+    for row in rows_of(tmp_path):
+        at = int(row["update"])
+        for name in ("gradient_square", "noise_square", "noise_scale"):
+            found = scalars.get((f"{name}/{row['variable']}", at), np.nan)
+            np.testing.assert_allclose(found, float(row[name]), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"gradient_accumulation_steps": None}, "`gradient_accumulation_steps` to 2 or more"),
+        ({"record_noise_scale": False}, r"needs `LARS\(record_noise_scale=True\)`"),
+    ],
+)
+def test_it_says_before_training_what_it_needs(tmp_path, options, message):
+    model = make_model(**options)
+    with pytest.raises(ValueError, match=message):
+        fit(model, NoiseScaleMonitor(tmp_path))
+    assert int(model.optimizer.iterations) == 0
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"update_freq": "epoch"}, {"update_freq": 0}, {"window": 15}, {"formats": "xml"}],
+    ids=str,
+)
+def test_bad_arguments(tmp_path, arguments):
+    ((name, value),) = arguments.items()
+    with pytest.raises(ValueError, match=f"`{name}` must .*Received: {name}={value!r}"):
+        NoiseScaleMonitor(tmp_path, **arguments)
+
+
+def test_another_file_is_left_alone(tmp_path):
+    (tmp_path / "noise_scale.csv").write_text("a,b\n")
+    with pytest.raises(ValueError, match="hold a record of `NoiseScaleMonitor`"):
+        fit(make_model(), NoiseScaleMonitor(tmp_path))
+    assert (tmp_path / "noise_scale.csv").read_text() == "a,b\n"
