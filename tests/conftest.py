@@ -1,9 +1,11 @@
-"""What every test needs: fixed seeds, full float32 precision, logical CPU devices."""
+"""What pytest needs before it collects; `support/every_test.py` is what every test needs.
 
-import gc
+The process that hands tests to those of pytest-xdist runs none, and need not import TensorFlow.
+"""
+
+import importlib.util
 import os
 import pathlib
-import random
 import sys
 
 # The benchmarks are not installed. Last, so that a package that is installed comes before the one
@@ -14,68 +16,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # Or NumPy's threads keep the cores busy with waiting; also those of processes that tests start.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import keras
-import pytest
-from support import REPLICAS
-
-import keras_lars
-
-if keras.backend.backend() == "tensorflow":
-    import tensorflow as tf
-    from tensorflow.python.eager import context  # no public function tells the seed
-
-    # TF32 keeps ten bits of the mantissa: comparisons to 1e-6 would fail on a GPU.
-    tf.config.experimental.enable_tensor_float_32_execution(False)
-    # Replicas are imitated by logical CPUs, which must exist before TensorFlow starts.
-    tf.config.set_logical_device_configuration(
-        tf.config.list_physical_devices("CPU")[0],
-        [tf.config.LogicalDeviceConfiguration()] * REPLICAS,
-    )
-
 
 def pytest_configure(config):
     # Of pytest-xdist, which would run the files with few tests last, and those take longest: one
     # process would wait for the other at the end.
     config.option.loadscopereorder = False
+    if config.getoption("dist", "no") == "no":
+        config.pluginmanager.import_plugin("support.every_test")
 
 
 def pytest_report_header():
-    return f"keras_lars: {keras_lars.__file__}"
-
-
-def tensorflow_is_seeded():
-    """Whether its seed is 0, and nothing was drawn since."""
-    if keras.backend.backend() != "tensorflow":
-        return False
-    now = context.context()
-    return now._seed == 0 and now._rng.getstate() == random.Random(0).getstate()
-
-
-@pytest.fixture(autouse=True)
-def fixed_seeds(monkeypatch):
-    """TensorFlow's only where needed: that it forgets how to run what it has run takes long."""
-    with monkeypatch.context() as patch:
-        if tensorflow_is_seeded():
-            patch.setattr(tf.random, "set_seed", lambda seed: None)
-        keras.utils.set_random_seed(0)
-
-
-@pytest.fixture(autouse=True)
-def garbage_is_collected_young():
-    """What a test leaves in cycles is deleted at its end, and not minutes later.
-
-    A `fit` that is broken off leaves its iterator of tf.data behind. The thread that tunes it
-    sleeps between its looks, the longer the older it is, up to a minute, and one time in four it
-    misses that it is told to end (seen on TensorFlow 2.18 and 2.21): whoever collects it waits.
-    Frozen objects are not looked at, so that a collection costs no more than the test has made.
-    """
-    gc.freeze()
-    yield
-    gc.collect()
-    gc.unfreeze()
-
-
-@pytest.fixture(scope="session")
-def strategy():
-    """One strategy for all tests of a process: the collectives of two collide."""
-    return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(REPLICAS)])
+    return f"keras_lars: {importlib.util.find_spec('keras_lars').origin}"

@@ -17,10 +17,10 @@ import pathlib
 import signal
 import sys
 
-import conftest  # noqa: F401, before TensorFlow starts: it makes two devices
 import numpy as np
 import tensorflow as tf
 
+from support import every_test  # noqa: F401, before TensorFlow starts: it makes two devices
 from support.backups import After, Training, state_of
 
 _, PHASE, FOLDER = sys.argv

@@ -26,7 +26,7 @@ def work(folder, count, names, index):
 
     from support.cluster_scenarios import KILLED, SCENARIOS
 
-    # As in `conftest.py`.
+    # As in `every_test.py`.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     for name in names:
@@ -40,7 +40,7 @@ def work(folder, count, names, index):
         os.rename(part, place.with_suffix(".pickle"))
         took = time.perf_counter() - started
         print(f"{name}: {took:.1f} s, {time.process_time() - cpu:.1f} of CPU", flush=True)
-        gc.collect()  # young, as in `conftest.py`
+        gc.collect()  # young, as in `every_test.py`
     if not names[-1].startswith("killed"):
         every = [folder / str(i) / f"{names[-1]}.pickle" for i in range(count)]
         while not all(path.exists() for path in every):
