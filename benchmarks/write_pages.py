@@ -19,7 +19,7 @@ from benchmarks.experiments import results
 
 ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = ("README.md", "benchmarks/README.md", "docs/clusters.md")
+PAGES = ("README.md", "benchmarks/README.md", "docs/clusters.md", "docs/linear_probing.md")
 
 
 def _read(name: str) -> Any:
@@ -80,6 +80,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "steps": _block("speed.step:table", "step_cost"),
     "input": _block("speed.input:table", "input_pipeline"),
     "first try": _table("first_try", RESULTS / "studies" / "first_try.json"),
+    "linear probing": _table("linear_probe", RESULTS / "studies" / "linear_probe.json"),
+    "rule and range test": _table(
+        "learning_rate_choice", RESULTS / "studies" / "learning_rate_choice.json"
+    ),
     "fine-tuning": _table("fine_tuning", RESULTS / "studies" / "fine_tuning.json"),
     **{
         folder.name: _table(folder.name.split("-")[0], folder / "results.json")

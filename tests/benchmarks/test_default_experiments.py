@@ -7,7 +7,16 @@ import pytest
 from support import models, pages
 
 import keras_lars
-from benchmarks.experiments import experiment, fine_tuning, first_try, results, sweep
+from benchmarks import experiments
+from benchmarks.experiments import (
+    experiment,
+    fine_tuning,
+    first_try,
+    learning_rate_choice,
+    linear_probe,
+    results,
+    sweep,
+)
 from benchmarks.experiments.batch_size import BatchSize
 from benchmarks.experiments.small import images, tables, training
 from benchmarks.experiments.small.networks import NETWORKS
@@ -85,7 +94,7 @@ def test_the_table_has_means_and_what_is_lost_at_most():
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # so few updates are warned of
-@pytest.mark.parametrize("module", [first_try, fine_tuning])
+@pytest.mark.parametrize("module", [first_try, fine_tuning, linear_probe, learning_rate_choice])
 def test_experiments_of_seeds_in_tiny(module, monkeypatch, tmp_path):
     random = np.random.default_rng(0)
 
@@ -94,19 +103,27 @@ def test_experiments_of_seeds_in_tiny(module, monkeypatch, tmp_path):
         return images.Part(pixels, np.arange(count, dtype="int32") % 10)
 
     data = {"training": part(40), "choosing": part(20), "test": part(20)}
-    monkeypatch.setattr(images, "load", lambda data_dir, size: data)
-    for name, value in {"EPOCHS": 2, "BATCH_SIZE": 8, "IMAGES": 20}.items():
+    monkeypatch.setattr(images, "load", lambda *arguments: data)
+    monkeypatch.setitem(images.TRAINING, "fashion_mnist", 40)
+    for name, value in {"BATCH_SIZE": 8, "FIRST_BATCH_SIZE": 8, "IMAGES": 20}.items():
         monkeypatch.setattr(module, name, value, raising=False)
-    monkeypatch.setattr(first_try, "WAYS", (("residual", 0.0), ("plain", 1e-3)))
-    of_each = {name: rates[:1] for name, rates in fine_tuning.RATES.items()}
-    monkeypatch.setattr(fine_tuning, "RATES", of_each)
-    if module is fine_tuning:  # the other one trains the networks themselves
+    epochs = {"digits": 2} if module is learning_rate_choice else 2
+    monkeypatch.setattr(module, "EPOCHS", epochs)
+    if module is first_try:
+        monkeypatch.setattr(first_try, "WAYS", (("residual", 0.0), ("plain", 1e-3)))
+    elif module is learning_rate_choice:
+        monkeypatch.setattr(module, "TASKS", (("digits", "plain", (8,)),))
+    else:
+        of_each = {name: rates[:1] for name, rates in module.RATES.items()}
+        monkeypatch.setattr(module, "RATES", of_each)
+    if module is not first_try:  # which trains the networks themselves
         monkeypatch.setitem(NETWORKS, "plain", models.two_layers)
-    one = (first_try.FirstTry if module is first_try else fine_tuning.FineTuning)(seeds=1)
+    one = experiments.find(module.__name__.rpartition(".")[2])(seeds=1)
     progress = sweep.Sweep(one, tmp_path)
     progress.train()
     found = results.gather(one.name, one.settings, progress.planned, progress.rows())
-    assert one.table(found).count("\n") == 1 + progress.planned
+    rows = {learning_rate_choice: 1}.get(module, progress.planned)
+    assert one.table(found).count("\n") == 1 + rows
     assert all(0 <= row["result"]["test_accuracy"] <= 1 for row in found["rows"])
 
 
@@ -198,3 +215,11 @@ def test_the_first_try_is_as_good_as_promised():
         reached = results.of(table, network=network)["test_accuracy"]
         assert len(reached) == 3
         assert reached.min() >= accuracy
+
+
+def test_linear_probing_is_as_its_page_says():
+    found = results.frame(results.read(FOLDER / "linear_probe.json", "--show", "linear_probe"))
+    mean = 100 * found.groupby(["optimizer", "learning_rate"])["test_accuracy"].mean()
+    best = mean.groupby("optimizer").max().round(1)
+    assert set(best) == {85.2}
+    assert mean["LARS"].idxmax() == 16 * 1.6

@@ -24,6 +24,8 @@ AMONG = {
     "benchmarks.experiments.batch_size": "size",
     "benchmarks.experiments.fine_tuning": "seeds",
     "benchmarks.experiments.first_try": "seeds",
+    "benchmarks.experiments.learning_rate_choice": "seeds",
+    "benchmarks.experiments.linear_probe": "seeds",
     "benchmarks.experiments.ablations": "ablation",
     "benchmarks.experiments.accuracy_by_learning_rate": "learning_rates",
     "benchmarks.experiments.local_learning_rate": "layers",
@@ -46,7 +48,7 @@ def commands():
 def test_helpshort_of_every_command_shows_its_flags():
     names = commands()
     assert set(AMONG) < set(names)
-    assert len([name for name in names if name.startswith("benchmarks.experiments.")]) == 10
+    assert len([name for name in names if name.startswith("benchmarks.experiments.")]) == 12
     done = run_command("support.help_script", json.dumps(names))
     assert done.returncode == 0, done.stderr[-4000:]
     answers = json.loads(done.stdout)

@@ -5,11 +5,12 @@ import pathlib
 import re
 import shlex
 import sys
+from unittest import mock
 
 import keras
 import numpy as np
 import pytest
-from support import pages
+from support import pages, peers
 from support.helpers import SMALLEST_NETWORK, make_variables, run_command, run_steps
 
 import keras_lars
@@ -155,6 +156,13 @@ def has_the_statistics_of_its_images(names, block):
 
 
 # By the heading: the names that its blocks have at first, and what is checked after each.
+def probes_as_the_table_says(names, block):
+    (peer,) = [peer for peer in peers.PEERS if peer.name == "MAE, linear probe"]
+    lars = keras_lars.LARS(names["rate"], **peer.options())
+    assert names["model"].optimizer.get_config() == {**lars.get_config(), "name": mock.ANY}
+    assert names["rate"].peak == 6.4
+
+
 SECTIONS = {
     ("README.md", "keras_lars"): (classifier, trains),
     ("README.md", "Look inside"): (classifier_and_data, leaves_a_record),
@@ -163,6 +171,7 @@ SECTIONS = {
     ("README.md", "Choosing the learning rate"): (dict, rises_and_falls),
     ("README.md", "Batch statistics"): (normalized_and_data, has_the_statistics_of_its_images),
     ("README.md", "Schedules"): (lengths, ramps),
+    ("docs/linear_probing.md", "Linear probing"): (dict, probes_as_the_table_says),
 }
 
 BLOCKS = [block for block in pages.blocks("python") if block.text + "\n" != SCRIPT]

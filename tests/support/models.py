@@ -190,7 +190,8 @@ def smallest_network(options):
 
 def two_layers(image_shape, classes):
     """In place of one of `benchmarks.experiments.small.networks`."""
-    layers = [keras.layers.Flatten(), keras.layers.Dense(32, "relu"), keras.layers.Dense(classes)]
+    flatten = keras.layers.Flatten(name="flatten")
+    layers = [flatten, keras.layers.Dense(32, "relu"), keras.layers.Dense(classes)]
     return keras.Sequential([keras.Input(image_shape), *layers])
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from support import ROOT
 
-PAGES = ["README.md", "benchmarks/README.md", "docs/clusters.md"]
+PAGES = ["README.md", "benchmarks/README.md", "docs/clusters.md", "docs/linear_probing.md"]
 LANGUAGES = {"python", "bash", "bibtex", "yaml"}
 
 

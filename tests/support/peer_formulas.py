@@ -133,6 +133,7 @@ FORMULAS = {
     "SimCLR, classic_momentum=False": (simclr_popular, {}),
     "Barlow Twins": (barlow_twins, {}),
     "VICReg, BYOL": (vicreg, {}),
+    "MAE, linear probe": (vicreg, {"weight_decay": DECAY}),
     "MoCo v3": (moco_v3_with_nesterov, {"nesterov": True}),
     "flax.optim.LARS": (flax, {}),
     "MXNet LARS": (mxnet, {}),

@@ -160,6 +160,12 @@ PEERS = [
         f"{OUTSIDE}, weight_decay=1e-6, {AT_1}, {IN_NORM}, {RANK_1}",
     ),
     Peer(
+        "MAE, linear probe",
+        f"{OUTSIDE}, weight_decay=0.0, {AT_1}, {IN_NORM}, {RANK_1}",
+        "At 0.1 times batch / 256, which is little where the data are few: see "
+        "[linear probing](docs/linear_probing.md).",
+    ),
+    Peer(
         "MoCo v3",
         f"{OUTSIDE}, weight_decay=1e-6, {AT_1}, {IN_NORM}, {RANK_1}",
         "Of the kin of Barlow Twins the only one with `nesterov`.",

@@ -1,0 +1,143 @@
+"""The learning rate of README's rule, and that of the range test: what each reaches.
+
+python -m benchmarks.experiments.learning_rate_choice [--seeds=3]
+
+Three networks on Fashion-MNIST at 14x14 pixels, 8 epochs, and two on the digits, 40 epochs, at two
+batch sizes each. `find_learning_rate` is given the training images and its defaults. `for_fit`
+makes a schedule of the rate, `RecalibrateStatistics` follows batch normalization, and `evaluate` is
+on images that are held out. Nothing was chosen by these.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from benchmarks import frames
+from benchmarks.experiments import results
+from benchmarks.experiments.experiment import main
+from benchmarks.experiments.small import images
+from benchmarks.experiments.small.experiment import Seeds
+from benchmarks.experiments.small.training import evaluate, fit
+from benchmarks.experiments.sweep import Run
+
+EPOCHS = {"fashion_mnist": 8, "digits": 40}
+IMAGE_SIZE = {"fashion_mnist": 14, "digits": 8}
+RECALIBRATION_IMAGES = 10_000
+# Data, network and batch sizes.
+TASKS = (
+    ("fashion_mnist", "plain", (512, 4096)),
+    ("fashion_mnist", "residual", (512, 4096)),
+    ("fashion_mnist", "vit", (512, 4096)),
+    ("digits", "plain", (64, 256)),
+    ("digits", "residual", (64, 256)),
+)
+CHOICES = ("rule", "range test")
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """One training, at the rate that one of `CHOICES` gives."""
+
+    data: str
+    network: str
+    global_batch_size: int
+    choice: str
+    seed: int
+
+    def train(self, data_dir: str | None) -> dict:
+        """The rate, and what it reached."""
+        import keras
+
+        import keras_lars
+
+        keras.backend.clear_session()
+        data = images.load(data_dir, IMAGE_SIZE[self.data], self.data)
+        training, epochs = data["training"], EPOCHS[self.data]
+        rate = self._range_test(training) if self.choice == "range test" else None
+        schedule = keras_lars.schedules.for_fit(
+            len(training.images), epochs, self.global_batch_size, learning_rate=rate
+        )
+        model = self._model(training)
+        callbacks = []
+        if self.network == "residual":
+            seen = training.images[:RECALIBRATION_IMAGES]
+            callbacks.append(keras_lars.callbacks.RecalibrateStatistics(seen))
+        optimizer = keras_lars.LARS(schedule)
+        seconds = fit(model, optimizer, training, self.global_batch_size, epochs, callbacks)
+        accuracy = evaluate(model, data["test"])["accuracy"]
+        return {
+            "diverged": False,
+            "learning_rate": round(schedule.peak, 2),
+            "test_accuracy": round(accuracy, 4),
+            "seconds": seconds,
+        }
+
+    def _model(self, training: images.Part) -> Any:
+        import keras
+
+        from benchmarks.experiments.small.networks import NETWORKS
+
+        keras.utils.set_random_seed(self.seed)
+        return NETWORKS[self.network](training.images.shape[1:], images.CLASSES)
+
+    def _range_test(self, training: images.Part) -> float:
+        import keras
+
+        import keras_lars
+
+        model = self._model(training)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(keras_lars.LARS(1.0), loss)
+        found = keras_lars.find_learning_rate(
+            model,
+            (training.images, training.labels),
+            batch_size=self.global_batch_size,
+            verbose=0,
+        )
+        return found.learning_rate
+
+
+class LearningRateChoice(Seeds):
+    name = "learning_rate_choice"
+    images_of_a_run = max(EPOCHS[name] * images.TRAINING[name] for name in EPOCHS)
+    constants: ClassVar = {"recalibration_images": RECALIBRATION_IMAGES}
+
+    def runs(self, done: Mapping[str, dict]) -> list[Run]:
+        del done
+        return [
+            Run(
+                name=f"{data}-{network}-{batch}-{choice.replace(' ', '_')}-seed{seed}",
+                label={
+                    "data": data,
+                    "network": network,
+                    "batch": batch,
+                    "choice": choice,
+                    "seed": seed,
+                },
+                settings=Choice(data, network, batch, choice, seed),
+            )
+            for seed in range(1, self.seeds + 1)
+            for data, network, batches in TASKS
+            for batch in batches
+            for choice in CHOICES
+        ]
+
+    @staticmethod
+    def table(found: dict) -> str:
+        """A row for each task: the rates, and the mean accuracy of each choice, as Markdown."""
+        rows = results.frame(found)
+        cells = []
+        tasks = rows.groupby(["data", "network", "batch"], sort=False)
+        for (data, network, batch), of_task in tasks:
+            line = {"data": data, "network": f"`{network}`", "batch": f"{batch:,}"}
+            for choice, of_choice in of_task.groupby("choice", sort=False):
+                rates, accuracy = of_choice["learning_rate"], of_choice["test_accuracy"]
+                ends = list(dict.fromkeys(f"{rate:.3g}" for rate in (rates.min(), rates.max())))
+                line[f"{choice}: rate"] = " to ".join(ends)
+                line[f"{choice}: test accuracy in %"] = f"{100 * accuracy.mean():.1f}"
+            cells.append(line)
+        return frames.markdown(cells, texts=3)
+
+
+if __name__ == "__main__":
+    main(LearningRateChoice)
