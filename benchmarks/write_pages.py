@@ -81,9 +81,6 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "input": _block("speed.input:table", "input_pipeline"),
     "first try": _table("first_try", RESULTS / "studies" / "first_try.json"),
     "linear probing": _table("linear_probe", RESULTS / "studies" / "linear_probe.json"),
-    "rule and range test": _table(
-        "learning_rate_choice", RESULTS / "studies" / "learning_rate_choice.json"
-    ),
     "fine-tuning": _table("fine_tuning", RESULTS / "studies" / "fine_tuning.json"),
     **{
         folder.name: _table(folder.name.split("-")[0], folder / "results.json")
