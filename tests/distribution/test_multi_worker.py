@@ -145,6 +145,15 @@ def test_a_restart_in_mid_accumulation_loses_nothing(clusters):
         assert_close(seen[f"restarted_{key}"], seen[key], 1e-6)
 
 
+@pytest.mark.parametrize("workers", [2, 3])
+def test_squares_are_of_the_parts_of_all_workers(clusters, workers):
+    """Those of the mean are equal to one process, see above; the parts are noisier than it."""
+    seen = clusters(workers)["accumulated"][0]
+    of_parts, parts = seen["squares_of_parts"]
+    assert parts == 4 * workers
+    assert np.all(of_parts > seen["squares_of_mean"][0])
+
+
 def test_one_exchange_an_update(clusters):
     seen = clusters(2)["collectives"][0]
     outside, in_update, in_accumulation = seen["collectives"][0]

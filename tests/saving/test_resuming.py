@@ -150,6 +150,7 @@ OPTIONS = {
             "global_clipnorm": 0.5,
             "momentum_form": "learning_rate_outside",
             "nesterov": True,
+            "record_noise_scale": True,
         },
         5,
     ),

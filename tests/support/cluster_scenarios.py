@@ -196,7 +196,17 @@ STEPS = 4
 
 
 def accumulating():
-    return compiled_lars(gradient_accumulation_steps=STEPS, clipnorm=0.25)
+    return compiled_lars(gradient_accumulation_steps=STEPS, clipnorm=0.25, record_noise_scale=True)
+
+
+def squares_of(model):
+    """Of the mean gradient as in one process; of the parts too, which are others in a cluster."""
+    squares = model.optimizer._update.squares
+    of_parts, of_mean = squares.last.numpy()
+    seen = {"squares_of_mean": [of_mean]}
+    if squares.divided_by > STEPS:
+        seen["squares_of_parts"] = [of_parts, np.array(squares.divided_by)]
+    return seen
 
 
 def accumulated(strategy, folder):
@@ -210,7 +220,7 @@ def accumulated(strategy, folder):
     seen = {"state_in_between": numbers(first.trainable_variables), **logs_of(history)}
     if strategy and strategy.num_replicas_in_sync > 2:
         fit(first, epochs=1, **data)  # what is saved does not depend on how many there are
-        return {**seen, **state_of(first)}
+        return {**seen, **state_of(first), **squares_of(first)}
     state = {}
     first.optimizer.save_own_variables(state)
     seen["sums"] = [value for name, value in sorted(state.items()) if "accumulators" in name]
@@ -220,7 +230,7 @@ def accumulated(strategy, folder):
     fit(first, epochs=1, **data)
     fit(second, epochs=1, **data)
     restarted = {f"restarted_{name}": value for name, value in state_of(second).items()}
-    return {**seen, **state_of(first), **restarted}
+    return {**seen, **state_of(first), **squares_of(first), **restarted}
 
 
 def synchronized_and_recalibrated_statistics(strategy, folder):
