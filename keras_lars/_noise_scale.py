@@ -74,7 +74,7 @@ def estimate(gradient_squares: np.ndarray, noise_squares: np.ndarray) -> Estimat
         # a * r^2 - 2 * b * r + c <= 0
         a, b, c = y * y - yy, x * y - xy, x * x - xx
         root = np.sqrt(np.maximum(b * b - a * c, 0))
-        found = np.stack([x / y, np.maximum((b - root) / a, 0), (b + root) / a])
+        found = np.maximum(np.stack([x / y, (b - root) / a, (b + root) / a]), 0)
     is_known = (a > 0) & (y > 0) & np.isfinite(found).all(0)
     return Estimate(*np.where(is_known, found, np.nan))
 
@@ -84,4 +84,4 @@ def worth(noise_scale: float, batches: float = 1.0) -> float:
 
     `batches` is the size of the batch, in those that were measured.
     """
-    return 1 / (1 + batches / noise_scale)
+    return noise_scale / (noise_scale + batches)

@@ -1,4 +1,4 @@
-"""The record: rows of norms and ratios, whose files are written, continued and read here."""
+"""The records: their rows, and the files of these, which are written, continued and read here."""
 
 import csv
 import dataclasses

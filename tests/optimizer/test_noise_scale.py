@@ -136,3 +136,11 @@ def test_the_worth_of_a_batch():
     assert worth(1.0) == 0.5
     assert worth(3.0) == 0.75
     assert worth(1.0, batches=4) == pytest.approx(0.2)
+    assert worth(0.0) == 0
+
+
+def test_noise_that_is_hardly_there_is_not_negative():
+    noise = np.tile([0.5, -0.6], 20)
+    found = estimate(np.ones(40), noise)
+    assert found.noise_scale == found.low == 0
+    assert found.high > 0
