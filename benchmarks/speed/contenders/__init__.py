@@ -170,6 +170,7 @@ def _options(framework: str) -> list[Contender]:
             },
         ),
         (Lars(accumulated=2), {"gradient_accumulation_steps": 2}),
+        (Lars(accumulated=2), {"gradient_accumulation_steps": 2, "record_noise_scale": True}),
     ]
 
     def named(arguments: dict[str, Any]) -> str:
