@@ -85,6 +85,15 @@ def leaves_a_record(names, block):
     assert pathlib.Path("run", "tensorboard").is_dir()
 
 
+def classifier_and_batches():
+    """Four, one for each micro-batch."""
+    return {**classifier(), "images": np.ones((128, 8, 8)), "labels": np.arange(128) % 10}
+
+
+def leaves_a_measurement(names, block):
+    assert len(pathlib.Path("run", "noise_scale.csv").read_text().splitlines()) == 1 + 3
+
+
 NUMBERS = {
     **{"momentum": 0.9, "weight_decay": 0.1, "trust_coefficient": 0.02, "epsilon": 0.3},
     "weight_norm_floor": 3.5,  # 3.5 * sqrt(2) is just below the norm of the weight at first
@@ -166,6 +175,10 @@ def probes_as_the_table_says(names, block):
 SECTIONS = {
     ("README.md", "keras_lars"): (classifier, trains),
     ("README.md", "Look inside"): (classifier_and_data, leaves_a_record),
+    ("README.md", "How much further the batch can grow"): (
+        classifier_and_batches,
+        leaves_a_measurement,
+    ),
     ("README.md", "The rule"): (a_weight, is_what_lars_does),
     ("README.md", "Exclusions"): (model_with_embedding, excludes),
     ("README.md", "Choosing the learning rate"): (dict, rises_and_falls),
