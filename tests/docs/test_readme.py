@@ -11,7 +11,13 @@ import keras
 import numpy as np
 import pytest
 from support import pages, peers
-from support.helpers import SMALLEST_NETWORK, make_variables, run_command, run_steps
+from support.helpers import (
+    FORKED_PYTHON,
+    SMALLEST_NETWORK,
+    make_variables,
+    run_command,
+    run_steps,
+)
 
 import keras_lars
 
@@ -34,8 +40,8 @@ def run(command, folder):
     words = [sys.executable if word == "python" else word for word in shlex.split(command)]
     words += TINY if "benchmarks.train" in words else []
     assert words[1] == "-m"
-    # Workers are processes of their own, in which the network is the real one.
-    done = run_command(*words[2:], folder=folder, **{SMALLEST_NETWORK: "1"})
+    # `test_clusters_page` starts workers that are no forks.
+    done = run_command(*words[2:], folder=folder, **{SMALLEST_NETWORK: "1", FORKED_PYTHON: "1"})
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
 

@@ -12,6 +12,8 @@ import importlib
 import json
 import os
 import runpy
+import signal
+import subprocess
 import sys
 import time
 import traceback
@@ -40,6 +42,47 @@ def redirect(number, path, flags):
     os.close(file)
 
 
+def run_python(words):
+    """What `python WORD...` does, in this process, which it ends."""
+    status = 0
+    try:
+        if words[0] == "-m":
+            sys.argv = words[1:]
+            runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+        else:
+            sys.argv = words
+            runpy.run_path(words[0], run_name="__main__")
+    except SystemExit as end:
+        status = end.code or 0
+        if not isinstance(status, int):
+            print(status, file=sys.stderr)
+            status = 1
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    # As Python ends, but for a second in which it would delete all that was imported.
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+class ForkingPopen(subprocess.Popen):
+    """Its `python` is a fork of this process in place of a new one."""
+
+    def __init__(self, command, *, env=None, **options):
+        def start():
+            os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # as for a new one, which is waited for
+            gc.enable()
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_DFL)
+            os.environ.update(env or {})
+            run_python(command[1:])
+
+        forks = command[0] == sys.executable
+        super().__init__(command, env=env, preexec_fn=start if forks else None, **options)
+
+
 request = next_request()
 redirect(0, os.devnull, os.O_RDONLY)
 redirect(1, request["stdout"], os.O_WRONLY)
@@ -53,22 +96,8 @@ if os.environ.get("KERAS_LARS_TEST_SMALLEST_NETWORK"):
     from support.models import smallest_network
 
     MODELS["alexnet_tiny"] = smallest_network
+if os.environ.get("KERAS_LARS_TEST_FORKED_PYTHON"):
+    subprocess.Popen = ForkingPopen
 os.chdir(request["folder"])
-sys.argv = [request["module"], *request["arguments"]]
 benchmarks.STARTED = time.perf_counter()
-status = 0
-try:
-    runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
-except SystemExit as end:
-    status = end.code or 0
-    if not isinstance(status, int):
-        print(status, file=sys.stderr)
-        status = 1
-except BaseException:
-    traceback.print_exc()
-    status = 1
-# As Python ends, but for a second in which it would delete all that was imported.
-atexit._run_exitfuncs()
-sys.stdout.flush()
-sys.stderr.flush()
-os._exit(status)
+run_python(["-m", request["module"], *request["arguments"]])

@@ -94,6 +94,8 @@ def run_python(*arguments, **variables):
 NUMBER_FILE = "KERAS_LARS_TEST_NUMBER_FILE"
 # And, if it is set, `support.models.smallest_network` is its "alexnet_tiny".
 SMALLEST_NETWORK = "KERAS_LARS_TEST_SMALLEST_NETWORK"
+# And, if it is set, each `python` that it starts is a fork too.
+FORKED_PYTHON = "KERAS_LARS_TEST_FORKED_PYTHON"
 
 
 @functools.cache
