@@ -14,7 +14,7 @@ import time
 import keras
 import pytest
 from support import ROOT
-from support.helpers import NUMBER_FILE, environment, run_command
+from support.helpers import NUMBER_FILE, SMALLEST_NETWORK, environment, run_command
 
 pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
 if keras.backend.backend() != "tensorflow":
@@ -29,10 +29,13 @@ FILES = ["config.json", "history.csv", "history.json", "model.keras", "plot.png"
 # The quick start in a few seconds: with few blocks, and for few epochs.
 TINY = {"model": "resnet_tiny", "width": 0.125, "epochs": 5, "warmup_epochs": 1.0}
 FLAGS = [f"--{name}={value}" for name, value in TINY.items()]
+# Where the network does not matter.
+SMALLEST = ["--model=alexnet_tiny", "--width=1"]
+IN_SMALLEST = {SMALLEST_NETWORK: "1"}
 
 
-def command(module, *arguments):
-    return run_command(f"benchmarks.{module}", *arguments)
+def command(module, *arguments, **variables):
+    return run_command(f"benchmarks.{module}", *arguments, **variables)
 
 
 def train(asked, folder):
@@ -181,7 +184,8 @@ def test_an_unwritable_folder_is_told_in_one_line(tmp_path):
 @pytest.mark.slow
 def test_exit_status_of_a_divergence(tmp_path):
     flags = ("--optimizer=sgd", "--learning_rate=1e25", "--epochs=1", "--warmup_epochs=0")
-    done = command("train", *FLAGS, *flags, f"--output_dir={tmp_path / 'run'}")
+    flags = [*FLAGS, *SMALLEST, *flags, f"--output_dir={tmp_path / 'run'}"]
+    done = command("train", *flags, **IN_SMALLEST)
     assert done.returncode == 3, done.stderr[-4000:]
     last = done.stdout.strip().split("\n")[-1]
     assert last.startswith("diverged: the loss was not finite at update ")
@@ -194,11 +198,11 @@ def test_exit_status_of_a_divergence(tmp_path):
 def test_exit_status_of_an_interruption(tmp_path):
     """A scheduler says SIGTERM, and later gives the same command again."""
     folder, number = tmp_path / "run", tmp_path / "number"
-    flags = (*FLAGS, "--epochs=1000", "--backup_every_updates=1", f"--output_dir={folder}")
+    flags = [*FLAGS, *SMALLEST, "--epochs=1000", "--backup_every_updates=1"]
+    flags += [f"--output_dir={folder}", "--resume"]
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        done = pool.submit(
-            run_command, "benchmarks.train", *flags, "--resume", **{NUMBER_FILE: str(number)}
-        )
+        variables = {NUMBER_FILE: str(number), **IN_SMALLEST}
+        done = pool.submit(command, "train", *flags, **variables)
         while not (folder / "backup" / "backup.npz").exists() and not done.done():
             time.sleep(0.05)
         os.kill(int(number.read_text()), signal.SIGTERM)
@@ -209,7 +213,7 @@ def test_exit_status_of_an_interruption(tmp_path):
     )
     assert message[0].endswith(f"--resume --output_dir={folder}")
     assert not (folder / "result.json").exists()
-    refused = command("train", *flags)
+    refused = command("train", *flags[:-1])
     assert refused.returncode == 1
     assert "unless --resume is given" in refused.stderr
 
