@@ -22,11 +22,11 @@ DEVICES = 4
 STEPS = 21  # an odd number: accumulators of two micro-batches end with one in them
 TOLERANCE = 1e-6
 
+AVERAGE = {"use_ema": True, "ema_momentum": 0.5, "ema_overwrite_frequency": 3}
 OPTIONS = {
     "plain": {},
     "clipnorm": {"clipnorm": 0.25},
-    "global_clipnorm": {"global_clipnorm": 0.25},
-    "ema": {"use_ema": True, "ema_momentum": 0.5, "ema_overwrite_frequency": 3},
+    "global_clipnorm": {"global_clipnorm": 0.25, **AVERAGE},
     "accumulation": {"gradient_accumulation_steps": 2},
 }
 # Kernels are cut along either axis; what is not named here is whole on every device.
@@ -213,7 +213,7 @@ def check_loss_scale_optimizer():
 def interrupted():
     """A training, and what was saved of it after 9 steps: weights and optimizer."""
     with data_parallel().scope():
-        model = make_model(make_optimizer(**OPTIONS["ema"], **OPTIONS["accumulation"]))
+        model = make_model(make_optimizer(**AVERAGE, **OPTIONS["accumulation"]))
         fit(model, 0, 9)
         weights, state = model.get_weights(), {}
         model.optimizer.save_own_variables(state)
@@ -224,7 +224,7 @@ def check_restoring(distribution, built):
     """Into a model with other weights, and an optimizer that has its variables or not yet."""
     model, weights, state = interrupted()
     with globals()[distribution]().scope():
-        other = make_model(make_optimizer(**OPTIONS["ema"], **OPTIONS["accumulation"]), seed=1)
+        other = make_model(make_optimizer(**AVERAGE, **OPTIONS["accumulation"]), seed=1)
         other.set_weights(weights)
         if built:
             other.optimizer.build(other.trainable_variables)
