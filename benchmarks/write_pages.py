@@ -94,11 +94,11 @@ def written(page: str) -> str:
 
     def replaced(match: re.Match) -> str:
         name = match[1]
-        text = BLOCKS[name]() if name in BLOCKS else match[2]
-        return f"<!-- {name} -->\n{text}\n<!-- /{name} -->"
+        text = f"{BLOCKS[name]()}\n" if name in BLOCKS else match[2]
+        return f"<!-- {name} -->\n{text}<!-- /{name} -->"
 
     text = (ROOT / page).read_text(encoding="utf-8")
-    return re.sub(r"<!-- ([^/>][^>]*) -->\n(.*?)\n<!-- /\1 -->", replaced, text, flags=re.DOTALL)
+    return re.sub(r"<!-- ([^/>][^>]*) -->\n(.*?)<!-- /\1 -->", replaced, text, flags=re.DOTALL)
 
 
 def main(argv: list[str]) -> None:
