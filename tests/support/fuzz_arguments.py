@@ -80,6 +80,26 @@ def monitored(callback):
             assert len(history.read(path).variables) == 4
 
 
+@functools.cache
+def accumulating_model():
+    made = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    options = {"record_noise_scale": True, "gradient_accumulation_steps": 2}
+    made.compile(keras_lars.LARS(jit_compile=False, **options), "mse")
+    return made
+
+
+def noise_monitored(callback):
+    before = int(accumulating_model().optimizer.iterations)
+    accumulating_model().fit(
+        np.ones((4, 2)), np.ones((4, 1)), batch_size=2, epochs=2, verbose=0, callbacks=[callback]
+    )
+    due = any(update % callback.update_freq == 0 for update in (before + 1, before + 2))
+    for name in {"csv", "jsonl"} & set(callback.formats):
+        path = callback.log_dir / f"noise_scale.{name}"
+        assert path.exists() == due
+        assert not due or "(all)" in path.read_text()
+
+
 def accepted(value):
     """A number, a rule or a path."""
     if isinstance(value, float):
@@ -165,6 +185,9 @@ TARGETS = {
         lambda rule: trained(keras_lars.LARS(jit_compile=False, exclude_from_weight_decay=rule)),
     ),
     "callbacks.AverageStatistics": Target(keras_lars.callbacks.AverageStatistics, {}, fitted),
+    "callbacks.NoiseScaleMonitor": Target(
+        keras_lars.callbacks.NoiseScaleMonitor, {"log_dir": "log"}, noise_monitored
+    ),
     "callbacks.RecalibrateStatistics": Target(
         keras_lars.callbacks.RecalibrateStatistics, {"data": np.ones((4, 2))}, fitted
     ),
