@@ -111,8 +111,8 @@ def full_like(tensor: Tensor, number: Number) -> Tensor:
     """A tensor of that shape and dtype, filled with a number where the tensor is.
 
     `ops.full_like`, and a number in `ops.where` or `ops.maximum`, are made on the host by torch,
-    which then waits for the copy to the device. A number in the latter two also makes float32 of a
-    float64 tensor, on each backend.
+    which then waits for the copy to the device. `ops.maximum` of a float64 tensor and a number is
+    float32 there.
     """
     return ops.zeros_like(tensor) + number
 
