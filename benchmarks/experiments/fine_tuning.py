@@ -18,8 +18,8 @@ from benchmarks import frames
 from benchmarks.experiments import results
 from benchmarks.experiments.experiment import main
 from benchmarks.experiments.small import images
-from benchmarks.experiments.small.experiment import Seeds
-from benchmarks.experiments.small.training import evaluate, fit
+from benchmarks.experiments.small.experiment import Seeds, runs_at_rates
+from benchmarks.experiments.small.training import fit, reached
 from benchmarks.experiments.sweep import Run
 
 if TYPE_CHECKING:
@@ -57,9 +57,7 @@ class Tuning:
         keras.utils.set_random_seed(self.seed)
         model = NETWORKS["plain"](part.images.shape[1:], CLASSES)
         model.set_weights([*weights[:-2], *model.get_weights()[-2:]])
-        seconds = fit(model, make_optimizer(self), part, BATCH_SIZE, EPOCHS)
-        accuracy = round(evaluate(model, held_out)["accuracy"], 4)
-        return {"diverged": False, "test_accuracy": accuracy, "seconds": seconds}
+        return reached(model, make_optimizer(self), part, held_out, BATCH_SIZE, EPOCHS)
 
 
 class FineTuning(Seeds):
@@ -74,20 +72,7 @@ class FineTuning(Seeds):
 
     def runs(self, done: Mapping[str, dict]) -> list[Run]:
         del done
-        return [
-            Run(
-                name=f"{optimizer.split(',')[0].lower()}-rate_{rate:g}-seed{seed}",
-                label={
-                    "optimizer": optimizer,
-                    "learning_rate": rate or schedule(rate).peak,
-                    "seed": seed,
-                },
-                settings=Tuning(optimizer, rate, seed),
-            )
-            for seed in range(1, self.seeds + 1)
-            for optimizer, rates in RATES.items()
-            for rate in rates
-        ]
+        return runs_at_rates(RATES, self.seeds, Tuning, lambda rate: rate or schedule(rate).peak)
 
     @staticmethod
     def table(found: dict) -> str:

@@ -19,7 +19,7 @@ from benchmarks.experiments import results
 from benchmarks.experiments.experiment import main
 from benchmarks.experiments.small import images
 from benchmarks.experiments.small.experiment import Seeds
-from benchmarks.experiments.small.training import evaluate, fit
+from benchmarks.experiments.small.training import reached
 from benchmarks.experiments.sweep import Run
 
 BATCH_SIZE, EPOCHS, IMAGE_SIZE, RECALIBRATION_IMAGES = 4096, 8, 14, 10_000
@@ -76,13 +76,8 @@ class Way:
         else:
             rate = keras_lars.schedules.for_fit(len(training.images), EPOCHS, BATCH_SIZE)
         optimizer = keras_lars.LARS(rate)
-        seconds = fit(model, optimizer, training, BATCH_SIZE, EPOCHS, callbacks)
-        return {
-            "diverged": False,
-            "test_accuracy": round(evaluate(model, held_out)["accuracy"], 4),
-            "seconds": seconds,
-            "seconds_of_recalibration": round(seconds_of_recalibration, 2),
-        }
+        found = reached(model, optimizer, training, held_out, BATCH_SIZE, EPOCHS, callbacks)
+        return {**found, "seconds_of_recalibration": round(seconds_of_recalibration, 2)}
 
 
 class FirstTry(Seeds):

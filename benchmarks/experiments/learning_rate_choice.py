@@ -17,7 +17,7 @@ from benchmarks.experiments import results
 from benchmarks.experiments.experiment import main
 from benchmarks.experiments.small import images
 from benchmarks.experiments.small.experiment import Seeds
-from benchmarks.experiments.small.training import evaluate, fit
+from benchmarks.experiments.small.training import reached
 from benchmarks.experiments.sweep import Run
 
 EPOCHS = {"fashion_mnist": 8, "digits": 40}
@@ -63,14 +63,10 @@ class Choice:
             seen = training.images[:RECALIBRATION_IMAGES]
             callbacks.append(keras_lars.callbacks.RecalibrateStatistics(seen))
         optimizer = keras_lars.LARS(schedule)
-        seconds = fit(model, optimizer, training, self.global_batch_size, epochs, callbacks)
-        accuracy = evaluate(model, data["test"])["accuracy"]
-        return {
-            "diverged": False,
-            "learning_rate": round(schedule.peak, 2),
-            "test_accuracy": round(accuracy, 4),
-            "seconds": seconds,
-        }
+        found = reached(
+            model, optimizer, training, data["test"], self.global_batch_size, epochs, callbacks
+        )
+        return {**found, "learning_rate": round(schedule.peak, 2)}
 
     def _model(self, training: images.Part) -> Any:
         import keras

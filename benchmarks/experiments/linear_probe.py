@@ -18,8 +18,8 @@ from benchmarks import frames
 from benchmarks.experiments import results
 from benchmarks.experiments.experiment import main
 from benchmarks.experiments.small import images
-from benchmarks.experiments.small.experiment import Seeds
-from benchmarks.experiments.small.training import evaluate, fit
+from benchmarks.experiments.small.experiment import Seeds, runs_at_rates
+from benchmarks.experiments.small.training import fit, reached
 from benchmarks.experiments.sweep import Run
 
 if TYPE_CHECKING:
@@ -51,9 +51,8 @@ class Probing:
         parts = features(self.seed, data_dir)
         keras.utils.set_random_seed(self.seed)
         model = probe(parts["training"].images.shape[1:])
-        seconds = fit(model, make_optimizer(self), parts["training"], BATCH_SIZE, EPOCHS)
-        accuracy = round(evaluate(model, parts["test"])["accuracy"], 4)
-        return {"diverged": False, "test_accuracy": accuracy, "seconds": seconds}
+        optimizer = make_optimizer(self)
+        return reached(model, optimizer, parts["training"], parts["test"], BATCH_SIZE, EPOCHS)
 
 
 class LinearProbe(Seeds):
@@ -63,16 +62,7 @@ class LinearProbe(Seeds):
 
     def runs(self, done: Mapping[str, dict]) -> list[Run]:
         del done
-        return [
-            Run(
-                name=f"{optimizer.split(',')[0].lower()}-rate_{rate:g}-seed{seed}",
-                label={"optimizer": optimizer, "learning_rate": rate, "seed": seed},
-                settings=Probing(optimizer, rate, seed),
-            )
-            for seed in range(1, self.seeds + 1)
-            for optimizer, rates in RATES.items()
-            for rate in rates
-        ]
+        return runs_at_rates(RATES, self.seeds, Probing)
 
     @staticmethod
     def table(found: dict) -> str:

@@ -48,18 +48,14 @@ def trainings(*results: dict) -> str:
     for part in _parts(results):
         if part["part"] not in ("float32", "bfloat16") or part["results"] is None:
             continue
-        settings, rounds_us = part["results"]["settings"], part["results"]["rounds_us"]
-        images = {
-            name: 1000 * settings["global_batch_size"] / tables.spread(of_it)["median_ms"]
-            for name, of_it in rounds_us.items()
-        }
-        ratio = tables.ratio(rounds_us["lars"], rounds_us["sgd"])
+        trained = part["results"]
+        ratio = tables.ratio(trained["rounds_us"]["lars"], trained["rounds_us"]["sgd"])
         cells.append(
             {
                 "backend": part["backend"],
-                "precision": settings["precision"],
-                "SGD, images a second": f"{images['sgd']:,.0f}",
-                "LARS, images a second": f"{images['lars']:,.0f}",
+                "precision": trained["settings"]["precision"],
+                "SGD, images a second": f"{tables.images_per_second(trained, 'sgd'):,.0f}",
+                "LARS, images a second": f"{tables.images_per_second(trained, 'lars'):,.0f}",
                 "a step relative to SGD's": f"{ratio:.3f}",
             }
         )
@@ -137,9 +133,8 @@ def _updates_of(model: dict) -> Iterator[dict[str, str]]:
 def _training(results: dict) -> Iterator[dict[str, str]]:
     settings, rounds_us = results["settings"], results["rounds_us"]
     what = f"{settings['model']}, {settings['precision']}"
-    for name, of_optimizer in rounds_us.items():
-        seconds = tables.spread(of_optimizer)["median_ms"] / 1000
-        images = settings["global_batch_size"] / seconds
+    for name in rounds_us:
+        images = tables.images_per_second(results, name)
         yield _row(f"{what}, {name}: images a second", f"{images:,.0f}")
     ratio = tables.ratio(rounds_us["lars"], rounds_us["sgd"])
     yield from _relative(f"{what}: a step relative to SGD's", ratio, "a step with SGD")

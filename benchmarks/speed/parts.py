@@ -87,11 +87,11 @@ class Part:
 
     def seconds(self, settings: Settings) -> float:
         """Roughly how long it takes."""
+        if self.kind == "large":
+            return len(self.contenders) * _LARGE_SECONDS
         step = variables.parameters(self.shapes) * _UPDATE_BYTES / _BYTES_PER_SECOND
         step += len(self.shapes) * _VARIABLE_SECONDS
         first = len(self.shapes) * _COMPILE_SECONDS
-        if self.kind == "large":
-            return len(self.contenders) * _LARGE_SECONDS
         if self.kind == "memory":
             starts, steps = len(self.contenders), 4
         else:

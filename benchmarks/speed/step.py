@@ -12,7 +12,7 @@ from benchmarks import environment, frames
 from benchmarks.recipe import MODELS
 from benchmarks.settings import FlagSettings, setting
 from benchmarks.speed import command
-from benchmarks.speed.tables import ratio, spread
+from benchmarks.speed.tables import images_per_second, ratio, spread
 
 CLASSES = 1000
 WARMUP_STEPS = 3
@@ -92,7 +92,6 @@ def measure(settings: Settings) -> dict:
 
 def table(results: dict) -> str:
     """A Markdown table of what was measured."""
-    images = results["settings"]["global_batch_size"]
     rows = []
     for name, rounds_us in results["rounds_us"].items():
         found = spread(rounds_us)
@@ -101,7 +100,7 @@ def table(results: dict) -> str:
         rows.append(
             {
                 "optimizer": name,
-                "images a second": f"{1000 * images / found['median_ms']:.1f}",
+                "images a second": f"{images_per_second(results, name):.1f}",
                 "step in ms, median (quartiles)": f"{found['median_ms']:.0f} ({quartiles})",
                 "time relative to SGD": f"{relative:.3f}",
             }

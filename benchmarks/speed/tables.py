@@ -67,6 +67,12 @@ def spread(rounds_us: Sequence[int]) -> dict[str, float]:
     }
 
 
+def images_per_second(trained: dict, optimizer: str) -> float:
+    """Of the trainings that `step.py` measured, by the median of the rounds."""
+    median_ms = spread(trained["rounds_us"][optimizer])["median_ms"]
+    return 1000 * trained["settings"]["global_batch_size"] / median_ms
+
+
 def ratio(rounds_us: Sequence[int], others_us: Sequence[int] | None) -> float | None:
     """The median of the ratios within each round."""
     if others_us is None:

@@ -7,8 +7,8 @@ weights and velocities of a group, all of which read the vector of its factors.
 """
 
 import collections
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +31,8 @@ from keras_lars._update_rule import (
 
 # XLA gives a kernel at most 96 operands and results, of which a variable has five.
 _LARGEST_GROUP = 16
+
+_T = TypeVar("_T")
 
 
 class Arrays(NamedTuple):
@@ -56,11 +58,15 @@ def groups(variables: Iterable[Arrays]) -> list[list[Arrays]]:
     alike = collections.defaultdict(list)
     for each in variables:
         alike[each.variable_config, each.w.shape, each.w.dtype, each.g.dtype].append(each)
-    return [
-        group[start : start + _LARGEST_GROUP]
-        for group in alike.values()
-        for start in range(0, len(group), _LARGEST_GROUP)
-    ]
+    return [*_cut(alike.values())]
+
+
+def _cut(groups: Iterable[list[_T]]) -> Iterator[list[_T]]:
+    """The groups, those that are too large in parts."""
+    for group in groups:
+        yield from (
+            group[start : start + _LARGEST_GROUP] for start in range(0, len(group), _LARGEST_GROUP)
+        )
 
 
 def squared_norms(gradients: Sequence[jax.Array]) -> list[jax.Array]:
@@ -69,11 +75,9 @@ def squared_norms(gradients: Sequence[jax.Array]) -> list[jax.Array]:
     for i, g in enumerate(gradients):
         alike[g.shape, g.dtype].append(i)
     found: dict[int, jax.Array] = {}
-    for positions in alike.values():
-        for start in range(0, len(positions), _LARGEST_GROUP):
-            group = positions[start : start + _LARGEST_GROUP]
-            squares = sums([gradients[i] * gradients[i] for i in group])
-            found.update(zip(group, jnp.unstack(squares)))
+    for group in _cut(alike.values()):
+        squares = sums([gradients[i] * gradients[i] for i in group])
+        found.update(zip(group, jnp.unstack(squares)))
     return [found[i] for i in range(len(gradients))]
 
 

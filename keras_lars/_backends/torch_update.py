@@ -3,8 +3,7 @@
 The ratios of variables that are treated alike come from one call of the update rule, on vectors of
 their norms. The arrays are worked on in bundles, by `torch._foreach_*`, which does one operation on
 a list of tensors. It is private by name, but all of torch's own optimizers and Keras's are made of
-it: on a GPU it launches one or a few kernels. Where each tensor has a factor of its own it launches
-one for each, but still without the cost of a call from Python.
+it: on a GPU it launches one or a few kernels.
 
 Off the CPU nothing here waits for the device: no number is read from it, and none is sent to it.
 """

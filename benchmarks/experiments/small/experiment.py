@@ -2,11 +2,38 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from benchmarks.experiments.experiment import Experiment
 from benchmarks.experiments.sweep import Run
 from benchmarks.settings import setting
+
+
+def runs_at_rates(
+    rates: Mapping[str, Sequence[float]],
+    seeds: int,
+    make: Callable[[str, float, int], Any],
+    shown: Callable[[float], float] = lambda rate: rate,
+) -> list[Run]:
+    """A training of each optimizer at each of its rates, with each seed.
+
+    Args:
+        rates: By optimizer.
+        seeds: How many.
+        make: The settings of a training, from its optimizer, its rate and its seed.
+        shown: The rate as results have it.
+    """
+    return [
+        Run(
+            name=f"{optimizer.split(',')[0].lower()}-rate_{rate:g}-seed{seed}",
+            label={"optimizer": optimizer, "learning_rate": shown(rate), "seed": seed},
+            settings=make(optimizer, rate, seed),
+        )
+        for seed in range(1, seeds + 1)
+        for optimizer, of_optimizer in rates.items()
+        for rate in of_optimizer
+    ]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
