@@ -24,8 +24,6 @@ from benchmarks.experiments.sweep import Run, Sweep, use_one_core
 from benchmarks.recipe import RecipeError
 from benchmarks.settings import setting
 
-TRIAL_SEED = 0
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BatchSize(Experiment):
@@ -95,7 +93,8 @@ def runs(size: Size, done: Mapping[str, dict]) -> list[Run]:
     Of each network the small batches come first, and of each batch the trials.
     """
     compared = [methods.BY_NAME[name] for name in size.methods]
-    kinds = [(m, "trial", n) for m in compared for n in range(size.trials if m.space else 0)]
+    tried = size.trials * size.trial_seeds
+    kinds = [(m, "trial", n) for m in compared for n in range(tried if m.space else 0)]
     kinds += [(m, "seed", n) for m in compared for n in range(1, size.seeds + 1)]
     return [
         Run(
@@ -132,7 +131,7 @@ def _training(
     if method.rate is not None:
         setting: dict[str, float] | None = {"learning_rate": method.rate(batch)}
     elif kind == "trial":
-        setting = methods.trials(method, size.trials)[number]
+        setting = methods.trials(method, size.trials)[number % size.trials]
     else:
         setting = chosen(size, done, network, method, batch)
     if setting is None:
@@ -143,11 +142,16 @@ def _training(
         global_batch_size=batch,
         epochs=size.epochs,
         image_size=size.image_size,
-        seed=TRIAL_SEED if kind == "trial" else number,
+        seed=_seed(kind, number, size.trials),
         micro_batch_size=size.micro_batch_size,
         data=size.data,
         **{**method.fixed, **setting},
     )
+
+
+def _seed(kind: str, number: int, trials: int) -> int:
+    """All trials with the first seed come first, then all with the next one."""
+    return number // trials if kind == "trial" else number
 
 
 def chosen(
@@ -184,7 +188,7 @@ def training_of(found: dict, name: str) -> tuple[Training, dict]:
             "network": label["network"],
             "optimizer": methods.BY_NAME[label["method"]].optimizer,
             "global_batch_size": label["batch"],
-            "seed": TRIAL_SEED if label["kind"] == "trial" else label["number"],
+            "seed": _seed(label["kind"], label["number"], found["settings"]["trials"]),
             **{key: value for key, value in found["settings"].items() if key in named},
             **row["settings"],
         }

@@ -42,6 +42,7 @@ def _of_batch_size(found: dict) -> dict:
         "experiment": "batch_size",
         "settings": {
             "data": "fashion_mnist",  # which the first ones were of, and did not say
+            "trial_seeds": 1,
             **{asked.get(name, name): value for name, value in found.items() if name not in about},
         },
         **{name: found[name] for name in about},

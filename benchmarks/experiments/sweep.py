@@ -174,9 +174,13 @@ class Sweep:
         """How long a run of each network takes of which none is done, where that can be told."""
         known = {run.network for run in self.runs() if run.name in self.done}
         first = {r.network: r for r in reversed(self.waiting()) if r.settings is not None}
-        for network in [each for each in first if each not in known]:
-            run = first[network]
-            seconds = pool.submit(self._experiment.measure, run).result()
+        asked = {
+            network: pool.submit(self._experiment.measure, run)
+            for network, run in first.items()
+            if network not in known
+        }
+        for network, found in asked.items():
+            run, seconds = first[network], found.result()
             if seconds is not None:
                 self._measured[network] = seconds / self._images[run.name]
 

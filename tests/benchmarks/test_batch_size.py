@@ -1,5 +1,6 @@
 """Accuracy by batch size: what is searched, in which order, what is chosen, and what is told."""
 
+import collections
 import dataclasses
 import importlib.util
 import json
@@ -18,6 +19,7 @@ from benchmarks.experiments.small import images, methods, plots, tables, trainin
 from benchmarks.experiments.small.methods import METHODS
 from benchmarks.experiments.small.networks import NETWORKS
 from benchmarks.experiments.small.sizes import SIZES, Size
+from keras_lars import LARS
 
 SIZE = Size(("plain",), (128, 512), epochs=2, trials=4, seeds=2)
 RATES = dataclasses.replace(SIZES["rates"], networks=("plain",), batches=(128, 512))
@@ -55,6 +57,20 @@ def test_every_tuned_optimizer_has_the_same_number_of_trials():
     assert {counts[method.name] for method in TUNED} == {2 * 5 * 4}
     assert {counts[method.name] for method in METHODS if method not in TUNED} == {0}
     assert len(runs) == 2 * 5 * (4 * 4 + 6 * 3)
+
+
+def test_the_second_round_has_as_many_trials_of_each_method():
+    runs = BatchSize(size="second_round").runs({})
+    trials = collections.Counter(r.label["method"] for r in runs if r.label["kind"] == "trial")
+    assert trials == {method.name: 3 * 5 * 8 for method in methods.SECOND_ROUND if method.space}
+    rates = BatchSize(size="second_round_rates").runs({})
+    for run in rates:
+        assert run.settings.seed == run.label["number"] // 8
+    settings = [(r.settings.seed, r.settings.learning_rate) for r in rates[:16]]
+    assert len(set(settings)) == 16
+    assert {rate for _, rate in settings} == {
+        r.settings.learning_rate for r in runs if r.name.startswith("vit-lars_nesterov-128-trial")
+    }
 
 
 def test_scaling():
@@ -249,6 +265,21 @@ def test_learning_rates_are_tried_alone(tmp_path):
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_trials_of_several_seeds_count_by_their_mean(tmp_path, monkeypatch):
+    monkeypatch.setitem(SIZES, "tested_rates", dataclasses.replace(RATES, trial_seeds=2))
+    some = a_sweep(tmp_path, "tested_rates")
+    for batch in RATES.batches:
+        for number in range(16):
+            accuracy = {1: 0.9, 9: 0.8, 2: 0.84, 10: 0.85}.get(number, 0.1)
+            done(some, f"plain-lars_rates-{batch}-trial{number}", accuracy, number in (7, 8, 15))
+    rates = [s["learning_rate"] for s in methods.trials(methods.BY_NAME["lars_rates"], 8)]
+    text = re.sub(" +", " ", tables.report(gathered(some, "tested_rates")))
+    low, high = sorted(rates[1:3])
+    assert f"| LARS | 2: {low:.3g} to {high:.3g} | 2: {low:.3g} to {high:.3g} |" in text
+    for number, cell in {1: "85.0", 2: "84.5", 0: "10.0, 1 of 2 diverged", 7: "diverged"}.items():
+        assert f"| {rates[number]:.3g} | {cell} | {cell} |" in text
+
+
 def test_guessing_is_failing(tmp_path):
     some = a_sweep(tmp_path)
     done(some, "plain-lars-128-trial0", diverged=True)
@@ -357,13 +388,14 @@ def test_networks_have_the_parameters_that_they_say():
 def test_statistics_of_normalization_are_those_of_the_images():
     model = NETWORKS["residual"]((14, 14, 1), 10)
     data = np.random.default_rng(0).normal(3, 2, size=(3000, 14, 14, 1)).astype("float32")
-    training.average_statistics(model, data)
+    part = images.Part(data, np.zeros(3000))
+    training.fit(model, LARS(0.0), part, 1000, 1, training.recalibration(model, data, 1))
     first = model.get_layer("stem_conv")(data)
     layer = model.get_layer("stem_bn")
     means, variances = np.mean(first, axis=(0, 1, 2)), np.var(first, axis=(0, 1, 2))
     np.testing.assert_allclose(layer.moving_mean, means, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(layer.moving_variance, variances, rtol=1e-2)
-    training.average_statistics(NETWORKS["plain"]((14, 14, 1), 10), data)
+    assert not training.recalibration(NETWORKS["plain"]((14, 14, 1), 10), data, 1)
 
 
 def test_images_are_averaged():

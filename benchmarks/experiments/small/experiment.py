@@ -1,4 +1,4 @@
-"""`Seeds`: an experiment of which only the number of seeds can be chosen."""
+"""`Seeds`: an experiment of which the number of seeds can be chosen."""
 
 import dataclasses
 import pathlib
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from benchmarks.experiments.experiment import Experiment
-from benchmarks.experiments.sweep import Run
+from benchmarks.experiments.sweep import Run, Sweep
 from benchmarks.settings import setting
 
 
@@ -38,7 +38,7 @@ def runs_at_rates(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Seeds(Experiment):
-    """An experiment of which only the number of seeds can be chosen.
+    """An experiment of which the number of seeds can be chosen.
 
     Attributes:
         constants: What is the same in all of its trainings, as results keep it.
@@ -50,10 +50,14 @@ class Seeds(Experiment):
     plot_flags: ClassVar[tuple[str, ...]] = ()
 
     seeds: int = setting("Trainings of each kind.", 3, minimum=1)
+    processes: int = setting("Trainings at once, each in a process of its own.", 1, minimum=1)
 
     @property
     def settings(self) -> dict[str, Any]:
         return {**self.constants, "seeds": self.seeds}
+
+    def train_all(self, progress: Sweep, save: Callable[[list[dict]], None]) -> None:
+        progress.train(self.processes if self.processes > 1 else 0, save=save)
 
     def check(self, run: Run, folder: pathlib.Path) -> int:
         return self.images_of_a_run

@@ -38,7 +38,7 @@ class Method:
     Attributes:
         name: As in results.
         words: As in tables and plots.
-        optimizer: "momentum", "nesterov", "lars" or "lamb".
+        optimizer: "momentum", "nesterov", "lars", "lars_nesterov" or "lamb".
         space: What is tuned, at each batch size by itself; empty if nothing is.
         fixed: What is not tuned, and not as `Training` has it.
         rate: The learning rate by batch size, where it is given and nothing is tuned.
@@ -79,9 +79,11 @@ METHODS = (
     Method("lamb", "Lamb of Keras, tuned", "lamb", {"learning_rate": Range(1e-3, 0.1)}),
 )
 # How wide a range of learning rates works: each rate twice the one before, in as many cells.
+_MOMENTUM_RATES = {"learning_rate": Range(0.02, 5.12)}
+_LARS_RATES = {"learning_rate": Range(1.0, 256.0)}
 RATES = (
-    Method("momentum_rates", "momentum", "momentum", {"learning_rate": Range(0.02, 5.12)}),
-    Method("lars_rates", "LARS", "lars", {"learning_rate": Range(1.0, 256.0)}),
+    Method("momentum_rates", "momentum", "momentum", _MOMENTUM_RATES),
+    Method("lars_rates", "LARS", "lars", _LARS_RATES),
     Method("lamb_rates", "Lamb of Keras", "lamb", {"learning_rate": Range(0.001, 0.256)}),
 )
 
@@ -94,6 +96,40 @@ def _floor(floor: float) -> dict[str, Any]:
     return {"zero_weight_ratio": None, "weight_norm_floor": floor}
 
 
+# The second round: wider ranges, LARS as it is by default, and LARS with Nesterov momentum.
+_DEFAULTS = _floor(0.05)
+_ALL_OF_NESTEROV = {**_OF_NESTEROV, **_MOMENTUM_RATES}
+_WORDS = "LARS with Nesterov"
+SECOND_ROUND = (
+    Method("momentum_wide", "momentum, tuned", "momentum", _MOMENTUM_RATES),
+    Method(
+        "momentum_wide_scaled",
+        "momentum, linear scaling",
+        "momentum",
+        scaled_from="momentum_wide",
+        power=1.0,
+    ),
+    Method("nesterov_wide", "Nesterov, all tuned", "nesterov", _ALL_OF_NESTEROV),
+    Method("lars_wide", "LARS, tuned", "lars", _LARS_RATES, _DEFAULTS),
+    Method(
+        "lars_wide_scaled",
+        "LARS, square-root scaling",
+        "lars",
+        fixed=_DEFAULTS,
+        scaled_from="lars_wide",
+        power=0.5,
+    ),
+    Method("lars_nesterov", f"{_WORDS}, tuned", "lars_nesterov", _LARS_RATES, _DEFAULTS),
+    Method(
+        "lars_nesterov_scaled",
+        f"{_WORDS}, square-root scaling",
+        "lars_nesterov",
+        fixed=_DEFAULTS,
+        scaled_from="lars_nesterov",
+        power=0.5,
+    ),
+    Method("lamb_wide", "Lamb of Keras, tuned", "lamb", {"learning_rate": Range(0.002, 0.512)}),
+)
 # What is done where the norm of a weight is 0, as that of most biases is at first.
 ZERO_WEIGHTS = tuple(
     Method(f"lars_{name}", f"`{words}`", "lars", fixed=fixed, rate=square_root_rule)
@@ -116,7 +152,10 @@ CONSTANT_RATES = tuple(
     )
     for rate in (1.0, 4.0, 10.0, 20.0)
 )
-BY_NAME = {method.name: method for method in (*METHODS, *RATES, *ZERO_WEIGHTS, *CONSTANT_RATES)}
+BY_NAME = {
+    method.name: method
+    for method in (*METHODS, *RATES, *SECOND_ROUND, *ZERO_WEIGHTS, *CONSTANT_RATES)
+}
 
 
 def trials(method: Method, count: int) -> list[dict[str, float]]:

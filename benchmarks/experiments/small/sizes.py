@@ -15,6 +15,7 @@ class Size:
         batches: Batch sizes.
         epochs: Of every training.
         trials: Settings that are tried for each tuned method, at each batch size.
+        trial_seeds: Each of them is tried with so many.
         seeds: Fresh ones that the chosen setting is trained with; none where nothing is chosen.
         image_size: Pixels each way; 28 divided by a whole number, or 8 of the digits.
         micro_batch_size: Larger batches are accumulated from micro-batches of this size, which
@@ -32,6 +33,7 @@ class Size:
     micro_batch_size: int | None = None
     methods: tuple[str, ...] = tuple(method.name for method in methods.METHODS)
     data: str = "fashion_mnist"
+    trial_seeds: int = 1
 
 
 def _of(compared: tuple[Method, ...], size: Size) -> Size:
@@ -40,6 +42,21 @@ def _of(compared: tuple[Method, ...], size: Size) -> Size:
 
 _THREE, _QUARTER = ("plain", "residual", "vit"), ("resnet50_quarter",)
 _SMALL = Size(("plain", "residual"), (128, 512, 2048, 8192, 32768), epochs=10, trials=4, seeds=3)
+_SECOND = Size(
+    _THREE,
+    (128, 512, 2048, 8192, 32768),
+    epochs=10,
+    trials=8,
+    seeds=4,
+    methods=tuple(method.name for method in methods.SECOND_ROUND),
+)
+# How long large batches take to what small ones reach.
+_LONGER = dataclasses.replace(
+    _SECOND,
+    batches=(8192, 32768),
+    seeds=3,
+    methods=("nesterov_wide", "lars_nesterov", "lamb_wide"),
+)
 _DIGITS = Size(_QUARTER, (64, 512), epochs=16, trials=0, seeds=3, image_size=8, data="digits")
 _GAMMA = ("residual_zero_gamma",)
 _ZERO, _CONSTANT = methods.ZERO_WEIGHTS, methods.CONSTANT_RATES
@@ -48,6 +65,12 @@ SIZES = {
     "small": _SMALL,
     # The same trainings at many more learning rates, and nothing chosen of them.
     "rates": _of(methods.RATES, dataclasses.replace(_SMALL, trials=8, seeds=0)),
+    "second_round": _SECOND,
+    "second_round_rates": dataclasses.replace(
+        _SECOND, seeds=0, methods=("lars_nesterov",), trial_seeds=2
+    ),
+    "twice_as_long": dataclasses.replace(_LONGER, epochs=20),
+    "four_times_as_long": dataclasses.replace(_LONGER, epochs=40),
     "zero_weights": _of(_ZERO, Size(_THREE, (512, 4096, 8192), epochs=8, trials=0, seeds=3)),
     "zero_weights_gamma": _of(_ZERO, Size(_GAMMA, (4096,), epochs=8, trials=0, seeds=3)),
     # 4x4 pixels and 3 epochs, since it is the slowest by far.

@@ -186,15 +186,16 @@ def one_setting(found: dict, network: str) -> str:
     """
     trials = of(frame(found), network=network, kind="trial")
     tuned = [method for method in methods_of(found) if method.space]
-    planned = len(tuned) * found["settings"]["trials"]
+    planned = len(tuned) * found["settings"]["trials"] * found["settings"]["trial_seeds"]
     complete = [b for b in found["settings"]["batches"] if len(of(trials, batch=b)) == planned]
     lines = []
     for method in tuned if complete else ():
         tried = of(trials, method=method.name)
         tried = tried[tried["batch"].isin(complete)].sort_values("batch")
         # The first of the best: `idxmax` is the one with the lowest number.
-        best = tried.groupby("number")["counted_choosing"].sum().idxmax()
-        rows = of(tried, number=best)
+        setting = tried["number"] % found["settings"]["trials"]
+        best = tried.groupby(setting)["counted_choosing"].sum().idxmax()
+        rows = tried[setting == best]
         line = {"": method.words, "learning rate": f"{rows['rate'].iloc[0]:.3g}"}
         lines.append(line | {f"{batch:,}": _trial(of(rows, batch=batch)) for batch in complete})
     names = ["", "learning rate", *(f"{batch:,}" for batch in complete)]
@@ -262,9 +263,13 @@ def _diverged(seeds: pd.DataFrame) -> str:
     return f"{count} of {len(seeds)} diverged" if count else ""
 
 
-def _trial(one: pd.DataFrame) -> str:
-    (row,) = one.to_dict("records")
-    return "diverged" if row["failed"] else f"{100 * row['test_accuracy']:.1f}"
+def _trial(of_setting: pd.DataFrame) -> str:
+    """The mean of the seeds of a trial, of which there is often one."""
+    if of_setting["failed"].all():
+        return "diverged"
+    left = of_setting[~of_setting["failed"]]
+    parts = [f"{100 * left['test_accuracy'].astype(float).mean():.1f}", _diverged(of_setting)]
+    return ", ".join(filter(None, parts))
 
 
 def works(ours: pd.DataFrame, trials: pd.DataFrame) -> str:
@@ -277,9 +282,9 @@ def works(ours: pd.DataFrame, trials: pd.DataFrame) -> str:
 
 def width(trials: pd.DataFrame) -> str:
     """How many learning rates come close to the best one, and from where to where they are."""
-    reached = trials["counted_accuracy"]
-    close = trials["rate"][reached >= reached.max() - WORKS_WITHIN]
-    ends = f"{close.min():.3g} to {close.max():.3g}" if len(close) > 1 else f"{close.iloc[0]:.3g}"
+    reached = trials.groupby("rate")["counted_accuracy"].mean()
+    close = reached.index[reached >= reached.max() - WORKS_WITHIN]
+    ends = f"{close.min():.3g} to {close.max():.3g}" if len(close) > 1 else f"{close[0]:.3g}"
     return f"{len(close)}: {ends}"
 
 

@@ -21,7 +21,7 @@ class Training:
 
     Attributes:
         network: A name in `networks.NETWORKS`.
-        optimizer: "momentum", "nesterov", "lars" or "lamb".
+        optimizer: "momentum", "nesterov", "lars", "lars_nesterov" or "lamb".
         global_batch_size: Images of an update; those that are left over are an update of their own.
         epochs: How many.
         image_size: Pixels each way.
@@ -72,12 +72,12 @@ def optimizer(training: Training, learning_rate: Any) -> Any:
         return keras.optimizers.Lamb(
             learning_rate, weight_decay=LAMB_WEIGHT_DECAY, gradient_accumulation_steps=steps
         )
-    is_lars = training.optimizer == "lars"
+    is_lars = training.optimizer in ("lars", "lars_nesterov")
     return keras_lars.LARS(
         learning_rate,
         momentum=training.momentum,
         weight_decay=WEIGHT_DECAY,
-        nesterov=training.optimizer == "nesterov",
+        nesterov=training.optimizer in ("nesterov", "lars_nesterov"),
         zero_weight_ratio=training.zero_weight_ratio,
         weight_norm_floor=training.weight_norm_floor,
         exclude_from_layer_adaptation=[] if is_lars else ".*",
@@ -100,19 +100,19 @@ def learning_rate(training: Training, steps: int) -> Any:
     return keras_lars.schedules.WarmUp(decay, warmup, shift_decay=True)
 
 
-def average_statistics(model: Any, images: Any) -> None:
-    """Gives batch normalization the statistics of these images, under the final weights.
+def recalibration(model: Any, images: Any, epochs: int) -> list[Any]:
+    """What gives batch normalization the statistics of the final weights, if there is any.
 
     After the few updates of a large batch the moving averages are far behind, and an evaluation
     would tell of that and not of the weights.
     """
     import keras
 
-    layers = [each for each in model.layers if isinstance(each, keras.layers.BatchNormalization)]
-    for number, first in enumerate(range(0, len(images), 1000) if layers else (), 1):
-        for layer in layers:
-            layer.momentum = 1 - 1 / number
-        model(images[first : first + 1000], training=True)
+    from keras_lars.callbacks import RecalibrateStatistics
+
+    if not any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers):
+        return []
+    return [RecalibrateStatistics(images, every_epochs=epochs, batch_size=1000)]
 
 
 def fit(
@@ -185,6 +185,7 @@ def train(training: Training, data_dir: str | None) -> dict:
         training.epochs,
         [
             keras.callbacks.TerminateOnNaN(),
+            *recalibration(model, data["measured"].images, training.epochs),
             keras.callbacks.LambdaCallback(
                 on_epoch_end=lambda epoch, logs: times.append(time.perf_counter())
             ),
@@ -192,7 +193,6 @@ def train(training: Training, data_dir: str | None) -> dict:
         # Its many small operations are half as fast again when they are compiled.
         jit_compile=True if training.network == "vit" else "auto",
     )
-    average_statistics(model, data["measured"].images)
     found = {name: evaluate(model, data[name]) for name in ("measured", "choosing", "test")}
     diverged = not all(math.isfinite(each["loss"]) for each in found.values())
     seconds = [later - earlier for earlier, later in itertools.pairwise(times)]
