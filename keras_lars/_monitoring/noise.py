@@ -78,7 +78,7 @@ def words(measurements: Sequence[Measurement]) -> list[str]:
         f"Gradient noise scale by quarter of the training, in batches of an update, from "
         f"{counted(len(measurements), 'measurement')}: {'; '.join(told)}."
     ]
-    last = _estimate(quarters[-1])
+    last = last_quarter(measurements)
     if np.isnan(last.noise_scale):
         lines.append(
             "What a batch is worth is told by the last quarter: record it more often, or train on."
@@ -95,6 +95,11 @@ def words(measurements: Sequence[Measurement]) -> list[str]:
         "not see."
     )
     return lines
+
+
+def last_quarter(measurements: Sequence[Measurement]) -> Estimate:
+    """The noise scale by which it is told what batches are worth, in batches of an update."""
+    return _estimate(_quarters(measurements)[-1])
 
 
 def _quarters(measurements: Sequence[Measurement]) -> list[list[Measurement]]:

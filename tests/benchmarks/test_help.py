@@ -26,6 +26,7 @@ AMONG = {
     "benchmarks.experiments.first_try": "seeds",
     "benchmarks.experiments.learning_rate_choice": "seeds",
     "benchmarks.experiments.linear_probe": "seeds",
+    "benchmarks.experiments.noise_scale": "processes",
     "benchmarks.experiments.ablations": "ablation",
     "benchmarks.experiments.accuracy_by_learning_rate": "learning_rates",
     "benchmarks.experiments.local_learning_rate": "layers",
@@ -48,7 +49,7 @@ def commands():
 def test_helpshort_of_every_command_shows_its_flags():
     names = commands()
     assert set(AMONG) < set(names)
-    assert len([name for name in names if name.startswith("benchmarks.experiments.")]) == 12
+    assert len([name for name in names if name.startswith("benchmarks.experiments.")]) == 13
     done = run_command("support.help_script", json.dumps(names))
     assert done.returncode == 0, done.stderr[-4000:]
     answers = json.loads(done.stdout)

@@ -45,7 +45,7 @@ class Seeds(Experiment):
         images_of_a_run: Those that it trains on, counted in each epoch.
     """
 
-    constants: ClassVar[dict[str, int]]
+    constants: ClassVar[dict[str, Any]]
     images_of_a_run: ClassVar[int]
     plot_flags: ClassVar[tuple[str, ...]] = ()
 

@@ -1,0 +1,253 @@
+"""What the gradient noise scale predicts of batches, and what these reach.
+
+python -m benchmarks.experiments.noise_scale [--seeds=3] [--processes=N]
+
+That the last quarter of a training tells was chosen by other networks and images than these. One
+training of each measures the noise scale there, at a batch that fits: it says what a pass over the
+data is worth in batches of any size. Trainings in very small batches say what fewer epochs reach.
+Both together predict an accuracy, which is in the results before a larger batch is trained.
+
+Every training has a schedule of `for_fit`, for its own epochs. Half an epoch is one of half the
+images. Batches divide the images, so that all updates of a training are of the same size.
+"""
+
+import dataclasses
+import functools
+import math
+import tempfile
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from benchmarks import frames
+from benchmarks.experiments import results
+from benchmarks.experiments.experiment import main
+from benchmarks.experiments.small import images
+from benchmarks.experiments.small.experiment import Seeds
+from benchmarks.experiments.small.training import reached, recalibration
+from benchmarks.experiments.sweep import Run
+
+RECALIBRATION_IMAGES = 10_000
+SHARES = (1, 1 / 2, 1 / 4, 1 / 8, 1 / 16)  # of the epochs, in the smallest batches
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A network, its data, and the batches that are compared.
+
+    Attributes:
+        images: How many of the data, the first ones.
+        batches: A very small one, the one in which the noise is measured, and larger ones.
+        parts: Micro-batches of an update where the noise is measured.
+    """
+
+    data: str
+    network: str
+    image_size: int
+    images: int
+    epochs: int
+    batches: tuple[int, ...]
+    parts: int
+
+
+TASKS = (
+    Task("fashion_mnist", "vit", 14, 60_000, 8, (125, 500, 2000, 7500), 5),
+    Task("fashion_mnist", "residual", 28, 60_000, 8, (125, 500, 2000, 7500), 5),
+    Task("fashion_mnist", "plain", 28, 60_000, 8, (125, 500, 2000, 7500), 5),
+    Task("digits", "resnet50_quarter", 8, 1408, 16, (16, 88, 352, 704), 4),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """One training, in which the noise is measured if its batches have parts."""
+
+    images: int
+    seed: int
+    global_batch_size: int
+    epochs: float
+    parts: int | None
+    data: str
+    network: str
+    image_size: int
+
+    def train(self, data_dir: str | None) -> dict:
+        """What it reached; with parts, also the noise scale in images, None for no answer."""
+        import keras
+
+        import keras_lars
+        from benchmarks.experiments.small.networks import NETWORKS
+
+        keras.backend.clear_session()
+        keras.utils.set_random_seed(self.seed)
+        data = images.load(data_dir, self.image_size, self.data)
+        used, epochs = round(self.images * min(1, self.epochs)), max(1, round(self.epochs))
+        part = images.Part(data["training"].images[:used], data["training"].labels[:used])
+        model = NETWORKS[self.network](part.images.shape[1:], images.CLASSES)
+        schedule = keras_lars.schedules.for_fit(used, epochs, self.global_batch_size)
+        optimizer = keras_lars.LARS(
+            schedule,
+            gradient_accumulation_steps=self.parts,
+            record_noise_scale=self.parts is not None,
+        )
+        callbacks = recalibration(model, part.images[:RECALIBRATION_IMAGES], epochs)
+        batch_size = self.global_batch_size // (self.parts or 1)
+        fit = functools.partial(reached, model, optimizer, part, data["test"], batch_size, epochs)
+        if self.parts is None:
+            return fit(callbacks)
+        with tempfile.TemporaryDirectory() as folder:
+            monitor = keras_lars.callbacks.NoiseScaleMonitor(folder, update_freq=1, verbose=False)
+            return {**fit([*callbacks, monitor]), **self._noise(folder)}
+
+    def _noise(self, folder: str) -> dict[str, float | None]:
+        """What the last quarter of a record tells."""
+        from keras_lars._monitoring import noise, record
+
+        rows = record.read(record.locate(folder, record.NOISE_SCALE), record.NOISE_SCALE)
+        found = noise.last_quarter(noise.of_all(rows))
+        return {
+            name: round(self.global_batch_size * float(value), 1) if np.isfinite(value) else None
+            for name, value in found._asdict().items()
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What so many epochs in batches of this size will reach, by trainings that are done.
+
+    Attributes:
+        noise_scale: In images; None where there was no answer.
+        small_batch: That of `by_epochs`.
+        by_epochs: Numbers of epochs, and the test accuracy of each.
+    """
+
+    noise_scale: float | None
+    global_batch_size: int
+    epochs: float
+    small_batch: int
+    by_epochs: tuple[tuple[float, float], ...]
+
+    def train(self, data_dir: str | None) -> dict:
+        """What a pass is worth, and the accuracy; None if that cannot be told."""
+        del data_dir
+        worth, accuracy = (
+            self._found(self.noise_scale) if self.noise_scale else (math.nan, math.nan)
+        )
+        return {
+            "diverged": False,
+            "worth": None if math.isnan(worth) else round(worth, 4),
+            "predicted_accuracy": None if math.isnan(accuracy) else round(accuracy, 4),
+            "seconds": 0.0,
+        }
+
+    def _found(self, noise_scale: float) -> tuple[float, float]:
+        """By trainings of as many epochs as these are worth: linear in their logarithm."""
+        from keras_lars._noise_scale import worth
+
+        asked, small = (
+            worth(noise_scale, batch) for batch in (self.global_batch_size, self.small_batch)
+        )
+        epochs, accuracies = np.array(sorted(self.by_epochs)).T
+        equal = np.log(self.epochs * asked), np.log(epochs * small)
+        # Worth less than the shortest of them: it is not known how much less accurate.
+        return asked, float(np.interp(*equal, accuracies, left=math.nan))
+
+
+def runs_of(task: Task, seed: int, done: Mapping[str, dict]) -> list[Run]:
+    """The trainings that predict, the predictions, and the trainings that these are about."""
+    about: dict[str, Any] = {
+        "data": task.data,
+        "network": task.network,
+        "image_size": task.image_size,
+    }
+    small, measured, *larger = task.batches
+
+    def run(kind: str, batch: int, settings: Any, epochs: float = task.epochs) -> Run:
+        name = f"{task.data}-{task.network}-{kind}-{batch}-{epochs:g}_epochs-seed{seed}"
+        label = {**about, "batch": batch, "kind": kind, "epochs": epochs, "seed": seed}
+        return Run(name=name, label=label, settings=settings)
+
+    def training(batch: int, epochs: float = task.epochs, parts: int | None = None) -> Training:
+        return Training(task.images, seed, batch, epochs, parts, **about)
+
+    lengths = [task.epochs * share for share in SHARES]
+    first = [run("small", small, training(small, epochs), epochs) for epochs in lengths]
+    first.append(run("measured", measured, training(measured, parts=task.parts)))
+    found = [done[each.name]["result"] for each in first if each.name in done]
+    predicted: dict[int, Any] = dict.fromkeys((measured, *larger))
+    if len(found) == len(first):
+        by_epochs = tuple(zip(lengths, (each["test_accuracy"] for each in found)))
+        noise_scale = found[-1]["noise_scale"]
+        for batch in predicted:
+            predicted[batch] = Prediction(noise_scale, batch, task.epochs, small, by_epochs)
+    predictions = [run("prediction", batch, settings) for batch, settings in predicted.items()]
+    return [
+        *first,
+        *predictions,
+        *(
+            run("larger", batch, training(batch) if each.name in done else None)
+            for batch, each in zip(larger, predictions[1:])
+        ),
+    ]
+
+
+class NoiseScale(Seeds):
+    name = "noise_scale"
+    constants: ClassVar = {
+        "recalibration_images": RECALIBRATION_IMAGES,
+        "tasks": [dataclasses.asdict(task) for task in TASKS],
+    }
+
+    def runs(self, done: Mapping[str, dict]) -> list[Run]:
+        seeds = range(1, self.seeds + 1)
+        return [run for seed in seeds for task in TASKS for run in runs_of(task, seed, done)]
+
+    def check(self, run: Run, folder: Any) -> int:
+        trained = run.label["kind"] != "prediction"
+        return round(images.TRAINING[str(run.label["data"])] * float(run.label["epochs"])) * trained
+
+    @staticmethod
+    def table(found: dict) -> str:
+        """A row for each task and batch: means of the seeds, with their range, as Markdown."""
+        rows = results.frame(found).reindex(columns=[*_LABEL, *_FOUND])
+        lines = []
+        for (data, network, size), of_task in rows.groupby(_LABEL[:3], sort=False):
+            whole = of_task[of_task["epochs"] == of_task["epochs"].max()]
+            for batch, group in whole.groupby("batch"):
+                # The first that is known: a prediction has some of it, and a training the rest.
+                of_seed = group.set_index("seed")[_FOUND].astype(float).groupby("seed").first()
+                noise_scale, worth, predicted, trained = (of_seed[name] for name in _FOUND)
+                lines.append(
+                    {
+                        "data": data,
+                        "network": f"`{network}`",
+                        "pixels": f"{size}",
+                        "batch": f"{batch:,}",
+                        "noise scale, images": _spread(noise_scale, ",.0f"),
+                        "worth of a pass, %": _spread(100 * worth, ".0f"),
+                        "predicted, %": _spread(100 * predicted, ".1f"),
+                        "reached, %": _spread(100 * trained, ".1f"),
+                        "predicted - reached": _spread(100 * (predicted - trained), "+.1f"),
+                    }
+                )
+        return frames.markdown(lines, texts=2)
+
+
+_LABEL = ["data", "network", "image_size", "batch", "epochs", "seed"]
+_FOUND = ["noise_scale", "worth", "predicted_accuracy", "test_accuracy"]
+
+
+def _spread(values: pd.Series, format: str) -> str:
+    """The mean and the range of those that are known, of which there may be none."""
+    known = values.dropna()
+    if known.empty:
+        return "-"
+    ends = f" ({known.min():{format}} to {known.max():{format}})" if len(known) > 1 else ""
+    some = f", {len(known)} of {len(values)} seeds" if len(known) < len(values) else ""
+    return f"{known.mean():{format}}{ends}{some}"
+
+
+if __name__ == "__main__":
+    main(NoiseScale)
