@@ -2,14 +2,16 @@
 
 The paper's ResNet-50 at full width, on images that are noise, with the cross entropy of a training.
 The optimizers take turns, a step each in every round, so that both have the same hours of the
-machine. It runs on every backend of Keras.
+machine. With `--micro_batches` these are LARS with and without `record_noise_scale`. It runs on
+every backend of Keras.
 """
 
 import dataclasses
 import time
+from typing import Any
 
 from benchmarks import environment, frames
-from benchmarks.recipe import MODELS
+from benchmarks.recipe import MODELS, RecipeError
 from benchmarks.settings import FlagSettings, setting
 from benchmarks.speed import command
 from benchmarks.speed.tables import images_per_second, ratio, spread
@@ -17,6 +19,7 @@ from benchmarks.speed.tables import images_per_second, ratio, spread
 CLASSES = 1000
 WARMUP_STEPS = 3
 OPTIMIZERS = ("sgd", "lars")
+ACCUMULATED = ("lars", "lars, record_noise_scale")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +35,20 @@ class Settings(FlagSettings):
         "Of the layers.", "float32", choices=("float32", "mixed_bfloat16", "mixed_float16")
     )
     rounds: int = setting("Timed steps of each optimizer.", 30, minimum=2)
+    micro_batches: int = setting("That a batch is accumulated from, by LARS.", 1, minimum=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.global_batch_size % self.micro_batches:
+            raise RecipeError(
+                "--micro_batches must divide --global_batch_size. "
+                f"Received: {self.micro_batches}, and {self.global_batch_size}"
+            )
+
+    @property
+    def optimizers(self) -> tuple[str, ...]:
+        """Those that take turns; the others are compared to the first."""
+        return OPTIMIZERS if self.micro_batches == 1 else ACCUMULATED
 
 
 class Training:
@@ -49,18 +66,23 @@ class Training:
         # The stem of large images, though these are small: a step is then mostly the update.
         self.model = models.build(settings.model, image_shape, CLASSES, small_stem=False)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        made_by = {"sgd": keras.optimizers.SGD, "lars": keras_lars.LARS}[optimizer]
-        self.model.compile(made_by(0.1, momentum=0.9, weight_decay=5e-4), loss)
+        options: dict[str, Any] = {"momentum": 0.9, "weight_decay": 5e-4}
+        if settings.micro_batches > 1:
+            options["gradient_accumulation_steps"] = settings.micro_batches
+            options["record_noise_scale"] = "record_noise_scale" in optimizer
+        made_by = keras.optimizers.SGD if optimizer == "sgd" else keras_lars.LARS
+        self.model.compile(made_by(0.1, **options), loss)
         random = np.random.default_rng(0)
         images = random.normal(size=(settings.global_batch_size, *image_shape))
-        self.images = keras.ops.convert_to_tensor(images.astype("float32"))
         labels = random.integers(CLASSES, size=settings.global_batch_size)
-        self.labels = keras.ops.convert_to_tensor(labels)
+        parts = (np.split(x, settings.micro_batches) for x in (images.astype("float32"), labels))
+        self.batches = keras.tree.map_structure(keras.ops.convert_to_tensor, list(zip(*parts)))
 
     def seconds(self) -> float:
         """Takes a step. The loss that it returns is a number, and so the step is done."""
         started = time.perf_counter()
-        self.model.train_on_batch(self.images, self.labels)
+        for images, labels in self.batches:
+            self.model.train_on_batch(images, labels)
         return time.perf_counter() - started
 
 
@@ -69,7 +91,7 @@ def measure(settings: Settings) -> dict:
     import keras
 
     keras.config.set_dtype_policy(settings.precision)
-    trainings = {name: Training(settings, name) for name in OPTIMIZERS}
+    trainings = {name: Training(settings, name) for name in settings.optimizers}
     first_calls = {name: training.seconds() for name, training in trainings.items()}
     for training in trainings.values():
         for _ in range(WARMUP_STEPS):
@@ -77,7 +99,7 @@ def measure(settings: Settings) -> dict:
     rounds_us: dict[str, list[int]] = {name: [] for name in trainings}
     for i in range(settings.rounds):
         # Each of them is first in every other round.
-        for name in OPTIMIZERS[:: 1 if i % 2 else -1]:
+        for name in settings.optimizers[:: 1 if i % 2 else -1]:
             rounds_us[name].append(round(1e6 * trainings[name].seconds()))
     keras.config.set_dtype_policy("float32")
     return {
@@ -93,16 +115,17 @@ def measure(settings: Settings) -> dict:
 def table(results: dict) -> str:
     """A Markdown table of what was measured."""
     rows = []
+    first, *_ = results["rounds_us"]
     for name, rounds_us in results["rounds_us"].items():
         found = spread(rounds_us)
         quartiles = f"{found['lower_quartile_ms']:.0f} to {found['upper_quartile_ms']:.0f}"
-        relative = ratio(rounds_us, results["rounds_us"]["sgd"])
+        relative = ratio(rounds_us, results["rounds_us"][first])
         rows.append(
             {
                 "optimizer": name,
                 "images a second": f"{images_per_second(results, name):.1f}",
                 "step in ms, median (quartiles)": f"{found['median_ms']:.0f} ({quartiles})",
-                "time relative to SGD": f"{relative:.3f}",
+                f"time relative to {first.upper()}": f"{relative:.3f}",
             }
         )
     return frames.markdown(rows)

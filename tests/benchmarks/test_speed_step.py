@@ -1,5 +1,6 @@
 """`benchmarks.speed.step` measures both optimizers in turns."""
 
+import dataclasses
 import json
 import re
 
@@ -9,6 +10,7 @@ from support.helpers import run_command
 from support.models import one_layer
 
 from benchmarks import models
+from benchmarks.recipe import RecipeError
 from benchmarks.speed import step, tables
 
 
@@ -35,6 +37,27 @@ def test_measures_and_shows_again(tmp_path, monkeypatch):
     assert json.loads(copy.read_text()) == results
 
 
+@pytest.mark.slow
+def test_with_micro_batches_one_of_two_records_the_noise_scale(monkeypatch):
+    monkeypatch.setattr(models, "build", one_layer)
+    settings = dataclasses.replace(TINY, global_batch_size=6, micro_batches=3)
+    results = step.measure(settings)
+    assert list(results["rounds_us"]) == ["lars", "lars, record_noise_scale"]
+    for name in settings.optimizers:
+        training = step.Training(settings, name)
+        assert [images.shape[0] for images, _ in training.batches] == [2, 2, 2]
+        training.seconds()
+        optimizer = training.model.optimizer
+        assert int(optimizer.iterations) == 1
+        assert optimizer.gradient_accumulation_steps == 3
+        assert optimizer.record_noise_scale == ("noise" in name)
+
+
+def test_micro_batches_divide_the_batch():
+    with pytest.raises(RecipeError, match=r"must divide --global_batch_size. Received: 3, and 2"):
+        dataclasses.replace(TINY, micro_batches=3)
+
+
 def test_the_network_is_that_of_a_training_but_for_its_stem():
     network = step.Training(TINY, "lars").model
     assert network.get_layer("stem").kernel_size == (7, 7)
@@ -51,6 +74,9 @@ def test_table():
     )
     assert sgd == ["sgd", "50.0", "200 (150 to 300)", "1.000"]
     assert lars == ["lars", "50.0", "200 (175 to 320)", "1.100"]
+    assert "time relative to SGD" in step.table(results)
+    del results["rounds_us"]["sgd"]
+    assert "time relative to LARS" in step.table(results)
 
 
 def test_a_missing_file_is_told_in_one_line(tmp_path):
