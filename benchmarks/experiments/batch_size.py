@@ -90,7 +90,7 @@ class BatchSize(Experiment):
 def runs(size: Size, done: Mapping[str, dict]) -> list[Run]:
     """All trainings, in the order in which they are best done.
 
-    Of each network the small batches come first, and of each batch the trials.
+    The largest batches come first, which say most and take least, and of each batch the trials.
     """
     compared = [methods.BY_NAME[name] for name in size.methods]
     tried = size.trials * size.trial_seeds
@@ -108,8 +108,8 @@ def runs(size: Size, done: Mapping[str, dict]) -> list[Run]:
             },
             settings=_training(size, done, network, method, batch, kind, number),
         )
+        for batch in sorted(size.batches, reverse=True)
         for network in size.networks
-        for batch in size.batches
         for method, kind, number in kinds
     ]
 
