@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_lars._keras.saved_state import StatefulOptimizer
+
 # What `fit` sets, besides variables.
 _ATTRIBUTES = ("history", "stop_training")
 
@@ -19,6 +21,14 @@ def wrapped(optimizer: keras.optimizers.Optimizer | None) -> list[keras.optimize
         found.append(optimizer)
         optimizer = getattr(optimizer, "inner_optimizer", None)
     return found
+
+
+def sums_of_parts(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
+    """What it adds up between two updates to measure noise, which may be no variable of it."""
+    innermost = wrapped(optimizer)[-1]
+    is_ours = isinstance(innermost, StatefulOptimizer) and innermost.built
+    sums = innermost._sums_of_parts() if is_ours else None
+    return [] if sums is None else [sums]
 
 
 @contextlib.contextmanager
@@ -59,7 +69,9 @@ def _build_optimizer(model: keras.Model) -> None:
 
 def _components(model: keras.Model) -> list[Any]:
     """All variables: on TensorFlow, those of each replica of this worker."""
-    variables = [*model.variables, *model.metrics_variables, *model.optimizer.variables]
+    optimizer = model.optimizer
+    variables = [*model.variables, *model.metrics_variables, *optimizer.variables]
+    variables += sums_of_parts(optimizer)
     variables = list({id(variable): variable for variable in variables}.values())
     if keras.backend.backend() != "tensorflow":
         return variables

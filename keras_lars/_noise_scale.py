@@ -39,8 +39,8 @@ def mean_of_parts(sums: Tensor, replicas: int) -> Tensor:
     """|G_small|^2, from the sums of |g|^2 over all parts, and last in them the number of parts.
 
     The gradients `g` of replicas are summed to the mean gradient: that of the part itself is
-    `replicas * g`. Where not all parts are among the sums, as after a restart between two updates,
-    the mean over the others is without bias too.
+    `replicas * g`. Where not all parts are among the sums, as after a restart from a file without
+    them, the mean over the others is without bias too.
     """
     return replicas**2 * sums[:-1] / sums[-1]
 

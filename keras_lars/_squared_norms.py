@@ -58,6 +58,10 @@ class MeasuringOptimizer(RecordingOptimizer):
             if of_parts != NEVER_UPDATED
         }
 
+    def _sums_of_parts(self) -> Variable | None:
+        squares = self._update.squares
+        return None if squares is None else squares.parts
+
     def _add_squares(self, variables: Sequence[Variable]) -> Squares | None:
         """The variables that squared norms are written into, if they are kept."""
         if not self.record_noise_scale:

@@ -144,7 +144,7 @@ class Backend(abc.ABC):
         dtype: str,
         name: str,
     ) -> keras.Variable:
-        """A variable of the optimizer that no file will hold."""
+        """A variable of the optimizer that is not saved as its slots are."""
         # JAX carries on from step to step only what is among the optimizer's variables.
         return optimizer.add_variable(shape, initializer, dtype=dtype, name=name)
 

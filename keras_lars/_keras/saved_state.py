@@ -25,6 +25,7 @@ _VARIABLES = "variables"
 _CHECKPOINT_PREFIX = "keras_lars"
 
 _KINDS = ("velocities", "averages", "accumulators")  # of the slots that are saved
+_SUMS = "squares_of_parts"  # a record: state with it and state without it match
 
 
 class StatefulOptimizer(keras.optimizers.Optimizer):
@@ -71,10 +72,20 @@ class StatefulOptimizer(keras.optimizers.Optimizer):
                 for position, variable in enumerate(getattr(slots, kind)):
                     if variable is not None:
                         named[f"{kind}_{position}"] = variable
+            sums = self._sums_of_parts()
+            if sums is not None:
+                named[_SUMS] = sums
         return named
 
     def _described_variables(self) -> list[Described]:
         return [Described(path_of(v), shape_of(v)) for v in self._slots.variables]
+
+    def _sums_of_parts(self) -> keras.Variable | None:
+        """What is added up between two updates to measure noise, if it is.
+
+        One value for each variable, and last of all how often was added.
+        """
+        return None
 
     def _outside_of_steps(self) -> contextlib.AbstractContextManager[Any]:
         """What is done in here is done once, also in a step that is being traced."""
@@ -159,6 +170,10 @@ class StatefulOptimizer(keras.optimizers.Optimizer):
     def _assign_state(self, state: dict[str, Any]) -> None:
         state = self._renumbered(state)
         variables = self._named_variables()
+        if _SUMS not in variables:
+            state.pop(_SUMS, None)
+        elif _SUMS not in state:
+            state[_SUMS] = np.zeros(variables[_SUMS].shape, "float32")
         # A learning rate set since, or a schedule in its place, is the user's choice.
         missing = set(variables) - set(state) - {"learning_rate"}
         unexpected = set(state) - set(variables) - {"learning_rate"}
@@ -189,6 +204,9 @@ class StatefulOptimizer(keras.optimizers.Optimizer):
         positions = None if saved is None else new_positions(saved, self._described_variables())
         if positions is None:
             return state
+        sums = state.get(_SUMS)
+        if sums is not None and sums.shape == (len(positions) + 1,):
+            state[_SUMS] = np.append(sums[np.argsort(positions)], sums[-1])
         return {_renamed(name, positions): value for name, value in state.items()}
 
     # State that came before the variables.

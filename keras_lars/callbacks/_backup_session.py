@@ -105,16 +105,22 @@ class Session:
         return whole
 
     def restore(self, *kinds: str) -> None:
-        """Give the variables of these kinds the values of the backup; all of them, or none."""
+        """Give the variables of these kinds the values of the backup; all of them, or none.
+
+        Not that of a "record" where the backup has none, or sums of other replicas.
+        """
         header = self.restored
         assert header is not None
         self._check_optimizer(header)
         variables = _backup_state.variables_of(self._model)
+        if "record" not in (header.names or ()) or header.replicas != self._replicas:
+            variables.pop("record", None)
         expected = {
             kind: _backup_state.specs(
                 variables[kind], None if kind == "shared" else header.replicas
             )
             for kind in kinds
+            if kind in variables
         }
         arrays = self._folder.read(header, expected)
         if header.replicas != self._replicas and "replica" in arrays:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_lars import _replicas
 from keras_lars._keras.saved_state import StatefulOptimizer
-from keras_lars._model_state import wrapped
+from keras_lars._model_state import sums_of_parts, wrapped
 from keras_lars.callbacks._backup_file import Arrays, Spec
 
 
@@ -26,7 +26,10 @@ class Saved(NamedTuple):
 
 
 def variables_of(model: keras.Model) -> dict[str, list[Saved]]:
-    """What is saved: "shared" with one value on all replicas, "replica" and "metric" with many."""
+    """What is saved: "shared" with one value on all replicas, the others with many.
+
+    "record" is there only where noise is measured: what is added up between two updates.
+    """
     optimizer = model.optimizer
     trainable = {id(variable) for variable in model.trainable_variables}
     of_optimizer = {id(variable) for variable in optimizer.variables}
@@ -40,6 +43,8 @@ def variables_of(model: keras.Model) -> dict[str, list[Saved]]:
         variables["shared" if is_shared else "replica"].append(saved)
     metrics = model.metrics_variables
     variables["metric"] = list(map(Saved, _comparable(v.path for v in metrics), metrics))
+    if sums := sums_of_parts(optimizer):
+        variables["record"] = [Saved("squares_of_parts", each) for each in sums]
     return variables
 
 
@@ -58,7 +63,8 @@ def read(
     """The values, of which the chief alone reads those that are shared. All call it together."""
     arrays = {
         kind: _replicas.read_all([each.value for each in variables[kind]], strategy)
-        for kind in ("replica", "metric")
+        for kind in variables
+        if kind != "shared"
     }
     if is_chief:
         arrays["shared"] = [_replicas.read(each.value, strategy) for each in variables["shared"]]

@@ -281,7 +281,7 @@ class BackupAndRestore(keras.callbacks.Callback):
             )
         if not self.model.optimizer.built:
             self.model.optimizer.build(self.model.trainable_variables)
-        session.restore("shared", "replica")
+        session.restore("shared", "replica", "record")
         if 0 < self.params["epochs"] <= header.finished_epochs:
             warnings.warn(
                 f"The training in '{self.backup_dir}' is finished, after "

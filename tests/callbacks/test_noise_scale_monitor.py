@@ -100,6 +100,38 @@ def test_it_goes_on_after_a_restart(tmp_path):
     assert [each.update for each in monitor._measurements.of_all] == list(range(1, 31))
 
 
+class After(keras.callbacks.Callback):
+    """Ends `fit` after a batch, as a process that is stopped."""
+
+    def __init__(self, batches):
+        super().__init__()
+        self.left = batches
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.filterwarnings("ignore:The backup")
+@pytest.mark.parametrize("recorded_before", [True, False])
+def test_it_goes_on_between_two_updates(tmp_path, recorded_before):
+    whole, again, backups = (tmp_path / name for name in ("whole", "again", "backup"))
+    uninterrupted, restarted = make_model(), make_model()
+    fit(uninterrupted, NoiseScaleMonitor(whole, 1, verbose=False), epochs=1)
+    before = make_model(record_noise_scale=recorded_before)
+    monitors = [NoiseScaleMonitor(again, 1, verbose=False)] * recorded_before
+    with pytest.raises(KeyboardInterrupt):
+        fit(before, BackupAndRestore(backups, 5), *monitors, After(7), epochs=1)
+    backup = BackupAndRestore(backups, 5)
+    assert backup.batch == 5
+    fit(restarted, backup, NoiseScaleMonitor(again, 1, verbose=False), epochs=1)
+    for now, expected in zip(restarted.get_weights(), uninterrupted.get_weights(), strict=True):
+        np.testing.assert_array_equal(now, expected)
+    if recorded_before:
+        assert (again / "noise_scale.csv").read_text() == (whole / "noise_scale.csv").read_text()
+
+
 def test_both_monitors_share_a_folder_and_tensorboard(tmp_path):
     model = make_model(record_trust_ratios=True)
     formats = ["csv", "tensorboard"]

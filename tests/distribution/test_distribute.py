@@ -399,6 +399,23 @@ def test_squared_norms_are_of_the_parts_of_all_replicas(strategy, steps):
         assert exchanges(step.graph(shares_of(0))) == [0, 2 * REPLICAS, 0]
 
 
+def test_squared_norms_of_the_first_parts_are_saved(strategy):
+    options = {"gradient_accumulation_steps": 2, "record_noise_scale": True}
+    (variables, first), (twins, again) = (built(strategy, **options) for _ in range(2))
+    step, step_twin = (
+        distributed_step(strategy, first, variables),
+        distributed_step(strategy, again, twins),
+    )
+    step(shares_of(0))
+    state = {}
+    first.save_own_variables(state)
+    again.load_own_variables(state)
+    step(shares_of(1))
+    step_twin(shares_of(1))
+    found, expected = (list(each._recorded_squares().values()) for each in (again, first))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
 def normalized():
     # A bias before the normalization would get no gradient but rounding errors.
     return keras.Sequential(

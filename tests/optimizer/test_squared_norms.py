@@ -14,6 +14,7 @@ from support.behaviour import (
 from support.models import assert_equal, compiled, numbers, sequential
 
 import keras_lars
+from keras_lars import _model_state
 
 STEPS = 3
 
@@ -95,24 +96,69 @@ def test_it_is_an_argument_like_others():
     assert keras_lars.LARS.from_config(old).weight_norm_floor == 0.0
 
 
-@pytest.mark.slow
-def test_a_restart_between_two_updates_goes_on_without_its_first_parts(tmp_path):
-    """Files do not hold them: the mean is then over the parts since, and the state the same."""
-    (variable,), (twin,) = make_variables()[:1], make_variables()[:1]
-    optimizer = make_lars(gradient_accumulation_steps=STEPS, record_noise_scale=True)
-    micro = [gradients_of(i)[:1] for i in range(STEPS)]
-    optimizer.apply(tensors(micro[0]), [variable])
+def begun(records, variables, micro):
+    """An optimizer between two updates, and what a file holds of it."""
+    optimizer = make_lars(gradient_accumulation_steps=STEPS, record_noise_scale=records)
+    optimizer.apply(tensors(micro[0]), variables)
     state = {}
     optimizer.save_own_variables(state)
+    return optimizer, state
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_built", [False, True])
+def test_a_restart_between_two_updates_goes_on_with_its_first_parts(is_built):
+    variables, twins = make_variables(), make_variables()
+    micro = [gradients_of(i) for i in range(STEPS)]
+    optimizer, state = begun(True, variables, micro)
     again = make_lars(gradient_accumulation_steps=STEPS, record_noise_scale=True)
+    if is_built:
+        again.apply(tensors(gradients_of(9)), twins)
     again.load_own_variables(state)
     for gradients in micro[1:]:
-        again.apply(tensors(gradients), [twin])
-        optimizer.apply(tensors(gradients), [variable])
-    assert_equal(numbers([twin]), numbers([variable]))
-    (found,) = again._recorded_squares().values()
-    (_, of_mean), (of_parts, _) = squares_of(micro)[0], squares_of(micro[1:])[0]
-    np.testing.assert_allclose(found, (of_parts, of_mean), rtol=1e-5)
+        again.apply(tensors(gradients), twins)
+        optimizer.apply(tensors(gradients), variables)
+    assert_equal(numbers(twins), numbers(variables))
+    found, expected = (list(each._recorded_squares().values()) for each in (again, optimizer))
+    assert found == expected
+    np.testing.assert_allclose(found, squares_of(micro), rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_the_first_parts_are_those_of_the_same_variables_in_another_order():
+    variables = make_variables()
+    micro = [gradients_of(i) for i in range(STEPS)]
+    _, state = begun(True, variables, micro)
+    again = make_lars(gradient_accumulation_steps=STEPS, record_noise_scale=True)
+    order = [2, 0, 3, 1]
+    turned = [make_variables()[i] for i in order]
+    again.build(turned)
+    again.load_own_variables(state)
+    for gradients in micro[1:]:
+        again.apply(tensors([gradients[i] for i in order]), turned)
+    found = list(again._recorded_squares().values())
+    np.testing.assert_allclose(found, [squares_of(micro)[i] for i in order], rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("records", [False, True])
+def test_what_was_saved_without_a_record_goes_on_with_one_and_the_other_way_round(records):
+    """The mean is then over the parts since, and the state the same."""
+    variables, twins = make_variables(), make_variables()
+    micro = [gradients_of(i) for i in range(STEPS)]
+    optimizer, state = begun(records, variables, micro)
+    again = make_lars(gradient_accumulation_steps=STEPS, record_noise_scale=not records)
+    again.apply(tensors(gradients_of(9)), twins)
+    again.load_own_variables(state)
+    for gradients in micro[1:]:
+        again.apply(tensors(gradients), twins)
+        optimizer.apply(tensors(gradients), variables)
+    assert_equal(numbers(twins), numbers(variables))
+    if not records:
+        found = list(again._recorded_squares().values())
+        pairs = zip(squares_of(micro[1:]), squares_of(micro), strict=True)
+        expected = [(of_parts, of_mean) for (of_parts, _), (_, of_mean) in pairs]
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 @pytest.mark.slow
@@ -128,3 +174,17 @@ def test_it_changes_no_bit_of_fit():
         model.fit(x, y, 4, epochs=2, shuffle=False, verbose=0)
         ends.append([*model.get_weights(), *numbers(lars.variables)])
     assert_equal(*ends)
+
+
+@pytest.mark.slow
+def test_what_is_trained_for_a_while_leaves_no_parts():
+    lars = make_lars(gradient_accumulation_steps=2, record_noise_scale=True)
+    model = compiled(sequential, lars, run_eagerly=True)
+    x = np.ones((4, *model.input_shape[1:]), "float32")
+    y = np.ones((4, *model.output_shape[1:]), "float32")
+    model.train_on_batch(x, y)
+    before = numbers([lars._update.squares.parts])
+    assert before[0][-1] == 1
+    with _model_state.restored(model):
+        model.train_on_batch(2 * x, y)
+    assert_equal(numbers([lars._update.squares.parts]), before)
