@@ -81,6 +81,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "input": _block("speed.input:table", "input_pipeline"),
     "first try": _table("first_try", RESULTS / "studies" / "first_try.json"),
     "linear probing": _table("linear_probe", RESULTS / "studies" / "linear_probe.json"),
+    "noise scale": _table("noise_scale", RESULTS / "studies" / "noise_scale.json"),
     "fine-tuning": _table("fine_tuning", RESULTS / "studies" / "fine_tuning.json"),
     **{
         folder.name: _table(folder.name.split("-")[0], folder / "results.json")

@@ -91,8 +91,8 @@ def words(measurements: Sequence[Measurement]) -> list[str]:
     lines.append(
         f"By the last quarter a pass over the data in batches of this size is worth {now} "
         f"({low} to {high}) of one in very small batches; in batches twice as large it would be "
-        f"worth {twice}, and four times as large {four_times}. Further than four times it does "
-        "not see."
+        f"worth at most {twice}, and four times as large at most {four_times}. Further than four "
+        "times it does not see."
     )
     return lines
 

@@ -7,11 +7,11 @@ import pytest
 
 pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
 
-from support import models
+from support import models, pages
 
 import keras_lars
 from benchmarks.experiments import noise_scale, results, sweep
-from benchmarks.experiments.noise_scale import NoiseScale, Prediction, Task, Training
+from benchmarks.experiments.noise_scale import NoiseScale, Prediction, Task, Training, runs_of
 from benchmarks.experiments.small import images, networks
 from keras_lars._monitoring import record
 
@@ -197,3 +197,55 @@ def test_in_tiny(tmp_path):
     assert experiment.table(found).count("\n") == 1 + 3
     before_the_last = [row["name"] for row in saved[-2]]
     assert before_the_last[-1] == "digits-plain-prediction-24-4_epochs-seed1"
+
+
+# What is committed, and what pages say of it.
+
+
+@pytest.fixture(scope="module")
+def committed():
+    path = pages.ROOT / "benchmarks" / "results" / "studies" / "noise_scale.json"
+    return results.read(path, "--show", "noise_scale")
+
+
+def test_the_results_are_whole_and_each_prediction_follows_from_others(committed, monkeypatch):
+    monkeypatch.undo()  # the trainings are those of the study
+    assert len(committed["rows"]) == committed["planned"]
+    found = {row["name"]: row for row in committed["rows"]}
+    tasks = [Task(**each) for each in committed["settings"]["tasks"]]
+    runs = [run for seed in (1, 2, 3) for task in tasks for run in runs_of(task, seed, found)]
+    assert {run.name for run in runs} == set(found)
+    for run in runs:
+        row = found[run.name]
+        assert row["settings"] == results.as_json(dataclasses.asdict(run.settings))
+        if run.label["kind"] == "prediction":
+            assert row["result"] == run.settings.train(None)
+
+
+def test_pages_have_the_numbers_of_the_results(committed):
+    rows = results.frame(committed)
+    whole = rows[rows["epochs"] == rows.groupby("network")["epochs"].transform("max")]
+    keys = ["network", "batch", "seed"]
+    reached, predicted = (
+        100 * whole.dropna(subset=name).set_index(keys)[name].astype(float)
+        for name in ("test_accuracy", "predicted_accuracy")
+    )
+    too_high = (predicted - reached).dropna()
+    assert len(too_high) == 3 * 9
+    own, four, fifteen = (too_high.xs(batch, level="batch") for batch in (500, 2000, 7500))
+    mean = [each.groupby(["network", "batch"]).mean() for each in (reached, predicted)]
+    small, lost, told = (
+        each.xs(batch, level="batch") for each, batch in zip([mean[0], *mean], (125, 2000, 2000))
+    )
+    times = ((small - lost) / (small - told)).dropna()
+    digits = mean[0]["resnet50_quarter"]
+    page, readme = (
+        " ".join(pages.read(name).split()) for name in ("benchmarks/README.md", "README.md")
+    )
+    assert f"within {own.abs().max():.1f} points, in each of the nine trainings" in page
+    assert f"within {own.abs().max():.1f} points of accuracy" in readme
+    assert f"are too high, by {four.min():.1f} to {four.max():.1f} points" in page
+    for text in (page, readme):
+        assert f"{times.min():.1f} to {times.max():.1f} times what" in text
+    assert f"{fifteen.min():.1f} to {fifteen.max():.1f} points too high" in page
+    assert f"A batch of 352 costs {digits[16] - digits[352]:.1f} points" in page

@@ -56,6 +56,9 @@ NOT_RUN = {
     "python -m benchmarks.experiments.first_try *": "trains for minutes; in tiny: " + TINY,
     "python -m benchmarks.experiments.fine_tuning *": "trains for minutes; in tiny: " + TINY,
     "python -m benchmarks.experiments.learning_rate_choice *": "trains for long; in tiny: " + TINY,
+    "python -m benchmarks.experiments.noise_scale *": (
+        "trains for hours; in tiny: test_noise_scale_experiment::test_in_tiny"
+    ),
     "python -m benchmarks.experiments.linear_probe *": "trains for minutes; in tiny: " + TINY,
     **{f"python -m benchmarks.experiments.{name}*": MINUTES for name in paper_experiments.NAMES},
 }

@@ -23,7 +23,9 @@ def test_each_quarter_is_told_and_the_last_one_decides():
     )
     # 1 / (1 + 1 / 3), 1 / (1 + 2 / 3) and 1 / (1 + 4 / 3)
     assert "worth 75% (75% to 75%) of" in last
-    assert "twice as large it would be worth 60%, and four times as large 43%. Further" in last
+    assert (
+        "twice as large it would be worth at most 60%, and four times as large at most 43%" in last
+    )
 
 
 def test_no_answer_from_fewer_measurements_than_carry_one():
