@@ -12,6 +12,7 @@ from keras_lars import _noise_scale, _replicas
 from keras_lars._backends import tensorflow_xla
 from keras_lars._backends.base import Backend, Slots, Squares
 from keras_lars._backends.bookkeeping import merge_records, moving_average, part_squares
+from keras_lars._backends.tensorflow_replicas import Replicas
 from keras_lars._keras import tensorflow_context
 from keras_lars._types import Variable
 from keras_lars._update_rule import Record, UpdateConfig, VariableConfig, lars_update, plain_norms
@@ -130,7 +131,7 @@ def _apply_across_replicas(
     Where squares are kept, those of a part come after its gradients, and are added up as these are.
     """
     variables = [slots.variables[i] for i in positions]
-    replicas = _Replicas(strategy, anchor=variables[0])
+    replicas = Replicas(strategy, anchor=variables[0])
 
     def update(gradients: list[Any]) -> None:
         if squares is not None:
@@ -169,67 +170,6 @@ def _apply_across_replicas(
     # update, cannot be called in a branch.
     is_update = (replicas.first(micro_batches) + 1) % steps == 0
     tf.cond(is_update, replicas.branch(update_by_mean), replicas.branch(accumulate))
-
-
-class _Replicas:
-    """What one call of `apply` does on the replicas of a strategy; one device is one replica.
-
-    Called across replicas, or, by a strategy that needs no merge call, in each of them.
-    """
-
-    def __init__(self, strategy: tf.distribute.Strategy, anchor: tf.Variable):
-        self._strategy = strategy
-        self._anchor = anchor
-        self._in_replica = tf.distribute.get_replica_context() is not None
-        self.count = strategy.num_replicas_in_sync
-
-    def run(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Run `function` on each replica, with this replica's components of the arguments."""
-        self._strategy.extended.update(
-            self._anchor,
-            lambda _, *components: function(*components),
-            args=arguments,
-            group=False,
-        )
-
-    def values(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """What `function` returns on each replica."""
-        if self._in_replica:
-            return function(*arguments)
-        return self._strategy.extended.call_for_each_replica(function, args=arguments)
-
-    def summed(self, gradients: list[Any], variables: list[tf.Variable]) -> list[Any]:
-        """The sum over replicas, where the variables are."""
-        if self._in_replica:
-            if self.count == 1:
-                # `all_reduce` would keep the whole graph until the process ends: it registers a
-                # gradient function each time, and TensorFlow never forgets one.
-                return gradients
-            context = tf.distribute.get_replica_context()
-            return context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-        if not all(isinstance(g, tf.distribute.DistributedValues) for g in gradients):
-            # A tensor that is the gradient of all replicas comes as itself.
-            gradients = self.values(lambda shares: [tf.identity(g) for g in shares], gradients)
-        return self._strategy.extended.batch_reduce_to(
-            tf.distribute.ReduceOp.SUM, list(zip(gradients, variables))
-        )
-
-    def first(self, value: Any) -> tf.Tensor:
-        """A value that is the same on every replica, as one tensor."""
-        if self._in_replica:
-            return value
-        return self._strategy.experimental_local_results(value)[0]
-
-    def branch(self, function: Callable[[], None]) -> Callable[[], None]:
-        """The function, as a branch of `tf.cond`: a new graph, which knows of no strategy."""
-        if self._in_replica or not tf.distribute.has_strategy():
-            return function
-
-        def in_scope() -> None:
-            with self._strategy.scope():
-                function()
-
-        return in_scope
 
 
 def _accumulate(accumulators: list[tf.Variable], gradients: list[tf.Tensor]) -> None:

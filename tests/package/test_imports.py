@@ -80,6 +80,7 @@ def test_private_keras_is_used_in_the_place_of_workarounds_alone():
 TENSORFLOW_MODULES = {
     "_backends/tensorflow.py",
     "_backends/tensorflow_norms.py",
+    "_backends/tensorflow_replicas.py",
     "_backends/tensorflow_xla.py",
     "_cluster_start.py",
     "_replicas.py",
