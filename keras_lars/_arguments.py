@@ -98,10 +98,15 @@ def integer(
     maximum: int = LARGEST_INTEGER,
     none: bool = False,
     text: str | None = None,
+    otherwise: str = "",
 ) -> Check:
-    """An integer from `minimum` to `maximum`; None too where `none`, and `text` if it is given."""
+    """An integer from `minimum` to `maximum`; None too where `none`, and `text` if it is given.
+
+    `otherwise` is what else the argument may be, which is checked elsewhere.
+    """
     must_be = f"{'' if text is None else f'{text!r} or '}an integer >= {minimum}"
-    or_none = ", or None" if none else ""
+    or_else = [*([otherwise] if otherwise else []), *(["None"] if none else [])]
+    or_none = "".join(f", or {each}" for each in or_else)
 
     def check(name: str, value: Any) -> int | str | None:
         if (value is None and none) or (isinstance(value, str) and value == text):

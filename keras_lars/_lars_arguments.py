@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from keras_lars import _representation
+from keras_lars import _accumulation, _representation
 from keras_lars._arguments import LARGEST_STEP, Check, integer, number, one_of
 from keras_lars._update_rule import MOMENTUM_FORMS
 
@@ -34,7 +34,7 @@ OF_KERAS: dict[str, Check] = {
     "ema_momentum": number(at_most=1),
     "ema_overwrite_frequency": integer(minimum=1, maximum=LARGEST_STEP, none=True),
     "loss_scale_factor": number(positive=True, none=True),
-    "gradient_accumulation_steps": integer(minimum=2, maximum=LARGEST_STEP, none=True),
+    "gradient_accumulation_steps": _accumulation.steps(minimum=2, none=True),
 }
 CHECKS = OF_LARS | OF_KERAS
 # What a configuration of version 0.1.0 lacks, and what it means by that.

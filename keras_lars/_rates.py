@@ -1,7 +1,7 @@
 """What `LARS` does with a learning rate that it is given or assigned, before Keras has it."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -22,7 +22,7 @@ REMEDY = (
 _TOLERANCE = 1 - 1e-6
 
 
-def counted(learning_rate: Any, gradient_accumulation_steps: int | None) -> Any:
+def counted(learning_rate: Any, gradient_accumulation_steps: int | Mapping[int, int] | None) -> Any:
     """The learning rate, where it counts the updates of a `fit`, counted for an accumulation."""
     if isinstance(learning_rate, FitSchedule):
         return learning_rate.for_accumulation(gradient_accumulation_steps or 1)

@@ -39,12 +39,13 @@ class MeasuringOptimizer(RecordingOptimizer):
 
     def _check_parts(self, replicas: int) -> None:
         """Raise where the batch of an update has one part only."""
-        if self.gradient_accumulation_steps is None and replicas == 1:
+        if self._accumulation.most * replicas == 1:
             raise ValueError(
                 "`record_noise_scale` must be False where the batch of an update has one part, as "
                 "noise shows in how parts differ: set `gradient_accumulation_steps` to 2 or more, "
                 "or on TensorFlow train under a strategy of several replicas. "
-                "Received: record_noise_scale=True, gradient_accumulation_steps=None, 1 replica"
+                "Received: record_noise_scale=True, "
+                f"gradient_accumulation_steps={self.gradient_accumulation_steps}, 1 replica"
             )
 
     def _recorded_squares(self) -> dict[str | int, SquaredNorms]:
@@ -84,4 +85,4 @@ class MeasuringOptimizer(RecordingOptimizer):
             dtype=dtype,
             name="squares",
         )
-        return Squares(parts, last, (self.gradient_accumulation_steps or 1) * backend.replicas())
+        return Squares(parts, last, backend.replicas())

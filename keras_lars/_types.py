@@ -3,7 +3,7 @@
 A union with `Any` takes everything, so what Keras makes is described by what it can do.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol, TypeAlias, TypedDict
 
 Tensor: TypeAlias = Any  # of any backend; they have no type in common
@@ -49,4 +49,4 @@ class KerasArguments(TypedDict, total=False):
     ema_momentum: float
     ema_overwrite_frequency: int | None
     loss_scale_factor: float | None
-    gradient_accumulation_steps: int | None
+    gradient_accumulation_steps: int | Mapping[int, int] | None

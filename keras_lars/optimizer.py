@@ -19,12 +19,13 @@ from keras_lars import (
     _selection,
     _variables,
 )
+from keras_lars._accumulation import plain
 from keras_lars._backends import BuiltUpdate
 from keras_lars._exclusion_arguments import ExclusionRules
 from keras_lars._keras.fitted_model import fitted_model, fitting_batches, fitting_callbacks
 from keras_lars._selection import SelectingOptimizer
 from keras_lars._squared_norms import MeasuringOptimizer
-from keras_lars._types import KerasArguments, LearningRate, Tensor, Variable
+from keras_lars._types import KerasArguments, LearningRate, Variable
 from keras_lars._update_rule import MomentumForm, UpdateConfig, VariableConfig, least_norm
 from keras_lars.schedules import FitSchedule
 
@@ -118,7 +119,9 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
         **kwargs: The other arguments of `keras.optimizers.Optimizer`: `clipnorm`, `clipvalue`,
             `global_clipnorm`, `use_ema`, `ema_momentum`, `ema_overwrite_frequency`,
             `loss_scale_factor` and `gradient_accumulation_steps`. Under accumulation all of them
-            count updates, so that k micro-batches equal one batch k times as large.
+            count updates, so that k micro-batches equal one batch k times as large. Batches may
+            grow: `gradient_accumulation_steps={0: 1, 500: 4}` makes the first 500 updates of one
+            micro-batch each, and those after them of four.
 
     Raises:
         ValueError: If an argument is not what is said above; in `build` if a rule names something
@@ -170,8 +173,10 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
         weight_decay = _lars_arguments.checked("weight_decay", weight_decay)
         learning_rate = _arguments.learning_rate("learning_rate", learning_rate, tensors=False)
         of_keras["name"] = _arguments.name_of_optimizer("name", name)
-        learning_rate = _rates.counted(learning_rate, of_keras.get("gradient_accumulation_steps"))
+        steps = of_keras.pop("gradient_accumulation_steps", None)
+        learning_rate = _rates.counted(learning_rate, steps)
         super().__init__(learning_rate, weight_decay, **of_keras)
+        self.gradient_accumulation_steps = steps  # of which Keras knows integers only
         self._assigned_learning_rate = learning_rate
         self._given_learning_rate = learning_rate if isinstance(learning_rate, float) else None
         self._has_warned_of_rate = False
@@ -213,15 +218,6 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
                     f"{getattr(self, name)!r}"
                 )
         super().__setattr__(name, value)
-
-    if TYPE_CHECKING:  # Keras's property, which has no types
-
-        @property
-        def learning_rate(self) -> Tensor:
-            """The learning rate at the current update."""
-
-        @learning_rate.setter
-        def learning_rate(self, value: LearningRate) -> None: ...
 
     def _assign_learning_rate(self, value: LearningRate) -> None:
         value = _arguments.learning_rate("learning_rate", value)
@@ -338,7 +334,8 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
                 while the optimizer is not built.
         """
         own = {argument: getattr(self, argument) for argument in _lars_arguments.OF_LARS}
-        return {**super().get_config(), **own, **self._rules_config()}
+        steps = {"gradient_accumulation_steps": plain(self.gradient_accumulation_steps)}
+        return {**super().get_config(), **steps, **own, **self._rules_config()}
 
     @classmethod
     def from_config(

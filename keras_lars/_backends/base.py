@@ -43,12 +43,12 @@ class Squares(NamedTuple):
             without accumulation. shape=(variables + 1,)
         last: Those of the last update: of its parts on average, and of their mean.
             shape=(2, variables)
-        divided_by: Into how many parts micro-batches and replicas divide the batch of an update.
+        replicas: How many there are, which divide each batch into parts.
     """
 
     parts: Any
     last: Any
-    divided_by: int
+    replicas: int
 
 
 @dataclasses.dataclass(frozen=True)

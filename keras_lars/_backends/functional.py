@@ -4,6 +4,8 @@ JAX traces `apply` without state, so that nothing may be assigned inside a condi
 here with a caller's tensors, and overwrites those of variables by itself.
 """
 
+import functools
+import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -52,8 +54,7 @@ class FunctionalBackend(Backend):
         positions: list[int],
     ) -> Values:
         """All values after one call of `apply`."""
-        steps = optimizer.gradient_accumulation_steps
-        if not steps:
+        if optimizer.gradient_accumulation_steps is None:
             return {**old, **self._updated(optimizer, old, gradients, positions)}
         accumulators = {("accumulators", i): old["accumulators", i] for i in positions}
         if optimizer._update.squares is not None:  # which are added up as gradients are
@@ -69,13 +70,17 @@ class FunctionalBackend(Backend):
                 for accumulator, gradient in zip(accumulators.values(), gradients)
             ]
 
-        def update(values: Values) -> Values:
+        def update(steps: int, values: Values) -> Values:
             means = [total / steps for total in sums()]
             return {**values, **self._updated(optimizer, values, means, positions)}
 
-        is_update = (ops.convert_to_tensor(optimizer._micro_batches) + 1) % steps == 0
+        new, flags = others, []
+        # Each number of steps has an update of its own, so that this is the program of an integer.
+        for steps, is_due in optimizer._accumulation.due(_micro_batches(optimizer)).items():
+            new, flag = self.changed_if(is_due, functools.partial(update, steps), new)
+            flags.append(flag)
+        updated = functools.reduce(operator.or_, flags)
         # Only once the gradients have been used are the accumulators emptied, and so in place.
-        new, updated = self.changed_if(is_update, update, others)
         for (key, accumulator), total in zip(accumulators.items(), sums()):
             emptied = ops.where(updated, ops.zeros_like(total), total)
             new[key] = ops.cast(emptied, accumulator.dtype)
@@ -152,6 +157,10 @@ class FunctionalBackend(Backend):
                 new["velocities", i] = v
             records.append(record)
         return new, records
+
+
+def _micro_batches(optimizer: "KerasOptimizer") -> Tensor:
+    return ops.convert_to_tensor(optimizer._micro_batches)
 
 
 def _variables(optimizer: "KerasOptimizer") -> dict[tuple[str, int], keras.Variable]:

@@ -151,8 +151,7 @@ def _apply_across_replicas(
             record,
         )
 
-    steps = optimizer.gradient_accumulation_steps
-    if not steps:
+    if optimizer.gradient_accumulation_steps is None:
         update(gradients)
         return
     accumulators = [slots.accumulators[i] for i in positions]
@@ -162,14 +161,16 @@ def _apply_across_replicas(
     def accumulate() -> None:
         replicas.run(_accumulate, accumulators, gradients)
 
-    def update_by_mean() -> None:
+    def update_by_mean(steps: int) -> None:
         update(replicas.values(_means, accumulators, gradients, steps))
         replicas.run(_empty, accumulators)
 
     # Not the other way round, a condition in each replica: what crosses replicas, the one sum of an
     # update, cannot be called in a branch.
-    is_update = (replicas.first(micro_batches) + 1) % steps == 0
-    tf.cond(is_update, replicas.branch(update_by_mean), replicas.branch(accumulate))
+    step: Callable[[], None] = accumulate
+    for steps, is_due in optimizer._accumulation.due(replicas.first(micro_batches)).items():
+        step = replicas.one_of(is_due, functools.partial(update_by_mean, steps), step)
+    step()
 
 
 def _accumulate(accumulators: list[tf.Variable], gradients: list[tf.Tensor]) -> None:
@@ -239,7 +240,7 @@ def _update(
     )
     if record is not None:
         record.assign(merge_records(record, positions, records))
-    _average(optimizer, micro_batches // (optimizer.gradient_accumulation_steps or 1), slots)
+    _average(optimizer, optimizer._accumulation.updates(micro_batches), slots)
     variables = optimizer._slots.variables
     for i in positions:
         constraint = variables[i].constraint

@@ -55,7 +55,17 @@ class Replicas:
             return value
         return self._strategy.experimental_local_results(value)[0]
 
-    def branch(self, function: Callable[[], None]) -> Callable[[], None]:
+    def one_of(
+        self, condition: tf.Tensor, one: Callable[[], None], other: Callable[[], None]
+    ) -> Callable[[], None]:
+        """A function that calls one of two."""
+
+        def call() -> None:
+            tf.cond(condition, self._branch(one), self._branch(other))
+
+        return call
+
+    def _branch(self, function: Callable[[], None]) -> Callable[[], None]:
         """The function, as a branch of `tf.cond`: a new graph, which knows of no strategy."""
         if self._in_replica or not tf.distribute.has_strategy():
             return function

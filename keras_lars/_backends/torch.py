@@ -68,15 +68,16 @@ class TorchBackend(FunctionalBackend):
             if slots is None:
                 super().apply(optimizer, gradients, positions)
                 return
-            if optimizer.gradient_accumulation_steps:
-                steps = optimizer.gradient_accumulation_steps
+            if optimizer.gradient_accumulation_steps is not None:
                 accumulators = [slots.accumulators[i] for i in positions]
                 squares = optimizer._update.squares
                 if squares is not None:  # which are added up as gradients are
                     of_part = _part_squares(gradients, positions, like=squares.parts.value)
                     gradients = [*gradients, of_part]
                     accumulators.append(squares.parts.value)
-                if not _is_last(optimizer._micro_batches.value, steps):
+                due = optimizer._accumulation.due(_count(optimizer))
+                steps = next((steps for steps, is_due in due.items() if is_due), None)
+                if steps is None:
                     torch._foreach_add_(accumulators, gradients)
                     return
                 gradients = list(torch._foreach_add(gradients, accumulators))
@@ -102,14 +103,15 @@ def _held(optimizer: "KerasOptimizer") -> Slots | None:
     return Slots(*kinds)
 
 
-def _is_last(calls: torch.Tensor, steps: int) -> bool:
-    """Whether this call is the last of so many, as the last micro-batch of an update is."""
+def _count(optimizer: "KerasOptimizer") -> int | torch.Tensor:
+    """How many micro-batches there were: a number wherever it can be known."""
+    calls = optimizer._micro_batches.value
     if torch.compiler.is_compiling():
-        return bool((calls + 1) % steps == 0)
+        return calls
     if not _is_known(calls):
         # In the first call, and where somebody has assigned it, as loading does.
         _counted[calls] = calls._version, 0 if calls.is_meta else int(calls)
-    return (_counted[calls][1] + 1) % steps == 0
+    return _counted[calls][1]
 
 
 def _is_known(calls: torch.Tensor) -> bool:
@@ -228,12 +230,12 @@ def _overwrite(
     optimizer: "KerasOptimizer", averaged: list[torch.Tensor], averages: list[torch.Tensor]
 ) -> None:
     """Give variables their averages if it is their turn. Until then an average may be NaN."""
-    calls = optimizer._micro_batches.value
-    every = optimizer.ema_overwrite_frequency * (optimizer.gradient_accumulation_steps or 1)
-    if torch.compiler.is_compiling():
+    updates_done = optimizer._accumulation.updates(_count(optimizer))
+    is_due = (updates_done + 1) % optimizer.ema_overwrite_frequency == 0
+    if isinstance(is_due, torch.Tensor):
         for w, average in zip(averaged, averages):
-            w.copy_(torch.where((calls + 1) % every == 0, average.to(w.dtype), w))
-    elif _is_last(calls, every):
+            w.copy_(torch.where(is_due, average.to(w.dtype), w))
+    elif is_due:
         torch._foreach_copy_(averaged, averages)
 
 

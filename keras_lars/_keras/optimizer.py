@@ -2,20 +2,20 @@
 
 import contextlib
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import keras
 from keras import ops
 
-from keras_lars import _backends
+from keras_lars import _accumulation, _backends
 from keras_lars._backends import BuiltUpdate
 from keras_lars._keras import hooks
 from keras_lars._keras.fitted_model import loaded_model
 from keras_lars._keras.saved_state import StatefulOptimizer
 from keras_lars._types import LearningRate, Schedule, Tensor, Variable
 from keras_lars._update_rule import compute_dtype, full_like, nan_unless_finite
-from keras_lars._variables import check_gradient, path_of
+from keras_lars._variables import check_gradient, is_overwritten, path_of
 from keras_lars._words import counted
 
 
@@ -37,6 +37,18 @@ class KerasOptimizer(StatefulOptimizer):
         if name in hooks.NEVER_CALLED:  # or each value would be printed, of many variables
             hooks.refuse(name, f"{name}={value!r}")
         super().__setattr__(name, value)
+
+    def build(self, variables: Sequence[Variable]) -> None:
+        """Add the slots that every Keras optimizer has."""
+        overwritten = [path_of(variable) for variable in variables if is_overwritten(variable)]
+        steps = self.gradient_accumulation_steps
+        if overwritten and isinstance(steps, Mapping):
+            raise ValueError(
+                "`gradient_accumulation_steps` must be an integer, or None, where Keras overwrites "
+                f"variables by their gradients, as in float8. Received: variables {overwritten}, "
+                f"gradient_accumulation_steps={steps}"
+            )
+        super().build(variables)
 
     # Applying gradients.
 
@@ -160,6 +172,18 @@ class KerasOptimizer(StatefulOptimizer):
         """The number of calls of `apply` so far; `iterations` is the number of updates."""
         return self._iterations
 
+    @property
+    def _accumulation(self) -> _accumulation.Accumulation:
+        """How many micro-batches make each update: 1 without accumulation."""
+        return _accumulation.of(self.gradient_accumulation_steps)
+
+    @property
+    def iterations(self) -> Tensor:
+        """The number of updates so far, which schedules are given."""
+        if self.gradient_accumulation_steps is None:
+            return self._iterations
+        return self._accumulation.updates(ops.convert_to_tensor(self._iterations))
+
     def _require_built(self, what: str) -> None:
         if not self.built:
             raise ValueError(
@@ -176,6 +200,15 @@ class KerasOptimizer(StatefulOptimizer):
             return super().add_variable_from_reference(reference_variable, name, **kwargs)
 
     # What Keras would do otherwise.
+
+    if TYPE_CHECKING:  # Keras's property, which has no types
+
+        @property
+        def learning_rate(self) -> Tensor:
+            """The learning rate at the current update."""
+
+        @learning_rate.setter
+        def learning_rate(self, value: LearningRate) -> None: ...
 
     def _get_current_learning_rate(self) -> Tensor:
         if isinstance(self._learning_rate, keras.optimizers.schedules.LearningRateSchedule):

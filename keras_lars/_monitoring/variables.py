@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from keras_lars import _arguments, _json
+from keras_lars._accumulation import plain
 from keras_lars._monitoring import files
 from keras_lars._version import __version__
 
@@ -61,7 +62,7 @@ def contents(optimizer: "LARS") -> dict[str, Any]:
             "weight_decay": optimizer.weight_decay,
             "weight_norm_floor": optimizer.weight_norm_floor,
             **dataclasses.asdict(optimizer._update.config),
-            "gradient_accumulation_steps": optimizer.gradient_accumulation_steps,
+            "gradient_accumulation_steps": plain(optimizer.gradient_accumulation_steps),
         },
         "versions": {
             "keras_lars": __version__,

@@ -118,8 +118,8 @@ class RecordingCallback(keras.callbacks.Callback, Generic[R]):
             self._record(optimizer, self._update, epoch)
         next_update = _due_until(self._update, every) * every + 1
         micro_batches = int(keras.ops.convert_to_numpy(optimizer._micro_batches))
-        accumulated = optimizer.gradient_accumulation_steps or 1
-        self._batches_to_wait = next_update * accumulated - micro_batches
+        until_then = optimizer._accumulation.micro_batches(next_update)
+        self._batches_to_wait = until_then - micro_batches
 
     def _record(self, optimizer: LARS, update: int, epoch: float) -> None:
         measured = self._measured(optimizer)

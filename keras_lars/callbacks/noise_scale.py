@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from keras_lars import _arguments, _noise_scale
 from keras_lars._monitoring import record
@@ -9,7 +10,7 @@ from keras_lars._monitoring.noise import Measurements, words
 from keras_lars._monitoring.record import NoiseRow
 from keras_lars._squared_norms import SquaredNorms
 from keras_lars._types import Format
-from keras_lars.callbacks._recording import RecordingCallback, checked_update_freq
+from keras_lars.callbacks._recording import RecordingCallback, checked_update_freq, updates_of
 from keras_lars.optimizer import LARS
 
 
@@ -31,11 +32,13 @@ class NoiseScaleMonitor(RecordingCallback[NoiseRow]):
     ```
 
     The unit is the batch of an update: multiply a noise scale by the examples of one, micro-batches
-    and replicas together, to have it in examples. Estimates come with an interval of about 95 %,
-    `low` to `high`. They are NaN until there are 16 measurements, and where the gradient does not
-    stand out of its noise. At the end of `fit` it prints the noise scale by quarter of the
-    training, and what batches of this size, of twice and of four times the size are worth.
-    `python -m keras_lars.report log_dir` shows both.
+    and replicas together, to have it in examples. Where batches grow, it is the last one that they
+    grow to, and updates of one part are not measured.
+
+    Estimates come with an interval of about 95 %, `low` to `high`. They are NaN until there are 16
+    measurements, and where the gradient does not stand out of its noise. At the end of `fit` it
+    prints the noise scale by quarter of the training, and what batches of this size, of twice and
+    of four times the size are worth. `python -m keras_lars.report log_dir` shows both.
 
     The folder gets, of each format:
 
@@ -114,17 +117,18 @@ class NoiseScaleMonitor(RecordingCallback[NoiseRow]):
             print("\n".join(words(self._measurements.of_all)), flush=True)
 
     def _measured(self, optimizer: LARS) -> Mapping[str | int, SquaredNorms]:
-        return optimizer._recorded_squares()
+        # A batch of one part tells nothing: of batches that grow, the first ones may be that.
+        is_divided = _division(optimizer, updates_of(optimizer)).parts > 1
+        return optimizer._recorded_squares() if is_divided else {}
 
     def _rows(
         self, optimizer: LARS, measured: Mapping[str | int, SquaredNorms], update: int, epoch: float
     ) -> list[NoiseRow]:
-        squares = optimizer._update.squares
-        assert squares is not None
+        parts, batches = _division(optimizer, update)
         pairs = {
             str(key): (
-                _noise_scale.gradient_square(*norms, squares.divided_by),
-                _noise_scale.noise_square(*norms, squares.divided_by),
+                _noise_scale.gradient_square(*norms, parts),
+                _noise_scale.noise_square(*norms, parts) * batches,
             )
             for key, norms in measured.items()
         }
@@ -136,3 +140,17 @@ class NoiseScaleMonitor(RecordingCallback[NoiseRow]):
         path = next((path for path in paths if path.is_file()), None)
         if path is not None:
             self._measurements.add_rows(record.read_any(path, self._kind))
+
+
+class _Division(NamedTuple):
+    """Of the batch of one update."""
+
+    parts: int  # which micro-batches and replicas divide it into
+    batches: float  # how large it is, in batches of the last phase of an accumulation
+
+
+def _division(optimizer: LARS, update: int) -> _Division:
+    squares, accumulation = optimizer._update.squares, optimizer._accumulation
+    assert squares is not None
+    steps = accumulation.steps_of(max(update - 1, 0))
+    return _Division(steps * squares.replicas, steps / accumulation.last)

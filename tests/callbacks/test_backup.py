@@ -33,7 +33,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize(
     ("optimizer", "save_freq"),
-    [*((name, 4) for name in OPTIMIZERS), ("accumulation", "epoch")],
+    [*((name, 4) for name in OPTIMIZERS), ("accumulation", "epoch"), ("growing", "epoch")],
 )
 def test_on_one_device(tmp_path, optimizer, save_freq):
     training = Training(optimizer)
@@ -64,8 +64,12 @@ def test_it_saves_when_it_is_told_to(tmp_path):
 
 @pytest.mark.parametrize(
     ("settings", "save_freq"),
-    [({"optimizer": "accumulation"}, 4), ({"optimizer": "average", "arrays": True}, "epoch")],
-    ids=["accumulation", "average"],
+    [
+        ({"optimizer": "accumulation"}, 4),
+        ({"optimizer": "growing"}, 4),
+        ({"optimizer": "average", "arrays": True}, "epoch"),
+    ],
+    ids=["accumulation", "growing", "average"],
 )
 def test_on_two_replicas(tmp_path, strategy, settings, save_freq):
     training = Training(strategy=strategy, **settings)

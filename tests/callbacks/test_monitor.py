@@ -129,6 +129,15 @@ def test_under_accumulation_updates_are_counted(tmp_path):
     assert sorted({float(row["epoch"]) for row in rows_of(tmp_path)}) == [0.5, 1.5, 2.5]
 
 
+def test_updates_of_batches_that_grow_are_counted(tmp_path):
+    model = eager(network, make_lars(gradient_accumulation_steps={0: 1, 2: 2, 4: 3}))
+    fit(model, TrustRatioMonitor(tmp_path, 2, verbose=False), epochs=3)  # 12 batches, 6 updates
+    assert updates(tmp_path) == [1, 3, 5]
+    assert sorted({float(row["epoch"]) for row in rows_of(tmp_path)}) == [0.25, 1.0, 2.25]
+    description = json.loads((tmp_path / "variables.json").read_text())
+    assert description["optimizer"]["gradient_accumulation_steps"] == {"0": 1, "2": 2, "4": 3}
+
+
 def test_inside_loss_scaling_a_step_that_is_skipped_is_no_update(tmp_path):
     # Such gradients are infinite until the scale is halved a few times.
     optimizer = keras.optimizers.LossScaleOptimizer(make_lars(), initial_scale=1e38)

@@ -86,6 +86,23 @@ def test_a_record_of_every_third_update_is_quiet_if_it_is_to_be(tmp_path, capsys
     assert capsys.readouterr().out == ""
 
 
+def test_batches_that_grow_are_measured_in_the_last_ones(tmp_path):
+    """From where they have parts: in this unit the noise is the same, however large they are."""
+    model, by_hand = make_model(gradient_accumulation_steps={0: 1, 3: 2, 5: 4}), ByHand()
+    fit(model, NoiseScaleMonitor(tmp_path, 1, verbose=False), by_hand, epochs=1)
+    names = [v.path for v in model.trainable_variables]
+    seen = []
+    for row in rows_of(tmp_path):
+        if row["variable"] in names:
+            parts = 2 if int(row["update"]) <= 5 else 4
+            kept = by_hand.seen[int(row["update"])][row["variable"]]
+            found = float(row["gradient_square"]), float(row["noise_square"])
+            noise = _noise_scale.noise_square(*kept, parts) * parts / 4
+            assert found == (_noise_scale.gradient_square(*kept, parts), noise)
+            seen.append(int(row["update"]))
+    assert seen == [update for update in range(4, 9) for _ in names]
+
+
 @pytest.mark.filterwarnings("ignore:The backup")
 def test_it_goes_on_after_a_restart(tmp_path):
     whole, again = tmp_path / "whole", tmp_path / "again"

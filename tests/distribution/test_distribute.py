@@ -323,6 +323,36 @@ def test_an_infinity_on_one_replica_changes_nothing_but_the_scale(strategy, opti
     assert_replicas_agree(strategy, [*variables, *inner.momentums])
 
 
+def test_batches_that_grow_equal_separate_trainings(strategy):
+    """Bit for bit: the first update is of one micro-batch, and the next ones are of two."""
+    options = {"use_ema": True, "ema_momentum": 0.5, "record_noise_scale": True}
+    variables, growing = built(strategy, gradient_accumulation_steps={0: 1, 1: 2}, **options)
+    twins, first = built(strategy, **options)
+    with strategy.scope():
+        then = make_lars(gradient_accumulation_steps=2, **options)
+        then.build(twins)
+    step = distributed_step(strategy, growing, variables)
+    for i in range(5):
+        step(shares_of(i))
+    distributed_step(strategy, first, twins)(shares_of(0))
+    for kind in ("velocities", "averages"):
+        for new, old in zip(getattr(then._slots, kind), getattr(first._slots, kind), strict=True):
+            new.assign(old)
+    then._micro_batches.assign(2)
+    step_then = distributed_step(strategy, then, twins)
+    for i in range(1, 5):
+        step_then(shares_of(i))
+    assert_equal(numbers(variables), numbers(twins))
+    for kind in ("velocities", "averages", "accumulators"):
+        slots, expected = (getattr(each._slots, kind) for each in (growing, then))
+        assert_equal(numbers(slots), numbers(expected))
+        if kind != "accumulators":
+            assert_replicas_agree(strategy, slots)
+    assert growing._recorded_squares() == then._recorded_squares()
+    assert int(growing.iterations) == int(then.iterations) == 3
+    assert step.traced.experimental_get_tracing_count() == 1
+
+
 def test_evaluate_and_predict_equal_one_device(strategy):
     inputs, targets = batch(0, size=20)
     # Untrained, since the tests above compare the weights after a training.
@@ -393,7 +423,7 @@ def test_squared_norms_are_of_the_parts_of_all_replicas(strategy, steps):
         same = np.array(same, "float64")
         expected = np.mean([np.sum(g**2) for g in same]), np.sum(same.mean(axis=0) ** 2)
         np.testing.assert_allclose(row, expected, rtol=1e-5)
-    assert recording[1]._update.squares.divided_by == len(parts)
+    assert recording[1]._update.squares.replicas == REPLICAS
     assert_replicas_agree(strategy, [recording[1]._update.squares.last])
     if steps:  # one more, of a small vector, in the branch that updates
         assert exchanges(step.graph(shares_of(0))) == [0, 2 * REPLICAS, 0]

@@ -7,6 +7,7 @@ from support.behaviour import (
     gradients_of,
     make_lars,
     make_variables,
+    squares_of,
     steps_of,
     tensors,
     without,
@@ -17,15 +18,6 @@ import keras_lars
 from keras_lars import _model_state
 
 STEPS = 3
-
-
-def squares_of(micro):
-    """For each variable, by the definition: (of the parts on average, of their mean)."""
-    by_variable = [np.array(same, "float64") for same in zip(*micro, strict=True)]
-    return [
-        (np.mean([np.sum(g**2) for g in parts]), np.sum(parts.mean(axis=0) ** 2))
-        for parts in by_variable
-    ]
 
 
 @eagerly_and_in_a_graph
@@ -49,7 +41,7 @@ def test_they_are_those_of_the_last_update_and_change_no_bit(graph, options):
         np.testing.assert_allclose(found, squares_of(micro), rtol=1e-5)
         assert_equal(numbers(variables), numbers(twins))
         assert_equal(numbers(recording.variables), numbers(plain.variables))
-    assert recording._update.squares.divided_by == STEPS
+    assert recording._update.squares.replicas == 1
 
 
 def test_a_variable_without_a_gradient():

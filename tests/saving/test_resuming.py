@@ -154,6 +154,8 @@ OPTIONS = {
         },
         5,
     ),
+    # One micro-batch makes an update, and two are left of the three that make the next one.
+    "accumulation that grows": ({"gradient_accumulation_steps": {0: 1, 1: 3}}, 3),
     "no momentum": ({"momentum": 0.0}, 3),
     "exclusions": (
         {"exclude_from_weight_decay": "kernel", "exclude_from_layer_adaptation": is_narrow},

@@ -51,6 +51,20 @@ def check_micro_batches_touch_only_the_accumulators():
         assert temporary[1] < temporary[0] + 1.01 * GRADIENTS, options
 
 
+def check_batches_that_grow_take_the_way_of_an_integer():
+    """Through one of several updates, or none."""
+    if keras.backend.backend() != "jax":
+        return
+    (accumulating, updating), (growing, *updates) = (
+        h100.paths(h100.program(compiled_update(gradient_accumulation_steps=steps).as_text()))
+        for steps in (3, {0: 1, 9: 3})
+    )
+    assert len(updates) == 2
+    for found, expected in ((growing, accumulating), *((each, updating) for each in updates)):
+        assert found["copies"] == expected["copies"]
+        assert found["bytes"] < 1.01 * expected["bytes"]
+
+
 def check_an_update_copies_nothing():
     if keras.backend.backend() != "jax":
         return

@@ -119,7 +119,7 @@ def check_stateless_apply():
 
 def check_averages_overwrite_in_their_turn_alone():
     """What is not finite in an average does not reach the weights before that."""
-    for steps in (None, 2):
+    for steps, of_updates in ((None, [1, 1, 1]), (2, [2, 2, 2]), ({0: 1, 1: 3}, [1, 3, 3])):
         (variable,) = make_variables({"kernel": np.ones((2, 2))})
         lars = keras_lars.LARS(
             0.1,
@@ -131,8 +131,8 @@ def check_averages_overwrite_in_their_turn_alone():
         lars.build([variable])
         (average,) = lars._slots.averages
         gradients = to_tensors([np.ones((2, 2))], [variable])
-        for update in (1, 2, 3):
-            for _ in range(steps or 1):
+        for update, micro_batches in enumerate(of_updates, 1):
+            for _ in range(micro_batches):
                 assert np.isfinite(to_numpy(variable)).all(), (steps, update)
                 lars.apply(gradients, [variable])
             if update == 1:
@@ -151,6 +151,40 @@ def check_gradient_accumulation():
     same(parts.trainable_variables, whole.trainable_variables, rtol=1e-4, atol=1e-6)
     for a, b in zip(start, whole.trainable_variables, strict=True):
         assert not np.array_equal(a, to_numpy(b))
+
+
+def check_batches_that_grow():
+    """They equal, bit for bit, a fit for each number of micro-batches that goes on from the last.
+
+    On JAX each fit is a program that XLA compiles.
+    """
+    options = {"global_clipnorm": 0.5, "record_trust_ratios": True}
+    schedule = keras.optimizers.schedules.PolynomialDecay(1.0, 8, 0.0)
+    table = {0: 1, 3: 3, 5: 2}
+    data = [each[np.newaxis, :4] + np.arange(13)[:, None, None] for each in batch()]
+
+    def fit(steps, first, last, before=None):
+        model = make_model(keras_lars.LARS(schedule, gradient_accumulation_steps=steps, **options))
+        lars = model.optimizer
+        lars.build(model.trainable_variables)
+        if before is not None:
+            for kind in ("variables", "velocities"):
+                slots, old = (getattr(each._slots, kind) for each in (lars, before))
+                for new_slot, old_slot in zip(slots, old, strict=True):
+                    new_slot.assign(to_numpy(old_slot))
+            lars._micro_batches.assign(int(before.iterations) * (steps or 1))
+        x, y = (each[first:last].reshape(-1, each.shape[-1]) for each in data)
+        model.fit(x, y, batch_size=4, shuffle=False, verbose=0)
+        return lars
+
+    growing = fit(table, 0, 13)
+    phase = fit(2, 9, 13, fit(3, 3, 9, fit(None, 0, 3)))
+    assert int(growing.iterations) == int(phase.iterations) == 7
+    assert float(growing.learning_rate) == float(phase.learning_rate) == 0.125
+    for kind in ("variables", "velocities", "accumulators"):
+        same(getattr(growing._slots, kind), getattr(phase._slots, kind))
+    ratios = ([*each.trust_ratios.values()] for each in (growing, phase))
+    assert next(ratios) == next(ratios)
 
 
 def check_assigned_micro_batches():

@@ -63,6 +63,8 @@ def make_lars(**options):
 OPTIMIZERS = {
     "lars": make_lars,
     "accumulation": lambda: make_lars(gradient_accumulation_steps=5),
+    # Its last phase begins at the end of the first epoch.
+    "growing": lambda: make_lars(gradient_accumulation_steps={0: 1, 2: 2, 4: 5}),
     "average": lambda: make_lars(use_ema=True, ema_overwrite_frequency=5),
     "loss scale": lambda: keras_lars.LossScaleOptimizer(make_lars(), dynamic_growth_steps=5),
     "adam": lambda: keras.optimizers.Adam(0.01),

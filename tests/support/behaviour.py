@@ -54,6 +54,15 @@ def gradients_of(step):
     return [normal([4, step, i], shape) for i, shape in enumerate(SHAPES.values())]
 
 
+def squares_of(micro):
+    """For each variable, by the definition: (of the parts on average, of their mean)."""
+    by_variable = [np.array(same, "float64") for same in zip(*micro, strict=True)]
+    return [
+        (np.mean([np.sum(g**2) for g in parts]), np.sum(parts.mean(axis=0) ** 2))
+        for parts in by_variable
+    ]
+
+
 def tensors(gradients):
     return [g if g is None or tf.is_tensor(g) else tf.constant(g) for g in gradients]
 

@@ -204,8 +204,8 @@ def squares_of(model):
     squares = model.optimizer._update.squares
     of_parts, of_mean = squares.last.numpy()
     seen = {"squares_of_mean": [of_mean]}
-    if squares.divided_by > STEPS:
-        seen["squares_of_parts"] = [of_parts, np.array(squares.divided_by)]
+    if squares.replicas > 1:
+        seen["squares_of_parts"] = [of_parts, np.array(STEPS * squares.replicas)]
     return seen
 
 

@@ -84,6 +84,8 @@ def all_options():
         accumulating = {"gradient_accumulation_steps": 2, "record_noise_scale": record}
         yield {**accumulating, "updates": 1}
         yield {**accumulating, "updates": 2}
+    growing = {"gradient_accumulation_steps": {0: 1, 1: 2}, "use_ema": True}
+    yield {**growing, "ema_overwrite_frequency": 3, "updates": 2}
 
 
 # As many calls as there may be.

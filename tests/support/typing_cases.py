@@ -44,6 +44,8 @@ LARS(4.0, 0.9, 0, 1e-3, True)  # wrong
 # Those of every Keras optimizer.
 LARS(clipnorm=1.0, use_ema=True, ema_momentum=0.9, ema_overwrite_frequency=None)
 LARS(gradient_accumulation_steps=2, loss_scale_factor=128, clipvalue=None)
+LARS(gradient_accumulation_steps={0: 1, 500: 4})
+LARS(gradient_accumulation_steps={"0": 1})  # wrong
 LARS(clipnorm="1")  # wrong
 LARS(use_ema=0.99)  # wrong
 LARS(ema_overwrite_frequency=2.5)  # wrong
