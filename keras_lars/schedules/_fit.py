@@ -1,12 +1,13 @@
 """`for_fit`: ramp and decay over exactly the updates that one `fit` makes."""
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 from keras.optimizers.schedules import LearningRateSchedule, PolynomialDecay
 
-from keras_lars import _arguments
+from keras_lars import _accumulation, _arguments
 from keras_lars._words import counted
 from keras_lars.schedules._scaling import sqrt_scaling
 from keras_lars.schedules._warm_up import WarmUp
@@ -39,8 +40,9 @@ class FitSchedule(LearningRateSchedule):
         warmup_fraction: Float in [0, 1). Defaults to 0.2.
         power: Float, more than 0. Defaults to 2.
         drop_remainder: Boolean. Defaults to `False`.
-        gradient_accumulation_steps: Integer, 1 or more: the batches that make one update.
-            `keras_lars.LARS` sets it from its own argument. Defaults to 1.
+        gradient_accumulation_steps: Integer, 1 or more: the batches that make one update; or a
+            dictionary, and `global_batch_size` is that of the largest update. `keras_lars.LARS`
+            sets it from its own argument. Defaults to 1.
 
     Raises:
         ValueError: If an argument is not what is said above, if `global_batch_size` is not
@@ -67,7 +69,7 @@ class FitSchedule(LearningRateSchedule):
         warmup_fraction: float = 0.2,
         power: float = 2.0,
         drop_remainder: bool = False,
-        gradient_accumulation_steps: int = 1,
+        gradient_accumulation_steps: int | Mapping[int, int] = 1,
     ):
         super().__init__()
         positive = _arguments.integer(minimum=1)
@@ -78,11 +80,12 @@ class FitSchedule(LearningRateSchedule):
         self.warmup_fraction = _arguments.number(below=1)("warmup_fraction", warmup_fraction)
         self.power = _arguments.number(positive=True)("power", power)
         self.drop_remainder = _arguments.one_of(False, True)("drop_remainder", drop_remainder)
-        self.gradient_accumulation_steps = positive(
+        self.gradient_accumulation_steps = _accumulation.steps(minimum=1)(
             "gradient_accumulation_steps", gradient_accumulation_steps
         )
+        self._accumulation = _accumulation.of(self.gradient_accumulation_steps)
         self.batches = self._count()
-        self.updates = self.batches // self.gradient_accumulation_steps
+        self.updates = self._accumulation.updates(self.batches)
         # Rounded first, since 0.29 * 100 is a little less than 29. The decay needs one update.
         warmup_updates = int(round(self.warmup_fraction * self.updates, 6))
         self.warmup_updates = min(warmup_updates, self.updates - 1)
@@ -92,13 +95,14 @@ class FitSchedule(LearningRateSchedule):
     def _count(self) -> int:
         """The batches of the whole `fit`."""
         steps = self.gradient_accumulation_steps
-        if self.global_batch_size % steps:
+        most = self._accumulation.most
+        if self.global_batch_size % most:
             raise ValueError(
                 "`global_batch_size` must be divisible by `gradient_accumulation_steps`: it is "
-                "the total number of samples in the micro-batches of one update. Received: "
+                "the total number of samples in the micro-batches of the largest update. Received: "
                 f"global_batch_size={self.global_batch_size}, gradient_accumulation_steps={steps}"
             )
-        batch_size = self.global_batch_size // steps
+        batch_size = self.global_batch_size // most
         whole, left_over = divmod(self.samples, batch_size)
         if whole == 0 and self.drop_remainder:
             raise ValueError(
@@ -112,7 +116,7 @@ class FitSchedule(LearningRateSchedule):
                 "`epochs` must give fewer than 2**31 batches, which is as far as counters go. "
                 f"Received: epochs={self.epochs}, batches={batches}"
             )
-        if batches < steps:
+        if not self._accumulation.updates(batches):
             raise ValueError(
                 "`epochs` must give at least one update, which needs "
                 f"`gradient_accumulation_steps` batches. Received: epochs={self.epochs}, "
@@ -136,12 +140,15 @@ class FitSchedule(LearningRateSchedule):
                 stacklevel=2,
             )
 
-    def for_accumulation(self, gradient_accumulation_steps: int) -> "FitSchedule":
+    def for_accumulation(
+        self, gradient_accumulation_steps: int | Mapping[int, int]
+    ) -> "FitSchedule":
         """The same schedule, recounted for this many accumulation steps.
 
         `LARS` calls it with its own. `fit` then makes `epochs * ceil(samples / batch_size)`
         batches of `global_batch_size // gradient_accumulation_steps` samples, and those that are
-        left over at the end of an epoch go into the first update of the next.
+        left over at the end of an epoch go into the first update of the next. Where the steps
+        change, the batches have the samples for the most of them.
         """
         if gradient_accumulation_steps == self.gradient_accumulation_steps:
             return self
@@ -164,7 +171,7 @@ class FitSchedule(LearningRateSchedule):
             "warmup_fraction": self.warmup_fraction,
             "power": self.power,
             "drop_remainder": self.drop_remainder,
-            "gradient_accumulation_steps": self.gradient_accumulation_steps,
+            "gradient_accumulation_steps": _accumulation.plain(self.gradient_accumulation_steps),
         }
 
 
@@ -179,6 +186,7 @@ def for_fit(
     warmup_fraction: float = 0.2,
     power: float = 2.0,
     drop_remainder: bool = False,
+    gradient_accumulation_steps: int | Mapping[int, int] = 1,
 ) -> FitSchedule:
     """A learning-rate schedule for one `fit`: warm-up from 0, a peak by batch size, decay to 0.
 
@@ -200,16 +208,16 @@ def for_fit(
 
     `LARS(schedule, gradient_accumulation_steps=k)` recounts the updates for its `k`, because
     leftover batches carry over into the next epoch. Call `fit` with
-    `batch_size=global_batch_size // k`. Keras's own optimizers count micro-batches: use it with
-    them only without accumulation.
+    `batch_size=global_batch_size // k`; of steps that grow, `k` is the largest. Keras's own
+    optimizers count micro-batches: use it with them only without accumulation.
 
     Args:
         samples: Integer, 1 or more: the samples of one epoch over all workers, excluding those
             held out by `validation_split`. With `steps_per_epoch`, give
             `steps_per_epoch * global_batch_size // k`.
         epochs: Integer, 1 or more: the epochs of the whole training.
-        global_batch_size: Integer, 1 or more: samples in one update, over all replicas and
-            accumulated micro-batches.
+        global_batch_size: Integer, 1 or more: samples in one update, the largest, over all
+            replicas and accumulated micro-batches.
         learning_rate: Float, more than 0, the peak; or `None` to take it from the batch size.
             Defaults to `None`.
         base_learning_rate: Float, more than 0: the peak at `base_batch_size`. Defaults to 4.
@@ -222,6 +230,8 @@ def for_fit(
         drop_remainder: Boolean. Whether the dataset drops the last, incomplete batch of an
             epoch, as `tf.data.Dataset.batch(size, drop_remainder=True)` does. Defaults to
             `False`.
+        gradient_accumulation_steps: Integer or dictionary, as of `LARS`. Give it to see how many
+            updates `fit` will make: `LARS` counts by its own in any case. Defaults to 1.
 
     Returns:
         A `keras_lars.schedules.FitSchedule`, with the attributes `peak`, `updates` and
@@ -259,6 +269,7 @@ def for_fit(
         warmup_fraction=warmup_fraction,
         power=power,
         drop_remainder=drop_remainder,
+        gradient_accumulation_steps=gradient_accumulation_steps,
     )
     if schedule.updates < _FEW_UPDATES:
         warnings.warn(

@@ -54,6 +54,7 @@ FITS = [
     ((10, 3, 8, 2, arrays), 4),  # and not 3 * ceil(10 / 8)
     ((10, 2, 6, 3, dataset), 3),
     ((10, 3, 8, 2, dropped), 3),
+    ((10, 3, 8, {0: 1, 4: 2}, arrays), 6),  # 9 batches, of which the last is left over
 ]
 FITS_OF_REPLICAS = [
     ((9, 3, 4, None, arrays), 9),  # the last batch is of one sample, for two replicas
@@ -66,8 +67,8 @@ def fit(samples, epochs, global_batch_size, steps, data):
     schedule = for_fit(samples, epochs, global_batch_size, drop_remainder=data is dropped)
     model = keras.Sequential([keras.layers.Dense(1)])
     model.compile(lars(schedule, gradient_accumulation_steps=steps), "mse", jit_compile=False)
-    batch_size = global_batch_size // (steps or 1)
-    model.fit(**data(*batch(0, samples), batch_size), epochs=epochs, verbose=0)
+    most = max(steps.values()) if isinstance(steps, dict) else steps or 1
+    model.fit(**data(*batch(0, samples), global_batch_size // most), epochs=epochs, verbose=0)
     return model.optimizer
 
 
@@ -169,9 +170,26 @@ def test_the_optimizer_counts_anew():
     assert optimizer._schedule.updates == 3 * 5 // 4
 
 
+def test_batches_that_grow():
+    steps = {0: 1, 3: 8, 40: 2}
+    batches = 10 * math.ceil(100 / 4)  # the largest batch is of 32
+    schedule = for_fit(100, 10, 32, gradient_accumulation_steps=steps)
+    assert (schedule.batches, schedule.updates) == (batches, 3 + (batches - 3) // 8)
+    assert schedule.peak == for_fit(100, 10, 32).peak
+    counted = lars(for_fit(100, 10, 32), gradient_accumulation_steps=steps)._schedule
+    assert_same(counted, schedule)
+    later = lars(for_fit(100, 20, 32), gradient_accumulation_steps=steps)._schedule
+    assert later.updates == 40 + (2 * batches - 3 - 37 * 8) // 2
+    config = json.loads(json.dumps(keras.optimizers.schedules.serialize(schedule)))
+    assert_same(keras.optimizers.schedules.deserialize(config), schedule)
+    assert_same(pickle.loads(pickle.dumps(schedule)), schedule)
+
+
 @pytest.mark.parametrize(
     ("arguments", "steps", "message"),
     [
+        ((10, 3, 8), {0: 1, 2: 3}, r"`global_batch_size` must be divis.*=8, gradient_.*=\{0: 1, 2"),
+        ((10, 1, 64), {0: 8}, r"`epochs` must give at least .* batches=2, gradient_.*=\{0: 8\}"),
         ((10, 3, 8), 3, "`global_batch_size` must be divisible .*=8, gradient_accum.*_steps=3"),
         ((10, 1, 64), 8, "`epochs` must give at least .* epochs=1, batches=2, gradient_.*_steps=8"),
     ],
