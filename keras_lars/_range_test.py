@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_lars import _arguments, _model_state
+from keras_lars import _accumulation, _arguments, _model_state
 from keras_lars._keras.compiled import unbuilt_again
 from keras_lars._keras.layers import all_layers
 from keras_lars._shuffled import batches_of
@@ -112,7 +112,8 @@ def find_learning_rate(
         maximum_learning_rate: Float, more than `minimum_learning_rate`: the rate of the last
             update. Defaults to 500.
         batch_size: Integer, samples in a batch over all replicas, if `data` are arrays: that of
-            the training to come, divided by its accumulation steps. Defaults to 256.
+            the training to come, divided by its accumulation steps. Where these grow, the test
+            has those of the next `updates`. Defaults to 256.
         verbose: Integer, 0 for silence or 1 for a progress bar. Defaults to 1.
 
     Returns:
@@ -157,7 +158,7 @@ def find_learning_rate(
     ramp = _Ramp(rates, model.optimizer, verbose)
     with unbuilt_again(model), _model_state.restored(model), _one_by_one(model):
         # An epoch has at least one batch.
-        model.fit(batches, epochs=updates * ramp.micro_batches, callbacks=[ramp], verbose=0)
+        model.fit(batches, epochs=ramp.batches, callbacks=[ramp], verbose=0)
     found = ramp.result()
     end = np.argmin(found.smoothed)
     if end in (0, updates - 1):
@@ -202,16 +203,24 @@ def _one_by_one(model: keras.Model) -> Iterator[None]:
         model.steps_per_execution, model.train_function = steps, function
 
 
+def _steps(optimizer: keras.optimizers.Optimizer, updates: int) -> list[int]:
+    """The batches that each of the next updates takes."""
+    accumulation = _accumulation.of(optimizer.gradient_accumulation_steps)
+    done = int(keras.ops.convert_to_numpy(optimizer.iterations))
+    return [accumulation.steps_of(done + update) for update in range(updates)]
+
+
 class _Ramp(keras.callbacks.Callback):
     """Sets the rate before each update, and keeps the loss of each.
 
     Attributes:
-        micro_batches: Integer, the batches of an update.
+        batches: Integer, those of all updates.
     """
 
     def __init__(self, rates: np.ndarray, optimizer: keras.optimizers.Optimizer, verbose: int):
         super().__init__()
-        self.micro_batches = _model_state.wrapped(optimizer)[-1].gradient_accumulation_steps or 1
+        self._steps = _steps(_model_state.wrapped(optimizer)[-1], len(rates))
+        self.batches = sum(self._steps)
         self._rates, self._rate = rates, optimizer.learning_rate
         self._sum, self._seen = 0.0, 0  # of the losses of one update, and batches in it
         self._is_over = False
@@ -232,7 +241,7 @@ class _Ramp(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         self._sum += float((logs or {})["loss"])
         self._seen += 1
-        if self._seen == self.micro_batches:
+        if self._seen == self._steps[len(self._losses)]:
             self._add(self._sum / self._seen)
             self._sum, self._seen = 0.0, 0
 

@@ -81,6 +81,17 @@ def test_an_update_of_an_accumulation_has_one_rate_and_the_mean_of_its_losses():
     assert found.losses[1] == pytest.approx(((1 - 0.8) ** 2 + (3 - 0.8) ** 2) / 2)
 
 
+def test_of_batches_that_grow_each_update_has_the_mean_of_its_losses():
+    targets = np.array([1.0, 3.0, 1.0], "float32").reshape(3, 1)
+    data = tf.data.Dataset.from_tensor_slices((targets, targets)).batch(1).repeat()
+    model, steps = Distance(), {0: 2, 1: 1, 2: 3}
+    lars = keras_lars.LARS(1.0, 0.0, 0.0, 0.0, gradient_accumulation_steps=steps)  # w stays 0
+    model.compile(lars, "mse", run_eagerly=True)
+    with pytest.warns(UserWarning, match=r"updates=3|The loss was lowest"):
+        found = find(model, data, updates=3)
+    np.testing.assert_allclose(found.losses, [(1 + 9) / 2, 1, (1 + 9 + 1) / 3])
+
+
 def everything(model):
     """The values on all replicas."""
     results = model.distribute_strategy.experimental_local_results
