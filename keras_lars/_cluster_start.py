@@ -1,5 +1,6 @@
 """A cluster is started once all of its workers are there."""
 
+import concurrent.futures
 import contextlib
 import errno
 import socket
@@ -26,6 +27,9 @@ HEARTBEAT_SECONDS = 10.0
 # How much later than another a worker may join once all have answered, besides a pause: its GPUs
 # may take longer to start. One that was lost since is missed then.
 _JOIN_SECONDS = 40.0
+
+# How many workers are asked at once: each that is cut off takes its time until that is clear.
+_AT_ONCE = 64
 
 # What a worker answers while it waits for the others. A server of TensorFlow says something else,
 # such as that of a worker that has not noticed yet that all start again.
@@ -118,8 +122,12 @@ def _meet(own: str, others: list[str], seconds: float) -> None:
 
     def wait(answer: bytes, is_enough: Callable[[bytes], bool], received: str) -> None:
         missing = others
-        with _answering(own, answer):
-            while missing := [each for each in missing if not is_enough(_said_by(each))]:
+        with _answering(own, answer), concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
+            while missing := [
+                each
+                for each, said in zip(missing, pool.map(_said_by, missing))
+                if not is_enough(said)
+            ]:
                 if time.monotonic() > until:
                     raise StartError(
                         f"all workers must start within {seconds:g} seconds (`startup_seconds`). "

@@ -356,6 +356,22 @@ def test_a_port_in_use():
             _cluster_start._meet(own, [other], 0.3)
 
 
+@needs_tensorflow
+def test_all_others_are_asked_at_once(monkeypatch):
+    """One that is cut off would else wait in vain for each of them, one after the other."""
+    from keras_lars import _cluster_start
+
+    own, *others = free_addresses(4)
+    asked = threading.Barrier(len(others), timeout=PATIENCE)
+
+    def said_by(address):
+        asked.wait()
+        return _cluster_start._HAS_MET_ALL
+
+    monkeypatch.setattr(_cluster_start, "_said_by", said_by)
+    _cluster_start._meet(own, others, PATIENCE)
+
+
 def meeting(own, *others):
     """A thread in which a worker meets the others."""
     from keras_lars import _cluster_start
