@@ -80,6 +80,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "steps": _block("speed.step:table", "step_cost"),
     "input": _block("speed.input:table", "input_pipeline"),
     "first try": _table("first_try", RESULTS / "studies" / "first_try.json"),
+    "rule and range test": _table(
+        "learning_rate_choice", RESULTS / "studies" / "learning_rate_choice.json"
+    ),
     "linear probing": _table("linear_probe", RESULTS / "studies" / "linear_probe.json"),
     "noise scale": _table("noise_scale", RESULTS / "studies" / "noise_scale.json"),
     "fine-tuning": _table("fine_tuning", RESULTS / "studies" / "fine_tuning.json"),
