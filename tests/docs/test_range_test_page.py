@@ -26,7 +26,7 @@ def test_the_range_test_is_better_where_there_are_many_updates():
     found = gains()
     assert range_of(found["digits"]) == (0.2, 0.6)
     at_512 = found["fashion_mnist"].xs(512, level="batch")
-    assert at_512.round(1).to_dict() == {"plain": 0.7, "residual": 0.5, "vit": -0.1}
+    assert at_512.round(1).to_dict() == {"plain": 0.6, "residual": 0.5, "vit": -0.1}
 
 
 def test_the_rule_is_better_where_there_are_few():
