@@ -233,6 +233,15 @@ def accumulated(strategy, folder):
     return {**seen, **state_of(first), **squares_of(first), **restarted}
 
 
+def batches_that_grow(strategy, folder):
+    """Ten micro-batches: two updates of one, two of three, and two that are left over."""
+
+    def optimizer():
+        return compiled_lars(gradient_accumulation_steps={0: 1, 2: 3}, clipnorm=0.25)
+
+    return trained(strategy, functional, optimizer, {"epochs": 1})[1]
+
+
 def synchronized_and_recalibrated_statistics(strategy, folder):
     """Trained with synchronized statistics, and then with new ones from a pass over all data.
 
@@ -492,6 +501,7 @@ LIKE_ONE_PROCESS = {
         executions_of_three_steps,
         with_callbacks,
         accumulated,
+        batches_that_grow,
         synchronized_and_recalibrated_statistics,
     )
 }
