@@ -48,9 +48,9 @@ Of any function it reads the locals `self` and `model`, for the model whose opti
 
 The faults, as seen on Keras 3.10.0 with TensorFlow 2.18.0, and on 3.15.1 with 2.21.0. A nightly
 3.16 (3.16.0.dev2026102704) has all but 4 and 8. For each, except for 18, which is a matter of
-chance, a test fails once it is gone, in `tests/test_keras_faults.py`, and in
-`tests/test_multi_worker.py`, `tests/test_empty_builds.py`, `tests/jax_distribution_script.py` and
-`tests/backend_update_checks.py` what needs several workers, files, or JAX:
+chance, a test fails once it is gone: in `tests/backends/test_keras_faults.py`, or, where it takes
+several workers, files, JAX or torch, in `test_multi_worker.py`, `test_empty_builds.py`,
+`jax_distribution_script.py`, `backend_update_checks.py` or `backend_range_checks.py`:
 
 1. Gradients are clipped before they are summed over replicas: each replica's share is clipped.
    https://github.com/tensorflow/tensorflow/issues/33929 (the same in an older Keras)
@@ -91,4 +91,7 @@ chance, a test fails once it is gone, in `tests/test_keras_faults.py`, and in
 18. Whoever deletes an iterator of tf.data, as `fit` does after each epoch, may wait as long as half
     the iterator's age, up to a minute: the thread that tunes the data sleeps so long between its
     looks, and often misses that it is told to end. (A fault of TensorFlow; no issue known.)
+19. On JAX and torch the first `fit` of a model draws a batch, to build loss and metrics by, that a
+   second one does not draw, after which its data are shuffled in another order. (Seen on 3.15.1.)
+   https://github.com/keras-team/keras/issues/20394
 """

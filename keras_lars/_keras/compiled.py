@@ -10,9 +10,8 @@ import keras
 def unbuilt_again(model: keras.Model) -> Iterator[None]:
     """Loss and metrics that are built in here are unbuilt afterwards, on JAX and torch.
 
-    There the first `fit` draws a batch to build them by, after which its data come in another order
-    than those of a second one. On TensorFlow it builds them as it traces the training step, which
-    knows their variables from then on.
+    There the first `fit` draws a batch to build them by: fault 19. On TensorFlow it builds them as
+    it traces the training step, which knows their variables from then on.
     """
     loss, metrics = model._compile_loss, model._compile_metrics
     on_tensorflow = keras.backend.backend() == "tensorflow"

@@ -45,3 +45,27 @@ def check_a_training_after_the_range_test_is_as_without():
             history = model.fit([X, X], [Y, Y], batch_size=16, epochs=2, verbose=0)
             outcomes.append((history.history, [w.tolist() for w in model.get_weights()]))
         assert outcomes[0] == outcomes[1], metrics
+
+
+def check_fault_19_of_keras():
+    """Fails once Keras is repaired: a first `fit` draws one batch more than a second one."""
+
+    class Data(keras.utils.PyDataset):
+        drawn = 0
+
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            self.drawn += 1
+            return X[:8], Y[:8]
+
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(0.1), loss)
+    data, counts = Data(), []
+    for _ in range(2):
+        data.drawn = 0
+        model.fit(data, shuffle=False, verbose=0)
+        counts.append(data.drawn)
+    assert counts[0] == counts[1] + 1, counts
