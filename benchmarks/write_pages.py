@@ -19,7 +19,8 @@ from benchmarks.experiments import results
 
 ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = ("README.md", "benchmarks/README.md", "docs/clusters.md", "docs/linear_probing.md")
+PLACES = ("README.md", "benchmarks/README.md", "docs/*.md", "benchmarks/results/*/README.md")
+PAGES = [path.relative_to(ROOT).as_posix() for place in PLACES for path in sorted(ROOT.glob(place))]
 
 
 def _read(name: str) -> Any:

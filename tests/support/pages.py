@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from support import ROOT
 
-PAGES = ["README.md", "benchmarks/README.md", "docs/clusters.md", "docs/linear_probing.md"]
+PLACES = ("README.md", "benchmarks/README.md", "docs/*.md", "benchmarks/results/*/README.md")
+PAGES = [path.relative_to(ROOT).as_posix() for place in PLACES for path in sorted(ROOT.glob(place))]
 LANGUAGES = {"python", "bash", "bibtex", "yaml"}
 
 
