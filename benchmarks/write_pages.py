@@ -59,10 +59,12 @@ def _table(name: str, path: pathlib.Path) -> Callable[[], str]:
 
 
 # The later ones of torch are parts that were measured again.
-_H100 = [f"h100/{name}" for name in ("tensorflow", "jax", "torch", "torch_large", "torch_update")]
+_H100 = [
+    f"speed/h100/{name}" for name in ("tensorflow", "jax", "torch", "torch_large", "torch_update")
+]
 _ENDS = ("", "_gamma", "_resnet50", "_digits")
 BLOCKS: dict[str, Callable[[], str]] = {
-    "a first training": _block("collect:table", "digits_resnet50"),
+    "a first training": _block("collect:table", "studies/digits_resnet50"),
     "batch sizes": _batch_size("report", "batch_size"),
     "batch sizes, searched": _batch_size("search_spaces", "batch_size"),
     "batch sizes, published": _block("experiments.small.published:table"),
@@ -70,16 +72,16 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "rates": _batch_size("by_rate_of_lars", "learning_rate"),
     "zero weights": _batch_size("by_setting", *(f"zero_weights{end}" for end in _ENDS)),
     "constant rates": _batch_size("by_setting", "constant_rates", "constant_rates_digits"),
-    "updates": _block("speed.tables:short", "update_cost_models"),
-    "updates of models": _block("speed.tables:of_updates", "update_cost_models"),
-    "updates of small variables": _block("speed.tables:of_updates", "update_cost_small"),
-    "updates by size": _block("speed.tables:of_updates", "update_cost_sizes"),
+    "updates": _block("speed.tables:short", "speed/update_cost_models"),
+    "updates of models": _block("speed.tables:of_updates", "speed/update_cost_models"),
+    "updates of small variables": _block("speed.tables:of_updates", "speed/update_cost_small"),
+    "updates by size": _block("speed.tables:of_updates", "speed/update_cost_sizes"),
     "H100": _block("speed.accelerator_tables:table", *_H100),
     "trainings on an H100": _block("speed.accelerator_tables:trainings", *_H100),
-    "clusters": _block("speed.tables:clusters", "update_clusters"),
-    "launches": _block("speed.launches:table", "launches"),
-    "steps": _block("speed.step:table", "step_cost"),
-    "input": _block("speed.input:table", "input_pipeline"),
+    "clusters": _block("speed.tables:clusters", "speed/update_clusters"),
+    "launches": _block("speed.launches:table", "speed/launches"),
+    "steps": _block("speed.step:table", "speed/step_cost"),
+    "input": _block("speed.input:table", "speed/input_pipeline"),
     "first try": _table("first_try", RESULTS / "studies" / "first_try.json"),
     "rule and range test": _table(
         "learning_rate_choice", RESULTS / "studies" / "learning_rate_choice.json"

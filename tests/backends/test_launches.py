@@ -11,13 +11,13 @@ import pathlib
 import tempfile
 
 import pytest
-from support import ROOT
+from support import RESULTS
 from support.helpers import run_python
 
 pytest.importorskip("pandas", reason="the extra `benchmarks` is not installed")
 
 COMPILER = os.environ.get("KERAS_LARS_H100_COMPILER")
-COMMITTED = json.loads((ROOT / "benchmarks" / "results" / "launches.json").read_text())["rows"]
+COMMITTED = json.loads((RESULTS / "speed" / "launches.json").read_text())["rows"]
 OURS = [row for row in COMMITTED if row["update"].startswith("keras_lars")]
 
 

@@ -13,7 +13,7 @@ import time
 
 import keras
 import pytest
-from support import ROOT
+from support import RESULTS, ROOT
 from support.helpers import NUMBER_FILE, SMALLEST_NETWORK, environment, run_command
 
 pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
@@ -279,7 +279,7 @@ def test_collect(run, tmp_path):
 
 
 def test_readme_shows_the_committed_results():
-    runs = json.loads((ROOT / "benchmarks" / "results" / "digits_resnet50.json").read_text())
+    runs = json.loads((RESULTS / "studies" / "digits_resnet50.json").read_text())
     lars = [run for run in runs if run["recipe"]["optimizer"] == "lars"]
     quick_start = recipes.override()
     assert {run["recipe"]["seed"] for run in lars} == {0, 1, 2}

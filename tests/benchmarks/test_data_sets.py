@@ -251,7 +251,7 @@ def test_the_digits_are_split_evenly():
 
 @pytest.mark.parametrize("size", [8, 16])
 def test_the_digits_are_those_of_the_committed_results(size):
-    # As they were when the results in results/digits_resnet50.json were measured, to the bit.
+    # To the bit as they were when results/studies/digits_resnet50.json was measured.
     images, labels = sklearn.datasets.load_digits(return_X_y=True)
     images = images.reshape(-1, 8, 8, 1).astype("float32") / 16
     train_images, validation_images, train_labels, validation_labels = (

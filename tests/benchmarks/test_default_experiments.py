@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 import pytest
-from support import models, pages
+from support import RESULTS, models, pages
 
 import keras_lars
 from benchmarks import experiments
@@ -22,7 +22,7 @@ from benchmarks.experiments.small import images, tables, training
 from benchmarks.experiments.small.networks import NETWORKS
 from benchmarks.experiments.small.sizes import SIZES
 
-FOLDER = pages.ROOT / "benchmarks" / "results" / "studies"
+FOLDER = RESULTS / "studies"
 ZERO = ("zero_weights", "zero_weights_gamma", "zero_weights_resnet50", "zero_weights_digits")
 CONSTANT = ("constant_rates", "constant_rates_digits")
 

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
 
-from support import models, pages
+from support import RESULTS, models, pages
 
 import keras_lars
 from benchmarks.experiments import noise_scale, results, sweep
@@ -204,7 +204,7 @@ def test_in_tiny(tmp_path):
 
 @pytest.fixture(scope="module")
 def committed():
-    path = pages.ROOT / "benchmarks" / "results" / "studies" / "noise_scale.json"
+    path = RESULTS / "studies" / "noise_scale.json"
     return results.read(path, "--show", "noise_scale")
 
 

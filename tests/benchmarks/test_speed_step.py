@@ -5,7 +5,7 @@ import json
 import re
 
 import pytest
-from support import ROOT
+from support import RESULTS, ROOT
 from support.helpers import run_command
 from support.models import one_layer
 
@@ -94,7 +94,7 @@ def test_readme_says_what_the_committed_results_say():
 
 def ratios_to_sgd(name):
     """Of ResNet-50 and AlexNet, on TensorFlow."""
-    path = ROOT / "benchmarks" / "results" / f"{name}.json"
+    path = RESULTS / "speed" / f"{name}.json"
     models = {each["model"]: each for each in json.loads(path.read_text())["contenders"]}
     found = [tables.times(models[name]) for name in ("resnet50", "alexnet")]
     rows = [each.set_index(["framework", "contender"]) for each in found]

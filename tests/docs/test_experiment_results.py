@@ -3,13 +3,13 @@
 import json
 
 import pytest
-from support import ROOT
+from support import RESULTS, ROOT
 from support.paper_experiments import NAMES
 
 pytestmark = pytest.mark.docs
 
 README = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
-FOLDERS = sorted((ROOT / "benchmarks" / "results" / "figures").iterdir())
+FOLDERS = sorted((RESULTS / "figures").iterdir())
 
 
 def read(folder):

@@ -1,7 +1,7 @@
 """What `benchmarks/README.md` and README say of the range test is in the committed results."""
 
 import pytest
-from support import ROOT
+from support import RESULTS
 
 from benchmarks.experiments import results
 
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.docs
 
 def gains():
     """By data, network and batch: how many points the range test's rate reached more, a mean."""
-    path = ROOT / "benchmarks" / "results" / "studies" / "learning_rate_choice.json"
+    path = RESULTS / "studies" / "learning_rate_choice.json"
     found = results.read(path, "--show", "learning_rate_choice")
     assert len(found["rows"]) == found["planned"] == 60
     table = results.frame(found)

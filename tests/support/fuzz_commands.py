@@ -6,10 +6,9 @@ import json
 
 from test_help import commands
 
-from support import ROOT, fuzz_files
+from support import RESULTS, fuzz_files
 from support.helpers import run_command
 
-RESULTS = ROOT / "benchmarks" / "results"
 TEXTS = {
     "nothing": "",
     "space": " ",
@@ -47,11 +46,11 @@ NEEDED = {
 }
 # The commands that show a file of results, how, and one that they show.
 SHOWN = {
-    "benchmarks.collect": ("{}", "digits_resnet50.json"),
-    "benchmarks.speed.input": ("--show={}", "input_pipeline.json"),
-    "benchmarks.speed.launches": ("--show={}", "launches.json"),
-    "benchmarks.speed.step": ("--show={}", "step_cost.json"),
-    "benchmarks.speed.update": ("--show={}", "update_cost_small.json"),
+    "benchmarks.collect": ("{}", "studies/digits_resnet50.json"),
+    "benchmarks.speed.input": ("--show={}", "speed/input_pipeline.json"),
+    "benchmarks.speed.launches": ("--show={}", "speed/launches.json"),
+    "benchmarks.speed.step": ("--show={}", "speed/step_cost.json"),
+    "benchmarks.speed.update": ("--show={}", "speed/update_cost_small.json"),
     "benchmarks.experiments.batch_size": ("--show={}", "studies/zero_weights_gamma.json"),
     "benchmarks.experiments.norm_ratios": (
         "--show={}",
