@@ -92,6 +92,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     **{
         folder.name: _table(folder.name.split("-")[0], folder / "results.json")
         for folder in sorted((RESULTS / "figures").iterdir())
+        if folder.is_dir()
     },
 }
 

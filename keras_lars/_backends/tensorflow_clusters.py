@@ -16,8 +16,8 @@ _MOST = 8
 def sharing(on_cpu: bool) -> Sharing:
     """How variables share clusters on CPUs, and on all other devices.
 
-    All as measured (benchmarks/README.md, "On a GPU"). On CPUs a cluster for each variable: others
-    are no faster, and their first calls take two to eleven times as long.
+    All as measured (benchmarks/results/speed/README.md, "On a GPU"). On CPUs a cluster for each
+    variable: others are no faster, and their first calls take two to eleven times as long.
 
     Elsewhere groups. They leave 36 of the 161 launches of ResNet-50, whose update takes 10.6 ms on
     an H100, where it took 13.3. Their first call takes 14 s in place of 6.5 s, and grows with the

@@ -174,7 +174,7 @@ def test_readme_has_the_numbers_of_the_defaults():
     gammas = means["residual_zero_gamma", images, 4096, "floor_0.05"]
     assert f"residual gammas start at 0 reaches {gammas} % at 4,096" in readme
     *_, of_floor = lost(ZERO)
-    for page in (readme, " ".join(pages.read("benchmarks/README.md").split())):
+    for page in (readme, " ".join(pages.read(pages.STUDIES).split())):
         assert f"at most {of_floor} points to the best" in page
 
 
@@ -182,7 +182,7 @@ def test_the_default_rate_is_best_at_its_worst():
     rates = [1.0, 4.0, 10.0, 20.0]
     worst = dict(zip(rates, lost(CONSTANT), strict=True))
     assert keras_lars.LARS().learning_rate == min(worst, key=worst.get)
-    page = " ".join(pages.read("benchmarks/README.md").split())
+    page = " ".join(pages.read(pages.STUDIES).split())
     assert f"it loses at most {worst[4.0]} points to the best of a row" in page
     assert f"A rate of 1 loses {worst[1.0]}, and" in page
 
@@ -198,7 +198,7 @@ def test_what_a_schedule_loses_to_the_best_constant_rate():
             )
         )
         differences.append(best - ours)
-    page = " ".join(pages.read("benchmarks/README.md").split())
+    page = " ".join(pages.read(pages.STUDIES).split())
     assert f"reaches {min(differences):.1f} to {max(differences):.1f} points less" in page
 
 

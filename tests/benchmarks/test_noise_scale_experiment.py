@@ -239,9 +239,7 @@ def test_pages_have_the_numbers_of_the_results(committed):
     )
     times = ((small - lost) / (small - told)).dropna()
     digits = mean[0]["resnet50_quarter"]
-    page, readme = (
-        " ".join(pages.read(name).split()) for name in ("benchmarks/README.md", "README.md")
-    )
+    page, readme = (" ".join(pages.read(name).split()) for name in (pages.STUDIES, "README.md"))
     assert f"within {own.abs().max():.1f} points, in each of the nine trainings" in page
     assert f"within {own.abs().max():.1f} points of accuracy" in readme
     assert f"are too high, by {four.min():.1f} to {four.max():.1f} points" in page

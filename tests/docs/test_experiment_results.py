@@ -1,15 +1,16 @@
-"""`benchmarks/README.md` shows every committed result of the paper's experiments."""
+"""`results/figures/README.md` shows every committed result of the paper's experiments."""
 
 import json
 
 import pytest
-from support import RESULTS, ROOT
+from support import RESULTS
 from support.paper_experiments import NAMES
 
 pytestmark = pytest.mark.docs
 
-README = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
-FOLDERS = sorted((RESULTS / "figures").iterdir())
+FOLDER = RESULTS / "figures"
+PAGE = (FOLDER / "README.md").read_text(encoding="utf-8")
+FOLDERS = sorted(path for path in FOLDER.iterdir() if path.is_dir())
 
 
 def read(folder):
@@ -23,10 +24,10 @@ def test_every_experiment_has_results():
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-def test_the_readme_shows_each(folder):
-    assert f"<!-- {folder.name} -->" in README
-    assert f"results/figures/{folder.name}/figure.png" in README
-    assert f"results/figures/{folder.name}/results.json" in README
+def test_the_page_shows_each(folder):
+    assert f"<!-- {folder.name} -->" in PAGE
+    assert f"({folder.name}/figure.png)" in PAGE
+    assert f"({folder.name}/results.json)" in PAGE
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)

@@ -8,6 +8,7 @@ from support import ROOT
 
 PLACES = ("README.md", "benchmarks/README.md", "docs/*.md", "benchmarks/results/*/README.md")
 PAGES = [path.relative_to(ROOT).as_posix() for place in PLACES for path in sorted(ROOT.glob(place))]
+STUDIES = "benchmarks/results/studies/README.md"
 LANGUAGES = {"python", "bash", "bibtex", "yaml"}
 
 
