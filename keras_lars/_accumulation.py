@@ -89,7 +89,11 @@ class Accumulation(Mapping[int, int]):
         return found
 
     def due(self, micro_batches: Tensor) -> dict[int, Tensor]:
-        """For each number of steps, whether the micro-batch after so many ends such an update."""
+        """For each number of steps, whether the micro-batch after so many ends such an update.
+
+        A program has a branch for each of them, which divides by a constant: a tensor in its place
+        would make other bits of an update than the integer does.
+        """
         found: dict[int, Tensor] = {}
         ends = [phase.first_micro_batch for phase in self._phases[1:]]
         for phase, end in itertools.zip_longest(self._phases, ends):
@@ -115,7 +119,7 @@ class Accumulation(Mapping[int, int]):
 
 
 def of(steps: int | Mapping[int, int] | None) -> Accumulation:
-    """Of a number of steps too, and of none, where each batch makes an update."""
+    """The accumulation of a number of steps, or of a dictionary; without any, of 1 step."""
     if isinstance(steps, Accumulation):
         return steps
     return Accumulation(steps if isinstance(steps, Mapping) else {0: steps or 1})

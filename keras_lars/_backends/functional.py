@@ -75,7 +75,6 @@ class FunctionalBackend(Backend):
             return {**values, **self._updated(optimizer, values, means, positions)}
 
         new, flags = others, []
-        # Each number of steps has an update of its own, so that this is the program of an integer.
         for steps, is_due in optimizer._accumulation.due(_micro_batches(optimizer)).items():
             new, flag = self.changed_if(is_due, functools.partial(update, steps), new)
             flags.append(flag)

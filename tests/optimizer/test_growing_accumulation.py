@@ -194,6 +194,23 @@ def test_it_equals_separate_trainings(graph, name):
     assert all(np.any(w != v) for w, v in zip(numbers(twins), numbers(make_variables())))
 
 
+def test_steps_of_updates_to_come_may_change_in_between():
+    variables, twins = make_variables(), make_variables()
+    whole, first = (make_lars(gradient_accumulation_steps=steps) for steps in (TABLE, {0: 1}))
+    for i in range(2):
+        whole.apply(tensors(gradients_of(i)), variables)
+        first.apply(tensors(gradients_of(i)), twins)
+    state = {}
+    first.save_own_variables(state)
+    then = make_lars(gradient_accumulation_steps=TABLE)
+    then.load_own_variables(state)
+    for i in range(2, 6):
+        whole.apply(tensors(gradients_of(i)), variables)
+        then.apply(tensors(gradients_of(i)), twins)
+    assert_equal(numbers(variables), numbers(twins))
+    assert int(then.iterations) == int(whole.iterations) == DONE[6]
+
+
 def test_a_micro_batch_that_loss_scaling_skips_does_not_count():
     variables, twins = make_variables(), make_variables()
     inner, plain = (make_lars(gradient_accumulation_steps=TABLE) for _ in range(2))
