@@ -7,7 +7,8 @@ from support import ROOT, pages
 
 pytestmark = pytest.mark.docs
 
-OTHERS = ["CHANGELOG.md", "CONTRIBUTING.md"]
+API = [path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("docs/api/*.md"))]
+OTHERS = ["CHANGELOG.md", "CONTRIBUTING.md", *API]
 
 
 def without_code(text):

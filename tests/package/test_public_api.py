@@ -6,7 +6,7 @@ import re
 
 import keras
 import pytest
-from support import ROOT, public_api
+from support import ROOT, api_pages, public_api
 from support.helpers import run_python
 
 import keras_lars
@@ -48,6 +48,11 @@ def test_the_table_in_readme_is_the_api():
     sections = re.findall(r"<!-- api -->\n(.*?)<!-- /api -->", README, re.DOTALL)
     assert len(sections) == 1, "README must have one table between <!-- api --> and <!-- /api -->"
     assert sections[0].strip() == public_api.table(), "see tests/support/public_api.py"
+
+
+def test_the_pages_are_made_of_the_docstrings():
+    there = {path.name: path.read_text(encoding="utf-8") for path in api_pages.FOLDER.iterdir()}
+    assert there == api_pages.pages(), "see tests/support/api_pages.py"
 
 
 @pytest.mark.slow
