@@ -30,6 +30,7 @@ def signature(name: str, value: Any) -> str:
     parameters = [p.replace(annotation=p.empty) for p in found.parameters.values()]
     parameters = [p for p in parameters if p.name != "self"]
     call = f"{name}{found.replace(parameters=parameters, return_annotation=found.empty)}"
+    call = call.replace("'", '"')
     if len(call) > 88:
         call = re.sub(r"\((.*)\)$", r"(\n    \1,\n)", call).replace(", ", ",\n    ")
     return f"```python\n{call}\n```"
