@@ -152,6 +152,7 @@ def test_8_an_update_is_counted_where_the_data_ends():
 # 9 and 10 need several workers: `test_multi_worker.py`.
 
 
+@pytest.mark.slow
 def test_11_an_infinity_on_the_second_replica_ruins_the_weights(strategy):
     with strategy.scope():
         variable = keras.Variable(np.ones(3, "float32"))

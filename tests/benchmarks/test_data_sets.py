@@ -85,6 +85,7 @@ def test_numbers_are_known_without_tensorflow():
     assert done.stdout.splitlines() == ["[1437, 1281167]", "[]"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("augmentation", AUGMENTATIONS)
 @pytest.mark.parametrize("name", ["digits", "synthetic"])
 def test_elements(name, augmentation):
@@ -144,6 +145,7 @@ def test_an_image_is_shown_differently_in_each_epoch_and_as_itself(augmentation)
     assert len(set(everything)) == len(everything)
 
 
+@pytest.mark.slow
 def test_batches_change_no_image():
     data_set, shown = numbered(), view(augmentation="extended")
     images, labels = epoch_of(data_set, 1, shown, batch_size=4, batches=2)
@@ -340,6 +342,7 @@ def test_fashion_mnist_cut_short(idx_files):
         data.load("fashion_mnist", folder)
 
 
+@pytest.mark.slow
 def test_fashion_mnist_prepared_by_tensorflow_datasets(tmp_path):
     tfds = pytest.importorskip(
         "tensorflow_datasets.public_api",

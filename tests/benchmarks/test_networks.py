@@ -437,6 +437,7 @@ def test_normalization_of_resnet50(name, epsilon, request):
     assert all(np.all(array(x.gamma) == 1) and np.all(array(x.beta) == 0) for x in found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "deviation"), [("resnet50", math.sqrt(2 / 2048)), ("resnet50_v1_5", 0.01)]
 )
@@ -651,6 +652,7 @@ def test_a_batch_that_is_no_multiple_is_refused(samples):
         virtual(4)(images(samples), training=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "xla"])
 @pytest.mark.parametrize("samples", [5, 6])
 def test_a_batch_of_unknown_size_that_is_no_multiple_fails_in_fit(samples, jit_compile):
@@ -665,6 +667,7 @@ def test_a_batch_of_unknown_size_that_is_no_multiple_fails_in_fit(samples, jit_c
         model.fit(data.batch(samples), shuffle=False, verbose=0)
 
 
+@pytest.mark.slow
 def test_batches_of_unknown_size_in_fit():
     """Two groups, and then a batch that is smaller than one."""
     layer = virtual(4)

@@ -362,6 +362,7 @@ def test_a_table_tells_range_and_divergence(tmp_path):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "ablation", "model"),
     [one for one in ALL if one[2] != "alexnet"],

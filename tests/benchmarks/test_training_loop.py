@@ -343,6 +343,7 @@ def test_trust_ratios_of_a_run(whole):
     assert rows[0]["learning_rate"] == 0  # the first update of the ramp
 
 
+@pytest.mark.slow
 def test_sgd_is_momentum_with_the_decay_in_the_gradient():
     recipe = dataclasses.replace(
         recipes.override(optimizer="sgd"), learning_rate=0.1, decay="constant", warmup_epochs=0.0

@@ -77,6 +77,7 @@ def dataset(*arrays, size=8):
 # What it computes.
 
 
+@pytest.mark.slow
 def test_batches_that_are_lists_hold_inputs_and_targets():
     """As a `DataLoader` of torch makes them."""
     model = small()
@@ -144,6 +145,7 @@ def test_batches_bound_how_many_are_used():
     np.testing.assert_allclose(model.layers[0].moving_mean, X.mean(0), rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The structure of `inputs`")
 @pytest.mark.parametrize(
     "data",
@@ -204,6 +206,7 @@ class Block(keras.layers.Layer):
         return self.at_rest(self.inside(inputs, training=training), training=False)
 
 
+@pytest.mark.slow
 def test_layers_are_found_wherever_they_are_and_left_alone_where_they_rest():
     block, frozen, last = Block(), normalization(trainable=False), normalization()
     inner = keras.Sequential([keras.Input((FEATURES,)), block])
@@ -246,6 +249,7 @@ def test_virtual_batches():
     np.testing.assert_allclose(model.layers[0].moving_variance, variance, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_statistics_that_are_not_finite_are_repaired():
     model, other = small(), small()
     for variable in (model.layers[0].moving_mean, model.layers[2].moving_variance):

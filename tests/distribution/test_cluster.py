@@ -407,6 +407,7 @@ def test_any_number_of_strangers_may_come_before_the_others():
         assert not one.is_alive()
 
 
+@pytest.mark.slow
 @needs_tensorflow
 def test_workers_wait_for_one_that_has_not_met_all():
     first, second, third = free_addresses(3)

@@ -66,6 +66,7 @@ def run_examples(name):
     return runner.tries, "".join(faults)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", INSIDE)
 def test_examples(name):
     if needed := NEEDS.get(name.split(".")[0]):

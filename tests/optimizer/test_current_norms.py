@@ -68,6 +68,7 @@ def test_after_an_average_overwrote_the_weights():
     assert worked_with == pytest.approx(before, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_after_load(tmp_path):
     model = trained()
     model.save_weights(tmp_path / "model.weights.h5")

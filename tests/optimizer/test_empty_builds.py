@@ -142,6 +142,7 @@ def test_in_a_loop_of_ones_own_too():
         model.optimizer.build(model.trainable_variables)
 
 
+@pytest.mark.slow
 def test_what_may_match_nothing_says_nothing():
     rule = keras_lars.optional("first")
     model = model_of_two_layers(make_lars(exclude_from_weight_decay=rule), frozen=("first",))

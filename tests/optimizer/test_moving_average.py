@@ -26,6 +26,7 @@ def averages_of(optimizer):
     return [v for v in optimizer.variables if "average" in v.path]
 
 
+@pytest.mark.slow
 @eagerly_and_in_a_graph
 @pytest.mark.parametrize("frequency", [None, 1, 2, 3])
 def test_averages(frequency, graph):

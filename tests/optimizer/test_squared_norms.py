@@ -20,6 +20,7 @@ from keras_lars import _model_state
 STEPS = 3
 
 
+@pytest.mark.slow
 @eagerly_and_in_a_graph
 @pytest.mark.parametrize("options", [{}, {"global_clipnorm": 0.1}], ids=str)
 def test_they_are_those_of_the_last_update_and_change_no_bit(graph, options):

@@ -157,6 +157,7 @@ def test_an_interrupted_test_leaves_no_trace():
     assert_equal(everything(model), before)
 
 
+@pytest.mark.slow
 def test_lowest_at_the_first_rate_warns():
     with pytest.warns(UserWarning, match="beyond minimum_learning_rate=1.5"):
         find(distance(), ONES, minimum_learning_rate=1.5, maximum_learning_rate=3.0)
@@ -223,6 +224,7 @@ def test_progress_is_shown(capfd):
     assert "100/100" in capfd.readouterr().out
 
 
+@pytest.mark.slow
 def test_lists_of_inputs_and_of_outputs():
     """Which are lists to Keras, and arrays to `tf.data`."""
     backend_range_checks.check_a_training_after_the_range_test_is_as_without()

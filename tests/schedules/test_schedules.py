@@ -137,6 +137,7 @@ def test_float64_where_keras_computes_in_it():
         keras.config.set_floatx("float32")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.function")
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_in_a_tf_function(jit_compile):
