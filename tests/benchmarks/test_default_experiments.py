@@ -155,8 +155,8 @@ def test_the_default_for_weights_of_zero_is_best_at_its_worst():
     assert keras_lars.LARS().zero_weight_ratio is None
 
 
-def test_readme_has_the_numbers_of_the_defaults():
-    readme = " ".join(pages.read("README.md").split())
+def test_the_page_has_the_numbers_of_the_defaults():
+    rule = " ".join(pages.read("docs/update_rule.md").split())
     means = {}
     for each in map(found, ZERO):
         for row in tables.frame(each).to_dict("records"):
@@ -170,11 +170,11 @@ def test_readme_has_the_numbers_of_the_defaults():
         "zero_1": "and {} % and {} % with a ratio of 1",
     }.items():
         reached = [means["vit", images, batch, method] for batch in (4096, 8192)]
-        assert words.format(*reached) in readme
+        assert words.format(*reached) in rule
     gammas = means["residual_zero_gamma", images, 4096, "floor_0.05"]
-    assert f"residual gammas start at 0 reaches {gammas} % at 4,096" in readme
+    assert f"residual gammas start at 0 reaches {gammas} % at 4,096" in rule
     *_, of_floor = lost(ZERO)
-    for page in (readme, " ".join(pages.read(pages.STUDIES).split())):
+    for page in (rule, " ".join(pages.read(pages.STUDIES).split())):
         assert f"at most {of_floor} points to the best" in page
 
 

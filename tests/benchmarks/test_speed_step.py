@@ -85,8 +85,8 @@ def test_a_missing_file_is_told_in_one_line(tmp_path):
     assert re.fullmatch("error: .*none.json", done.stderr.strip().splitlines()[-1])
 
 
-def test_readme_says_what_the_committed_results_say():
-    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+def test_the_page_says_what_the_committed_results_say():
+    text = " ".join((ROOT / "docs" / "speed.md").read_text(encoding="utf-8").split())
     here, elsewhere = (ratios_to_sgd(f"update_cost_models{end}") for end in ("", "_epyc"))
     assert f"{here[0]} times SGD under XLA for ResNet-50, {here[1]} times for AlexNet" in text
     assert f"faster memory it took {elsewhere[0]} and {elsewhere[1]} times" in text

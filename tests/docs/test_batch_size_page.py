@@ -31,11 +31,11 @@ def rows_of(found):
 RESULTS = {"small": read("batch_size"), "rates": read("learning_rate")}
 FOUND, RATES = rows_of(RESULTS["small"]), rows_of(RESULTS["rates"])
 NETWORKS = RESULTS["small"]["settings"]["networks"]
-PAGE, README = pages.read(pages.STUDIES), pages.read("README.md")
+PAGE, RATES_PAGE = pages.read(pages.STUDIES), pages.read("docs/learning_rate.md")
 
 
 def test_the_plots_are_there():
-    assert "(benchmarks/results/studies/learning_rate.png)" in README
+    assert "(../benchmarks/results/studies/learning_rate.png)" in RATES_PAGE
     for name in ("batch_size", "learning_rate"):
         assert f"({name}.png)" in PAGE
         assert (FOLDER / f"{name}.png").read_bytes().startswith(b"\x89PNG")

@@ -1,4 +1,4 @@
-"""What the page of the studies and README say of the range test is in the committed results."""
+"""What the pages say of the range test is in the committed results."""
 
 import pytest
 from support import RESULTS

@@ -1,4 +1,4 @@
-"""What README tells people to run is run, on a small network where that is all that matters."""
+"""What the pages tell people to run is run, on a small network where that is all that matters."""
 
 import ast
 import pathlib
@@ -23,12 +23,9 @@ import keras_lars
 
 pytestmark = [pytest.mark.docs, pytest.mark.slow]
 
-README = pages.read("README.md")
-SECTION = README.split("## Several GPUs, several machines\n")[1].split("\n## ")[0]
-(SCRIPT,) = re.findall(
-    r"<!-- a training on several machines -->\n```python\n(.+?)```", SECTION, re.S
-)
-(COMMANDS,) = re.findall(r"```bash\n(.+?)```", SECTION, re.S)
+PAGE = pages.read("docs/distribution.md")
+(SCRIPT,) = re.findall(r"<!-- a training on several machines -->\n```python\n(.+?)```", PAGE, re.S)
+(COMMANDS,) = re.findall(r"```bash\n(.+?)```", PAGE, re.S)
 TINY = ["--model=alexnet_tiny", "--width=1", "--epochs=1", "--warmup_epochs=0"]
 
 
@@ -36,7 +33,7 @@ TINY = ["--model=alexnet_tiny", "--width=1", "--epochs=1", "--warmup_epochs=0"]
 
 
 def run(command, folder):
-    """A command of README, by this Python, in a folder of its own."""
+    """A command of the page, by this Python, in a folder of its own."""
     words = [sys.executable if word == "python" else word for word in shlex.split(command)]
     words += TINY if "benchmarks.train" in words else []
     assert words[1] == "-m"
@@ -64,7 +61,7 @@ def test_the_commands_of_several_machines_run(command, tmp_path):
 # --- the other blocks -----------------------------------------------------------------------------
 
 # The blocks of a section share their names and run in order. Those of a section that is not in the
-# table `SECTIONS` begin with nothing but the modules that README imports at its top.
+# table `SECTIONS` begin with nothing but the modules that the pages import.
 
 
 def classifier():
@@ -181,16 +178,19 @@ def probes_as_the_table_says(names, block):
 
 SECTIONS = {
     ("README.md", "keras_lars"): (classifier, trains),
-    ("README.md", "Look inside"): (classifier_and_data, leaves_a_record),
-    ("README.md", "How much further the batch can grow"): (
+    ("docs/monitoring.md", "Look inside"): (classifier_and_data, leaves_a_record),
+    ("docs/learning_rate.md", "How much further the batch can grow"): (
         classifier_and_batches,
         leaves_a_measurement,
     ),
-    ("README.md", "The rule"): (a_weight, is_what_lars_does),
-    ("README.md", "Exclusions"): (model_with_embedding, excludes),
-    ("README.md", "Choosing the learning rate"): (normalized_and_data, rises_and_falls),
-    ("README.md", "Batch statistics"): (normalized_and_data, has_the_statistics_of_its_images),
-    ("README.md", "Schedules"): (lengths, ramps),
+    ("docs/update_rule.md", "The rule"): (a_weight, is_what_lars_does),
+    ("docs/exclusions.md", "Exclusions"): (model_with_embedding, excludes),
+    ("docs/learning_rate.md", "Choosing the learning rate"): (normalized_and_data, rises_and_falls),
+    ("docs/batch_statistics.md", "Batch statistics"): (
+        normalized_and_data,
+        has_the_statistics_of_its_images,
+    ),
+    ("docs/learning_rate.md", "Schedules"): (lengths, ramps),
     ("docs/linear_probing.md", "Linear probing"): (dict, probes_as_the_table_says),
 }
 

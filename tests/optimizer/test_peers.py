@@ -1,4 +1,4 @@
-"""Whoever comes from another LARS gets its numbers, by the arguments in README's table."""
+"""Whoever comes from another LARS gets its numbers, by the arguments on docs/migration.md."""
 
 import functools
 import json
@@ -15,7 +15,7 @@ from support.peer_formulas import FORMULAS
 import keras_lars
 
 FOLDER = TESTS / "trajectories"
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "migration.md").read_text(encoding="utf-8")
 FILES = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
 
 
@@ -80,9 +80,9 @@ def test_our_schedules_give_their_rates(file):
         np.testing.assert_allclose(ramp[1:4], rates[:3], rtol=1e-6)
 
 
-def test_the_table_in_readme():
+def test_the_table_on_the_page():
     (table,) = [
-        part.split("<!-- /peers -->")[0].strip() for part in README.split("<!-- peers -->")[1:]
+        part.split("<!-- /peers -->")[0].strip() for part in PAGE.split("<!-- peers -->")[1:]
     ]
     assert table == peers.table()
 

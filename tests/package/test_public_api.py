@@ -6,7 +6,7 @@ import re
 
 import keras
 import pytest
-from support import ROOT, api_pages, public_api
+from support import ROOT, api_pages, pages, public_api
 from support.helpers import run_python
 
 import keras_lars
@@ -172,9 +172,11 @@ def test_methods_name_their_arguments():
         assert named_in_docstring(method) == named_in_signature(method), method
 
 
-def test_readme_names_every_argument_of_lars():
+def test_the_pages_name_every_argument_of_lars():
     """In code, its own and those of every Keras optimizer that it takes."""
-    code = " ".join(re.findall(r"```.*?```|`[^`]+`", README, re.DOTALL))
+    text = README + "".join(map(pages.read, ("docs/update_rule.md", "docs/exclusions.md")))
+    text += "".join(map(pages.read, ("docs/learning_rate.md", "docs/monitoring.md")))
+    code = " ".join(re.findall(r"```.*?```|`[^`]+`", text, re.DOTALL))
     own = [name for name in named_in_signature(keras_lars.LARS) if name != "**kwargs"]
     of_keras = [name for name in named_in_signature(keras.optimizers.SGD) if name != "**kwargs"]
     assert {"clipnorm", "use_ema"} <= set(of_keras)

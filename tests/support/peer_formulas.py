@@ -115,13 +115,13 @@ def simclr_popular(w, g, v, rate, before, name):
 
 
 def tf_contrib(w, g, v, rate, before, name):
-    """Without decay: see README for the rest."""
+    """Without decay: see docs/migration.md for the rest."""
     q = ETA * norm(w) / norm(g) if norm(w) > 0 and norm(g) > 0 else 1.0
     v = MOMENTUM * v + g
     return w - rate * q * v, v
 
 
-# Of each row of README's table that is read only: the formula, and what the comparison changes.
+# Of each peer that was read only: the formula, and what the comparison changes.
 FORMULAS = {
     "the paper": (paper, {}),
     "apex LARC around SGD": (apex, {}),

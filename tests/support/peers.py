@@ -1,4 +1,4 @@
-"""Every other LARS, as arguments of ours: README's table, of which this is the source.
+"""Every other LARS, as arguments of ours: the source of the table in docs/migration.md.
 
 `PYTHONPATH=tests python -m support.peers` prints it.
 """
@@ -14,7 +14,7 @@ class Peer:
     """One implementation, at its own defaults.
 
     Attributes:
-        name: What it is called in README.
+        name: What it is called on the page.
         arguments: Of `keras_lars.LARS`, as one writes them, beside the learning rate.
         differs: What is not the same, and what else there is to know.
         file: In which its recordings are, in `trajectories`; empty if its code was read only.
@@ -163,7 +163,7 @@ PEERS = [
         "MAE, linear probe",
         f"{OUTSIDE}, weight_decay=0.0, {AT_1}, {IN_NORM}, {RANK_1}",
         "At 0.1 times batch / 256, which is little where the data are few: see "
-        "[linear probing](docs/linear_probing.md).",
+        "[linear probing](linear_probing.md).",
     ),
     Peer(
         "MoCo v3",
@@ -197,7 +197,7 @@ BY_NAME = {peer.name: peer for peer in PEERS}
 
 
 def table() -> str:
-    """The table in README."""
+    """The table on the page."""
     lines = ["| coming from | write | | |", "|---|---|---|---|"]
     for peer in PEERS:
         known = "recorded" if peer.file else "read"
