@@ -32,6 +32,13 @@ def make_model(optimizer=None, **options):
     return model
 
 
+# Enough to leave a trace.
+FEW = 12
+with_few_updates = pytest.mark.filterwarnings(
+    "ignore:With fewer than 100 updates", "ignore:The loss was lowest"
+)
+
+
 def find(model, data=(X, Y), **options):
     return find_learning_rate(model, data, batch_size=32, verbose=0, **options)
 
@@ -106,6 +113,7 @@ def averaged_scaled_and_accumulated():
 
 
 @pytest.mark.slow
+@with_few_updates
 @pytest.mark.parametrize(
     ("optimizer", "options"),
     [
@@ -121,7 +129,7 @@ def test_training_goes_on_as_if_there_had_been_no_test(optimizer, options):
         history = model.fit(X, Y, batch_size=32, epochs=1, verbose=0)
         before = everything(model)
         if model is tested:
-            find(model, minimum_learning_rate=1e-4)
+            find(model, updates=FEW, minimum_learning_rate=1e-4)
             assert_equal(everything(model), before)
             assert model.history is history
             assert model.steps_per_execution == options.get("steps_per_execution", 1)
@@ -130,12 +138,13 @@ def test_training_goes_on_as_if_there_had_been_no_test(optimizer, options):
 
 
 @pytest.mark.slow
+@with_few_updates
 def test_replicas_of_a_strategy_keep_their_own_statistics(strategy):
     with strategy.scope():
         model = make_model(jit_compile=False)
     model.fit(X, Y, batch_size=64, epochs=1, verbose=0)
     before = everything(model)
-    find(model)
+    find(model, updates=FEW)
     assert_equal(everything(model), before)
 
 
@@ -225,6 +234,7 @@ def test_progress_is_shown(capfd):
 
 
 @pytest.mark.slow
+@with_few_updates
 def test_lists_of_inputs_and_of_outputs():
     """Which are lists to Keras, and arrays to `tf.data`."""
     backend_range_checks.check_a_training_after_the_range_test_is_as_without()
