@@ -140,3 +140,13 @@ def log_axis(axis: "Axes", ticks: Sequence[float], format: Callable = "{:g}".for
     axis.set_xscale("log")
     axis.set_xticks(ticks, list(map(format, ticks)), rotation=60)
     axis.minorticks_off()
+
+
+def log_values(axis: "Axes") -> None:
+    """A logarithmic y axis with plain numbers: 0.2, 0.5, 1."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axis.set_yscale("log")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.yaxis.set_minor_locator(NullLocator())

@@ -10,15 +10,24 @@ from benchmarks.experiments import plots
 from benchmarks.experiments.results import of
 from benchmarks.experiments.small.tables import frame, methods_of
 
-COLORS = {
-    "momentum": "#888888",
-    "nesterov": "#1b6fb3",
-    "lars": "#d1495b",
-    "lamb": "#3c8d5a",
+# Colors of Okabe and Ito, which the color-blind tell apart, and shapes for who sees no color.
+LOOKS: dict[str, dict[str, Any]] = {
+    "momentum": {"color": "#222222", "marker": "v"},
+    "nesterov": {"color": "#0072b2", "marker": "s"},
+    "lars": {"color": "#d55e00", "marker": "o"},
+    "lars_nesterov": {"color": "#cc79a7", "marker": "D"},
+    "lamb": {"color": "#009e73", "marker": "^"},
 }
-QUANTITIES = {"test_accuracy": "accuracy on test images", "measured_loss": "training loss"}
+SCALED = {"linestyle": "--", "markerfacecolor": "white"}
+ACCURACY, LOSS = "accuracy on test images, %", "training loss"
 # Those whose learning rate alone is searched, or follows from a search.
-BY_RATE = ("momentum", "lars", "lamb")
+BY_RATE = {
+    "momentum": "momentum",
+    "lars": "LARS",
+    "lars_nesterov": "LARS with Nesterov",
+    "lamb": "Lamb of Keras",
+}
+_MARKERS = "osD^v"
 
 
 def plot(found: dict, path: pathlib.Path) -> None:
@@ -30,14 +39,12 @@ def plot(found: dict, path: pathlib.Path) -> None:
     methods = {method.name: method for method in methods_of(found)}
     seeds = seeds.assign(words=seeds["method"].map(lambda name: methods[name].words))
     styles = {
-        method.words: {
-            "color": COLORS[method.optimizer],
-            "linestyle": "-" if method.space else "--",
-        }
+        method.words: {**LOOKS[method.optimizer], **({} if method.space else SCALED)}
         for method in methods.values()
     }
     names = ["network", "batch", "words", "failed"]
-    points = seeds.rename(columns=QUANTITIES).melt(names, list(QUANTITIES.values()), "quantity")
+    seeds[ACCURACY] = 100 * seeds["test_accuracy"].astype(float)
+    points = seeds.rename(columns={"measured_loss": LOSS}).melt(names, [ACCURACY, LOSS], "quantity")
     # The networks one below the other, in their order.
     points["panel"] = points["network"] + ": " + points["quantity"]
     points = points.sort_values("network", kind="stable", key=_order(seeds["network"]))
@@ -45,11 +52,11 @@ def plot(found: dict, path: pathlib.Path) -> None:
     size = (11, 4.2 * seeds["network"].nunique())
     with plots.panels(path, title, points, "panel", 2, size) as panels:
         for axis, rows in panels:
-            plots.lines(axis, rows, "batch", "value", "words", styles, marker="o", markersize=3)
-            axis.set(xlabel="batch size")
+            plots.lines(axis, rows, "batch", "value", "words", styles, markersize=5)
+            axis.set(xlabel="batch size", ylabel=rows["quantity"].iloc[0])
             plots.log_axis(axis, found["settings"]["batches"], "{:,}".format)
         for axis, _ in panels[1::2]:
-            axis.set_yscale("log")
+            plots.log_values(axis)
         plots.legend(panels[0][0], seeds, fontsize=8, loc="center left")
 
 
@@ -61,25 +68,29 @@ def plot_rates(found: dict, path: pathlib.Path) -> None:
     table = frame(found)
     table["optimizer"] = table["method"].map(lambda name: methods[name].optimizer)
     table = table[table["optimizer"].isin(BY_RATE)].assign(failed=False)
-    table["panel"] = table["network"] + ": " + table["optimizer"]
+    table[ACCURACY] = 100 * table["counted_accuracy"]
+    table["panel"] = table["network"] + ": " + table["optimizer"].map(BY_RATE)
     table = table.sort_values("optimizer", kind="stable", key=_order(BY_RATE))
     table = table.sort_values("network", kind="stable", key=_order(frame(found)["network"]))
     table["line"] = [f"{batch:,}" for batch in table["batch"]]
     batches = found["settings"]["batches"]
     colors = colormaps["viridis"].resampled(len(batches) + 1)
-    styles = {f"{batch:,}": {"color": colors(number)} for number, batch in enumerate(batches)}
+    styles = {
+        f"{batch:,}": {"color": colors(number), "marker": _MARKERS[number % len(_MARKERS)]}
+        for number, batch in enumerate(batches)
+    }
+    columns = table["optimizer"].nunique()
     title = f"{_subject(found)}: one that diverged counts as a guess"
-    size = (11, 3.6 * table["network"].nunique())
+    size = (3.7 * columns, 3.6 * table["network"].nunique())
     options: dict[str, Any] = {"sharey": "row", "sharex": "col"}
-    with plots.panels(path, title, table, "panel", len(BY_RATE), size, **options) as panels:
+    with plots.panels(path, title, table, "panel", columns, size, **options) as panels:
         for axis, rows in panels:
-            style = {"marker": "o", "markersize": 3}
-            plots.lines(axis, rows, "rate", "counted_accuracy", "line", styles, **style)
+            plots.lines(axis, rows, "rate", ACCURACY, "line", styles, markersize=4)
             tried = of(rows, kind="trial")["rate"]
             plots.log_axis(axis, sorted(tried.unique()), lambda rate: f"{float(f'{rate:.2g}'):g}")
-        for axis, _ in panels[:: len(BY_RATE)]:
-            axis.set_ylabel("accuracy on test images")
-        for axis, _ in panels[-len(BY_RATE) :]:
+        for axis, _ in panels[::columns]:
+            axis.set_ylabel(ACCURACY)
+        for axis, _ in panels[-columns:]:
             axis.set_xlabel("learning rate")
         panels[0][0].legend(title="batch size", fontsize=8)
 
