@@ -67,6 +67,7 @@ setup(
             "tensorboard",
             "tensorflow-datasets",
         ],
+        "docs": ["mkdocs-material"],
         "report": ["matplotlib"],
         "tests": [
             "coverage>=7.10",

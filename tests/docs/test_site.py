@@ -1,0 +1,19 @@
+"""The site that `.ci/site` makes of the pages: what can be told without building it."""
+
+import json
+import re
+import runpy
+
+import pytest
+from support import ROOT, pages
+
+pytestmark = pytest.mark.docs
+
+SITE = runpy.run_path(str(ROOT / ".ci" / "site"))
+
+
+def test_every_page_is_in_the_navigation_once():
+    expected = {*pages.PAGES, *SITE["found"]("docs/api/*.md", "*.md")}
+    assert {"README.md", "docs/clusters.md", "docs/api/LARS.md"} <= expected
+    listed = re.findall(r'"([^"]+\.md)"', json.dumps(SITE["navigation"]()))
+    assert sorted(listed) == sorted(expected)
