@@ -20,7 +20,7 @@ from benchmarks.experiments.small import images, methods, plots, tables
 from benchmarks.experiments.small.methods import Method
 from benchmarks.experiments.small.sizes import SIZES, Size
 from benchmarks.experiments.small.training import Training
-from benchmarks.experiments.sweep import Run, Sweep, use_one_core
+from benchmarks.experiments.sweep import Run, Sweep, share_the_machine
 from benchmarks.recipe import RecipeError
 from benchmarks.settings import setting
 
@@ -75,7 +75,7 @@ class BatchSize(Experiment):
         asked, before = training_of(found[0], self.repeat)
         print(asked, flush=True)
         if self.processes > 1:
-            use_one_core()  # as it was
+            share_the_machine()  # as it was
         now = asked.train(self.data_dir)
         print(f"{'':17} {'recorded':>8} {'now':>8}")
         for key in ("test_accuracy", "test_loss", "measured_accuracy", "measured_loss"):

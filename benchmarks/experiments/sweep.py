@@ -213,14 +213,19 @@ def _process_pool(processes: int) -> concurrent.futures.ProcessPoolExecutor:
     return concurrent.futures.ProcessPoolExecutor(
         processes,
         multiprocessing.get_context("spawn"),
-        initializer=use_one_core if processes > 1 else None,
+        initializer=share_the_machine if processes > 1 else None,
         **options,
     )
 
 
-def use_one_core() -> None:
-    """Before a framework is imported: as many trainings run beside each other as there are."""
+def share_the_machine() -> None:
+    """Before a framework is imported: as many trainings run beside each other as there are.
+
+    Nor does any take all memory of a GPU, as JAX and TensorFlow do at first.
+    """
     os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
     flags = os.environ.get("XLA_FLAGS", "")
     os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
