@@ -1,4 +1,4 @@
-"""Fine-tuning at a batch of 512: LARS as README says, and others at the best of three rates.
+"""Fine-tuning at a batch of 512: LARS with `for_fit`, and others at the best of three rates.
 
 python -m benchmarks.experiments.fine_tuning [--seeds=3]
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import keras
 
 BATCH_SIZE, EPOCHS, IMAGE_SIZE, IMAGES, CLASSES = 512, 8, 14, 10_000, 5
-# By optimizer, the rates at the top of one ramp and decay for all; 0 is that of README's rule.
+# By optimizer, the rates at the top of one ramp and decay for all; 0 is that of `for_fit`.
 RATES = {
     "LARS, for_fit": (0.0,),
     "SGD, momentum 0.9": (0.01, 0.03, 0.1),
@@ -37,7 +37,7 @@ RATES = {
 
 @dataclasses.dataclass(frozen=True)
 class Tuning:
-    """One training of a network that was trained before; `rate` is 0 for README's rule."""
+    """One training of a network that was trained before; `rate` is 0 for that of `for_fit`."""
 
     optimizer: str
     rate: float

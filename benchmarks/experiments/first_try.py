@@ -1,4 +1,4 @@
-"""A newcomer's first training, as README says: three networks at a batch of 4,096.
+"""A newcomer's first training, as docs/learning_rate.md says: three networks at a batch of 4,096.
 
 python -m benchmarks.experiments.first_try [--seeds=3]
 

@@ -1,4 +1,4 @@
-"""The learning rate of README's rule, and that of the range test: what each reaches.
+"""The learning rate of `for_fit`, and that of the range test: what each reaches.
 
 python -m benchmarks.experiments.learning_rate_choice [--seeds=3]
 
