@@ -1,4 +1,4 @@
-"""`results/figures/README.md` shows every committed result of the paper's experiments."""
+"""The pages beside the committed results show or name every one of them."""
 
 import json
 
@@ -15,6 +15,15 @@ FOLDERS = sorted(path for path in FOLDER.iterdir() if path.is_dir())
 
 def read(folder):
     return json.loads((folder / "results.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("folder", sorted(RESULTS.iterdir()), ids=lambda folder: folder.name)
+def test_a_page_leads_to_each_file_of_its_folder(folder):
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    files = [path.relative_to(folder) for path in folder.rglob("*.json")]
+    assert files
+    unnamed = {f for f in files if f"({f.as_posix()})" not in page and f"({f.parent})" not in page}
+    assert unnamed == set()
 
 
 def test_every_experiment_has_results():
