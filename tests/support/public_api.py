@@ -1,4 +1,4 @@
-"""The public API as README's table, printed by `PYTHONPATH=tests python -m support.public_api`."""
+"""The public API: what its pages, the fuzz tests and the tests of docstrings are about."""
 
 import importlib
 import inspect
@@ -8,7 +8,7 @@ from typing import Any
 
 import keras_lars
 
-# What has no docstring of its own.
+# The lines of what has no docstring of its own.
 LINES = {"__version__": "The version of the package."}
 
 
@@ -68,16 +68,3 @@ def objects() -> dict[str, Any]:
         for outer, holder in found.items()
         for name, value in {outer: holder, **members(outer, holder)}.items()
     }
-
-
-def table() -> str:
-    """A row for each public name, with the first line of its docstring."""
-    rows = ["| `keras_lars.` | |", "|---|---|"]
-    for name, value in objects().items():
-        line = LINES.get(name) or inspect.getdoc(value).splitlines()[0]
-        rows.append(f"| `{name}` | {line} |")
-    return "\n".join(rows)
-
-
-if __name__ == "__main__":
-    print(table())
