@@ -35,7 +35,7 @@ def table(runs: list[dict]) -> str:
                 "learning rate": f"{recipe['learning_rate']:g}",
                 "epochs": f"{recipe['epochs']:g}",
                 "seed": f"{recipe['seed']:g}",
-                "half time": _percent(result["validation_accuracy_at_half_time"]),
+                "halfway": _percent(result["validation_accuracy_at_half_time"]),
                 "end": "diverged"
                 if result["diverged"]
                 else _percent(result["validation_accuracy"]),

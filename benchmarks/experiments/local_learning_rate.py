@@ -62,7 +62,7 @@ class LocalLearningRate(Paper):
                     "batch": str(row["settings"]["global_batch_size"]),
                     "seed": str(row["settings"]["seed"]),
                 }
-                chosen = {"first update": 0, "half time": len(ratios) // 2, "end": -1}
+                chosen = {"first update": 0, "halfway": len(ratios) // 2, "end": -1}
                 for name, place in chosen.items():
                     line[name] = "" if ratios[place] is None else f"{ratios[place]:.3g}"
                 lines.append(line)

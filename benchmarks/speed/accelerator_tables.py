@@ -82,7 +82,7 @@ def _options(results: dict) -> Iterator[dict[str, str]]:
     outcomes = results["outcomes"]
     wrong = {name: outcome for name, outcome in outcomes.items() if outcome != "right"}
     count = f"{len(outcomes) - len(wrong)} of {len(outcomes)}"
-    yield _row("options computed as in float64", count, "all", not wrong)
+    yield _row("options that match float64", count, "all", not wrong)
     for name, outcome in wrong.items():
         yield _row(name, outcome, "right", False)
 
@@ -119,9 +119,9 @@ def _updates_of(model: dict) -> Iterator[dict[str, str]]:
     ours = found.loc[_OURS]
     floors = speed / ours["gigabytes_per_second"]
     if name == _LARGE_VARIABLES:
-        yield from _relative(f"{name}: relative to its bytes, copied", floors, "the floor")
+        yield from _relative(f"{name}: relative to copying its bytes", floors, "the floor")
     else:
-        yield _row(f"{name}: relative to its bytes, copied", f"{floors:.3f}")
+        yield _row(f"{name}: relative to copying its bytes", f"{floors:.3f}")
         relative = f"{name}: relative to {ours['compared_to']}"
         yield from _relative(relative, ours["ratio"], "Keras SGD")
     for other, row in found.iterrows():

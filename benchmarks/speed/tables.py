@@ -100,8 +100,8 @@ def of_updates(results: dict) -> str:
         ]
     if results["memory"]:
         parts += [
-            "Memory of one step: weights, gradients and slots against the most that is held, "
-            "without what was before",
+            "Memory of one step: weights, gradients and slots, and the peak without what was held "
+            "before",
             _memory(results["memory"]),
         ]
     return "\n\n".join(parts)
@@ -135,7 +135,7 @@ def clusters(results: dict) -> str:
                     "launches": f"{row['launches']:,}",
                     "first call s": _number(row["first_call_seconds"]),
                     "median ms": _number(row["median_ms"]),
-                    "held at most MB": held and f"{held / 1e6:,.0f}",
+                    "peak MB": held and f"{held / 1e6:,.0f}",
                 }
             )
     return frames.markdown(rows, texts=2)
@@ -173,9 +173,9 @@ def _times(model: dict) -> str:
         "min ms": measured["min_ms"].map(_number),
         "GB/s": measured["gigabytes_per_second"].map(_number),
         "ratio": measured["ratio"].map(_number),
-        "to fastest LARS": measured["ratio_to_fastest_lars"].map(_number),
+        "to fastest other LARS": measured["ratio_to_fastest_lars"].map(_number),
         "first call s": measured["first_call_seconds"].map(_number),
-        "ratio of it": measured["first_call_ratio"].map(_number),
+        "first-call ratio": measured["first_call_ratio"].map(_number),
     }
     notes = [
         f"{row['contender']} ({row['framework']}): {row['status']}"
@@ -201,7 +201,7 @@ def _memory(rows: list[dict]) -> str:
     columns = {
         "state MB": "state_bytes",
         "held between steps MB": "settled_bytes",
-        "held at most MB": "high_water_bytes",
+        "peak MB": "high_water_bytes",
     }
     cells = []
     for row in rows:
