@@ -35,11 +35,11 @@ def with_absolute_links(markdown):
 setup(
     name="keras-lars",
     version=VERSION,
-    description="LARS, layer-wise adaptive rate scaling, for Keras 3: exact and compiled by XLA.",
+    description="LARS, layer-wise adaptive rate scaling, for Keras 3, compiled by XLA.",
     long_description=with_absolute_links((HERE / "README.md").read_text(encoding="utf-8")),
     long_description_content_type="text/markdown",
     project_urls={
-        "Documentation": f"{URL}/blob/HEAD/README.md",
+        "Documentation": f"{URL}/blob/HEAD/docs/README.md",
         "Source": URL,
         "Changelog": f"{URL}/blob/HEAD/CHANGELOG.md",
         "Issues": f"{URL}/issues",
@@ -48,12 +48,12 @@ setup(
     license_expression="Apache-2.0",
     packages=find_packages(include=["keras_lars", "keras_lars.*"]),
     package_data={"keras_lars": ["py.typed"], "keras_lars.report": ["page.*", "noise.html"]},
-    # The oldest versions that the test suite is run with; see README, "Versions".
+    # The oldest versions that the test suite is run with; see docs/numerics.md, "Versions".
     python_requires=">=3.10",
     install_requires=["keras>=3.10,<4", "numpy"],
     extras_require={
         "tensorflow": ["tensorflow>=2.18"],
-        # No lower bounds, since none is known: README, "Versions", has what was tested.
+        # No lower bounds, since none is known: docs/numerics.md has what was tested.
         "jax": ["jax"],
         "torch": ["torch"],
         "benchmarks": [

@@ -66,6 +66,7 @@ _ENDS = ("", "_gamma", "_resnet50", "_digits")
 BLOCKS: dict[str, Callable[[], str]] = {
     "a first training": _block("collect:table", "studies/digits_resnet50"),
     "batch sizes": _batch_size("report", "batch_size"),
+    "batch sizes in short": _batch_size("in_short", "batch_size"),
     "batch sizes, searched": _batch_size("search_spaces", "batch_size"),
     "batch sizes, published": _block("experiments.small.published:table"),
     "learning rates": _batch_size("report", "learning_rate"),
@@ -78,6 +79,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "updates by size": _block("speed.tables:of_updates", "speed/update_cost_sizes"),
     "H100": _block("speed.accelerator_tables:table", *_H100),
     "trainings on an H100": _block("speed.accelerator_tables:trainings", *_H100),
+    "trainings on an H100 in short": _block("speed.accelerator_tables:trainings_in_short", *_H100),
     "clusters": _block("speed.tables:clusters", "speed/update_clusters"),
     "launches": _block("speed.launches:table", "speed/launches"),
     "steps": _block("speed.step:table", "speed/step_cost"),

@@ -42,8 +42,25 @@ def table(*results: dict) -> str:
     return "\n".join(lines) + "\n\n" + frames.markdown(rows, texts=5)
 
 
+_SPEED, _RELATIVE = "LARS, images a second", "a step relative to SGD's"
+
+
 def trainings(*results: dict) -> str:
     """Images a second with SGD and LARS, on each backend."""
+    return frames.markdown(_trainings(results), texts=2)
+
+
+def trainings_in_short(*results: dict) -> str:
+    """A row for each backend, and two columns for each precision."""
+    rows: dict[str, dict[str, str]] = {}
+    for cell in _trainings(results):
+        row = rows.setdefault(cell["backend"], {"backend": cell["backend"]})
+        row[f"images a second, {cell['precision']}"] = cell[_SPEED]
+        row[f"step, SGD's = 1, {cell['precision']}"] = cell[_RELATIVE]
+    return frames.markdown([*rows.values()], texts=1)
+
+
+def _trainings(results: Sequence[dict]) -> list[dict[str, str]]:
     cells = []
     for part in _parts(results):
         if part["part"] not in ("float32", "bfloat16") or part["results"] is None:
@@ -55,11 +72,11 @@ def trainings(*results: dict) -> str:
                 "backend": part["backend"],
                 "precision": trained["settings"]["precision"],
                 "SGD, images a second": f"{tables.images_per_second(trained, 'sgd'):,.0f}",
-                "LARS, images a second": f"{tables.images_per_second(trained, 'lars'):,.0f}",
-                "a step relative to SGD's": f"{ratio:.3f}",
+                _SPEED: f"{tables.images_per_second(trained, 'lars'):,.0f}",
+                _RELATIVE: f"{ratio:.3f}",
             }
         )
-    return frames.markdown(cells, texts=2)
+    return cells
 
 
 def _parts(results: Sequence[dict]) -> list[dict]:

@@ -72,10 +72,14 @@ def classifier():
 def trains(names, block):
     """After a block that compiles the model."""
     expected = "LARS" if "keras_lars" in block.text else "SGD"
-    assert type(names["optimizer"]).__name__ == expected
+    assert type(names["model"].optimizer).__name__ == expected
     x, y = np.ones((8, 8, 8), "float32"), np.arange(8)
     history = names["model"].fit(x, y, epochs=1, batch_size=4, verbose=0).history
     assert np.isfinite(history["loss"]).all()
+
+
+def a_model_to_make():
+    return {"make_model": lambda: classifier()["model"], "schedule": 1.0}
 
 
 def classifier_and_data():
@@ -109,12 +113,17 @@ def a_weight():
     return {**names, "w": np.array([3.0, 4.0]), "g": GRADIENTS[0], "v": 0.0}
 
 
+def a_weight_of_the_paper():
+    return {**a_weight(), "epsilon": 0.0, "weight_norm_floor": 0.0}
+
+
 def is_what_lars_does(names, block):
     """The rule as it is printed, twice, is two updates."""
     weights = [names["w"]]
     exec(block.text, names := {**names, "g": GRADIENTS[1]})
     weights.append(names["w"])
-    optimizer = keras_lars.LARS(2.0, exclude_from_weight_decay=[], **NUMBERS)
+    numbers = {name: names[name] for name in NUMBERS}
+    optimizer = keras_lars.LARS(2.0, exclude_from_weight_decay=[], **numbers)
     variables = make_variables({"w": a_weight()["w"]})
     steps = run_steps(optimizer, variables, [[gradient] for gradient in GRADIENTS])
     for expected, ((actual,), _) in zip(weights, steps, strict=True):
@@ -161,6 +170,11 @@ def normalized_and_data():
     return {"model": model, "images": images, "labels": labels}
 
 
+def a_model_to_test():
+    lengths = {"samples": 60_000, "epochs": 20, "global_batch_size": 4096}
+    return {**normalized_and_data(), **lengths}
+
+
 def has_the_statistics_of_its_images(names, block):
     if "fit" not in block.text:
         return
@@ -177,15 +191,18 @@ def probes_as_the_table_says(names, block):
 
 
 SECTIONS = {
-    ("README.md", "keras_lars"): (classifier, trains),
+    ("README.md", "Before and after"): (classifier, trains),
+    ("README.md", "The rule"): (a_weight_of_the_paper, is_what_lars_does),
+    ("README.md", "Several GPUs"): (a_model_to_make, trains),
     ("docs/monitoring.md", "Look inside"): (classifier_and_data, leaves_a_record),
     ("docs/learning_rate.md", "How much further the batch can grow"): (
         classifier_and_batches,
         leaves_a_measurement,
     ),
-    ("docs/update_rule.md", "The rule"): (a_weight, is_what_lars_does),
+    ("docs/update_rule.md", "The update rule and its options"): (a_weight, is_what_lars_does),
     ("docs/exclusions.md", "Exclusions"): (model_with_embedding, excludes),
-    ("docs/learning_rate.md", "Choosing the learning rate"): (normalized_and_data, rises_and_falls),
+    ("docs/learning_rate.md", "The learning rate"): (dict, rises_and_falls),
+    ("docs/learning_rate.md", "The range test"): (a_model_to_test, rises_and_falls),
     ("docs/batch_statistics.md", "Batch statistics"): (
         normalized_and_data,
         has_the_statistics_of_its_images,

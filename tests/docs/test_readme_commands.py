@@ -25,7 +25,6 @@ RUN = {
     "python -m benchmarks.local_cluster --workers=2 -- python -m benchmarks.train "
     "--strategy=multi_worker": SEVERAL_MACHINES,
     "python -m benchmarks.train --strategy=mirrored --replicas=2": SEVERAL_MACHINES,
-    "python -m benchmarks.train --list_recipes": "test_benchmarks::test_list_recipes",
     "python -m benchmarks.data.fake_imagenet *": "test_imagenet::test_the_fake_folder",
     "python -m benchmarks.speed.accelerator": "test_speed_accelerator::test_a_quick_run_on_the_cpu",
     "python -m benchmarks.speed.input *": "test_speed_input::test_each_part_is_measured",
@@ -47,8 +46,6 @@ NOT_RUN = {
     'pip install ".[tensorflow,benchmarks,peers]" && *': (
         "needs the network; in short: test_speed_update::test_a_quick_run_and_its_results_again"
     ),
-    "python -m benchmarks.train --recipe=resnet50_lars_8192 *": "needs ImageNet",
-    "python -m benchmarks.train --recipe=alexnet_bn_lars_8192 *": "needs Fashion-MNIST",
     'pip install ".[tensorflow,report]" && python -m keras_lars.report run': (
         "needs the network; on a record, test_report::test_the_command_prints_the_path_of_the_page"
     ),

@@ -3,6 +3,7 @@
 import functools
 import json
 import pathlib
+import re
 import tempfile
 
 import keras
@@ -13,6 +14,7 @@ from support.helpers import run_command
 from support.peer_formulas import FORMULAS
 
 import keras_lars
+from keras_lars import _foreign_names
 
 FOLDER = TESTS / "trajectories"
 PAGE = (ROOT / "docs" / "migration.md").read_text(encoding="utf-8")
@@ -85,6 +87,17 @@ def test_the_table_on_the_page():
         part.split("<!-- /peers -->")[0].strip() for part in PAGE.split("<!-- peers -->")[1:]
     ]
     assert table == peers.table()
+
+
+def test_the_page_has_every_name_that_an_error_explains():
+    """In its second table, with the same names of ours."""
+    rows = re.findall(r"^\| (`.+?`) \| (.+?) \|$", PAGE.split("## Names of arguments")[1], re.M)
+    told = {name: ours for names, ours in rows for name in re.findall(r"`([^`]+)`", names)}
+    forms = {f"{name}={value}": ours for (name, value), ours in _foreign_names._FORMS.items()}
+    ours = {**_foreign_names._NAMES, **forms}
+    assert told.keys() == ours.keys() | _foreign_names._REFUSED.keys()
+    for name, words in ours.items():
+        assert re.findall("`[^`]+`", told[name]) == re.findall("`[^`]+`", words), name
 
 
 @pytest.mark.parametrize("peer", peers.PEERS, ids=lambda peer: peer.name)

@@ -6,12 +6,10 @@ import re
 
 import keras
 import pytest
-from support import ROOT, api_pages, pages, public_api
+from support import api_pages, pages, public_api
 from support.helpers import run_python
 
 import keras_lars
-
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 # Why something public has no example.
 WITHOUT_EXAMPLE = {
@@ -167,8 +165,7 @@ def test_methods_name_their_arguments():
 
 def test_the_pages_name_every_argument_of_lars():
     """In code, its own and those of every Keras optimizer that it takes."""
-    text = README + "".join(map(pages.read, ("docs/update_rule.md", "docs/exclusions.md")))
-    text += "".join(map(pages.read, ("docs/learning_rate.md", "docs/monitoring.md")))
+    text = "".join(map(pages.read, pages.PAGES))
     code = " ".join(re.findall(r"```.*?```|`[^`]+`", text, re.DOTALL))
     own = [name for name in named_in_signature(keras_lars.LARS) if name != "**kwargs"]
     of_keras = [name for name in named_in_signature(keras.optimizers.SGD) if name != "**kwargs"]

@@ -43,28 +43,28 @@ AT_1 = "zero_weight_ratio=1.0, weight_norm_floor=0"
 FORMULA_AT_0 = "zero_gradient_ratio=None, weight_norm_floor=0"
 # Without a gradient these neither scale nor decay: the velocity takes in 0.
 UNTOUCHED = "zero_gradient_ratio=0.0"
-UNDECAYED = "Where its `weight_decay` is 0, it does not adapt: `exclude_from_layer_adaptation`."
+UNDECAYED = "With `weight_decay=0` it does not adapt: exclude everything from adaptation."
 
 PEERS = [
     Peer("the paper", f"weight_decay=5e-4, {FORMULA_AT_0}, {NOTHING}"),
     Peer(
         "optax.lars",
         f"weight_decay=0.0, {AT_1}, {IN_NORM}, {NOTHING}",
-        "Its `eps` is our `epsilon`; masks are our exclusions, the other way round.",
+        "Its `eps` is our `epsilon`. Its masks name what is included, our exclusions what is not.",
         "optax",
     ),
     Peer(
         "timm lars",
         f'{OUTSIDE}, weight_decay=0.0, {AT_1}, epsilon=1e-8, exclude_from_layer_adaptation=".*"',
-        "As timm has it, without decay nothing is adapted: the next row is with decay. Its class "
-        "has a `momentum` of 0, its factory 0.9. No `dampening`.",
+        "Without weight decay timm adapts nothing; see the next row. The `momentum` of its class "
+        "is 0, that of its factory 0.9. `dampening` is not supported.",
         "timm",
     ),
     Peer(
         "timm lars, with decay",
         f"{OUTSIDE}, weight_decay=1e-4, {AT_1}, epsilon=1e-8, {RANK_1}",
-        "By timm's factory, which does not decay variables of rank 1. Of `always_adapt=True` and "
-        "of parameters without groups it is only the exclusions that go.",
+        "With timm's factory, which does not decay variables of rank 1. With `always_adapt=True`, "
+        "or without parameter groups, replace the exclusions by empty lists.",
         "timm",
     ),
     Peer(
@@ -90,8 +90,8 @@ PEERS = [
         "apex LARC around SGD",
         f"{OUTSIDE}, trust_coefficient=0.02, trust_clip=True, weight_decay=1e-4, "
         f"epsilon=1e-8, zero_weight_ratio=1e9, weight_norm_floor=0, {UNTOUCHED}, {NOTHING}",
-        "The large `zero_weight_ratio`, clipped, is the 1 that it leaves weights of 0. Not the "
-        "same: a gradient of 0 at a learning rate of 0.",
+        "The large `zero_weight_ratio` is clipped to 1, which apex uses for weights of 0. A "
+        "gradient of 0 at a learning rate of 0 is treated differently.",
     ),
     Peer(
         "apex LARC, clip=False",
@@ -101,7 +101,7 @@ PEERS = [
     Peer(
         "pytorch_optimizer LARS",
         f"{OUTSIDE}, weight_decay=0.0, {AT_1}, zero_gradient_ratio=None, {RANK_1}",
-        "No `dampening`.",
+        "`dampening` is not supported.",
         "pytorch_optimizer",
     ),
     Peer(
@@ -118,19 +118,19 @@ PEERS = [
     Peer(
         "MLPerf, TensorFlow 1",
         f"weight_decay=1e-4, {AT_1}, {BIAS_AND_NORM}",
-        "Its `skip_list` is both exclusions at once, and searched in names. Sparse gradients are "
-        "adapted here, and are plain momentum there.",
+        "Its `skip_list` is both exclusions, and is searched in names. It uses plain momentum for "
+        "sparse gradients; ours adapts them.",
     ),
     Peer(
         "MLPerf, TensorFlow 2",
         f"weight_decay=1e-4, {AT_1}, epsilon=1e-7, {BIAS_AND_NORM}",
-        "Its `epsilon` of 0 is 1e-7, whatever its log says.",
+        "Its `epsilon=0` acts as 1e-7, whatever its log says.",
     ),
     Peer(
         "tf-models-official",
         f"weight_decay=0.0, {AT_1}, {IN_NORM}, {NOTHING}",
-        "Its `weight_decay_rate` is our `weight_decay`. What it excludes from decay, by default it "
-        "excludes from adaptation too.",
+        "Its `weight_decay_rate` is our `weight_decay`. By default it also "
+        "excludes from adaptation what it excludes from decay.",
         "tf_models",
     ),
     Peer(
@@ -142,18 +142,19 @@ PEERS = [
     Peer(
         "SimCLR",
         f"weight_decay=1e-6, {AT_1}, {IN_NORM}, {BIAS_AND_NORM}",
-        "It excludes its supervised head from both too: add its path.",
+        "It also excludes its supervised head from both: add the path of the head.",
     ),
     Peer(
         "SimCLR, classic_momentum=False",
         f'momentum_form="ratio_of_update", weight_decay=1e-6, {AT_1}, {IN_NORM}, {BIAS_AND_NORM}',
-        "The same.",
+        "As in the row above.",
     ),
     Peer(
         "Barlow Twins",
         f"{OUTSIDE}, weight_decay=1e-6, {AT_1}, {IN_NORM}, {RANK_1}, "
         "unadapted_learning_rate_multiplier=0.0048 / 0.2",
-        "With weights at 0.2 times batch / 256; biases and normalization move at 0.0048 times it.",
+        "For a learning rate of 0.2 * batch / 256; biases and normalization then move at 0.0048 * "
+        "batch / 256.",
     ),
     Peer(
         "VICReg, BYOL",
@@ -162,18 +163,18 @@ PEERS = [
     Peer(
         "MAE, linear probe",
         f"{OUTSIDE}, weight_decay=0.0, {AT_1}, {IN_NORM}, {RANK_1}",
-        "At 0.1 times batch / 256, which is little where the data are few: see "
+        "For a learning rate of 0.1 * batch / 256, too low for small data sets: see "
         "[linear probing](linear_probing.md).",
     ),
     Peer(
         "MoCo v3",
         f"{OUTSIDE}, weight_decay=1e-6, {AT_1}, {IN_NORM}, {RANK_1}",
-        "Of the kin of Barlow Twins the only one with `nesterov`.",
+        "Like VICReg, but it also has a `nesterov` option.",
     ),
     Peer(
         "lightning-bolts, lightly",
         f"{OUTSIDE}, weight_decay=1e-4, {AT_1}, epsilon=1e-8, {UNTOUCHED}, {NOTHING}",
-        UNDECAYED + " No `dampening`.",
+        UNDECAYED + " `dampening` is not supported.",
         "lightning_bolts",
     ),
     Peer(
@@ -183,14 +184,14 @@ PEERS = [
     Peer(
         "MXNet LARS",
         f"{OUTSIDE}, weight_decay=1e-4, {AT_1}, {BIAS_AND_NORM}",
-        "Its correction of the momentum is this form; with `momentum_correction=False` it is the "
-        "classic one. Its own `momentum` is 0.",
+        "Its momentum correction is this form; `momentum_correction=False` is the classic one. Its "
+        "default `momentum` is 0.",
     ),
     Peer(
         "tf.contrib, before 2020",
         f'momentum_form="ratio_outside", weight_decay=0.0, {AT_1}',
-        "Its decay is in the loss, where it stays. Its denominator has `weight_decay * norm(w)` "
-        "besides, which is not reproduced.",
+        "Its weight decay is in the loss: leave it there. Its denominator also has "
+        "`weight_decay * norm(w)`, which is not reproduced.",
     ),
 ]
 BY_NAME = {peer.name: peer for peer in PEERS}
@@ -198,7 +199,7 @@ BY_NAME = {peer.name: peer for peer in PEERS}
 
 def table() -> str:
     """The table on the page."""
-    lines = ["| coming from | write | | |", "|---|---|---|---|"]
+    lines = ["| coming from | arguments | notes | checked |", "|---|---|---|---|"]
     for peer in PEERS:
         known = "recorded" if peer.file else "read"
         lines.append(f"| {peer.name} | `{peer.arguments}` | {peer.differs} | {known} |")

@@ -23,6 +23,7 @@ _ONE_SETTING = (
     "One setting for all batch sizes: of the trials the one with the best mean over batch sizes, "
     "test accuracy in % of that one seed:"
 )
+_IN_SHORT = ("lars_scaled", "momentum_scaled", "nesterov")
 _Cell = Callable[[pd.DataFrame], str]
 
 
@@ -151,6 +152,18 @@ def by_batch(found: dict, methods: Iterable[Method], table: pd.DataFrame, cell: 
     words = {method.name: method.words for method in methods}
     batches = {batch: f"{batch:,}" for batch in found["settings"]["batches"]}
     return _grid(table, "method", words, "batch", batches, cell)
+
+
+def in_short(found: dict) -> str:
+    """Of each network: LARS and momentum whose rate follows a rule, and tuned Nesterov."""
+    seeds = of(frame(found), kind="seed")
+    lines = []
+    for network in found["settings"]["networks"]:
+        for name in _IN_SHORT:
+            rows = of(seeds, network=network, method=name)
+            reached = {f"{n:,}": _trial(of(rows, batch=n)) for n in found["settings"]["batches"]}
+            lines.append({"network": f"`{network}`", "": BY_NAME[name].words, **reached})
+    return frames.markdown(lines, texts=2)
 
 
 def divergences(found: dict) -> str:

@@ -1,0 +1,42 @@
+"""The messages that docs/troubleshooting.md quotes are those of the package."""
+
+import ast
+
+import pytest
+from support import ROOT, pages
+
+pytestmark = pytest.mark.docs
+
+# Of each message, as much as does not depend on the case.
+MESSAGES = [
+    "of the initial moving statistics remain",
+    "less than a hundredth of the initial",
+    ", but this schedule is for",
+    "must match at least one variable path",
+    "` is called",
+    "trains by itself in each of the",
+    "TF_CONFIG must be JSON",
+    "The state of optimizer '",
+    "' was not loaded",
+    "what was saved does not match",
+    "`LossScaleOptimizer` loads only its own from an `.h5` file",
+    "The training in '",
+    "' is finished",
+    "cannot be locked",
+    "is gone",
+]
+
+
+def strings():
+    """All in the package; of an f-string, its parts."""
+    for path in sorted((ROOT / "keras_lars").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+def test_a_message_is_on_the_page_and_in_the_package(message):
+    page = " ".join(pages.read("docs/troubleshooting.md").split())
+    assert message.strip("'") in page
+    assert any(message in text for text in strings())
