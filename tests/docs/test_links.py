@@ -50,3 +50,10 @@ def test_a_link_to_nowhere_is_found():
     found = faults("README.md", text)
     assert found == ["#a-b-c: no such heading", "#d: no such heading", "no.md: no such file"]
     assert anchors(text + "# D\n## D\n") == ["a-b-c", "d", "d-1"]
+
+
+def test_pages_stay_short():
+    limits = {"README.md": 150, "benchmarks/README.md": 120}
+    limits |= {page: 200 for page in pages.PAGES if page.startswith("docs/")}
+    lengths = {page: len(pages.read(page).splitlines()) for page in limits}
+    assert {page: n for page, n in lengths.items() if n > limits[page]} == {}
