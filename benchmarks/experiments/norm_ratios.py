@@ -26,11 +26,12 @@ TITLES = {
 TABLE_2 = pathlib.Path(__file__).parent / "paper" / "table_2.csv"
 SOURCE = "arXiv 1708.03888, table 2"
 NOTE = (
-    f"Published: {SOURCE}, AlexNet-BN, with the names of weights and biases exchanged. What is "
-    "printed there as a bias has the norm that the weights start with, and the other way round: "
-    "conv1's weights start with a deviation of 0.01, so that their norm is 0.01 * sqrt(96 * 363) = "
-    "1.87, and its biases at 0.01, so that theirs is 0.01 * sqrt(96) = 0.098. The printed gradient "
-    "of conv5's biases, 0.0002, does not go with its ratio, 69: that makes 0.0023."
+    f"Published: {SOURCE}, AlexNet-BN, with the names of weights and biases swapped. The paper "
+    "prints the initial norm of the weights under the name of the biases, and vice versa. The "
+    "weights of conv1 start with a standard deviation of 0.01, so their norm is "
+    "0.01 * sqrt(96 * 363) = 1.87. Its biases start at 0.01, so their norm is 0.01 * sqrt(96) = "
+    "0.098. The printed gradient norm of conv5's biases, 0.0002, contradicts the printed ratio of "
+    "69, from which it would be 0.0023."
 )
 
 

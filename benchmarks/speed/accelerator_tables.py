@@ -29,10 +29,9 @@ def table(*results: dict) -> str:
     """
     lines = []
     for each in results:
-        lines.append(f"{each['date']}  {each['command']}")
-        for backend, found in each["backends"].items():
-            words = found.get("failed") or in_words(found["versions"], found["device"])
-            lines.append(f"{backend}: {words}")
+        backends = each["backends"].items()
+        words = {b: f.get("failed") or in_words(f["versions"], f["device"]) for b, f in backends}
+        lines.append(tables.head(each, words))
     rows = []
     for part in _parts(results):
         of_part = [] if part["results"] is None else list(_ROWS[part["part"]](part["results"]))

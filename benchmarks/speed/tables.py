@@ -1,7 +1,7 @@
 """What was measured of updates, as data frames and as Markdown tables."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -82,7 +82,8 @@ def ratio(rounds_us: Sequence[int], others_us: Sequence[int] | None) -> float | 
 
 def of_updates(results: dict) -> str:
     """All tables of a file of results, each under a line that says what it is."""
-    parts = [_head(results)]
+    workers = results["workers"].items()
+    parts = [head(results, {name: in_words(w["versions"], w["device"]) for name, w in workers})]
     for model in results["contenders"]:
         parts += [_title(model), _times(model)]
     for axis in _AXES:
@@ -100,8 +101,8 @@ def of_updates(results: dict) -> str:
         ]
     if results["memory"]:
         parts += [
-            "Memory of one step: weights, gradients and slots, and the peak without what was held "
-            "before",
+            "Memory of one step: the state (weights, gradients and slots), what is held between "
+            "steps, and the peak, without what the process held before",
             _memory(results["memory"]),
         ]
     return "\n\n".join(parts)
@@ -141,11 +142,10 @@ def clusters(results: dict) -> str:
     return frames.markdown(rows, texts=2)
 
 
-def _head(results: dict) -> str:
-    lines = [f"{results['date']}  {results['command']}"]
-    for framework, worker in results["workers"].items():
-        lines.append(f"{framework}: {in_words(worker['versions'], worker['device'])}")
-    return "\n".join(lines)
+def head(results: dict, words: Mapping[str, str]) -> str:
+    """The command and its date as an item of a list, with the words on each framework below it."""
+    lines = [f"- {results['date']}: `{results['command']}`"]
+    return "\n".join([*lines, *(f"  - {name}: {text}" for name, text in words.items())])
 
 
 def _title(model: dict) -> str:
@@ -182,7 +182,7 @@ def _times(model: dict) -> str:
         for _, row in found[~is_measured].iterrows()
     ]
     baselines = sorted({*found["compared_to"]} - {""})
-    notes.append(f"ratio: median of the ratios in a round to {'; '.join(baselines)}")
+    notes.append(f"ratio: to the baseline ({'; '.join(baselines)}), median over the rounds")
     return frames.markdown(pd.DataFrame(cells), texts=2) + "\n\n" + "\n".join(notes)
 
 

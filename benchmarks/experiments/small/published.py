@@ -10,14 +10,14 @@ _GOYAL = "arXiv 1706.02677"
 _SGD: dict[int, str | float] = {512: "alexnet_sgd_512_0.02", 8192: "alexnet_sgd_8192_0.03"}
 _SGD_BN: dict[int, str | float] = {512: "alexnet_bn_sgd_512_0.02", 8192: "alexnet_bn_sgd_8192_0.3"}
 PUBLISHED: dict[str, tuple[dict[int, str | float], str]] = {
-    "AlexNet, momentum, the best of its rates": (_SGD, ""),
+    "AlexNet, momentum, best of several rates": (_SGD, ""),
     "AlexNet, LARS": ({batch: f"alexnet_lars_{batch}" for batch in BATCHES}, ""),
-    "AlexNet-BN, momentum, the best of its rates": (_SGD_BN, ""),
+    "AlexNet-BN, momentum, best of several rates": (_SGD_BN, ""),
     "AlexNet-BN, LARS": ({batch: f"alexnet_bn_lars_{batch}" for batch in BATCHES}, ""),
     "ResNet-50, momentum, linear scaling": ({8192: 76.26, 16384: 75.21, 32768: 72.45}, _GOYAL),
     "ResNet-50, LARS": ({batch: f"resnet50_lars_{batch}" for batch in BATCHES[1:]}, ""),
     "ResNet-50, LARS, square-root scaling": ({batch: f"nus_{batch}" for batch in BATCHES}, ""),
-    "ResNet-50, Nesterov, all tuned, and LARS the same": ({32768: 75.9}, "arXiv 2102.06356"),
+    "ResNet-50, all tuned: Nesterov and LARS alike": ({32768: 75.9}, "arXiv 2102.06356"),
 }
 
 

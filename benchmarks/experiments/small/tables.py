@@ -20,8 +20,8 @@ WORKS_WITHIN = 0.02
 _OF_GUESSING = 0.99 * math.log(CLASSES)
 
 _ONE_SETTING = (
-    "One setting for all batch sizes: of the trials the one with the best mean over batch sizes, "
-    "test accuracy in % of that one seed:"
+    "One setting for all batch sizes: the trial setting with the best mean over the batch sizes, "
+    "and its test accuracy in %:"
 )
 _IN_SHORT = ("lars_scaled", "momentum_scaled", "nesterov")
 _Cell = Callable[[pd.DataFrame], str]
@@ -87,7 +87,8 @@ def _of_seeds(found: dict, network: str, table: pd.DataFrame) -> list[str]:
         by_batch(found, every, seeds, lambda rows: _reached(rows, 100 * rows["test_accuracy"], 1)),
         "Loss on training images at the end:",
         by_batch(found, every, seeds, lambda rows: _reached(rows, rows["measured_loss"], 3)),
-        f"Trials within {100 * WORKS_WITHIN:g} points of the best one at that batch size:",
+        f"Trials within {100 * WORKS_WITHIN:g} points of the best trial of any optimizer at that "
+        "batch size:",
         by_batch(found, tuned, trials, lambda ours: works(ours, trials)),
         _ONE_SETTING,
         one_setting(found, network),
@@ -106,8 +107,8 @@ def _of_seeds(found: dict, network: str, table: pd.DataFrame) -> list[str]:
 def _of_rates(found: dict, network: str, table: pd.DataFrame) -> list[str]:
     """The same where learning rates were tried, and none chosen."""
     return [
-        f"Network `{network}`, learning rates within {100 * WORKS_WITHIN:g} points of the best one "
-        f"of the same optimizer, of {found['settings']['trials']} that were tried:",
+        f"Network `{network}`, how many of {found['settings']['trials']} learning rates come "
+        f"within {100 * WORKS_WITHIN:g} points of the optimizer's best one, and which:",
         by_batch(found, methods_of(found), of(table, kind="trial"), width),
         _ONE_SETTING,
         one_setting(found, network),
@@ -234,7 +235,7 @@ def by_setting(*found: dict) -> str:
             place = {"network": f"`{network}`{digits}", "batch": f"{batch:,}"}
             lines.append(place | {words: _counted(chosen) for words, chosen in columns.items()})
     worst = pd.DataFrame(losses).max().map(lambda loss: f"{100 * loss:.1f}")
-    lines.append({"network": "most lost to the best of a row", **worst})
+    lines.append({"network": "largest loss to the best of a row", **worst})
     return frames.markdown(lines)
 
 
@@ -242,14 +243,14 @@ def search_spaces(found: dict) -> str:
     """What is searched for each tuned method, and what the others take."""
     lines = []
     for method in methods_of(found):
-        rule = {0.5: "square root of the batch", 1.0: "batch"}.get(method.power)
-        rate = method.space.get("learning_rate", f"that of 128, by the {rule}")
+        rule = {0.5: "square root of batch / 128", 1.0: "ratio batch / 128"}.get(method.power)
+        rate = method.space.get("learning_rate", f"as at 128, times the {rule}")
         momentum = method.space.get("momentum", f"{Training.momentum:g}")
         warmup = method.space.get("warmup_fraction", f"{Training.warmup_fraction:g}")
         line = {
             "": method.words,
             "learning rate": rate,
-            "momentum": "Keras's" if method.optimizer == "lamb" else momentum,
+            "momentum": "Keras's defaults" if method.optimizer == "lamb" else momentum,
             "warm-up, fraction of the updates": warmup,
         }
         lines.append({name: str(text) for name, text in line.items()})
