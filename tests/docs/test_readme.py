@@ -10,6 +10,7 @@ from unittest import mock
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from support import pages, peers
 from support.helpers import (
     FORKED_PYTHON,
@@ -226,8 +227,9 @@ def execute(block, names):
 @pytest.mark.parametrize(
     "section", dict.fromkeys(block[:2] for block in BLOCKS), ids=lambda section: section[1]
 )
-def test_blocks_run(section, tmp_path, monkeypatch):
+def test_blocks_run(section, tmp_path, monkeypatch, strategy):
     monkeypatch.chdir(tmp_path)  # for what they write
+    monkeypatch.setattr(tf.distribute, "MirroredStrategy", lambda: strategy)
     make_names, check = SECTIONS.get(section, (dict, None))
     names = {"keras": keras, "keras_lars": keras_lars, **make_names()}
     for block in BLOCKS:
