@@ -83,6 +83,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "clusters": _block("speed.tables:clusters", "speed/update_clusters"),
     "launches": _block("speed.launches:table", "speed/launches"),
     "steps": _block("speed.step:table", "speed/step_cost"),
+    "noise steps": _block("speed.step:table", "speed/noise_scale_step"),
     "input": _block("speed.input:table", "speed/input_pipeline"),
     "first try": _table("first_try", RESULTS / "studies" / "first_try.json"),
     "rule and range test": _table(
