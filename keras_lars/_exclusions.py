@@ -204,14 +204,14 @@ def saved_variable(position: int, variables: Sequence[Variable]) -> Exclusion:
 def rank_at_most(n: int) -> Exclusion:
     """The rule that excludes variables of at most `n` dimensions.
 
-    Use `rank_at_most(1)` to keep biases and normalization at the plain learning rate, as MLPerf,
-    SimCLR, BYOL and others do in networks with batch normalization.
+    Use `rank_at_most(1)` to train biases and normalization parameters at the plain learning rate,
+    as MLPerf, SimCLR, BYOL and others do in networks with batch normalization.
 
     Args:
         n: Integer, 0 or more. A bias has rank 1, the kernel of a dense layer 2.
 
     Raises:
-        ValueError: If `n` is not an integer, or negative.
+        ValueError: If `n` is not an integer, or is negative.
 
     Example:
 
@@ -225,9 +225,10 @@ def rank_at_most(n: int) -> Exclusion:
 def bias_or_normalization() -> Exclusion:
     """The rule that excludes biases and the parameters of normalization layers.
 
-    The default of `exclude_from_weight_decay`. A variable is excluded if its rank is at most 1, or
-    if the last part of its path is `bias`, `gamma`, `beta` or `scale`: the biases of attention and
-    of GRU layers have rank 2.
+    Use it to keep the default of `exclude_from_weight_decay` when you add rules of your own. A
+    variable is excluded if its rank is at most 1, or if the last part of its path is `bias`,
+    `gamma`, `beta` or `scale`. The names cover the biases of attention and GRU layers, which have
+    rank 2.
 
     Example:
 
@@ -243,17 +244,17 @@ def bias_or_normalization() -> Exclusion:
 def optional(pattern: str) -> Exclusion:
     """A regular expression that may match nothing.
 
-    A plain string that matches no path raises when the optimizer is built, since it is nearly
-    always a slip. Use `optional` where one setting serves several models.
+    Use it when one setting serves several models. A plain string that matches no path raises an
+    error when the optimizer is built, because it is usually a typo.
 
     Args:
-        pattern: String. A regular expression, searched in `variable.path`. Python's search has no
-            time limit: a repetition of repetitions, as in `(\\w+)*bias`, may take hours in a path
-            of 40 characters. Write `bias`.
+        pattern: String. A regular expression, searched in `variable.path`. The search has no time
+            limit: nested repetitions, as in `(\\w+)*bias`, may take hours on a path of 40
+            characters. Write `bias` instead.
 
     Raises:
-        ValueError: If `pattern` is not a string, not a regular expression, or if it or one of its
-            alternatives is empty, as in `"bias|"`: that is found in every path.
+        ValueError: If `pattern` is not a string or not a regular expression, or if the pattern or
+            one of its alternatives is empty, as in `"bias|"`, which matches every path.
 
     Example:
 

@@ -76,10 +76,10 @@ def find_learning_rate(
     batch_size: int = 256,
     verbose: int = 1,
 ) -> RangeTest:
-    """The learning-rate range test: a rate for your own model, batch size and data.
+    """The learning-rate range test: finds a rate for your own model, batch size and data.
 
-    Use it before a training at a new batch size. It trains for a few updates while the learning
-    rate grows from far too low to far too high, and puts everything back.
+    Use it before training at a new batch size. It trains for a few updates while the learning rate
+    grows from far too low to far too high, and then restores everything.
 
     ```python
     rate = minimum_learning_rate * (maximum_learning_rate / minimum_learning_rate) ** (
@@ -89,41 +89,44 @@ def find_learning_rate(
     learning_rate = rates[argmin(smoothed)] / 2
     ```
 
-    It ends early where the loss diverges: where it is not finite, or where the smoothed loss is
-    twice the first one, and as far above it as it ever was below it.
+    The test stops early if the loss diverges: if it is not finite, or if the smoothed loss reaches
+    twice its first value and has risen above that value by as much as it ever fell below it.
 
-    Afterwards the model is as it was, bit for bit, also if the test is interrupted: weights, moving
-    statistics, seed generators, metrics, the optimizer. (Not what layers keep outside of Keras's
-    variables, and not the position of a `tf.data.Dataset` that is shuffled anew each epoch.)
+    Afterwards the model is as before, bit for bit, even if the test is interrupted: weights, moving
+    statistics, seed generators, metrics and the optimizer. Two things are not restored: state that
+    layers keep outside of Keras variables, and the position of a `tf.data.Dataset` that reshuffles
+    each epoch.
 
-    It works with each optimizer of Keras that was given its learning rate as a number, with
-    gradient accumulation, mixed precision and `tf.distribute` strategies. Give the rate that it
-    finds to `LARS`, or as `learning_rate` to `keras_lars.schedules.for_fit`.
+    The test works with every Keras optimizer that was given its learning rate as a number, with
+    gradient accumulation, with mixed precision and with `tf.distribute` strategies. Pass the rate
+    it finds to `LARS`, or as `learning_rate` to `keras_lars.schedules.for_fit`.
 
     Args:
         model: A compiled and built model.
         data: As for `fit`: a tuple of arrays, `(x, y)` or `(x, y, sample_weight)`, which are
             shuffled, or a `tf.data.Dataset` or another collection of batches. Data that end are
             iterated again.
-        updates: Integer, 2 or more: the updates of the test. With fewer than 100 it may be wrong by
-            far, and warns. Defaults to 100.
+        updates: Integer, 2 or more: the number of updates. With fewer than 100 the result may be
+            far off, and the test warns. Defaults to 100.
         minimum_learning_rate: Float, more than 0: the rate of the first update. The defaults of
-            this one and the next suit LARS; for SGD and Adam use lower ones. Defaults to 0.5.
+            this argument and the next suit LARS; use lower values for SGD and Adam. Defaults to
+            0.5.
         maximum_learning_rate: Float, more than `minimum_learning_rate`: the rate of the last
             update. Defaults to 500.
-        batch_size: Integer, samples in a batch over all replicas, if `data` are arrays: that of
-            the training to come, divided by its accumulation steps. Where these grow, the test
-            has those of the next `updates`. Defaults to 256.
+        batch_size: Integer, the samples in a batch over all replicas, if `data` are arrays. Use the
+            batch size of the training run, divided by its accumulation steps. If these steps grow
+            during training, the test uses those of the next `updates`. Defaults to 256.
         verbose: Integer, 0 for silence or 1 for a progress bar. Defaults to 1.
 
     Returns:
         A `RangeTest` with `learning_rate`, `rates`, `losses`, and `plot(path)`.
 
     Raises:
-        ValueError: If an argument is not as above, the model's learning rate is a schedule or a
-            callable, or the first loss is not finite.
+        ValueError: If an argument is invalid, if the model's learning rate is a schedule or a
+            callable, or if the first loss is not finite.
 
-    Warns if the loss was lowest at the first or the last rate: the best rate is beyond it.
+    Warns if the loss was lowest at the first or the last rate, because the best rate may lie beyond
+    it.
 
     Example:
 

@@ -98,12 +98,14 @@ class SelectingOptimizer(KerasOptimizer):
         )
 
     def variable_table(self) -> VariableTable:
-        """How each variable is treated, and by which rule; `print` it.
+        """How each variable is treated, and by which rule. `print` shows it as a table.
+
+        Use it before training to see what the rules exclude.
 
         Returns:
             A tuple of rows with the fields `position`, `path`, `shape`, `adapted`,
-            `adaptation_rule`, `decayed` and `decay_rule`. A rule is the one that excludes the
-            variable, or empty.
+            `adaptation_rule`, `decayed` and `decay_rule`. The last of each pair is the rule that
+            excludes the variable, or an empty string.
 
         Raises:
             ValueError: If the optimizer is not built.

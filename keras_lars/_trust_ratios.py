@@ -28,13 +28,13 @@ class RecordingOptimizer(KerasOptimizer):
 
     @property
     def trust_ratios(self) -> dict[str | int, TrustRatio]:
-        """Norms and ratio of each variable at its last update, by path.
+        """The norms and the ratio of each variable at its last update, by path.
 
-        Needs `record_trust_ratios=True`. Where variables share a path, the key is their position.
-        A variable that was never updated is left out.
+        Use it to inspect single updates. It requires `record_trust_ratios=True`. Variables that
+        share a path have their position as the key. Variables that were never updated are left out.
 
         Raises:
-            ValueError: If nothing is recorded, or nothing was updated yet.
+            ValueError: If `record_trust_ratios` is `False`, or before the first update.
 
         Example:
 

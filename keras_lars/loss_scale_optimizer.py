@@ -35,14 +35,15 @@ class _OfOlderVersions(TypedDict, total=False):
 class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
     """Keras's dynamic loss scaling, with one decision for all replicas.
 
-    Use it around an optimizer for `mixed_float16` wherever there is more than one replica. Keras's
-    own decides by the gradients of one replica, before they are summed: an infinity on another one
-    ruins the weights under `MirroredStrategy`, and deadlocks the workers of a
-    `MultiWorkerMirroredStrategy`. Keras wraps the optimizer of a `mixed_float16` model by itself,
-    unless it is wrapped already; `keras_lars.multi_worker.prepare` puts this wrapper in its place.
-    `mixed_bfloat16` needs no loss scaling.
+    Use it to wrap an optimizer for `mixed_float16` training on several replicas. Keras's own
+    `LossScaleOptimizer` checks the gradients of one replica only, before they are summed. If
+    another replica has an infinite gradient, the weights are ruined under `MirroredStrategy`, and
+    the workers of a `MultiWorkerMirroredStrategy` deadlock. Keras wraps the optimizer of a
+    `mixed_float16` model automatically unless it is already wrapped;
+    `keras_lars.multi_worker.prepare` makes it use this wrapper. `mixed_bfloat16` needs no loss
+    scaling.
 
-    A step goes as follows, where `gradients` are those of the scaled loss on every replica:
+    In each step, `gradients` are those of the scaled loss on every replica:
 
     ```python
     if all(isfinite(g) for replica in replicas for g in gradients[replica]):
@@ -53,16 +54,16 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
     ```
 
     Args:
-        inner_optimizer: The `keras.optimizers.Optimizer` that is wrapped.
-        initial_scale: Number > 0, the scale at first. Defaults to `2**15`.
-        dynamic_growth_steps: Integer, the finite steps in a row after which the scale doubles.
-            Defaults to `2000`.
-        name: String, the name of the optimizer. Defaults to that of the class.
-        **kwargs: What Keras takes from configurations of older versions.
+        inner_optimizer: The `keras.optimizers.Optimizer` to wrap.
+        initial_scale: Number > 0, the initial loss scale. Defaults to `2**15`.
+        dynamic_growth_steps: Integer, the number of consecutive finite steps after which the scale
+            doubles. Defaults to `2000`.
+        name: String, the name of the optimizer. Defaults to the name of the class.
+        **kwargs: The arguments that Keras accepts from configurations of older versions.
 
     Raises:
-        ValueError: If `inner_optimizer` is no Keras optimizer, or an argument is not what is said
-            above, or not known.
+        ValueError: If `inner_optimizer` is not a Keras optimizer, or if an argument is invalid or
+            unknown.
 
     Example:
 

@@ -19,7 +19,11 @@ __all__ = ["WorkerLostError", "prepare", "strategy"]
 
 
 class WorkerLostError(RuntimeError):
-    """Another worker of the cluster was lost, so that training cannot continue."""
+    """Another worker of the cluster was lost, so training cannot continue.
+
+    Let it end the process, and restart all workers. With `keras_lars.callbacks.BackupAndRestore`
+    they continue from the last backup.
+    """
 
 
 def strategy(
@@ -27,9 +31,9 @@ def strategy(
 ) -> "tf.distribute.Strategy":
     """The strategy for the cluster this process belongs to, or the one-device default.
 
-    Use it in a script that is to run unchanged on one machine, under Slurm's `srun`, and on
-    Kubernetes. Call it right after the imports: TensorFlow cannot join a cluster once it has made a
-    tensor, a variable, a model or a data set. A second call returns the same strategy.
+    Use it in a script that should run unchanged on one machine, under Slurm's `srun` and on
+    Kubernetes. Call it right after the imports: once TensorFlow has created a tensor, a variable, a
+    model or a dataset, it cannot join a cluster. A second call returns the same strategy.
 
     ```python
     if TF_CONFIG is set:             # also with a single worker
@@ -41,34 +45,36 @@ def strategy(
     ```
 
     - Each worker uses all GPUs that it can see. On one machine with several GPUs and no cluster,
-      write `tf.distribute.MirroredStrategy()` instead: this returns the strategy of one device.
-    - If a worker is lost, what is done in the strategy's scope raises `WorkerLostError`, as does
-      `fit` of a model that was given to `prepare`, and this function once all workers have come.
-    - `"evaluator"` and `"ps"` tasks may stand in TF_CONFIG, and take no part in the training. Such
-      a task itself gets a `ValueError`.
-    - Slurm's tasks listen at `port` on each node; where a node has several, at `port + 1`,
+      use `tf.distribute.MirroredStrategy()` instead: this function returns the strategy of one
+      device.
+    - If a worker is lost, code in the strategy's scope raises `WorkerLostError`. So do `fit` of a
+      model passed to `prepare`, and this function once all workers have started.
+    - TF_CONFIG may list `"evaluator"` and `"ps"` tasks. They take no part in training; in such a
+      task this function raises a `ValueError`.
+    - Slurm tasks listen on `port` on each node. Further tasks on the same node use `port + 1`,
       `port + 2` and so on. A batch script without `srun` and a shell of `salloc` are one process,
-      whatever SLURM_NTASKS says, and get the default.
+      whatever SLURM_NTASKS says, and get the default strategy.
 
     Args:
-        startup_seconds: Float, how long to wait for the other workers. Defaults to 300.
-        port: Integer, the port of the first task on each node of Slurm's. Jobs that share a node
-            need different ones. TF_CONFIG names its own. Defaults to 8888.
-        heartbeat_seconds: Float from 1 to 86400. Workers give a sign of life twice in this time,
-            and one that gives none for as long is lost: it may be paused for half of it in any
-            case. Use more where machines are paused for longer, as when they are moved to other
-            hardware, and the same on all workers. Once all have come, they may join up to 40
-            seconds and this time apart. Defaults to 10.
+        startup_seconds: Float, the seconds to wait for the other workers. Defaults to 300.
+        port: Integer, the port of the first Slurm task on each node. Jobs that share a node need
+            different ports. TF_CONFIG has ports of its own. Defaults to 8888.
+        heartbeat_seconds: Float from 1 to 86400. Workers send two heartbeats in this time, and a
+            worker that sends none for this long counts as lost. A worker may always be paused for
+            half of this time. Use a larger value where machines are paused for longer, for example
+            while they migrate to other hardware, and the same value on all workers. Once all
+            workers have started, they may join up to 40 seconds plus this time apart. Defaults to
+            10.
 
     Returns:
         A `tf.distribute.Strategy`.
 
     Raises:
-        ValueError: If TF_CONFIG or one of Slurm's variables is malformed, they do not agree, this
-            task is of a kind that does not train, or the backend is not TensorFlow.
-        RuntimeError: If TensorFlow has set up its devices already, the port of this worker is in
-            use, or another worker does not come.
-        WorkerLostError: If another worker is lost after it has come.
+        ValueError: If TF_CONFIG or a Slurm variable is malformed, if they contradict each other, if
+            this task is of a type that does not train, or if the backend is not TensorFlow.
+        RuntimeError: If TensorFlow has already set up its devices, if the port of this worker is in
+            use, or if another worker does not start.
+        WorkerLostError: If another worker is lost after it has started.
 
     Example:
 
@@ -109,38 +115,38 @@ def strategy(
 
 
 def prepare(model: keras.Model) -> keras.Model:
-    """Make `fit`, `evaluate` and `predict` of a model work under a multi-worker strategy.
+    """Makes `fit`, `evaluate` and `predict` of a model work under a multi-worker strategy.
 
-    Use it before `compile` on any Keras model that was made in the scope of a
-    `tf.distribute.MultiWorkerMirroredStrategy`, such as `strategy` returns, where Keras 3 by itself
-    fails. Also use it with `mixed_float16` under `MirroredStrategy`. It is a no-op where no fix is
-    needed (no strategy, one replica, a Keras that is repaired), so a script can always call it. It
-    changes this one model, and neither its class nor Keras.
+    Use it before `compile`, on any Keras model created in the scope of a
+    `tf.distribute.MultiWorkerMirroredStrategy`, such as `strategy` returns. Keras 3 alone fails
+    there. Also use it with `mixed_float16` under `MirroredStrategy`. It is a no-op where no fix is
+    needed (no strategy, one replica, a Keras version without the fault), so a script can always
+    call it. It changes this one model, not its class and not Keras.
 
     - A model is built from the shapes of one replica's batch, and logs are reduced over workers.
-    - A replica without a sample in the last batch of an epoch adds nothing to the update.
-    - `compile` puts `keras_lars.LossScaleOptimizer` where Keras would put its own.
+    - A replica without samples in the last batch of an epoch adds nothing to the update.
+    - `compile` uses `keras_lars.LossScaleOptimizer` in place of Keras's own.
     - If a worker is lost, the others raise `WorkerLostError`.
-    - If Slurm has started several tasks, and the strategy has one worker, each task would train by
-      itself: a warning says so, once.
-    - `fit` warns of `BatchNormalization` that would keep more than 5 % of its initial statistics,
-      unless `keras_lars.callbacks.RecalibrateStatistics` is there.
+    - If Slurm has started several tasks but the strategy has one worker, each task would train
+      separately. A warning says so, once.
+    - `fit` warns if `BatchNormalization` would keep more than 5 % of its initial statistics, unless
+      `keras_lars.callbacks.RecalibrateStatistics` is used.
 
-    Every worker must make the same calls. Each gets its share of every global batch, and the
-    metrics that it reports are those of all. Where shares are unequal each replica's mean counts
-    the same. Moving statistics of `BatchNormalization` stay each replica's own: see
+    Every worker must make the same calls. Each gets its share of every global batch, and reports
+    the metrics of all workers. If the shares are unequal, the mean of each replica has the same
+    weight. Each replica keeps its own moving statistics of `BatchNormalization`: see
     `keras_lars.callbacks.AverageStatistics`.
 
     Args:
-        model: A `keras.Model`, made in the scope of the strategy.
+        model: A `keras.Model`, created in the scope of the strategy.
 
     Returns:
         The same model.
 
     Raises:
-        ValueError: If `model` is no Keras model, or was made outside of the strategy's scope, or is
-            compiled with Keras's own `LossScaleOptimizer` where there are several replicas; the
-            last also in `compile`.
+        ValueError: If `model` is not a Keras model, if it was created outside of the strategy's
+            scope, or if it is compiled with Keras's own `LossScaleOptimizer` for several replicas.
+            The last error is also raised by `compile`.
 
     Example:
 

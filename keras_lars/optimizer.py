@@ -39,15 +39,15 @@ elif TYPE_CHECKING:
 class LARS(SelectingOptimizer, MeasuringOptimizer):
     """Layer-wise adaptive rate scaling: momentum SGD with a local learning rate for each variable.
 
-    Use it to train with large batches: the size of a step is tied to the size of the weight that
-    it moves, so one setting survives a wide range of batch sizes and no layer is blown up while
-    the learning rate is large. Give it a learning rate of 4 to 40, larger for larger batches and
-    warmed up: `keras_lars.schedules.for_fit` makes such a schedule for a whole `fit`. At a small
-    batch, or if you tune the learning rate, momentum and warm-up of Nesterov momentum for your one
-    batch size, that does as well, at least with normalization.
+    Use it to train with large batches. The size of each step is tied to the norm of the variable
+    that it updates, so one setting works for a wide range of batch sizes, and no layer diverges
+    while the learning rate is large. Use learning rates of 4 to 40, larger for larger batches, with
+    a warm-up: `keras_lars.schedules.for_fit` makes such a schedule for a whole `fit`. With small
+    batches, Nesterov momentum works as well. At a single large batch size it also does if you tune
+    its learning rate, momentum and warm-up, at least in networks with normalization.
 
-    The update of a variable `w` with gradient `g` is the paper's, but for the floor, which is for
-    variables that start at 0:
+    The update of a variable `w` with gradient `g` is the paper's, except for a floor on the weight
+    norm, which lets variables that start at 0 move:
 
     ```python
     norm_w = max(norm(w), weight_norm_floor * sqrt(w.shape[-1]))
@@ -57,77 +57,79 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
     ```
 
     `g` is summed over replicas, averaged over accumulated micro-batches, unscaled, and then
-    clipped. `weight_decay` counts as 0 for a variable that is excluded from it. Norms are float32
-    (float64 for float64 variables) whatever the dtype of the variable. A gradient that is not
-    finite makes its variable and velocity NaN, so that `keras.callbacks.TerminateOnNaN` sees it.
+    clipped. `weight_decay` is 0 for variables that are excluded from it. Norms are float32 (float64
+    for float64 variables), whatever the dtype of the variable. A non-finite gradient makes its
+    variable and velocity NaN, so `keras.callbacks.TerminateOnNaN` detects it.
 
     Args:
         learning_rate: Number, `LearningRateSchedule`, or callable without arguments. The global
-            learning rate; schedules are given the number of updates, and a schedule of
-            `keras_lars.schedules.for_fit` is recounted for `gradient_accumulation_steps`. Defaults
-            to `4.0`, which suits a batch of 128 with a schedule; larger batches need more.
+            learning rate. Schedules are called with the number of updates. A schedule made by
+            `keras_lars.schedules.for_fit` adapts to `gradient_accumulation_steps`. Defaults to
+            `4.0`, which suits a batch size of 128 with a schedule; larger batches need more.
         momentum: Number in [0, 1). With 0 no velocity is kept. Defaults to `0.9`.
-        weight_decay: Number >= 0, the L2 penalty's factor, inside the ratio. Defaults to `5e-4`.
-        trust_coefficient: Number >= 0, the step of a variable relative to its norm at a
+        weight_decay: Number >= 0, the L2 penalty factor, inside the ratio. Defaults to `5e-4`.
+        trust_coefficient: Number >= 0. The size of a variable's step relative to its norm, at a
             learning rate of 1. Defaults to `1e-3`.
-        nesterov: Boolean. Step by `momentum * v + ...` with the new `v` in place of `v`.
-            Defaults to `False`.
-        momentum_form: Where the rates stand. The first three agree while both rates are constant.
+        nesterov: Boolean. Whether to step by `momentum * v + ...`, with the new `v`, instead of by
+            `v`. Defaults to `False`.
+        momentum_form: Where the learning rate and the trust ratio are applied. The first three
+            forms are equivalent while both are constant.
 
             - `"classic"`: as above; the paper, `keras.optimizers.SGD`, optax, MLPerf.
             - `"learning_rate_outside"`: `v = momentum * v + trust_ratio * (g + weight_decay * w)`
-              and `w = w - learning_rate * v`; PyTorch's implementations.
+              and `w = w - learning_rate * v`; PyTorch implementations.
             - `"ratio_outside"`: `v = momentum * v + g + weight_decay * w` and
               `w = w - learning_rate * trust_ratio * v`; the old `tf.contrib`.
-            - `"ratio_of_update"`: the same, and the denominator is `norm(v) + epsilon`, or that of
-              the step of `nesterov`; SimCLR's `classic_momentum=False`. `v` holds the decay, so it
-              needs `decay_in_norm=True`.
-        decay_in_norm: Boolean. With `True` the denominator is
+            - `"ratio_of_update"`: like `"ratio_outside"`, but the denominator is
+              `norm(v) + epsilon`, with the Nesterov step instead of `v` if `nesterov=True`;
+              SimCLR's `classic_momentum=False`. Requires `decay_in_norm=True`, as `v` includes the
+              decay.
+        decay_in_norm: Boolean. If `True`, the denominator is
             `norm(g + weight_decay * w) + epsilon`, as in optax and SimCLR. Defaults to `False`.
         epsilon: Number >= 0, added to the denominator. Defaults to `0.0`.
-        trust_clip: Boolean. With `True` the ratio is `min(trust_ratio / learning_rate, 1)`, which
-            is LARC, and 1 at a learning rate of 0. Defaults to `False`.
-        weight_norm_floor: Number >= 0. A bias or gamma moves as if the root mean square of its
-            elements were at least this, and a kernel as if that of the norms of its units were. So
-            what starts at 0 gets going. Kernels with Keras's default initializer are above it.
-            With 0 the update is the paper's, and other implementations'. Defaults to `0.05`.
+        trust_clip: Boolean. If `True`, the ratio is `min(trust_ratio / learning_rate, 1)`, as in
+            LARC, and 1 at a learning rate of 0. Defaults to `False`.
+        weight_norm_floor: Number >= 0. The smallest weight norm that the ratio uses, as a root mean
+            square: over the elements of a bias or gamma, over the norms of a kernel's units. It
+            lets variables that start at 0 move. Kernels with Keras's default initializer exceed it.
+            With 0 the update is that of the paper and others. Defaults to `0.05`.
         zero_weight_ratio: Number >= 0, the ratio used if `norm(w)` is 0. `None` uses the formula,
-            which without a floor gives 0, or 1 if its denominator is 0. Other implementations
-            use 1: a bias that starts at 0 takes its first step at the full learning rate. Defaults
-            to `None`.
-        zero_gradient_ratio: The same where `norm(w)` is not 0 and the gradient norm in the
-            denominator is. Defaults to `1.0`.
-        exclude_from_layer_adaptation: A rule or a list of rules for variables that keep the plain
-            learning rate: a regular expression that is searched in `variable.path`, a variable, a
-            callable of the variable, `keras_lars.rank_at_most(n)`,
+            which without a floor gives 0, or 1 if its denominator is 0. Other implementations use
+            1: a bias at 0 takes its first step at the full learning rate. Defaults to `None`.
+        zero_gradient_ratio: Number >= 0, or `None` for the formula. The ratio used if `norm(w)` is
+            not 0 but the gradient norm in the denominator is. Defaults to `1.0`.
+        exclude_from_layer_adaptation: A rule or a list of rules. Matching variables use the plain
+            learning rate. A rule is a regular expression searched in `variable.path`, a variable, a
+            callable that takes a variable, `keras_lars.rank_at_most(n)`,
             `keras_lars.bias_or_normalization()` or `keras_lars.optional(pattern)`. Defaults to
-            none, as in the paper: without batch normalization, biases at the plain rate blow up.
+            none, as in the paper: without batch normalization, biases diverge at the plain rate.
         exclude_from_weight_decay: The same for weight decay. `None` means
             `keras_lars.bias_or_normalization()`; an empty list excludes nothing.
-        unadapted_learning_rate_multiplier: Number >= 0, stands in the place of the ratio, never
-            clipped, for variables that are excluded from layer adaptation. Defaults to `1.0`.
-        record_trust_ratios: Boolean. Keep norms and ratio of the last update for `trust_ratios`.
-            Defaults to `False`.
-        record_noise_scale: Boolean. Keep squared norms of the gradients of micro-batches, of
-            replicas and of their mean, for `keras_lars.callbacks.NoiseScaleMonitor`. Needs
-            `gradient_accumulation_steps`, or a strategy of several replicas. Defaults to `False`.
-        jit_compile: `"auto"`, `True` or `False`, for TensorFlow: compile each variable's update
-            with XLA, also where Keras does not compile the step. `"auto"` does where XLA runs,
-            `True` raises where it does not. JAX compiles the whole step in any case. With `False`
-            inside a step that Keras compiles, norms are as accurate as XLA's float32 sum.
+        unadapted_learning_rate_multiplier: Number >= 0. Replaces the ratio for variables that are
+            excluded from layer adaptation, and is never clipped. Defaults to `1.0`.
+        record_trust_ratios: Boolean. Whether to keep each variable's norms and ratio of the last
+            update for `trust_ratios`. Defaults to `False`.
+        record_noise_scale: Boolean. Whether to keep squared norms of the gradients of
+            micro-batches, of replicas and of their mean, for
+            `keras_lars.callbacks.NoiseScaleMonitor`. Requires `gradient_accumulation_steps` or a
+            strategy with several replicas. Defaults to `False`.
+        jit_compile: `"auto"`, `True` or `False`, for TensorFlow: whether to compile each variable's
+            update with XLA, even if Keras does not compile the step. `"auto"` compiles where XLA is
+            available; `True` raises an error where it is not. JAX always compiles the whole step.
+            With `False`, norms in a step that Keras compiles are as accurate as XLA's float32 sum.
         name: String, the name of the optimizer. Defaults to `"lars"`.
         **kwargs: The other arguments of `keras.optimizers.Optimizer`: `clipnorm`, `clipvalue`,
             `global_clipnorm`, `use_ema`, `ema_momentum`, `ema_overwrite_frequency`,
-            `loss_scale_factor` and `gradient_accumulation_steps`. Under accumulation all of them
-            count updates, so that k micro-batches equal one batch k times as large. Batches may
-            grow: `gradient_accumulation_steps={0: 1, 500: 4}` makes the first 500 updates of one
-            micro-batch each, and those after them of four.
+            `loss_scale_factor` and `gradient_accumulation_steps`. With accumulation all of them
+            count updates, so k micro-batches equal one batch k times as large. The batch can grow:
+            with `gradient_accumulation_steps={0: 1, 500: 4}` each of the first 500 updates uses one
+            micro-batch, and each later update uses four.
 
     Raises:
-        ValueError: If an argument is not what is said above; in `build` if a rule names something
-            that is not there, if a variable is not a float of 16, 32 or 64 bits, or not of a fully
-            defined shape, if `jit_compile=True` and XLA cannot compile, or under
-            `ParameterServerStrategy`; if anything but `learning_rate` is assigned after `build`.
+        ValueError: If an argument is invalid; in `build`, if a pattern or variable of a rule is not
+            found, a variable is not a 16-, 32- or 64-bit float or not of a fully defined shape,
+            `jit_compile=True` and XLA cannot compile, or under `ParameterServerStrategy`; if any
+            argument but `learning_rate` is assigned after `build`.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Callbacks for large and distributed trainings."""
+"""Callbacks for large-batch and distributed training."""
 
 from keras_lars.callbacks.backup import BackupAndRestore
 from keras_lars.callbacks.monitor import TrustRatioMonitor

@@ -20,35 +20,37 @@ if TYPE_CHECKING:
 
 
 class BackupAndRestore(keras.callbacks.Callback):
-    """Backs up a training, and lets the next `fit` continue where the last one was interrupted.
+    """Backs up training, and lets the next `fit` continue where the last one was interrupted.
 
-    Use it in every long training: run the same script again, and the weights end as they would
-    have without the interruption, bit for bit, also in mid-epoch, with dropout and with shuffled
-    data, on one device, under `MirroredStrategy` and under `MultiWorkerMirroredStrategy`.
+    Use it in every long training run. Run the same script again after an interruption. The weights
+    end as they would have without it, bit for bit: also in the middle of an epoch, with dropout,
+    with shuffled data, on one device, under `MirroredStrategy` and under
+    `MultiWorkerMirroredStrategy`.
 
-    A backup is one file that holds weights, the optimizer's state (velocities, averages,
+    A backup is one file with the weights, the optimizer's state (velocities, averages,
     accumulators, loss scale), seed generators, metrics, and the epoch and batch. It is written
-    under a temporary name, read back and then renamed, so that the last backup stays until the new
-    one is whole. Values that differ between replicas (accumulators, moving statistics) are saved
-    for each. Only the chief worker writes; all take part in reading, and so need to see the folder.
+    under a temporary name, read back and then renamed, so the last backup stays until the new one
+    is complete. Values that differ between replicas (accumulators, moving statistics) are saved for
+    each replica. Only the chief worker writes. All workers read, so all need access to the folder.
 
-    A folder belongs to one training. A process that trains there holds a lock, `backup.lock`, and
-    no other process can begin; a process that is killed loses its lock at once. Some file systems
-    that machines share have no locks. There a training that finds the backup of another one stops
-    and leaves it alone. A save that fails (disk full, folder gone) warns, and training continues.
+    A folder belongs to one training run. The process that trains there holds a lock, `backup.lock`,
+    and no other process can start; a process that is killed loses its lock at once. Some shared
+    file systems have no locks. There a run that finds the backup of another run stops and leaves
+    the backup alone. If a save fails (disk full, folder gone), a warning is given, and training
+    continues.
 
-    A backup is restored by the same model and optimizer: class, momentum form, and the names and
-    shapes of all variables. A constant learning rate that you have changed since the training began
-    is used, and a warning says so.
+    A backup can be restored only by the same model and optimizer: class, momentum form, and the
+    names and shapes of all variables. If you have changed a constant learning rate since training
+    began, the new one is used, and a warning says so.
 
-    The order of the data must be a function of the epoch: then an epoch that was interrupted is
-    read again, and its first batches, already seen, are skipped. `epochs` makes such data. With
-    arrays, `fit(x, y, shuffle=False)` is one as well; the shuffled order of `fit(x, y)`, and that
-    of a `Dataset.shuffle` that is iterated once for each epoch, depend on how often the process
-    went through them, and are new ones after a restart.
+    The order of the data must be a function of the epoch. An interrupted epoch is read again, and
+    the batches already seen are skipped. `epochs` makes such data, and so does
+    `fit(x, y, shuffle=False)` with arrays. The shuffled order of `fit(x, y)` is different after a
+    restart, because it depends on how often the process has iterated over the data. The same holds
+    for a `Dataset.shuffle` that is iterated once per epoch.
 
-    What is not saved: the state of other callbacks, the history of past epochs, and Keras's global
-    seed generator, which layers without a seed generator of their own draw from. Put callbacks that
+    Not saved are the state of other callbacks, the history of past epochs, and Keras's global seed
+    generator, which layers without a seed generator of their own draw from. Put callbacks that
     change the model or the optimizer before this one. They see the skipped batches.
 
     ```python
@@ -60,34 +62,35 @@ class BackupAndRestore(keras.callbacks.Callback):
     ```
 
     Args:
-        backup_dir: String or path of a folder for this training alone; made if it is not there.
+        backup_dir: String or path of a folder for this training run alone. It is created if
+            missing.
         save_freq: `"epoch"`, or an integer: the number of batches after which to save. Defaults to
             `"epoch"`.
-        delete_checkpoint: When to delete the backup of a `fit` that ended by itself. `"next_fit"`:
-            when this process begins the next `fit` in this folder, so that a process that ends
-            before the model is saved has lost nothing: a new one restores the end, trains nothing,
-            or continues if there are more `epochs` now. `True`: at once. `False`: never; a `fit`
-            with more epochs continues. Defaults to `"next_fit"`.
-        max_failed_saves: Integer, how many saves in a row may fail with a warning; one more ends
-            the training with an `OSError`. `None` for any number. Defaults to `None`.
-        allow_other_replicas: Boolean. Restore a backup of another number of replicas as well, from
-            its last whole epoch: weights, velocities, averages and iteration are the same,
-            accumulators keep their sum, moving statistics are averaged. A warning says that the
-            weights will not be, bit for bit, those of an uninterrupted training. With several
-            replicas, or this argument, an integer `save_freq` also saves whole epochs. Defaults to
-            `False`.
+        delete_checkpoint: When to delete the backup of a `fit` that was not interrupted.
+            `"next_fit"`: when this process starts the next `fit` in this folder. So nothing is lost
+            if the process ends before the model is saved: a new process restores the end and trains
+            nothing, or continues if there are more `epochs` now. `True`: at once. `False`: never; a
+            `fit` with more epochs continues. Defaults to `"next_fit"`.
+        max_failed_saves: Integer, the number of consecutive saves that may fail with a warning. One
+            more ends training with an `OSError`. `None` means any number. Defaults to `None`.
+        allow_other_replicas: Boolean. Whether to restore the backup of a different number of
+            replicas too, from its last whole epoch. Weights, velocities, averages and iteration are
+            the same, accumulators keep their sum, and moving statistics are averaged. A warning
+            says that the weights will not be, bit for bit, those of an uninterrupted run. With
+            several replicas, or with this argument, an integer `save_freq` also saves whole epochs.
+            Defaults to `False`.
 
     Attributes:
-        epoch: Integer, the epoch that the backup in the folder continues with; 0 without one.
+        epoch: Integer, the epoch from which the backup in the folder continues; 0 without a backup.
         batch: Integer, the number of its batches that are done.
 
     Raises:
-        ValueError: If an argument is not as above or the backend is not TensorFlow; when `fit`
-            begins, if the model is not built, if the folder cannot be written to or another process
-            trains in it, if the backup is damaged, of another model, optimizer, number of replicas
-            or `steps_per_execution`, or is not seen by every worker; if the data of `epochs` do not
-            begin where `fit` does, or an epoch has become too short.
-        RuntimeError: If another training has written into the folder in the meantime.
+        ValueError: If an argument is invalid or the backend is not TensorFlow; when `fit` begins,
+            if the model is not built, if the folder is not writable or another process trains in
+            it, if the backup is damaged, is of another model, optimizer, number of replicas or
+            `steps_per_execution`, or is not visible to every worker; if the data of `epochs` do not
+            begin where `fit` does, or if an epoch has become too short.
+        RuntimeError: If another training run has written into the folder in the meantime.
 
     Example:
 
@@ -138,14 +141,13 @@ class BackupAndRestore(keras.callbacks.Callback):
         self._since_saving = 0  # batches
 
     def epochs(self, make_epoch: "Callable[[tf.Tensor], tf.data.Dataset]") -> "tf.data.Dataset":
-        """The data of all epochs from the one that the backup continues with, without an end.
+        """The data of all epochs, from the one that the backup continues with, without an end.
 
-        Give it to `fit` with `steps_per_epoch`, and create it again for every `fit`.
+        Use it with `steps_per_epoch` in `fit`, and create it again for every `fit`.
 
         Args:
-            make_epoch: Function of the epoch, an int64 tensor of shape (), that returns the
-                batches of that epoch: `steps_per_epoch` of them, the same ones whenever it is
-                called.
+            make_epoch: Function of the epoch, an int64 tensor of shape (). It returns the batches
+                of that epoch: `steps_per_epoch` of them, and the same ones every time it is called.
 
         Example:
 

@@ -20,39 +20,38 @@ from keras_lars.optimizer import LARS
 
 
 class TrustRatioMonitor(RecordingCallback[Row]):
-    """Writes the trust ratio and the norms of every variable, and warns of what looks wrong.
+    """Records the trust ratio and the norms of every variable, and warns if something looks wrong.
 
-    Use it to see what LARS does to each layer: which layers are held back, whether a ratio hits one
-    of its fallbacks, whether a layer is not trained at all. It measures nothing by itself: the
-    optimizer keeps two norms and a ratio for each variable, if it was made with
-    `record_trust_ratios=True`, and this callback reads them. `python -m keras_lars.report log_dir`
-    draws what it wrote.
+    Use it to see what LARS does to each layer: which layers are held back, whether a ratio falls
+    back to a constant, whether a layer is not trained at all. The callback computes nothing itself.
+    With `record_trust_ratios=True` the optimizer keeps two norms and a ratio for each variable, and
+    the callback reads them. `python -m keras_lars.report log_dir` draws the record.
 
     ```python
-    if (update - 1) % update_freq == 0:  # of the first update, and of every so many after it
+    if (update - 1) % update_freq == 0:  # the first update, and every `update_freq` after it
         for variable, (weight_norm, gradient_norm, trust_ratio) in optimizer.trust_ratios.items():
             write(update, epoch, variable, weight_norm, gradient_norm, trust_ratio, learning_rate)
     ```
 
-    The folder gets `variables.json`, which tells how each variable is treated, and of each format:
+    The folder gets `variables.json`, which says how each variable is treated, and for each format:
 
-    - `"csv"`: `trust_ratios.csv`, a row for each variable of each record. A line break in a name
-      is written as `\\n`, and a backslash twice, so that a row is a line.
-    - `"jsonl"`: `trust_ratios.jsonl`, the same as JSON, with `null` for what is not finite.
+    - `"csv"`: `trust_ratios.csv`, a row for each variable of each record. A line break in a name is
+      written as `\\n`, and a backslash twice, so each row is one line.
+    - `"jsonl"`: `trust_ratios.jsonl`, the same as JSON, with `null` for values that are not finite.
     - `"tensorboard"`: the folder `tensorboard`, with scalars for each variable, and for each layer
       the distribution of its trust ratios over an epoch. Needs TensorFlow, on any backend.
 
-    `update` counts from 1, and `epoch` counts the epochs that are done, with a fraction where the
-    number of steps of an epoch is known. An existing record is continued: rows up to the update at
-    which this training begins are kept, so that after `keras_lars.callbacks.BackupAndRestore`, or
-    in a second `fit`, the record has no gap and no row twice. A training that starts over starts
-    its record over.
+    `update` counts from 1. `epoch` is the number of completed epochs, with a fraction if the number
+    of steps per epoch is known. An existing record is continued: rows up to the update at which
+    this run begins are kept. So after `keras_lars.callbacks.BackupAndRestore`, or in a second
+    `fit`, the record has no gap and no duplicate rows. A run that starts over starts its record
+    over.
 
-    It warns, once for each variable, by name, where
+    The callback warns, once for each variable, by name, if
 
     - a norm is not finite;
-    - the ratio of an adapted kernel (a variable of rank 2 or more) is not the formula's, since its
-      norm or that of its gradient is 0;
+    - the ratio of an adapted kernel (a variable of rank 2 or more) is not the formula's, because
+      its norm or that of its gradient is 0;
     - the gradient moves a variable by more than its own norm;
     - an adapted variable got no gradient in the first epoch.
 
@@ -61,20 +60,20 @@ class TrustRatioMonitor(RecordingCallback[Row]):
     `BatchNormalization` layers that would keep more than 5 % of their initial statistics at the
     end, unless `keras_lars.callbacks.RecalibrateStatistics` is used.
 
-    Under several workers only the chief writes, prints and warns.
+    With several workers only the chief writes, prints and warns.
 
     Args:
-        log_dir: String or path of a folder; made if it is not there.
+        log_dir: String or path of a folder. It is created if missing.
         update_freq: `"epoch"`, to record the last update of each epoch, or an integer: the number
-            of updates from one record to the next. Defaults to `"epoch"`.
+            of updates between records. Defaults to `"epoch"`.
         formats: One of the formats above, or a list of them, each once. Defaults to `"csv"`.
-        verbose: Boolean. Print how each variable is treated when the training begins
+        verbose: Boolean. Whether to print how each variable is treated when training begins
             (`LARS.variable_table`). Defaults to `True`.
 
     Raises:
-        ValueError: If an argument is not as above; when `fit` begins, if the optimizer is not
-            `LARS` (or `LossScaleOptimizer` around it) with `record_trust_ratios=True`, or if a file
-            of the folder is not such a record.
+        ValueError: If an argument is invalid; when `fit` begins, if the optimizer is not `LARS` (or
+            `LossScaleOptimizer` around it) with `record_trust_ratios=True`, or if a file in the
+            folder is not such a record.
 
     Example:
 

@@ -15,54 +15,54 @@ from keras_lars.optimizer import LARS
 
 
 class NoiseScaleMonitor(RecordingCallback[NoiseRow]):
-    """Measures the gradient noise scale, and tells what the batch is worth, and larger ones.
+    """Measures the gradient noise scale, to tell what this batch size and larger ones are worth.
 
-    Use it to learn from one training how much further its batch can grow: the noise scale is the
-    batch at which half of each pass over the data is lost. It needs an optimizer made with
-    `record_noise_scale=True`, which compares the gradients of the parts of a batch: of the
-    micro-batches of `gradient_accumulation_steps`, of the replicas of a `tf.distribute` strategy,
-    or of both.
+    Use it to learn from one training run how much further its batch size can grow. The noise scale
+    is the batch size at which half of each pass over the data is wasted. The callback needs an
+    optimizer with `record_noise_scale=True`, which compares the gradients of the parts of a batch:
+    of the micro-batches of `gradient_accumulation_steps`, of the replicas of a `tf.distribute`
+    strategy, or of both.
 
     ```python
     if (update - 1) % update_freq == 0:  # for each variable, and for all together
         gradient_square = (|g|**2 - mean(|part|**2) / parts) / (1 - 1 / parts)
         noise_square = (mean(|part|**2) - |g|**2) / (parts - 1)
         noise_scale = mean(noise_square) / mean(gradient_square)  # of the last measurements
-    worth = 1 / (1 + 1 / noise_scale)  # of a pass, beside one in very small batches
+    worth = 1 / (1 + 1 / noise_scale)  # of a pass, relative to one with very small batches
     ```
 
-    The unit is the batch of an update: multiply a noise scale by the examples of one, micro-batches
-    and replicas together, to have it in examples. Where batches grow, it is the last one that they
-    grow to, and updates of one part are not measured.
+    The unit is the batch of one update. For a number of samples, multiply a noise scale by the
+    samples of an update, over all micro-batches and replicas. If batches grow during training, the
+    unit is the last one they grow to, and updates with a single part are not measured.
 
-    Estimates come with an interval of about 95 %, `low` to `high`. They are NaN until there are 16
-    measurements, and where the gradient does not stand out of its noise. At the end of `fit` it
-    prints the noise scale by quarter of the training, and what batches of this size, of twice and
-    of four times the size are worth. `python -m keras_lars.report log_dir` shows both.
+    Estimates come with an interval of about 95 %, from `low` to `high`. They are NaN until there
+    are 16 measurements, and while the gradient cannot be distinguished from its noise. At the end
+    of `fit` the callback prints the noise scale for each quarter of training, and what batches of
+    one, two and four times this size are worth. `python -m keras_lars.report log_dir` shows both.
 
-    The folder gets, of each format:
+    For each format the folder gets:
 
     - `"csv"`: `noise_scale.csv`, a row for each variable of each record, and one for all, `(all)`.
-    - `"jsonl"`: `noise_scale.jsonl`, the same as JSON, with `null` for what is not finite.
+    - `"jsonl"`: `noise_scale.jsonl`, the same as JSON, with `null` for values that are not finite.
     - `"tensorboard"`: the folder `tensorboard`, with scalars. Needs TensorFlow, on any backend.
 
-    An existing record is continued, as by `TrustRatioMonitor`: rows up to the update at which this
-    training begins are kept, and count as measurements, unless TensorBoard alone has them. Under
+    An existing record is continued, as with `TrustRatioMonitor`: rows up to the update at which
+    this run begins are kept, and count as measurements unless only TensorBoard has them. With
     several workers only the chief writes and prints.
 
     Args:
-        log_dir: String or path of a folder; made if it is not there.
-        update_freq: Integer, the number of updates from one measurement to the next. Defaults to
-            `10`; take 1 where a quarter of the training has less than 160 updates.
-        window: Integer, 16 or more: over how many measurements, the last ones, an estimate of the
-            record is smoothed. Defaults to `100`.
+        log_dir: String or path of a folder. It is created if missing.
+        update_freq: Integer, the number of updates between measurements. Defaults to `10`. Use 1 if
+            a quarter of training has fewer than 160 updates.
+        window: Integer, 16 or more: the number of last measurements over which the estimates in the
+            record are smoothed. Defaults to `100`.
         formats: One of the formats above, or a list of them, each once. Defaults to `"csv"`.
-        verbose: Boolean. Print what the training tells when it ends. Defaults to `True`.
+        verbose: Boolean. Whether to print the results at the end of training. Defaults to `True`.
 
     Raises:
-        ValueError: If an argument is not as above; when `fit` begins, if the optimizer is not
-            `LARS` (or `LossScaleOptimizer` around it) with `record_noise_scale=True`, if the batch
-            has one part only, or if a file of the folder is not such a record.
+        ValueError: If an argument is invalid; when `fit` begins, if the optimizer is not `LARS` (or
+            `LossScaleOptimizer` around it) with `record_noise_scale=True`, if the batch has only
+            one part, or if a file in the folder is not such a record.
 
     Example:
 

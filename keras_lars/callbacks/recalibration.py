@@ -22,9 +22,9 @@ _OF_INPUTS = ("TypeError", "ValueError", "InvalidArgumentError", "UnimplementedE
 class RecalibrateStatistics(keras.callbacks.Callback):
     """Recomputes the moving statistics of batch normalization before they are used.
 
-    Use it when a training makes few updates, as with large batches: Keras's `BatchNormalization`
+    Use it when training makes few updates, as with large batches. Keras's `BatchNormalization`
     keeps `momentum ** updates` of its initial statistics, 31 % of them after 117 updates, and
-    evaluates with them. Also use it when you evaluate weights that no training step used, as with
+    evaluates with them. Also use it to evaluate weights that no training step used, as with
     `use_ema`. Training is unaffected, because it normalizes with batch statistics.
 
     ```python
@@ -34,42 +34,44 @@ class RecalibrateStatistics(keras.callbacks.Callback):
     ```
 
     It runs before each validation, at the end of each epoch, at the end of training, and in
-    `evaluate` if passed to it. It skips a pass if neither weights nor statistics have changed. A
-    pass costs one compiled forward pass over `data`.
+    `evaluate` if passed to it. A pass is skipped if neither weights nor statistics have changed.
+    Each pass costs one compiled forward pass over `data`.
 
-    The pass runs in training mode, with dropout, like the statistics of training. It changes
-    nothing else: weights, the layers' momentum, metrics, the optimizer, seed generators and all
-    other state of Keras's layers stay as they are, bit for bit. (Not what layers keep outside of
-    Keras's variables, as in a `tf.Variable` or in buffers of a torch module.)
+    The pass runs in training mode, with dropout, like the training step. It changes nothing else:
+    weights, the layers' momentum, metrics, the optimizer, seed generators and all other state of
+    Keras layers stay the same, bit for bit. The exception is state outside of Keras variables, such
+    as a `tf.Variable` or a buffer of a torch module.
 
-    It covers all layers with moving statistics, nested ones included: `BatchNormalization`, its
+    It covers all layers with moving statistics, including nested ones: `BatchNormalization`, its
     subclasses, and layers with its attributes `momentum`, `moving_mean` and `moving_variance`.
-    Layers that do not run in training mode are left alone: frozen ones (`trainable=False`), and
-    layers called with `training=False`. A layer called several times gets the mean over its calls.
+    Layers that do not run in training mode are left alone: frozen layers (`trainable=False`) and
+    layers called with `training=False`. A layer that is called several times gets the mean over its
+    calls.
 
     Under a strategy each replica takes a batch at a time, and each worker iterates over its own
     `data`, either all of it or its share. The result covers the batches of all workers, and is the
     same on all replicas. A batch is normalized as a whole, also by layers with `synchronized=True`.
 
     Put it after callbacks that change weights, and before those that save, such as
-    `BackupAndRestore`: an interrupted training then ends with the same bits, provided `data` yields
-    the same batches every time.
+    `BackupAndRestore`. Then an interrupted run ends with the same bits, provided `data` yields the
+    same batches every time.
 
     Args:
-        data: Inputs as in training, augmented if those are. Arrays (one, or a list or dict of the
-            model's inputs), or a `tf.data.Dataset` or another iterable of batches. A tuple is
+        data: Inputs as in training, with the same augmentation. Arrays (one, or a list or dict of
+            the model's inputs), or a `tf.data.Dataset` or another iterable of batches. A tuple is
             `(x, y)` or `(x, y, sample_weight)`, of which only `x` is used.
-        batches: Integer, how many batches to use, the first ones of `data`. Defaults to `None`,
-            which is all.
-        every_epochs: Integer, the epochs from one time to the next. The last epoch is always one of
-            them. Defaults to 1.
-        batch_size: Integer, samples in a batch, if `data` are arrays (`fit` tells no callback its
-            own). A variance over n values is 1/n too small on average. Defaults to 256.
+        batches: Integer, the number of batches to use, from the start of `data`. `None` means all.
+            Defaults to `None`.
+        every_epochs: Integer, the number of epochs between passes. The last epoch always has one.
+            Defaults to 1.
+        batch_size: Integer, the samples in a batch if `data` are arrays (`fit` does not tell
+            callbacks its own batch size). A variance over n values is 1/n too small on average.
+            Defaults to 256.
 
     Raises:
-        ValueError: If an argument is not as above, data are empty or have no end; when `fit`
-            begins (or later, if the model is not built by then), if no layer has moving statistics
-            that move in training, or the model cannot be called on the data.
+        ValueError: If an argument is invalid, or if data are empty or infinite; when `fit` begins
+            (or later, if the model is not built by then), if no layer has moving statistics that
+            move in training, or if the model cannot be called on the data.
 
     Example:
 

@@ -9,14 +9,15 @@ import numpy as np
 class AverageStatistics(keras.callbacks.Callback):
     """Averages the moving statistics of a model over all replicas.
 
-    Use it under `tf.distribute` with layers such as `BatchNormalization`. Keras leaves each replica
-    its own statistics, of the samples that it saw, and validates and saves with those of one of
-    them. This callback averages them before every validation and at the end of every epoch. Put it
-    before callbacks that save.
+    Use it under `tf.distribute` with layers such as `BatchNormalization`. Each replica keeps its
+    own statistics, of the samples that it has seen, and Keras uses those of one replica to validate
+    and to save. This callback averages them before every validation and at the end of every epoch.
+    Put it before callbacks that save.
 
-    `BatchNormalization(synchronized=True)` is the other way: all replicas normalize by the
-    statistics of the global batch, which then are equal everywhere, at the cost of one exchange a
-    layer. Training without it normalizes by those of the replica's own batch.
+    The alternative is `BatchNormalization(synchronized=True)`. Then all replicas normalize with the
+    statistics of the global batch, and the moving statistics are the same everywhere, at the cost
+    of one communication per layer. Without it, each replica trains with the statistics of its own
+    batch.
 
     ```python
     moving_mean = mean(moving_mean[replica] for replica in replicas)  # every float weight that is

@@ -1,4 +1,4 @@
-"""Pictures and a page of what the monitors of `keras_lars.callbacks` recorded."""
+"""Plots and a report page of what the monitors of `keras_lars.callbacks` recorded."""
 
 import os
 import pathlib
@@ -7,44 +7,46 @@ __all__ = ["draw"]
 
 
 def draw(run: str | os.PathLike[str], output: str | os.PathLike[str] | None = None) -> pathlib.Path:
-    """Draws what the monitors recorded, and makes a page of it.
+    """Draws what the monitors recorded, and writes a report page.
 
-    Use it after a training, or during one, to see at a glance what LARS does to each layer, if
-    `TrustRatioMonitor` recorded it, and what the batch is worth, if `NoiseScaleMonitor` did. The
-    command `python -m keras_lars.report RUN --output=FOLDER` does the same, and prints where the
-    page is. Needs matplotlib (`pip install "keras-lars[report]"`), and no backend of Keras.
+    Use it during or after training. The report shows what LARS does to each layer, if
+    `TrustRatioMonitor` recorded it, and how much the batch size can grow, if `NoiseScaleMonitor`
+    did. The command `python -m keras_lars.report RUN --output=FOLDER` does the same and prints the
+    path of the page. It needs matplotlib (`pip install "keras-lars[report]"`), but no Keras
+    backend.
 
     ```python
-    local_learning_rate = learning_rate * trust_ratio  # by variable and update: what is drawn
+    local_learning_rate = learning_rate * trust_ratio  # what is drawn, by variable and update
     ```
 
-    The folder gets these files, in place of those of a report that is there:
+    The folder gets these files, which replace those of an earlier report:
 
-    - `index.html`: what stands out in words, and all of it in charts that show their values and let
-      variables be chosen. One page that needs no other file and no network.
-    - `local_learning_rate.png`: the local learning rate of the adapted variables by update.
-    - `trust_ratios.png`: the trust ratios, a row for each adapted variable, a column an update.
+    - `index.html`: the findings in words, and interactive charts that show values and let you
+      choose variables. One page that needs no other file and no network.
+    - `local_learning_rate.png`: the local learning rates of the adapted variables by update.
+    - `trust_ratios.png`: the trust ratios, with a row for each adapted variable and a column for
+      each update.
     - `norms.png`: the norms of all weights and gradients by update.
     - `noise_scale.png`: the gradient noise scale by update.
 
-    Variables stand in the order of the model. Where `variables.json` is missing, in the order in
-    which they were recorded first, and all of them count as adapted. Where a variable has several
-    rows of one update, the last of them counts. A last line without its line end is left out: that
-    is what an interrupted run leaves behind.
+    Variables are in the order of the model. Without `variables.json` they are in the order in which
+    they were first recorded, and all count as adapted. If a variable has several rows for one
+    update, the last one counts. A last line without a line break, which an interrupted run leaves
+    behind, is ignored.
 
     Args:
         run: String or path of the folder that the monitors wrote to, or of a `trust_ratios.csv`,
-            `trust_ratios.jsonl`, `noise_scale.csv` or `noise_scale.jsonl` in it. Of a folder with
+            `trust_ratios.jsonl`, `noise_scale.csv` or `noise_scale.jsonl` in it. If a folder has
             both formats, the CSV file is read.
-        output: String or path of the folder for the report; made if it is not there. `None` for the
-            folder `report` beside the record. Defaults to `None`.
+        output: String or path of the folder for the report. It is created if missing. `None` means
+            the folder `report` next to the record. Defaults to `None`.
 
     Returns:
         The path of `index.html`.
 
     Raises:
         ImportError: If matplotlib is not installed.
-        ValueError: If there is no such record, if the file is something else or has no row, or if
+        ValueError: If there is no such record, if the file has another format or no row, or if
             `output` is a file.
 
     Example:

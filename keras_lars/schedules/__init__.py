@@ -1,7 +1,7 @@
-"""A schedule over a whole `fit`, a warm-up for any schedule, and the rate for a batch size.
+"""A schedule for a whole `fit`, a warm-up for any schedule, and the rate for a batch size.
 
-The decays are Keras's own: `keras.optimizers.schedules.PolynomialDecay(..., power=2)` is the
-paper's, `CosineDecay` the usual other one.
+Decays are Keras schedules: `keras.optimizers.schedules.PolynomialDecay(..., power=2)` is the
+paper's, and `CosineDecay` is a common alternative.
 """
 
 from keras_lars.schedules._fit import FitSchedule, for_fit

@@ -20,33 +20,33 @@ _FEW_UPDATES = 40
 class FitSchedule(LearningRateSchedule):
     """A linear warm-up and a polynomial decay to 0 over all updates of one `fit`.
 
-    It is what `keras_lars.schedules.for_fit` returns, which also chooses the peak. Use the class
-    only to recognize such a schedule, or to read `peak`, `updates` and `warmup_updates`.
+    Use `keras_lars.schedules.for_fit` to make one: it also chooses the peak. Use the class only to
+    recognize such a schedule, or to read `peak`, `updates` and `warmup_updates`.
 
     ```python
     batch_size = global_batch_size // gradient_accumulation_steps
     batches = samples // batch_size if drop_remainder else ceil(samples / batch_size)
-    updates = epochs * batches // gradient_accumulation_steps  # left-over batches are carried over
+    updates = epochs * batches // gradient_accumulation_steps  # leftover batches carry over
     warmup_updates = floor(warmup_fraction * updates)
     decay = PolynomialDecay(peak, updates - warmup_updates, 0.0, power)
     learning_rate = WarmUp(decay, warmup_updates)(update)
     ```
 
     Args:
-        samples: Integer, 1 or more: see `for_fit`, as for all of these.
+        samples: Integer, 1 or more. This and the next arguments are explained in `for_fit`.
         epochs: Integer, 1 or more.
         global_batch_size: Integer, 1 or more.
-        peak: Float, more than 0: the learning rate where the ramp ends.
+        peak: Float, more than 0: the learning rate at the end of the warm-up.
         warmup_fraction: Float in [0, 1). Defaults to 0.2.
         power: Float, more than 0. Defaults to 2.
         drop_remainder: Boolean. Defaults to `False`.
-        gradient_accumulation_steps: Integer, 1 or more: the batches that make one update; or a
-            dictionary, and `global_batch_size` is that of the largest update. `keras_lars.LARS`
+        gradient_accumulation_steps: Integer, 1 or more: the number of batches in one update. Or a
+            dictionary; then `global_batch_size` is that of the largest update. `keras_lars.LARS`
             sets it from its own argument. Defaults to 1.
 
     Raises:
-        ValueError: If an argument is not what is said above, if `global_batch_size` is not
-            divisible by `gradient_accumulation_steps`, or if `fit` would make no update.
+        ValueError: If an argument is invalid, if `global_batch_size` is not divisible by
+            `gradient_accumulation_steps`, or if `fit` would make no update.
 
     Example:
 
@@ -208,41 +208,41 @@ def for_fit(
 
     `LARS(schedule, gradient_accumulation_steps=k)` recounts the updates for its `k`, because
     leftover batches carry over into the next epoch. Call `fit` with
-    `batch_size=global_batch_size // k`; of steps that grow, `k` is the largest. Keras's own
-    optimizers count micro-batches: use it with them only without accumulation.
+    `batch_size=global_batch_size // k`. If the steps grow during training, `k` is the largest.
+    Keras's own optimizers count micro-batches, so use the schedule with them only without
+    accumulation.
 
     Args:
-        samples: Integer, 1 or more: the samples of one epoch over all workers, excluding those
-            held out by `validation_split`. With `steps_per_epoch`, give
+        samples: Integer, 1 or more: the samples of one epoch over all workers, excluding those held
+            out by `validation_split`. With `steps_per_epoch`, give
             `steps_per_epoch * global_batch_size // k`.
-        epochs: Integer, 1 or more: the epochs of the whole training.
-        global_batch_size: Integer, 1 or more: samples in one update, the largest, over all
-            replicas and accumulated micro-batches.
-        learning_rate: Float, more than 0, the peak; or `None` to take it from the batch size.
-            Defaults to `None`.
+        epochs: Integer, 1 or more: the epochs of the whole training run.
+        global_batch_size: Integer, 1 or more: the samples in one update (the largest, if updates
+            grow), over all replicas and accumulated micro-batches.
+        learning_rate: Float, more than 0: the peak. `None` derives it from the batch size. Defaults
+            to `None`.
         base_learning_rate: Float, more than 0: the peak at `base_batch_size`. Defaults to 4.
         base_batch_size: Integer, 1 or more. Defaults to 128.
-        maximum_learning_rate: Float, more than 0: the upper limit of the peak for a batch
-            size. Defaults to 30.
+        maximum_learning_rate: Float, more than 0: the upper limit of a peak that is derived from
+            the batch size. Defaults to 30.
         warmup_fraction: Float in [0, 1): the fraction of updates used for warm-up. With 0, or with
             too few updates for a warm-up, the first update is made at the peak. Defaults to 0.2.
         power: Float, more than 0: the exponent of the decay. 1 is a linear decay. Defaults to 2.
-        drop_remainder: Boolean. Whether the dataset drops the last, incomplete batch of an
-            epoch, as `tf.data.Dataset.batch(size, drop_remainder=True)` does. Defaults to
-            `False`.
-        gradient_accumulation_steps: Integer or dictionary, as of `LARS`. Give it to see how many
-            updates `fit` will make: `LARS` counts by its own in any case. Defaults to 1.
+        drop_remainder: Boolean. Whether the dataset drops the last, incomplete batch of an epoch,
+            as `tf.data.Dataset.batch(size, drop_remainder=True)` does. Defaults to `False`.
+        gradient_accumulation_steps: Integer or dictionary, as in `LARS`. Pass it to see how many
+            updates `fit` will make; `LARS` uses its own argument in any case. Defaults to 1.
 
     Returns:
         A `keras_lars.schedules.FitSchedule`, with the attributes `peak`, `updates` and
         `warmup_updates`.
 
     Raises:
-        ValueError: If an argument is not what is said above, or if `fit` would make no update, as
-            with a batch that is larger than the data where `drop_remainder=True`.
+        ValueError: If an argument is invalid, or if `fit` would make no update, for example because
+            a batch is larger than the data and `drop_remainder=True`.
 
-    Warns if `fit` makes fewer than 40 updates. `LARS` warns if the `fit` that builds it makes
-    another number of batches.
+    Warns if `fit` makes fewer than 40 updates. `LARS` warns if the `fit` that builds it makes a
+    different number of batches.
 
     Example:
 

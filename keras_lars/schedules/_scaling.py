@@ -11,20 +11,22 @@ def linear_scaling(
 ) -> float:
     """The learning rate for a batch size, in proportion to it.
 
-    Use it to carry a rate over from a small batch to a somewhat larger one, with SGD above all. At
-    the largest batches, and with LARS, the best rate grows more slowly: tune it, starting from
-    `sqrt_scaling`.
+    Use it mainly with SGD, to adapt a rate from a small batch size to a somewhat larger one. For
+    very large batches, and for LARS, the best rate grows more slowly: start from `sqrt_scaling` and
+    tune.
 
-        base_learning_rate * global_batch_size / base_batch_size
+    ```python
+    base_learning_rate * global_batch_size / base_batch_size
+    ```
 
     Args:
         base_learning_rate: Float, 0 or more: the rate that works at `base_batch_size`.
-        global_batch_size: Integer, 1 or more: samples in one update, over all replicas and
+        global_batch_size: Integer, 1 or more: the samples in one update, over all replicas and
             accumulated micro-batches.
         base_batch_size: Integer, 1 or more. Defaults to 256.
 
     Raises:
-        ValueError: If an argument is not what is said above.
+        ValueError: If an argument is invalid.
 
     Example:
 
@@ -42,18 +44,21 @@ def sqrt_scaling(
 ) -> float:
     """The learning rate for a batch size, in proportion to its square root.
 
-    Use it for the first guess at a LARS rate for a larger batch: from 4 at 128 on, to about 30.
+    Use it as a first guess for LARS at a larger batch size: 4 at a batch size of 128, up to about
+    30.
 
-        base_learning_rate * (global_batch_size / base_batch_size) ** 0.5
+    ```python
+    base_learning_rate * (global_batch_size / base_batch_size) ** 0.5
+    ```
 
     Args:
         base_learning_rate: Float, 0 or more: the rate that works at `base_batch_size`.
-        global_batch_size: Integer, 1 or more: samples in one update, over all replicas and
+        global_batch_size: Integer, 1 or more: the samples in one update, over all replicas and
             accumulated micro-batches.
         base_batch_size: Integer, 1 or more. Defaults to 256.
 
     Raises:
-        ValueError: If an argument is not what is said above.
+        ValueError: If an argument is invalid.
 
     Example:
 
@@ -61,7 +66,7 @@ def sqrt_scaling(
     32.0
 
     Reference: [Krizhevsky, 2014](https://arxiv.org/abs/1404.5997): the variance of the gradient
-    falls with the batch size, and this rate keeps the variance of the update.
+    falls with the batch size, and this rate keeps the variance of the update constant.
     """
     rate, size, base = _scaling(base_learning_rate, global_batch_size, base_batch_size)
     return rate * math.sqrt(size / base)

@@ -13,44 +13,46 @@ from keras_lars._words import counted
 
 @keras.saving.register_keras_serializable(package="keras_lars")
 class WarmUp(LearningRateSchedule):
-    """A ramp from a small learning rate to the start of another schedule, and then that schedule.
+    """A warm-up from a small learning rate to the start of another schedule, then that schedule.
 
-    Use it where the global batch is large: early in training a large batch's full learning rate
-    makes the loss diverge, with LARS less often than without, but still. Five epochs are usual.
+    Use it with large batches. Early in training, the full learning rate of a large batch can make
+    the loss diverge, less often with LARS than without. Five epochs are usual.
 
-    With `peak = schedule(0)`, the learning rate at `step` is
+    ```python
+    peak = schedule(0)
+    if step < warmup_steps:
+        rate = start_learning_rate + (peak - start_learning_rate) * (step / warmup_steps) ** power
+    elif shift_decay:
+        rate = schedule(step - warmup_steps)
+    else:
+        rate = schedule(step)
+    ```
 
-        if step < warmup_steps:
-            start_learning_rate
-                + (peak - start_learning_rate) * (step / warmup_steps) ** power
-        elif shift_decay:
-            schedule(step - warmup_steps)
-        else:
-            schedule(step)
-
-    - `shift_decay=True`, as in MLPerf: the decay starts when the warm-up ends, at the peak. Give
-      the decay the updates that are left, `total_steps - warmup_steps`.
+    - `shift_decay=True`, as in MLPerf: the decay starts at the end of the warm-up, from the peak.
+      Give the decay the remaining updates, `total_steps - warmup_steps`.
     - `shift_decay=False`, as in the code of the paper's authors: the decay counts from step 0, so
-      that the rate drops when the warm-up ends (by a tenth where the warm-up is the first
-      twentieth of a quadratic decay). Give the decay all updates, `total_steps`.
+      the rate drops at the end of the warm-up. (If the warm-up is the first twentieth of a
+      quadratic decay, it drops by a tenth.) Give the decay all updates, `total_steps`.
+
+    The schedule is called with a step, an integer or a float scalar. It returns a float32 scalar,
+    or float64 if that is `keras.config.floatx()`. Integer steps are compared and subtracted as
+    integers, so the count stays exact beyond 2**24 updates, where float32 is not.
 
     Args:
-        schedule: Float, or a `keras.optimizers.schedules.LearningRateSchedule`, another `WarmUp`
-            included. A float stays what it is after the warm-up.
-        warmup_steps: Integer, 0 to `2**31 - 1`: how many updates the ramp lasts. 0 is no warm-up.
-        start_learning_rate: Float, 0 or more: the learning rate at step 0. Defaults to 0, where
-            the first update moves nothing.
-        power: Float, more than 0. 1 (the default) is a linear ramp, 2 a quadratic one.
+        schedule: Float, or a `keras.optimizers.schedules.LearningRateSchedule`, which may be
+            another `WarmUp`. A float is the constant learning rate after the warm-up.
+        warmup_steps: Integer, 0 to `2**31 - 1`: the number of updates in the warm-up. 0 means no
+            warm-up.
+        start_learning_rate: Float, 0 or more: the learning rate at step 0. Defaults to 0, with
+            which the first update changes nothing.
+        power: Float, more than 0: the exponent of the warm-up. 1 is linear, 2 quadratic. Defaults
+            to 1.
         shift_decay: Boolean. Whether `schedule` counts from the end of the warm-up. Defaults to
             `True`.
 
     Raises:
-        ValueError: If an argument is not what is said above, or if `shift_decay=False` and the
-            decay is over before the warm-up is: a warm-up longer than training.
-
-    Calling it with a step, an integer or a float scalar, gives a scalar: float32, or float64 where
-    that is `keras.config.floatx()`. Integer steps are compared and subtracted as integers, so that
-    it counts right beyond 2**24 updates, where float32 does not.
+        ValueError: If an argument is invalid, or if `shift_decay=False` and the decay ends before
+            the warm-up does: the warm-up is longer than training.
 
     Example:
 
@@ -62,10 +64,10 @@ class WarmUp(LearningRateSchedule):
     >>> [float(paper(step)) for step in range(5)]
     [1.0, 4.5, 2.0, 0.5, 0.0]
 
-    References:
-        [Goyal et al., 2017](https://arxiv.org/abs/1706.02677), section 2.2, for the warm-up;
-        [You et al., 2017](https://arxiv.org/abs/1708.03888), for a warm-up before a quadratic
-        decay with LARS.
+    Reference:
+        - [Goyal et al., 2017](https://arxiv.org/abs/1706.02677), section 2.2, for the warm-up.
+        - [You et al., 2017](https://arxiv.org/abs/1708.03888), for a warm-up before a quadratic
+          decay with LARS.
     """
 
     def __init__(
