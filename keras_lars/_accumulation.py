@@ -20,7 +20,7 @@ from keras_lars import _arguments
 from keras_lars._arguments import LARGEST_STEP, Check
 from keras_lars._types import Tensor
 
-_DICTIONARY = "a dictionary of steps by the update at which they begin, as {0: 1, 500: 4}"
+_DICTIONARY = "a dictionary of steps by the update at which they begin, such as {0: 1, 500: 4}"
 
 
 class Phase(NamedTuple):
@@ -161,7 +161,7 @@ def _checked(name: str, value: Mapping[object, object]) -> Accumulation:
         raise _arguments.refusal(name, rule, value)
     found = Accumulation(table)
     if found._phases[-1].first_micro_batch > LARGEST_STEP:
-        rule = f"{_DICTIONARY}, all within 2**31 micro-batches, which is as far as counters go"
+        rule = f"{_DICTIONARY}, all within 2**31 micro-batches, the limit of the counters"
         raise _arguments.refusal(name, rule, value)
     return found
 

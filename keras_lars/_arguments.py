@@ -136,7 +136,7 @@ def one_of(*choices: Any) -> Check:
 def learning_rate(name: str, value: Any, tensors: bool = True) -> Any:
     """A number, as a float; schedules, callables and, where `tensors`, scalars as they are."""
     if isinstance(value, type):
-        raise refusal(name, "a number or a schedule, and not a class", value)
+        raise refusal(name, "a number or a schedule, not a class", value)
     if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
         return value
     if callable(value) and not hasattr(value, "dtype"):
@@ -145,10 +145,8 @@ def learning_rate(name: str, value: Any, tensors: bool = True) -> Any:
         return value
     if hasattr(value, "dtype") and not _is_number(value):
         if not tensors or not _has_real_numbers(value) or value.shape != ():
-            must_be = (
-                "a scalar of real numbers" if tensors else "a number, and no tensor or variable"
-            )
-            raise refusal(name, f"{must_be}, if it is no schedule or callable", value)
+            must_be = "a real scalar" if tensors else "a number (not a tensor or variable)"
+            raise refusal(name, f"{must_be}, a schedule or a callable", value)
         return value
     converted = _as_float(value)
     if not converted >= 0 or value < 0:
@@ -204,7 +202,7 @@ def pattern(name: str, value: Any) -> None:
         must_be = f"a regular expression ({shortened(str(error))})"
         raise refusal(name, must_be, value) from error
     if matches_nothing and _EMPTY.search(value):
-        must_be = "a regular expression without an empty alternative, which every path matches"
+        must_be = "a regular expression without an empty alternative, which matches every path"
         raise refusal(name, must_be, value)
 
 
@@ -239,14 +237,14 @@ def path(name: str, value: Any) -> pathlib.Path:
     except TypeError:
         text = None
     if not isinstance(text, str) or not text:
-        raise refusal(name, "a path, as a string that is not empty or a `pathlib.Path`", value)
+        raise refusal(name, "a path: a non-empty string or a `pathlib.Path`", value)
     try:
         os.stat(text)
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         pass
     except (OSError, ValueError) as error:  # too long; a zero byte; a loop of links
         why = getattr(error, "strerror", None) or str(error)
-        raise refusal(name, f"a path that can be used ({why})", value) from error
+        raise refusal(name, f"a valid path ({why})", value) from error
     return pathlib.Path(text)
 
 

@@ -64,7 +64,7 @@ def warn_if_stale(model: keras.Model, batches: int) -> None:
     ...     warnings.simplefilter("always")
     ...     warn_if_stale(model, batches=117)
     >>> print(caught[0].message)  # doctest: +ELLIPSIS
-    After 117 batches 31 % of the initial moving statistics remain in `bn`, so that evaluation ...
+    After 117 batches 31 % of the initial moving statistics remain in `bn`, so evaluation and ...
     """
     batches = _arguments.integer(minimum=1)("batches", batches)
     if model in _warned or not _is_chief(model):
@@ -83,7 +83,7 @@ def warn_if_stale(model: keras.Model, batches: int) -> None:
     after = counted(batches, "batch", "batches")
     warnings.warn(
         f"After {after} {_percent(share)} of the initial moving statistics remain in {names}, so "
-        "that evaluation and inference are less accurate than the weights allow. Use "
+        "evaluation and inference are less accurate than the weights allow. Use "
         f"`BatchNormalization(momentum={_sufficient(batches):g})`, or pass the callback "
         "`keras_lars.callbacks.RecalibrateStatistics` to `fit`.",
         stacklevel=2,

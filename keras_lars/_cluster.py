@@ -82,7 +82,7 @@ def _from_tf_config(text: str) -> Cluster:
         ) from error
     if cluster is None:
         raise ClusterError(
-            "TF_CONFIG's task must be of type chief or worker, since parameter servers are not "
+            "TF_CONFIG's task must be of type chief or worker: parameter servers are not "
             f"supported, and all workers evaluate together. Received: {kind}"
         )
     return cluster
@@ -145,7 +145,7 @@ def _place(address: Any) -> tuple[str, int]:
     if host.startswith("[") or host.count(":") > 1:
         # Nothing would ever answer there.
         raise ValueError(
-            f"{address} is an IPv6 address, and TensorFlow's servers listen on IPv4 only; give a "
+            f"{address} is an IPv6 address, but TensorFlow's servers listen on IPv4 only; use a "
             "host name or an IPv4 address"
         )
     is_port = re.fullmatch(r"[0-9]{1,5}", port) and int(port) in _PORTS
@@ -186,7 +186,7 @@ def _from_slurm(port: int) -> Cluster:
     if len(nodes) != len(counts) or sum(counts) != tasks or len(set(nodes)) < len(nodes):
         raise ClusterError(
             "SLURM_STEP_TASKS_PER_NODE must have a number for each node of SLURM_STEP_NODELIST, "
-            "and SLURM_STEP_NUM_TASKS be their sum. Received: "
+            "and SLURM_STEP_NUM_TASKS must be their sum. Received: "
             + ", ".join(f"{name}={_shown(os.environ[name])}" for name in [*names[1:], _TASKS])
         )
     if index >= tasks:

@@ -72,8 +72,8 @@ class _GivenVariable(Exclusion):
         if not any(matched):
             is_frozen = not getattr(self.variable, "trainable", True)
             raise ValueError(
-                f"`{argument}` must name variables that the optimizer is built with"
-                f"{', and this one is frozen' if is_frozen else ''}. Received: "
+                f"`{argument}` must contain only variables that the optimizer is built with"
+                f"{'; this one is frozen' if is_frozen else ''}. Received: "
                 f"{argument}={described(self.variable)}, and the paths are "
                 f"{[path_of(v) for v in variables]}"
             )
@@ -82,8 +82,8 @@ class _GivenVariable(Exclusion):
     def save(self, argument: str, variables: Sequence[Variable] | None) -> Any:
         if variables is None:
             raise ValueError(
-                f"`{argument}` must not hold a variable when the configuration of an optimizer is "
-                "taken that is not built: a variable is saved as its position among the trainable "
+                f"`{argument}` must not contain a variable if `get_config` is called before the "
+                "optimizer is built: a variable is saved as its position among the trainable "
                 f"variables. Received: {argument}={described(self.variable)}"
             )
         position = self.match(argument, variables).index(True)

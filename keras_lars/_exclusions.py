@@ -121,8 +121,9 @@ class _Pattern(_SavedRule):
                 f"{[path_of(v) for v in variables]}"
             )
         warnings.warn(
-            f"`{argument}={self.pattern!r}` matches only variables that are frozen, and excludes "
-            f"nothing: {instead}. If that is meant, write `keras_lars.optional({self.pattern!r})`.",
+            f"`{argument}={self.pattern!r}` matches only frozen variables, so it excludes "
+            f"nothing: {instead}. If this is intended, write "
+            f"`keras_lars.optional({self.pattern!r})`.",
             stacklevel=2,
         )
         return matched

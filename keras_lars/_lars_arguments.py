@@ -59,8 +59,8 @@ def check_momentum_form(momentum_form: str, decay_in_norm: bool) -> None:
     """Raise ValueError where the two do not go together."""
     if momentum_form == "ratio_of_update" and not decay_in_norm:
         raise ValueError(
-            "`decay_in_norm` must be True for momentum_form='ratio_of_update': the step, whose "
-            "norm is taken, holds the decay. Received: decay_in_norm=False"
+            "`decay_in_norm` must be True for momentum_form='ratio_of_update', because the ratio "
+            "uses the norm of the step, which includes the decay. Received: decay_in_norm=False"
         )
 
 

@@ -38,14 +38,14 @@ class RangeTest:
     smoothed: np.ndarray
 
     def plot(self, path: str | os.PathLike[str]) -> None:
-        """Write a picture of loss by learning rate.
+        """Write a plot of the loss by learning rate.
 
         Args:
-            path: Path of the file, in a format that matplotlib knows by its ending, such as `.png`.
+            path: Path of the file, with an extension that matplotlib supports, such as `.png`.
 
         Raises:
             ImportError: If matplotlib is not installed.
-            ValueError: If `path` is not as above.
+            ValueError: If `path` is invalid.
         """
         _arguments.path("path", path)
         try:
@@ -152,8 +152,8 @@ def find_learning_rate(
     batches = batches_of(data, batch_size)
     if updates < _FEW_UPDATES:
         warnings.warn(
-            f"With fewer than {_FEW_UPDATES} updates the learning rate that is found may be wrong "
-            f"by far. Received: updates={updates}",
+            f"With fewer than {_FEW_UPDATES} updates the learning rate found may be far off. "
+            f"Received: updates={updates}",
             stacklevel=2,
         )
 
@@ -167,7 +167,7 @@ def find_learning_rate(
     if end in (0, updates - 1):
         name, which = ("minimum", "first") if end == 0 else ("maximum", "last")
         warnings.warn(
-            f"The loss was lowest at the {which} learning rate, so that the best one may lie "
+            f"The loss was lowest at the {which} learning rate, so the best one may lie "
             f"beyond {name}_learning_rate={rates[end]:g}. Test a wider range.",
             stacklevel=2,
         )
@@ -180,14 +180,15 @@ def _check_model(model: Any) -> None:
     if not model.built or not all(layer.built for layer in all_layers(model)):
         raise ValueError(
             "`model` must be built: give it a `keras.Input`, or call it on a batch. Received: "
-            f"{model!r}, which is not"
+            f"{model!r}, which is not built"
         )
     rate = model.optimizer.learning_rate
     if not isinstance(rate, keras.Variable):
         raise ValueError(
-            "`model` must have an optimizer that was given its learning rate as a number, which "
-            "the test replaces. Compile it with one, and give the rate that is found to a schedule "
-            f"afterwards. Received: an optimizer whose learning rate is {_arguments.shown(rate)}"
+            "`model` must have an optimizer whose learning rate is a number, because the test "
+            "replaces it. Compile the model with such an optimizer, and pass the rate that is "
+            "found to a schedule afterwards. Received: an optimizer whose learning rate is "
+            f"{_arguments.shown(rate)}"
         )
 
 
@@ -275,8 +276,8 @@ class _Ramp(keras.callbacks.Callback):
         count = int(np.isfinite(smoothed).sum())  # once NaN, always NaN
         if not count:
             raise ValueError(
-                "`model` must have a finite loss before it is trained. Received: a loss of "
-                f"{self._losses[0]} of the first batch"
+                "`model` must have a finite loss before training. Received: a loss of "
+                f"{self._losses[0]} for the first batch"
             )
         rates, smoothed = self._rates[:count], smoothed[:count]
         best = rates[np.argmin(smoothed)] / 2

@@ -36,10 +36,10 @@ def check_assignable(value: LearningRate, schedule: Schedule | Callable[[], Tens
     """
     if schedule is not None and not callable(value):
         raise TypeError(
-            "`learning_rate` must not be assigned a number where it is a `LearningRateSchedule` or "
-            "a callable. Callbacks that do so, such as `LearningRateScheduler` and "
-            "`ReduceLROnPlateau`, need an optimizer that was given a number: leave the callback "
-            f"out, or the schedule. Received: learning_rate={value!r}, and it is "
+            "`learning_rate` must not be assigned a number if it is a `LearningRateSchedule` or a "
+            "callable. Callbacks that do so, such as `LearningRateScheduler` and "
+            "`ReduceLROnPlateau`, need an optimizer whose learning rate is a number: use either "
+            f"the callback or the schedule. Received: learning_rate={value!r}, but it is "
             f"{_described(schedule)}"
         )
 

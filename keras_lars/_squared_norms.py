@@ -41,9 +41,10 @@ class MeasuringOptimizer(RecordingOptimizer):
         """Raise where the batch of an update has one part only."""
         if self._accumulation.most * replicas == 1:
             raise ValueError(
-                "`record_noise_scale` must be False where the batch of an update has one part, as "
-                "noise shows in how parts differ: set `gradient_accumulation_steps` to 2 or more, "
-                "or on TensorFlow train under a strategy of several replicas. "
+                "`record_noise_scale` must be False if the batch of an update has only one part: "
+                "the noise is measured from the differences between parts. Set "
+                "`gradient_accumulation_steps` to 2 or more, or, on TensorFlow, train under a "
+                "strategy with several replicas. "
                 "Received: record_noise_scale=True, "
                 f"gradient_accumulation_steps={self.gradient_accumulation_steps}, 1 replica"
             )

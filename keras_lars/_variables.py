@@ -57,8 +57,8 @@ def check(variables: Sequence[Variable]) -> None:
     ]
     if undefined:
         raise ValueError(
-            "`variables` must have shapes that are fully defined, since norms and slots depend on "
-            f"them. Received: {', '.join(undefined)}"
+            "`variables` must have fully defined shapes, because norms and slots depend on them. "
+            f"Received: {', '.join(undefined)}"
         )
     # What is written over a value is exact in any dtype.
     updated = [variable for variable in variables if not is_overwritten(variable)]
@@ -86,7 +86,7 @@ def check_gradient(gradient: Any, variable: Variable) -> None:
     """Raise ValueError for a dense gradient that is not one of this variable."""
     if "complex" in keras.backend.standardize_dtype(gradient.dtype):
         raise ValueError(
-            "`grads` must be real: the update has no use for an imaginary part. Received: a "
+            "`grads` must be real: updates are computed in real numbers. Received: a "
             f"gradient of {keras.backend.standardize_dtype(gradient.dtype)} for "
             f"'{path_of(variable)}'"
         )

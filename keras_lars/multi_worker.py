@@ -170,8 +170,8 @@ def prepare(model: keras.Model) -> keras.Model:
 
     if trainer.is_of_another_scope(model):
         raise ValueError(
-            "`model` must be made in the scope of the strategy that it is prepared in. "
-            f"Received: model={model!r}, made outside of the scope that is open"
+            "`model` must be created in the scope of the strategy that it is prepared in. "
+            f"Received: model={model!r}, created outside of the current scope"
         )
     _warn_of_training_alone(model)
     if model.distribute_strategy.num_replicas_in_sync == 1:
@@ -222,8 +222,8 @@ def _repair_loss_scaling(model: keras.Model) -> None:
 def _refuse_own_scaling(optimizer: object) -> None:
     if type(optimizer) is keras.optimizers.LossScaleOptimizer:
         raise ValueError(
-            "`optimizer` must be a `keras_lars.LossScaleOptimizer` where there are several "
-            "replicas, since Keras's own asks only one of them whether gradients are finite. "
+            "`optimizer` must be a `keras_lars.LossScaleOptimizer` with several replicas, because "
+            "Keras's own checks only the gradients of one replica. "
             f"Received: optimizer={optimizer!r}"
         )
 

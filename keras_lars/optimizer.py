@@ -216,7 +216,7 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
             if getattr(self, "built", False) and value != getattr(self, name):
                 raise ValueError(
                     f"`{name}` must not be assigned once the optimizer is built; only "
-                    f"`learning_rate` may. Received: {name}={value!r}, and it is "
+                    f"`learning_rate` may. Received: {name}={value!r}, but it is "
                     f"{getattr(self, name)!r}"
                 )
         super().__setattr__(name, value)

@@ -52,9 +52,9 @@ class TensorFlowBackend(Backend):
         strategy = tf.distribute.get_strategy()
         if isinstance(strategy, _PARAMETER_SERVERS):
             raise ValueError(
-                "The strategy must be one whose replicas step together, such as `MirroredStrategy` "
-                "or `MultiWorkerMirroredStrategy`: the norms are those of the gradient summed over "
-                f"them. Received: {type(strategy).__name__}"
+                "The strategy must have synchronous replicas, as `MirroredStrategy` and "
+                "`MultiWorkerMirroredStrategy` do: norms are computed from the gradient summed "
+                f"over all replicas. Received: {type(strategy).__name__}"
             )
 
     def outside_of_steps(self) -> contextlib.AbstractContextManager[Any]:
@@ -88,8 +88,8 @@ class TensorFlowBackend(Backend):
     ) -> None:
         if tf.distribute.has_strategy() and tf.distribute.in_cross_replica_context():
             raise RuntimeError(
-                "`apply` must be called by each replica, in a function that `strategy.run` runs. "
-                "Received: a call outside of one, in the scope of a strategy"
+                "`apply` must be called on each replica, in a function passed to `strategy.run`. "
+                "Received: a call outside of such a function, in the scope of a strategy"
             )
         squares = optimizer._update.squares
         if squares is not None:

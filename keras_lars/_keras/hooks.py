@@ -19,8 +19,8 @@ NEVER_CALLED = {
     "assign": _APPLY,
     "assign_add": _APPLY,
     "assign_sub": _APPLY,
-    "_apply_weight_decay": "nothing, and give `exclude_from_weight_decay` what it is for",
-    "_use_weight_decay": "nothing, and give `exclude_from_weight_decay` a callable of the variable",
+    "_apply_weight_decay": "nothing, and pass what it is for to `exclude_from_weight_decay`",
+    "_use_weight_decay": "nothing, and pass a callable to `exclude_from_weight_decay`",
     "_update_model_variables_moving_average": _AVERAGES,
     "_overwrite_model_variables_with_average_value": _AVERAGES,
 }
@@ -30,6 +30,6 @@ def refuse(name: str, received: str) -> None:
     """Raise ValueError if `name` is one of them."""
     if name in NEVER_CALLED:
         raise ValueError(
-            f"`{name}` must not be overridden, since LARS never calls it: training would go on as "
-            f"if it were not there. Override {NEVER_CALLED[name]}. Received: {received}"
+            f"`{name}` must not be overridden, because LARS never calls it: the override would "
+            f"have no effect. Override {NEVER_CALLED[name]}. Received: {received}"
         )

@@ -44,8 +44,8 @@ class KerasOptimizer(StatefulOptimizer):
         steps = self.gradient_accumulation_steps
         if overwritten and isinstance(steps, Mapping):
             raise ValueError(
-                "`gradient_accumulation_steps` must be an integer, or None, where Keras overwrites "
-                f"variables by their gradients, as in float8. Received: variables {overwritten}, "
+                "`gradient_accumulation_steps` must be an integer or None if Keras overwrites "
+                f"variables with their gradients, as in float8. Received: variables {overwritten}, "
                 f"gradient_accumulation_steps={steps}"
             )
         super().build(variables)
@@ -109,7 +109,7 @@ class KerasOptimizer(StatefulOptimizer):
             return []
         if model.optimizer is not self:
             warnings.warn(
-                f"The state of optimizer '{self.name}' was not loaded, since Keras's "
+                f"The state of optimizer '{self.name}' was not loaded, because Keras's "
                 "`LossScaleOptimizer` loads only its own from an `.h5` file. Save to a `.keras` "
                 "file, or wrap the optimizer in `keras_lars.LossScaleOptimizer`. Its velocities "
                 "and iteration are 0.",

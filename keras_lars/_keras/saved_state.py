@@ -140,8 +140,8 @@ class StatefulOptimizer(keras.optimizers.Optimizer):
             return convert(np.asarray(store[name]))
         except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f"The state of optimizer '{self.name}' cannot be loaded, since the file is "
-                f"damaged in `{name}`. Its variables stay as they are. Received: {error}"
+                f"The state of optimizer '{self.name}' cannot be loaded, because the file is "
+                f"damaged in `{name}`. Its variables are unchanged. Received: {error}"
             ) from error
 
     def _is_own(self, marker: Any) -> bool:
@@ -162,8 +162,8 @@ class StatefulOptimizer(keras.optimizers.Optimizer):
 
     def _warn_of_foreign_state(self, why: str, consequence: str) -> None:
         warnings.warn(
-            f"The state of optimizer '{self.name}' was not loaded, since {why}. Its velocities and "
-            f"iteration {consequence}. Expected: state of {self._state_marker()}",
+            f"The state of optimizer '{self.name}' was not loaded, because {why}. Its velocities "
+            f"and iteration {consequence}. Expected: state of {self._state_marker()}",
             stacklevel=2,
         )
 

@@ -26,8 +26,7 @@ class Anomaly(NamedTuple):
 ANOMALIES = {
     "not finite": Anomaly(
         "A norm, a trust ratio or a learning rate is not finite",
-        "The weight is ruined, or soon will be. Stop at once with "
-        "`keras.callbacks.TerminateOnNaN`.",
+        "The weight is lost, or soon will be. Stop at once with `keras.callbacks.TerminateOnNaN`.",
     ),
     "no gradient": Anomaly(
         "Adapted, but without a gradient so far",
@@ -39,18 +38,17 @@ ANOMALIES = {
     ),
     "zero weight": Anomaly(
         "All weights are 0",
-        "The trust ratio then comes from `zero_weight_ratio` or `weight_norm_floor`, and not from "
-        "the weight.",
+        "The trust ratio then comes from `zero_weight_ratio` or `weight_norm_floor`, not from the "
+        "weight.",
     ),
     "zero gradient": Anomaly(
         "The gradient is 0",
-        "The trust ratio is then `zero_gradient_ratio`, and not the formula's. A layer that stays "
-        "so is not trained.",
+        "The trust ratio is then `zero_gradient_ratio`, not the formula's. A layer whose gradient "
+        "stays 0 is not trained.",
     ),
     "ratio jump": Anomaly(
         "The trust ratio jumps to more than five times its own median",
-        "The gradient was far smaller there than it usually is, or the weight larger; its norms "
-        "tell which.",
+        "The gradient was far smaller than usual, or the weight larger; the norms show which.",
     ),
     "absolute rate": Anomaly(
         "The learning rate is less than a hundredth of the initial one", _rates.REMEDY

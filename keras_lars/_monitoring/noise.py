@@ -75,13 +75,13 @@ def words(measurements: Sequence[Measurement]) -> list[str]:
     quarters = _quarters(measurements)
     told = [_told(_estimate(quarter), len(quarter)) for quarter in quarters]
     lines = [
-        f"Gradient noise scale by quarter of the training, in batches of an update, from "
+        f"Gradient noise scale by quarter of training, in batches of one update, from "
         f"{counted(len(measurements), 'measurement')}: {'; '.join(told)}."
     ]
     last = last_quarter(measurements)
     if np.isnan(last.noise_scale):
         lines.append(
-            "What a batch is worth is told by the last quarter: record it more often, or train on."
+            "The last quarter shows what a batch is worth: record it more often, or train longer."
         )
         return lines
     now, twice, four_times = (
@@ -89,10 +89,10 @@ def words(measurements: Sequence[Measurement]) -> list[str]:
     )
     low, high = (f"{_noise_scale.worth(float(end)):.0%}" for end in (last.low, last.high))
     lines.append(
-        f"By the last quarter a pass over the data in batches of this size is worth {now} "
-        f"({low} to {high}) of one in very small batches; in batches twice as large it would be "
-        f"worth at most {twice}, and four times as large at most {four_times}. Further than four "
-        "times it does not see."
+        f"According to the last quarter a pass over the data in batches of this size is worth "
+        f"{now} ({low} to {high}) of a pass in very small batches. In batches twice as large it "
+        f"would be worth at most {twice}, and in batches four times as large at most {four_times}. "
+        "The estimate says nothing about even larger batches."
     )
     return lines
 
@@ -120,5 +120,5 @@ def _told(estimate: Estimate, count: int) -> str:
     if not np.isnan(estimate.noise_scale):
         return f"{estimate.noise_scale:.2g} ({estimate.low:.2g} to {estimate.high:.2g})"
     if count < MEASUREMENTS:
-        return f"no answer ({counted(count, 'measurement')}, and it takes {MEASUREMENTS})"
-    return f"no answer (in {count} measurements the gradient does not stand out of its noise)"
+        return f"no answer ({counted(count, 'measurement')}, but {MEASUREMENTS} are needed)"
+    return f"no answer (in {count} measurements the gradient cannot be told from its noise)"

@@ -192,7 +192,7 @@ def locate(run: str | os.PathLike[str], kind: Kind[Any] = TRUST_RATIOS) -> pathl
     if path.is_file():
         return path
     if not path.is_dir():
-        raise _arguments.refusal("run", "a folder or a file that is there", str(path))
+        raise _arguments.refusal("run", "an existing folder or file", str(path))
     for name in kind.names:
         if (path / name).is_file():
             return path / name

@@ -135,7 +135,7 @@ def _prove(path: pathlib.Path, flat: dict[str, np.ndarray]) -> None:
     except ValueError as error:
         raise OSError(f"what was written cannot be read: {error.__cause__}") from error
     if not is_equal:
-        raise OSError("what was written is read otherwise")
+        raise OSError("what is read back differs from what was written")
 
 
 def _saved_dtype(dtype: np.dtype) -> np.dtype:

@@ -43,7 +43,7 @@ class BackupFolder:
                 probe.unlink(missing_ok=True)
         except BlockingIOError as error:
             raise ValueError(
-                "`backup_dir` must be a folder for this training alone. Received: "
+                "`backup_dir` must be a folder for this training run alone. Received: "
                 f"backup_dir={str(self.path)!r}, in which {error} is training"
             ) from None
         except OSError as error:
@@ -53,8 +53,8 @@ class BackupFolder:
             ) from error
         if doubt:
             warnings.warn(
-                f"The folder '{self.path}' cannot be locked ({doubt}). If another training writes "
-                "into it, this one will find out when it saves.",
+                f"The folder '{self.path}' cannot be locked ({doubt}). If another training run "
+                "writes into it, this one will notice when it saves.",
                 stacklevel=2,
             )
         for part in self.path.glob(f"*.npz*{_backup_file.PART}"):
@@ -163,7 +163,7 @@ class BackupFolder:
 
     def _taken(self) -> TakenError:
         return TakenError(
-            f"Another training uses the folder '{self.path}': the backup there is not the one that "
-            "this training read or wrote last. This training stops, and leaves the folder as it "
-            "is. Give each training a folder of its own."
+            f"Another training run uses the folder '{self.path}': the backup there is not the one "
+            "that this run read or wrote last. This run stops, and leaves the folder as it is. "
+            "Give each training run a folder of its own."
         )

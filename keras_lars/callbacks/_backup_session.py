@@ -47,7 +47,7 @@ class Session:
             if not allow_other_replicas:
                 raise ValueError(
                     f"The backup `{self._folder.file}` must be restored by as many replicas as "
-                    f"wrote it, which are {header.replicas}, unless `allow_other_replicas=True`. "
+                    f"wrote it ({header.replicas}), unless `allow_other_replicas=True`. "
                     f"Received: {counted(self._replicas, 'replica')}"
                 )
             header = self._for_other_replicas(header)
@@ -70,7 +70,7 @@ class Session:
         if not all(is_good for is_good, *_ in rows):
             raise ValueError(
                 "`backup_dir` must be a folder that all workers can use. Received: "
-                f"{self._folder.path}, which another worker cannot: see its error"
+                f"{self._folder.path}, which another worker cannot use: see its error"
             )
         if any(tuple(other) != position for _, *other in rows):
             positions = [tuple(other) for _, *other in rows]
@@ -88,10 +88,10 @@ class Session:
         whole = self._folder.whole_epoch(header) if epoch or not batch else None
         if epoch and whole is None:
             raise ValueError(
-                f"The backup `{self._folder.file}` must be of a whole epoch to be restored by "
-                f"another number of replicas than the {header.replicas} that wrote it, or have one "
-                f"beside it. Received: one after {counted(batch, 'batch', 'batches')} of epoch "
-                f"{epoch}, without"
+                "Only a backup of a whole epoch can be restored by a number of replicas other than "
+                f"the {header.replicas} that wrote it. Received: `{self._folder.file}`, after "
+                f"{counted(batch, 'batch', 'batches')} of epoch {epoch}, without a backup of a "
+                "whole epoch beside it"
             )
         if self._is_chief:
             warnings.warn(
@@ -99,7 +99,7 @@ class Session:
                 f"{counted(header.replicas, 'replica')}, and continues with {self._replicas} from "
                 f"the beginning of epoch {epoch}. Accumulated gradients keep their sum, moving "
                 "statistics are averaged over replicas. The weights will not be, bit for bit, "
-                "those of a training that was not interrupted.",
+                "those of an uninterrupted run.",
                 stacklevel=2,
             )
         return whole
@@ -144,8 +144,8 @@ class Session:
         state = _backup_state.state_of_optimizer(optimizer)
         if header.version > 1 and header.state != state:
             raise ValueError(
-                f"The backup `{self._folder.file}` is of an optimizer whose state means something "
-                f"else, {header.state}. Received: {state}"
+                f"The backup `{self._folder.file}` is of an optimizer whose state has another "
+                f"meaning, {header.state}. Received: {state}"
             )
 
     def _choose_rate(
@@ -163,8 +163,8 @@ class Session:
         elif header.version == 1:
             self._warn(
                 f"The learning rate is {saved}, as in the backup of version 0.1.0 in "
-                f"'{self._folder.path}', and not {now}: it may have been changed by a callback. "
-                "Set it in `on_train_begin` of a callback behind this one to change it."
+                f"'{self._folder.path}', not {now}: a callback may have changed it. To set "
+                "another one, do so in `on_train_begin` of a callback that comes after this one."
             )
         else:
             self._rate_is_kept = True
@@ -213,7 +213,7 @@ class Session:
         outcome, *last = max(rows)
         if outcome == _TAKEN:
             raise error or TakenError(
-                f"The chief worker has found that another training uses '{self._folder.path}'."
+                f"The chief worker has found that another training run uses '{self._folder.path}'."
             )
         if outcome == _FAILED:
             self._count_failure(epoch, batch, error)

@@ -61,7 +61,7 @@ def _inputs(data: Any) -> Any:
     if not isinstance(data, tuple):
         return data
     if not 1 <= len(data) <= 3:
-        must_be = "x, (x,), (x, y) or (x, y, sample_weight), where it is or holds a tuple"
+        must_be = "x, (x,), (x, y) or (x, y, sample_weight), if it is or contains a tuple"
         raise _arguments.refusal("data", must_be, data)
     return data[0]
 
@@ -73,7 +73,7 @@ def check_arrays(data: Any) -> None:
     except RecursionError:  # a list that holds itself
         arrays = []
     if not arrays or not all(len(getattr(array, "shape", ())) for array in arrays):
-        must_be = "arrays with an axis of samples, or an iterable of batches"
+        must_be = "arrays with a sample axis, or an iterable of batches"
         raise _arguments.refusal("data", must_be, data)
     lengths = {array.shape[0] for array in arrays}
     if lengths == {0} or len(lengths) > 1:

@@ -61,8 +61,8 @@ class RecordingCallback(keras.callbacks.Callback, Generic[R]):
         inner = getattr(optimizer, "inner_optimizer", optimizer)
         if not isinstance(inner, LARS):
             raise ValueError(
-                "The optimizer of the model must be `keras_lars.LARS`, or a `LossScaleOptimizer` "
-                f"round it, for `{self._kind.monitor}`. Received: {type(inner).__name__}"
+                "The optimizer of the model must be `keras_lars.LARS` or a `LossScaleOptimizer` "
+                f"around it for `{self._kind.monitor}`. Received: {type(inner).__name__}"
             )
         if not getattr(inner, self._argument):
             raise ValueError(

@@ -288,7 +288,7 @@ class BackupAndRestore(keras.callbacks.Callback):
             warnings.warn(
                 f"The training in '{self.backup_dir}' is finished, after "
                 f"{counted(header.finished_epochs, 'epoch')}. Its end is restored, and nothing is "
-                "trained. Delete the folder, or choose another one, to train again.",
+                "trained. To train again, delete the folder or choose another one.",
                 stacklevel=2,
             )
             trainer.start_at(self.model, self.params["epochs"])
@@ -306,8 +306,8 @@ class BackupAndRestore(keras.callbacks.Callback):
             return
         if self._data_batches >= 0 and steps != self._data_batches:
             raise ValueError(
-                "`steps_per_epoch` must be the number of batches of an epoch, of which "
-                f"`make_epoch` returns {self._data_batches}. Received: steps_per_epoch={steps}"
+                "`steps_per_epoch` must be the number of batches that `make_epoch` returns, "
+                f"{self._data_batches}. Received: steps_per_epoch={steps}"
             )
         if steps is None or steps % execution:
             raise ValueError(

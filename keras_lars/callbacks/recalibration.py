@@ -165,7 +165,7 @@ class RecalibrateStatistics(keras.callbacks.Callback):
             first = next(iter(self._data), None)
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"`data` must hold arrays that can be made tensors. Received: {error}"
+                f"`data` must hold arrays that can be converted to tensors. Received: {error}"
             ) from error
         if first is None:
             raise ValueError("`data` must hold at least one batch. Received: none")

@@ -45,7 +45,7 @@ class AverageStatistics(keras.callbacks.Callback):
         super().__init__()
         if keras.backend.backend() != "tensorflow":
             raise ValueError(
-                "`AverageStatistics` needs the TensorFlow backend: on others there are no replicas "
+                "`AverageStatistics` needs the TensorFlow backend: other backends have no replicas "
                 f"that differ. Received: {keras.backend.backend()}"
             )
 

@@ -64,8 +64,8 @@ def section(rows: Sequence[NoiseRow], picture: bytes) -> str:
     return (
         f"<h2>Gradient noise</h2>\n{told}\n"
         f'<img alt="Gradient noise scale by update" src="data:image/png;base64,{image}">\n'
-        f"<p>Smoothed, at update {rows[-1].update}, in batches of an update. No number where there "
-        f"are fewer than {MEASUREMENTS} measurements, or where they carry no answer.</p>\n"
+        f"<p>Smoothed, at update {rows[-1].update}, in batches of one update. Cells are empty with "
+        f"fewer than {MEASUREMENTS} measurements, or if the scale cannot be estimated.</p>\n"
         f"{table(head, lines)}"
     )
 
@@ -96,7 +96,7 @@ def figure(rows: Sequence[NoiseRow]) -> "Figure":
     axes.set_xlabel("update")
     if not drawn:
         axes.set_axis_off()
-        axes.text(0, 0.5, "No measurements that carry an answer.", transform=axes.transAxes)
+        axes.text(0, 0.5, "The noise scale cannot be estimated.", transform=axes.transAxes)
         return figure
     updates, scale, low, high = np.array(
         [(row.update, row.noise_scale, row.low, row.high) for row in drawn]

@@ -109,13 +109,13 @@ def _summary(path: pathlib.Path, history: History, drawn: History) -> str:
         text += f" {counted(never, 'variable')} never recorded."
     if len(drawn.updates) < records:
         text += (
-            f" The charts show {len(drawn.updates)} of the records: some at equal distances, and "
+            f" The charts show {len(drawn.updates)} of the records: some at equal intervals, and "
             "the first of each finding."
         )
     lines = [f"<p>{text}</p>"]
     if history.description is None:
         lines.append(
-            "<p>There is no <code>variables.json</code> beside the record, so that settings, "
+            "<p>There is no <code>variables.json</code> beside the record, so settings, "
             "shapes and exclusions are not known: all variables are shown as adapted.</p>"
         )
     lines.append(f'<p class="quiet">Read from <code>{_escape(path.name)}</code>.</p>')

@@ -113,7 +113,7 @@ class FitSchedule(LearningRateSchedule):
         batches = self.epochs * (whole + (left_over > 0 and not self.drop_remainder))
         if batches > _arguments.LARGEST_STEP:
             raise ValueError(
-                "`epochs` must give fewer than 2**31 batches, which is as far as counters go. "
+                "`epochs` must give fewer than 2**31 batches, the limit of the counters. "
                 f"Received: epochs={self.epochs}, batches={batches}"
             )
         if not self._accumulation.updates(batches):

@@ -90,8 +90,8 @@ class WarmUp(LearningRateSchedule):
         end = None if shift_decay else _end_of(schedule)
         if end is not None and self.warmup_steps >= end:
             raise ValueError(
-                "`warmup_steps` must be less than the updates that `schedule` lasts where "
-                "`shift_decay=False`: the decay would be over before the warm-up is. "
+                "`warmup_steps` must be less than the number of updates of `schedule` if "
+                "`shift_decay=False`: the decay would end before the warm-up does. "
                 f"Received: warmup_steps={warmup_steps}, and a schedule of "
                 f"{counted(end, 'update')}"
             )

@@ -52,7 +52,7 @@ def test_other_arguments(tmp_path, name, rule, values):
 @pytest.mark.parametrize("backup_dir", [None, "", b"x", 3, 1.5, ["x"]], ids=repr)
 def test_what_is_no_path(backup_dir):
     assert refusal(BackupAndRestore, backup_dir) == (
-        "`backup_dir` must be a path, as a string that is not empty or a `pathlib.Path`. "
+        "`backup_dir` must be a path: a non-empty string or a `pathlib.Path`. "
         f"Received: backup_dir={backup_dir!r}"
     )
 
@@ -60,7 +60,7 @@ def test_what_is_no_path(backup_dir):
 @pytest.mark.parametrize(("backup_dir", "why"), [("a\0b", "null"), ("x" * 5000, "too long")])
 def test_a_path_that_cannot_be_used(backup_dir, why):
     message = refusal(BackupAndRestore, backup_dir)
-    assert re.match(f"`backup_dir` must be a path that can be used .*{why}.* Received: ", message)
+    assert re.match(f"`backup_dir` must be a valid path .*{why}.* Received: ", message)
 
 
 def test_a_folder_that_is_a_file(tmp_path):

@@ -147,7 +147,7 @@ def test_a_backup_with_other_metrics(folder):
         # Its velocities lack the learning rate.
         (
             lambda: make_lars(momentum_form="learning_rate_outside"),
-            "is of an optimizer whose state means something else, {'class': 'LARS', "
+            "is of an optimizer whose state has another meaning, {'class': 'LARS', "
             "'momentum_form': 'classic', 'state_version': 1}. Received: {'class': 'LARS', "
             "'momentum_form': 'learning_rate_outside', 'state_version': 1}",
         ),
@@ -184,7 +184,7 @@ def test_slots_of_another_kind(tmp_path):
 def test_the_backup_of_another_number_of_replicas(folder, strategy):
     model = Training(strategy=strategy).model()
     assert refusal_that_leaves_alone(model, folder) == (
-        "The backup `FILE` must be restored by as many replicas as wrote it, which are 1, unless "
+        "The backup `FILE` must be restored by as many replicas as wrote it (1), unless "
         "`allow_other_replicas=True`. Received: 2 replicas"
     )
 
@@ -210,8 +210,8 @@ def test_epochs_of_the_data_are_those_of_fit(tmp_path):
         return refusal(model.fit, data, callbacks=[backup], shuffle=False, verbose=0, **options)
 
     assert fit(shuffled, steps_per_epoch=5) == (
-        "`steps_per_epoch` must be the number of batches of an epoch, of which `make_epoch` "
-        "returns 6. Received: steps_per_epoch=5"
+        "`steps_per_epoch` must be the number of batches that `make_epoch` returns, 6. "
+        "Received: steps_per_epoch=5"
     )
     assert fit(lambda epoch: shuffled(epoch).filter(lambda *_: True)) == (
         "`steps_per_epoch` must be given with the data of `epochs`, as a multiple of "

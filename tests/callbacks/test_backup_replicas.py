@@ -142,9 +142,9 @@ def test_without_a_whole_epoch_it_is_refused(tmp_path):
     """One replica keeps none unless it is told to."""
     begin(1, tmp_path, stop_after=5, allow_other_replicas=False)
     assert refusal(begin, 2, tmp_path) == (
-        f"The backup `{tmp_path / 'backup.npz'}` must be of a whole epoch to be restored by "
-        "another number of replicas than the 1 that wrote it, or have one beside it. Received: one "
-        "after 1 batch of epoch 1, without"
+        "Only a backup of a whole epoch can be restored by a number of replicas other than the 1 "
+        f"that wrote it. Received: `{tmp_path / 'backup.npz'}`, after 1 batch of epoch 1, without "
+        "a backup of a whole epoch beside it"
     )
     assert not (tmp_path / "epoch.npz").exists()
 

@@ -76,7 +76,7 @@ def test_a_folder_in_which_a_living_process_trains_is_refused(tmp_path, monkeypa
     with held(tmp_path) as holder:
         message = refusal(training.begin, tmp_path, 4)
         assert message.startswith(
-            "`backup_dir` must be a folder for this training alone. Received: "
+            "`backup_dir` must be a folder for this training run alone. Received: "
             f"backup_dir='{tmp_path}', in which process {holder.pid} on "
         )
         assert (tmp_path / "backup.npz").read_bytes() == before
@@ -148,7 +148,7 @@ def test_a_training_that_finds_the_backup_of_another_one_stops(tmp_path, monkeyp
             other.begin(tmp_path, 2, After(9))
         written.append((tmp_path / "backup.npz").read_bytes())
 
-    with pytest.raises(RuntimeError, match="Another training uses the folder") as error:
+    with pytest.raises(RuntimeError, match="Another training run uses the folder") as error:
         training.begin(tmp_path, 4, After(3, train_another))
     assert str(tmp_path) in str(error.value)
     # What the other one has written is whole, and it goes on from there.
@@ -169,7 +169,7 @@ def test_one_that_was_read_and_replaced_stops_a_training_as_well(tmp_path, monke
 
     callback = After(100)
     callback.on_train_begin = write_another
-    with pytest.raises(RuntimeError, match="Another training uses the folder"):
+    with pytest.raises(RuntimeError, match="Another training run uses the folder"):
         training.fit(restore, BackupAndRestore(tmp_path, 4), callback)
 
 
@@ -179,7 +179,7 @@ def test_at_the_end_it_is_a_warning_and_the_model_can_be_saved(tmp_path, delete)
         _backup_file.write(tmp_path / "backup.npz", header(5), {})
 
     training = Training()
-    with pytest.warns(match="Another training uses the folder"):
+    with pytest.warns(match="Another training run uses the folder"):
         training.begin(tmp_path, 100, After(18, write_another), delete_checkpoint=delete)
     assert _backup_file.read_header(tmp_path / "backup.npz") == header(5)
 
@@ -190,7 +190,7 @@ def test_the_backup_of_a_later_version_is_that_of_another_training(tmp_path, mon
             patched.setattr(_backup_header, "VERSION", 3)
             _backup_file.write(tmp_path / "backup.npz", header(5)._replace(version=3), {})
 
-    with pytest.raises(RuntimeError, match="Another training uses the folder"):
+    with pytest.raises(RuntimeError, match="Another training run uses the folder"):
         Training().begin(tmp_path, 4, After(3, write_another))
 
 

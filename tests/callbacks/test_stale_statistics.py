@@ -41,7 +41,7 @@ def warned(function):
 def test_the_share_that_remains_and_both_remedies():
     (message,) = warned(lambda: warn_if_stale(normalized(0.99), 117))
     assert message == (
-        "After 117 batches 31 % of the initial moving statistics remain in `bn_0`, so that "
+        "After 117 batches 31 % of the initial moving statistics remain in `bn_0`, so "
         "evaluation and inference are less accurate than the weights allow. Use "
         "`BatchNormalization(momentum=0.9)`, or pass the callback "
         "`keras_lars.callbacks.RecalibrateStatistics` to `fit`."

@@ -97,7 +97,7 @@ def fails(run):
 
 
 def test_there_must_be_a_record(tmp_path):
-    assert "that is there" in fails(tmp_path / "nowhere")
+    assert "existing folder" in fails(tmp_path / "nowhere")
     assert "trust_ratios.csv or trust_ratios.jsonl" in fails(tmp_path)
     (tmp_path / "log.txt").write_text("", encoding="utf-8")
     assert "ends in .csv or .jsonl" in fails(tmp_path / "log.txt")

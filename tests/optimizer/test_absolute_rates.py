@@ -192,8 +192,8 @@ def test_a_number_cannot_replace_a_schedule(given, told):
     with pytest.raises(TypeError, match=re.escape(told)) as error:
         fit(model, scheduler(lambda epoch: 1e-3))
     message = str(error.value)
-    assert message.startswith("`learning_rate` must not be assigned a number where it is a ")
-    assert "leave the callback out, or the schedule. Received: learning_rate=0.001, " in message
+    assert message.startswith("`learning_rate` must not be assigned a number if it is a ")
+    assert "use either the callback or the schedule. Received: learning_rate=0.001, " in message
     assert int(model.optimizer.iterations) == 0
     model.optimizer.learning_rate = FitSchedule(8, 9, 8, 2.0)
     assert model.optimizer._schedule.peak == 2.0

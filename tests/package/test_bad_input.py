@@ -100,8 +100,8 @@ def test_ports():
     [
         (keras.optimizers.schedules.CosineDecay, "not a class"),
         (lambda step: 1.0, "a callable without arguments"),
-        (np.array([1.0, 2.0]), "no tensor or variable"),
-        (np.array("x"), "no tensor or variable"),
+        (np.array([1.0, 2.0]), "not a tensor or variable"),
+        (np.array("x"), "not a tensor or variable"),
     ],
 )
 def test_learning_rates_of_odd_kinds(value, rule):

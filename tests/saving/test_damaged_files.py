@@ -209,7 +209,7 @@ def test_a_damaged_marker_is_an_error(folder, model, change):
     path = folder / "model.weights.h5"
     change_optimizer(path, change)
     before = numbers(model.optimizer.variables)
-    message = "optimizer 'lars' cannot be loaded, since the file is damaged in `marker`"
+    message = "optimizer 'lars' cannot be loaded, because the file is damaged in `marker`"
     with pytest.raises(ValueError, match=message):
         model.load_weights(path)
     assert_equal(numbers(model.optimizer.variables), before)
@@ -228,8 +228,8 @@ def test_an_array_that_cannot_be_read_is_an_error(model):
     trained(functional, make_lars(), steps=1).optimizer.save_own_variables(store)
     message = refusal(lambda: model.optimizer.load_own_variables(store), model, ValueError)
     assert message == (
-        "The state of optimizer 'lars' cannot be loaded, since the file is damaged in "
-        "`velocities_2`. Its variables stay as they are. Received: Can't synchronously read data"
+        "The state of optimizer 'lars' cannot be loaded, because the file is damaged in "
+        "`velocities_2`. Its variables are unchanged. Received: Can't synchronously read data"
     )
 
 

@@ -174,7 +174,7 @@ def test_lowest_at_the_first_rate_warns():
 
 @pytest.mark.slow
 def test_a_loss_that_is_not_finite_from_the_beginning_raises():
-    with pytest.raises(ValueError, match="a finite loss before it is trained"):
+    with pytest.raises(ValueError, match="a finite loss before training"):
         find(make_model(), (np.full_like(X, np.nan), Y))
 
 
