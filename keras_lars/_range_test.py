@@ -89,8 +89,8 @@ def find_learning_rate(
     learning_rate = rates[argmin(smoothed)] / 2
     ```
 
-    The test stops early if the loss diverges: if it is not finite, or if the smoothed loss reaches
-    twice its first value and has risen above that value by as much as it ever fell below it.
+    The test stops early if the loss diverges: if it is not finite, or if the smoothed loss exceeds
+    twice its first value and has risen above that value by more than it ever fell below it.
 
     Afterwards the model is as before, bit for bit, even if the test is interrupted: weights, moving
     statistics, seed generators, metrics and the optimizer. Two things are not restored: state that

@@ -11,7 +11,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m keras_lars.report",
         description="Draws what the TrustRatioMonitor and NoiseScaleMonitor of "
-        "keras_lars.callbacks recorded, as one page (index.html) and its pictures (PNG).",
+        "keras_lars.callbacks recorded, as one page (index.html) and its plots (PNG).",
     )
     parser.add_argument(
         "run", metavar="RUN", help="folder of the monitors, or a .csv or .jsonl in it"

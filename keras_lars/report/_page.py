@@ -125,9 +125,8 @@ def _summary(path: pathlib.Path, history: History, drawn: History) -> str:
 def _findings(findings: Sequence[Finding], variables: Sequence[Variable]) -> str:
     if not findings:
         return (
-            "<p>Nothing: all that was recorded is finite, no norm that matters is 0, no ratio "
-            "jumped, no step was larger than its weight, and every adapted variable was "
-            "recorded.</p>"
+            "<p>Nothing: all recorded values are finite, no relevant norm is 0, no ratio jumped, "
+            "no step was larger than its weight, and every adapted variable was recorded.</p>"
         )
     position = {variable.name: i for i, variable in enumerate(variables)}
     lines = ['<ul class="findings">']
@@ -154,8 +153,8 @@ def _excluded(count: int) -> str:
     if not count:
         return ""
     return (
-        f"Left out here: the {counted(count, 'variable')} excluded from adaptation, which "
-        f"move{'s' * (count == 1)} at the learning rate times a constant."
+        f"Variables excluded from adaptation ({count}) are not shown: their local learning rate is "
+        "the learning rate times a constant."
     )
 
 

@@ -233,7 +233,7 @@ def test_the_report_is_one_page_and_its_pictures(tmp_path):
     for part in (
         "Updates 1 to 31 in 11 records, epochs 0.1 to 3.1; 6 variables, 5 of them adapted.",
         "1 variable never recorded.",
-        "the 1 variable excluded from adaptation, which moves",
+        "Variables excluded from adaptation (1) are not shown",
         "&lt;/script&gt;&lt;script&gt;alert(1)&lt;/script&gt;</button>",
         "at update 31</li>",  # a step larger than the weight
         "Decay(rate=0.5)",
