@@ -16,9 +16,9 @@ SECTIONS = ("Args", "Attributes", "Returns", "Raises", "Example", "Reference")
 INTRODUCTION = """\
 # API
 
-These pages are made from the docstrings. What is listed here is public. Names with an underscore,
-and modules that are not listed, may change at any time. The package is typed: mypy catches misspelt
-arguments and invalid values."""
+These pages are generated from the docstrings. Everything listed here is public. Names with an
+underscore, and modules that are not listed, may change at any time. The package is typed: mypy
+catches misspelt arguments and invalid values."""
 
 
 def signature(name: str, value: Any) -> str:
