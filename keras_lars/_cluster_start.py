@@ -137,7 +137,7 @@ def _meet(own: str, others: list[str], seconds: float) -> None:
 
     wait(_HERE, lambda said: said in (_HERE, _HAS_MET_ALL), "no answer from")
     # Some may still look for this one. Those that have gone on have met all.
-    wait(_HAS_MET_ALL, lambda said: said != _HERE, "others are missed by")
+    wait(_HAS_MET_ALL, lambda said: said != _HERE, "other workers not reached by")
 
 
 @contextlib.contextmanager

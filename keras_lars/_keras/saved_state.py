@@ -188,7 +188,7 @@ class StatefulOptimizer(keras.optimizers.Optimizer):
                 kind, shape = _spec(state[name])
                 expected_kind, expected_shape = _spec(variable)
                 self._start_afresh(
-                    f"what was saved does not match: `{name}` is {kind} of shape {shape}, and not "
+                    f"what was saved does not match: `{name}` is {kind} of shape {shape}, not "
                     f"{expected_kind} of shape {expected_shape}"
                 )
                 return
@@ -245,8 +245,8 @@ class StatefulOptimizer(keras.optimizers.Optimizer):
         if name in cached_dependencies:
             return cached_dependencies[name]
         if name == "_variables" or name.startswith(_CHECKPOINT_PREFIX + "."):
-            why = f"the checkpoint's `{name}` is of another optimizer"
-            self._warn_of_foreign_state(why, "stay as they are")
+            why = f"the checkpoint's `{name}` is from another optimizer"
+            self._warn_of_foreign_state(why, "are unchanged")
         return None
 
     def _handle_deferred_dependencies(self, name: str, trackable: Any) -> None:

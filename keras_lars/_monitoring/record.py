@@ -160,7 +160,7 @@ class _LinesWriter:
         with self._path.open(encoding="utf-8-sig") as file:
             try:
                 if file.readline(len(self._format.header) or 0) != self._format.header:
-                    raise ValueError("another header")
+                    raise ValueError("its header differs")
                 for line in file:
                     # One that was cut off by an interruption will come again.
                     if line.endswith("\n") and self._format.update_of(line) < before:

@@ -125,7 +125,7 @@ def parsed(contents: Any) -> Description:
 
 def _of(kind: type, value: Any) -> Any:
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise TypeError(f"{_arguments.shown(value)} in the place of a {kind.__name__}")
+        raise TypeError(f"{_arguments.shown(value)} instead of a {kind.__name__}")
     return value
 
 

@@ -191,7 +191,7 @@ def _check_count(path: pathlib.Path, file: zipfile.ZipFile, kind: str, count: in
     if saved != count:
         raise _BelongsElsewhereError(
             f"The backup `{path}` is of another model or optimizer: it holds "
-            f"{counted(saved, 'array')} of {kind}. Received: a training that has {count}"
+            f"{counted(saved, 'array')} of kind '{kind}'. Received: a training run with {count}"
         )
 
 

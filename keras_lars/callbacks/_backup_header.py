@@ -52,7 +52,7 @@ def decode(data: bytes) -> Header:
     except RecursionError:
         raise ValueError("its header is nested too deeply") from None
     if not isinstance(about, dict):
-        raise ValueError("its header is no JSON object")
+        raise ValueError("its header is not a JSON object")
     version = _integer(about, "version", 1)
     if version not in _READABLE:
         raise LaterVersionError(f"version {version}")
@@ -76,7 +76,7 @@ def _value(about: dict[str, Any], name: str) -> Any:
 
 
 def _damaged(name: str, rule: str, value: Any) -> ValueError:
-    return ValueError(f"`{name}` of its header must be {rule}, and is {repr(value)[:80]}")
+    return ValueError(f"`{name}` of its header must be {rule}, but is {repr(value)[:80]}")
 
 
 def _integer(about: dict[str, Any], name: str, minimum: int) -> int:

@@ -182,6 +182,6 @@ def _checked_formats(value: Any) -> list[str]:
     )
     # Twice would write each row twice.
     if not are_known or not formats or len(set(formats)) < len(formats):
-        rule = f"one of {', '.join(map(repr, _FORMATS))}, or a list of them, each of them once"
+        rule = f"one of {', '.join(map(repr, _FORMATS))}, or a list of them without repetition"
         raise _arguments.refusal("formats", rule, value)
     return list(formats)

@@ -196,8 +196,8 @@ class BackupAndRestore(keras.callbacks.Callback):
         if self._is_first_epoch and self._data_epoch not in (None, epoch):
             raise ValueError(
                 "The data of `epochs` must be created again for every `fit`, and `initial_epoch` "
-                f"must be 0. Received: data from epoch {self._data_epoch} on, in a training that "
-                f"begins with epoch {epoch}"
+                f"must be 0. Received: data from epoch {self._data_epoch} on, in a training run "
+                f"that begins with epoch {epoch}"
             )
         self._is_first_epoch = False
         self._at_epoch, self._at_batch = epoch, 0

@@ -75,7 +75,7 @@ def test_data_that_begin_elsewhere_are_refused(tmp_path):
             model.fit(data, callbacks=[backup], **options, **wrong)
         assert str(error.value) == (
             "The data of `epochs` must be created again for every `fit`, and `initial_epoch` must "
-            "be 0. Received: data from epoch 0 on, in a training that begins with epoch 1"
+            "be 0. Received: data from epoch 0 on, in a training run that begins with epoch 1"
         )
     # Made anew by the same callback, they begin with what is in the folder by now.
     logs = training.fit(model, backup)

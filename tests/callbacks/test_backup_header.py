@@ -37,12 +37,12 @@ COUNT = "an integer from 0 to 2**63 - 1"
     ("data", "reason"),
     [
         *((changed(**{name: "gone"}), f"lacks `{name}`") for name in json.loads(changed())),
-        (changed(epoch=-1), f"`epoch` of its header must be {COUNT}, and is -1"),
-        (changed(batch=2**63), f"`batch` of its header must be {COUNT}, and is 92233720368547758"),
-        (changed(identity=10**400), f"must be {COUNT}, and is 'an integer of 1329 bits'"),
-        (changed(epoch=1.0), f"must be {COUNT}, and is 1.0"),
-        (changed(epoch=True), f"must be {COUNT}, and is True"),
-        (changed(epoch="1"), f"must be {COUNT}, and is '1'"),
+        (changed(epoch=-1), f"`epoch` of its header must be {COUNT}, but is -1"),
+        (changed(batch=2**63), f"`batch` of its header must be {COUNT}, but is 92233720368547758"),
+        (changed(identity=10**400), f"must be {COUNT}, but is 'an integer of 1329 bits'"),
+        (changed(epoch=1.0), f"must be {COUNT}, but is 1.0"),
+        (changed(epoch=True), f"must be {COUNT}, but is True"),
+        (changed(epoch="1"), f"must be {COUNT}, but is '1'"),
         (changed(replicas=0), "must be an integer from 1 to"),
         (changed(version=None), "must be an integer from 1 to"),
         (changed(version=3), "version 3"),
@@ -51,7 +51,7 @@ COUNT = "an integer from 0 to 2**63 - 1"
         (changed(names={"shared": [1]}), "must be an object of lists of strings"),
         (changed(names=[]), "must be an object of lists of strings"),
         (changed(learning_rate=[0.5]), "must be a float or null"),
-        (b"[1]", "no JSON object"),
+        (b"[1]", "not a JSON object"),
         (b"", "Expecting value"),
         (b"[" * 100_000, "nested too deeply"),
         (b"\xff\xfe{}", "codec"),
@@ -83,7 +83,7 @@ def test_a_damaged_header_is_refused_when_the_callback_is_made(tmp_path):
     written(path, about=array((len(data),), data))
     assert refusal(BackupAndRestore, tmp_path) == (
         f"The backup `{path}` cannot be read; delete it to start over. Received: "
-        f"`epoch` of its header must be {COUNT}, and is -3"
+        f"`epoch` of its header must be {COUNT}, but is -3"
     )
 
 

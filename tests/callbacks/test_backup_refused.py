@@ -65,7 +65,7 @@ def refusal_that_leaves_alone(model, folder):
         ),
         (
             [keras.layers.Dense(4)],
-            "it holds 13 arrays of shared. Received: a training that has 9",
+            "it holds 13 arrays of kind 'shared'. Received: a training run with 9",
         ),
         (
             [keras.layers.Dense(4), keras.layers.BatchNormalization(dtype="float64")],
@@ -73,7 +73,7 @@ def refusal_that_leaves_alone(model, folder):
         ),
         (
             [keras.layers.Dense(4), keras.layers.BatchNormalization()],
-            "it holds 3 arrays of replica. Received: a training that has 2",  # of Dropout
+            "it holds 3 arrays of kind 'replica'. Received: a training run with 2",  # of Dropout
         ),
     ],
     ids=["shapes", "count", "dtypes", "seeds"],
@@ -127,8 +127,8 @@ def test_layers_with_other_names(tmp_path):
 def test_a_backup_with_other_metrics(folder):
     model = make_model(make_lars(), metrics=[])
     assert refusal_of(model, folder) == (
-        "The backup `FILE` is of another model or optimizer: it holds 4 arrays of metric. "
-        "Received: a training that has 2"
+        "The backup `FILE` is of another model or optimizer: it holds 4 arrays of kind 'metric'. "
+        "Received: a training run with 2"
     )
 
 
@@ -153,8 +153,8 @@ def test_a_backup_with_other_metrics(folder):
         ),
         (
             lambda: make_lars(gradient_accumulation_steps=2),
-            "is of another model or optimizer: it holds 3 arrays of replica. "
-            "Received: a training that has 9",
+            "is of another model or optimizer: it holds 3 arrays of kind 'replica'. "
+            "Received: a training run with 9",
         ),
     ],
     ids=["class", "wrapper", "form", "options"],

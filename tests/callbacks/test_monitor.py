@@ -385,7 +385,7 @@ def test_many_are_named_together():
         ({"formats": "parquet"}, "`formats` must be one of 'csv', 'jsonl', 'tensorboard'"),
         ({"formats": []}, "`formats` must be one of"),
         ({"formats": None}, "`formats` must be one of"),
-        ({"formats": ["csv", "csv"]}, "`formats` must be .* a list of them, each of them once"),
+        ({"formats": ["csv", "csv"]}, "`formats` must be .* a list of them without repetition"),
         ({"formats": [["csv"]]}, "`formats` must be one of"),
         ({"verbose": 2}, "`verbose` must be one of False, True"),
     ],
