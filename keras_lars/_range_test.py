@@ -22,14 +22,14 @@ _FEW_UPDATES = 100
 
 @dataclasses.dataclass(frozen=True)
 class RangeTest:
-    """What `keras_lars.find_learning_rate` found.
+    """The result of `keras_lars.find_learning_rate`.
 
     Attributes:
         learning_rate: Float, the rate to train at: half of the rate at which the smoothed loss was
             lowest.
         rates: Array of floats, the rate of each update.
         losses: Array of floats, the loss of each update's batch, before the update.
-        smoothed: Array of floats, the losses as smoothed.
+        smoothed: Array of floats, the smoothed losses.
     """
 
     learning_rate: float

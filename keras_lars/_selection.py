@@ -37,16 +37,16 @@ class SelectingOptimizer(KerasOptimizer):
         var_list: Sequence[Variable] | None = None,
         var_names: Sequence[str] | None = None,
     ) -> None:
-        """Exclude more variables from weight decay, before the optimizer is built.
+        """Excludes more variables from weight decay, before the optimizer is built.
 
-        Use the constructor's argument where you can. This method of Keras adds to it.
+        Prefer the constructor's argument. This is Keras's method, and adds to that argument.
 
         Args:
             var_list: List of variables.
             var_names: List of regular expressions, searched in `variable.path`.
 
         Raises:
-            ValueError: If the optimizer is built already.
+            ValueError: If the optimizer is already built.
         """
         self._decay_rules += self._more_rules("exclude_from_weight_decay", var_list, var_names)
 
@@ -55,7 +55,7 @@ class SelectingOptimizer(KerasOptimizer):
         var_list: Sequence[Variable] | None = None,
         var_names: Sequence[str] | None = None,
     ) -> None:
-        """Exclude more variables from layer adaptation; as `exclude_from_weight_decay`."""
+        """Excludes more variables from layer adaptation, like `exclude_from_weight_decay`."""
         self._adaptation_rules += self._more_rules(
             "exclude_from_layer_adaptation", var_list, var_names
         )

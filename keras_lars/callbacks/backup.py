@@ -252,10 +252,10 @@ class BackupAndRestore(keras.callbacks.Callback):
         self._session.end(is_over)
 
     def save(self) -> bool:
-        """Save now, whatever `save_freq` says.
+        """Saves now, regardless of `save_freq`.
 
         Use it in the `on_train_batch_end` of a callback that comes after this one, when a scheduler
-        is about to end the process. Under several workers all of them must call it after the same
+        is about to end the process. With several workers all of them must call it after the same
         batch.
 
         Returns:
