@@ -244,7 +244,7 @@ def path(name: str, value: Any) -> pathlib.Path:
         pass
     except (OSError, ValueError) as error:  # too long; a zero byte; a loop of links
         why = getattr(error, "strerror", None) or str(error)
-        raise refusal(name, f"a valid path ({why})", value) from error
+        raise refusal(name, f"a path that the system accepts ({why})", value) from error
     return pathlib.Path(text)
 
 

@@ -378,7 +378,7 @@ def test_many_are_named_together():
         ({"log_dir": ""}, "`log_dir` must be a path"),
         ({"log_dir": None}, "`log_dir` must be a path"),
         ({"log_dir": b"log"}, "`log_dir` must be a path"),
-        ({"log_dir": "a\0b"}, r"`log_dir` must be a valid path \(.* null"),
+        ({"log_dir": "a\0b"}, r"`log_dir` must be a path that the system accepts \(.* null"),
         ({"update_freq": 0}, "`update_freq` must be 'epoch', or an integer from 1 "),
         ({"update_freq": "batch"}, "`update_freq` must be 'epoch', or an integer from 1 "),
         ({"update_freq": 2**63}, "`update_freq` must be 'epoch', or an integer from 1 to 9"),
