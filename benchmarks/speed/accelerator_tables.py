@@ -55,7 +55,7 @@ def trainings_in_short(*results: dict) -> str:
     for cell in _trainings(results):
         row = rows.setdefault(cell["backend"], {"backend": cell["backend"]})
         row[f"images a second, {cell['precision']}"] = cell[_SPEED]
-        row[f"step, SGD's = 1, {cell['precision']}"] = cell[_RELATIVE]
+        row[f"step / SGD's step, {cell['precision']}"] = cell[_RELATIVE]
     return frames.markdown([*rows.values()], texts=1)
 
 

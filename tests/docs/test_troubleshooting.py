@@ -11,11 +11,13 @@ pytestmark = pytest.mark.docs
 MESSAGES = [
     "of the initial moving statistics remain",
     "less than a hundredth of the initial",
+    "there is no room for a warm-up and a decay",
     ", but this schedule is for",
     "must match at least one variable path",
     "` is called",
     "trains by itself in each of the",
     "TF_CONFIG must be JSON",
+    "all workers must start within",
     "The state of optimizer '",
     "' was not loaded",
     "what was saved does not match",

@@ -50,14 +50,15 @@ PEERS = [
     Peer(
         "optax.lars",
         f"weight_decay=0.0, {AT_1}, {IN_NORM}, {NOTHING}",
-        "Its `eps` is our `epsilon`. Its masks name what is included, our exclusions what is not.",
+        "Its `eps` is our `epsilon`. Its masks say what to include, our exclusions what to leave "
+        "out.",
         "optax",
     ),
     Peer(
         "timm lars",
         f'{OUTSIDE}, weight_decay=0.0, {AT_1}, epsilon=1e-8, exclude_from_layer_adaptation=".*"',
-        "Without weight decay timm adapts nothing; see the next row. The `momentum` of its class "
-        "is 0, that of its factory 0.9. `dampening` is not supported.",
+        "Without weight decay timm adapts nothing; see the next row. The default `momentum` is "
+        "0 in its class and 0.9 in its factory. `dampening` is not supported.",
         "timm",
     ),
     Peer(
@@ -118,8 +119,8 @@ PEERS = [
     Peer(
         "MLPerf, TensorFlow 1",
         f"weight_decay=1e-4, {AT_1}, {BIAS_AND_NORM}",
-        "Its `skip_list` is both exclusions, and is searched in names. It uses plain momentum for "
-        "sparse gradients; ours adapts them.",
+        "Its `skip_list` sets both exclusions, and matches parts of names. It uses plain momentum "
+        "for sparse gradients; ours adapts them.",
     ),
     Peer(
         "MLPerf, TensorFlow 2",
