@@ -90,11 +90,15 @@ def rows_for(line):
 
 
 def commands():
-    """All of `python -m MODULE ARGUMENTS`, in blocks and in sentences, as tuples of words."""
+    """All of `python -m MODULE ARGUMENTS`, in blocks and in sentences, as tuples of words.
+
+    Not the commands that a result records with its date: their folders were on other machines.
+    """
+    skipped = re.compile(r"```.*?```|^- \d{4}-\d\d-\d\d [^\n]*", re.S | re.M)
     inline = [
         " ".join(code.split())
         for page in pages.PAGES
-        for code in re.findall(r"`([^`]*)`", re.sub(r"```.*?```", "", pages.read(page), flags=re.S))
+        for code in re.findall(r"`([^`]*)`", skipped.sub("", pages.read(page)))
     ]
     found = []
     for line in [*lines(), *inline]:
