@@ -242,10 +242,10 @@ def test_pages_have_the_numbers_of_the_results(committed):
     page, guide = (
         " ".join(pages.read(name).split()) for name in (pages.STUDIES, "docs/learning_rate.md")
     )
-    assert f"within {own.abs().max():.1f} points, in each of the nine trainings" in page
+    assert f"each of the nine predictions is within {own.abs().max():.1f} points" in page
     assert f"within {own.abs().max():.1f} points of accuracy" in guide
     assert f"are too high, by {four.min():.1f} to {four.max():.1f} points" in page
     for text in (page, guide):
         assert f"{times.min():.1f} to {times.max():.1f} times what" in text
-    assert f"{fifteen.min():.1f} to {fifteen.max():.1f} points too high" in page
-    assert f"A batch of 352 costs {digits[16] - digits[352]:.1f} points" in page
+    assert f"too high by {fifteen.min():.1f} to {fifteen.max():.1f} points" in page
+    assert f"a batch of 352 costs {digits[16] - digits[352]:.1f} points" in page

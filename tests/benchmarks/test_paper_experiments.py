@@ -281,7 +281,7 @@ def test_norms_as_a_table(tmp_path):
     (line,) = [line for line in text.splitlines() if "| conv1/kernel " in line]
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     assert cells == ["conv1/kernel", "128", "0", "2", "0.333", "6", "1.86", "0.22", "8.48"]
-    assert "names of weights and biases exchanged" in text
+    assert "names of weights and biases swapped" in text
 
 
 # --- results --------------------------------------------------------------------------------------

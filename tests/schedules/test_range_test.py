@@ -213,7 +213,7 @@ def test_models_that_are_not_ready_are_refused_in_words():
     with pytest.raises(ValueError, match="`model` must be built"):
         find(unbuilt)
     schedule = keras_lars.schedules.for_fit(256, epochs=10, global_batch_size=32)
-    with pytest.raises(ValueError, match="its learning rate as a number"):
+    with pytest.raises(ValueError, match="whose learning rate is a number"):
         find(make_model(keras_lars.LARS(schedule)))
 
 
