@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from support.backups import After
 from support.models import FEATURES, batch, compiled
 
 import keras_lars
@@ -117,17 +118,9 @@ def test_it_goes_on_after_a_restart(tmp_path):
     assert [each.update for each in monitor._measurements.of_all] == list(range(1, 31))
 
 
-class After(keras.callbacks.Callback):
-    """Ends `fit` after a batch, as a process that is stopped."""
-
-    def __init__(self, batches):
-        super().__init__()
-        self.left = batches
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.left -= 1
-        if not self.left:
-            raise KeyboardInterrupt
+def stop():
+    """As a process is stopped."""
+    raise KeyboardInterrupt
 
 
 @pytest.mark.filterwarnings("ignore:The backup")
@@ -139,7 +132,7 @@ def test_it_goes_on_between_two_updates(tmp_path, recorded_before):
     before = make_model(record_noise_scale=recorded_before)
     monitors = [NoiseScaleMonitor(again, 1, verbose=False)] * recorded_before
     with pytest.raises(KeyboardInterrupt):
-        fit(before, BackupAndRestore(backups, 5), *monitors, After(7), epochs=1)
+        fit(before, BackupAndRestore(backups, 5), *monitors, After(7, stop), epochs=1)
     backup = BackupAndRestore(backups, 5)
     assert backup.batch == 5
     fit(restarted, backup, NoiseScaleMonitor(again, 1, verbose=False), epochs=1)

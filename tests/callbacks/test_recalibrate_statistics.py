@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from support.backups import After, InterruptionError
 from support.models import FEATURES, assert_close, assert_equal, normal, numbers
 
 import keras_lars
@@ -479,21 +480,6 @@ def test_a_model_that_is_built_by_its_first_batch():
 # Together with others.
 
 
-class InterruptionError(Exception):
-    pass
-
-
-class Interrupt(keras.callbacks.Callback):
-    def __init__(self, batches):
-        super().__init__()
-        self.left = batches
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.left -= 1
-        if not self.left:
-            raise InterruptionError
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("backup_first", "save_freq"), [(True, "epoch"), (False, 2)])
 def test_an_interrupted_training_ends_with_the_same_bits(backup_first, save_freq, tmp_path):
@@ -510,7 +496,7 @@ def test_an_interrupted_training_ends_with_the_same_bits(backup_first, save_freq
     whole, logs = train(tmp_path / "whole")
     for batches in (5, 3):
         with pytest.raises(InterruptionError):
-            train(tmp_path / "again", Interrupt(batches))
+            train(tmp_path / "again", After(batches))
     again, rest = train(tmp_path / "again")
     assert_equal(again, whole)
     for name, values in rest.items():

@@ -147,7 +147,7 @@ CONSTANT_RATES = tuple(
         f"lars_constant_{rate:g}",
         f"`LARS({rate:g})`",
         "lars",
-        fixed={**_floor(0.05), "constant_rate": True},
+        fixed={**_DEFAULTS, "constant_rate": True},
         rate=_always(rate),
     )
     for rate in (1.0, 4.0, 10.0, 20.0)

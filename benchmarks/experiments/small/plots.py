@@ -10,7 +10,7 @@ from benchmarks.experiments import plots
 from benchmarks.experiments.results import of
 from benchmarks.experiments.small.tables import frame, methods_of
 
-# Colors of Okabe and Ito, which the color-blind tell apart, and shapes for who sees no color.
+# Colors of Okabe and Ito, which the color-blind tell apart, and shapes for those who see no color.
 LOOKS: dict[str, dict[str, Any]] = {
     "momentum": {"color": "#222222", "marker": "v"},
     "nesterov": {"color": "#0072b2", "marker": "s"},

@@ -15,7 +15,7 @@ class Size:
         batches: Batch sizes.
         epochs: Of every training.
         trials: Settings that are tried for each tuned method, at each batch size.
-        trial_seeds: Each of them is tried with so many.
+        trial_seeds: How many seeds each of them is tried with.
         seeds: Fresh ones that the chosen setting is trained with; none where nothing is chosen.
         image_size: Pixels each way; 28 divided by a whole number, or 8 of the digits.
         micro_batch_size: Larger batches are accumulated from micro-batches of this size, which
