@@ -25,7 +25,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from keras_lars import report
-else:  # checkers would take any name that a `__getattr__` may return
+else:  # type checkers would accept any name if they saw a `__getattr__`
 
     def __getattr__(name):
         if name != "report":

@@ -1,12 +1,12 @@
-"""How many micro-batches make an update, where that number may change in the course of a training.
+"""The number of micro-batches in an update, which may change in the course of training.
 
-An optimizer counts micro-batches. All else follows from that one number, so that there is nothing
-more to save, to restore or to exchange. A phase is a time in which the steps stay the same::
+An optimizer counts micro-batches. Everything else follows from that count, so nothing more has to
+be saved, restored or exchanged. During a phase, the number of steps for each update is constant::
 
     updates = first_update + (micro_batches - first_micro_batch) // steps
     is_last = (micro_batches - first_micro_batch + 1) % steps == 0
 
-Counts are integers, or integer tensors of any backend. Nothing here knows of optimizers.
+Counts are integers, or integer tensors of any backend. Nothing here knows about optimizers.
 """
 
 import itertools
@@ -24,32 +24,32 @@ _DICTIONARY = "a dictionary of steps by the update at which they begin, such as 
 
 
 class Phase(NamedTuple):
-    """From which update and which micro-batch on so many micro-batches make an update."""
+    """A phase: its first update and micro-batch, and the micro-batches (steps) for each update."""
 
     first_update: int
     first_micro_batch: int
     steps: int
 
     def updates(self, micro_batches: Tensor) -> Tensor:
-        """How many updates are done after so many micro-batches, in this phase."""
+        """The number of updates after this many micro-batches, which end in this phase."""
         done = self._since_its_beginning(micro_batches) // self.steps
         return done + self.first_update if self.first_update else done
 
     def is_last(self, micro_batches: Tensor) -> Tensor:
-        """Whether the micro-batch after so many is the last of an update, in this phase."""
+        """Whether the next micro-batch after this many, in this phase, is the last of an update."""
         return (self._since_its_beginning(micro_batches) + 1) % self.steps == 0
 
     def micro_batches(self, updates: int) -> int:
-        """How many micro-batches so many updates take, in this phase."""
+        """The number of micro-batches after this many updates, which end in this phase."""
         return self.first_micro_batch + (updates - self.first_update) * self.steps
 
     def _since_its_beginning(self, micro_batches: Tensor) -> Tensor:
-        # Without a 0 in the graph, where one number of steps is all there is.
+        # With a single phase, the graph does not subtract a 0.
         return micro_batches - self.first_micro_batch if self.first_micro_batch else micro_batches
 
 
 class Accumulation(Mapping[int, int]):
-    """The steps of each phase by its first update, as a dictionary that nobody can change."""
+    """An immutable dictionary with the steps of each phase, by its first update."""
 
     def __init__(self, steps: Mapping[int, int]):
         phases = [Phase(0, 0, steps[0])]
@@ -80,7 +80,7 @@ class Accumulation(Mapping[int, int]):
         return self._phases[-1].steps
 
     def updates(self, micro_batches: Tensor) -> Tensor:
-        """How many updates are done after so many micro-batches."""
+        """The number of updates after this many micro-batches."""
         first, *later = self._phases
         found = first.updates(micro_batches)
         for phase in later:
@@ -89,10 +89,10 @@ class Accumulation(Mapping[int, int]):
         return found
 
     def due(self, micro_batches: Tensor) -> dict[int, Tensor]:
-        """For each number of steps, whether the micro-batch after so many ends such an update.
+        """For each number of steps, whether the micro-batch after this many ends such an update.
 
-        A program has a branch for each of them, which divides by a constant: a tensor in its place
-        would make other bits of an update than the integer does.
+        A program has a branch for each number, which divides by a constant. Division by a tensor
+        would round differently.
         """
         found: dict[int, Tensor] = {}
         ends = [phase.first_micro_batch for phase in self._phases[1:]]
@@ -107,11 +107,11 @@ class Accumulation(Mapping[int, int]):
         return found
 
     def micro_batches(self, updates: int) -> int:
-        """How many micro-batches so many updates take."""
+        """The number of micro-batches after this many updates."""
         return self._phase_of(updates).micro_batches(updates)
 
     def steps_of(self, update: int) -> int:
-        """How many micro-batches the update after so many others takes."""
+        """The number of micro-batches in the update that follows this many updates."""
         return self._phase_of(update).steps
 
     def _phase_of(self, update: int) -> Phase:
@@ -119,14 +119,14 @@ class Accumulation(Mapping[int, int]):
 
 
 def of(steps: int | Mapping[int, int] | None) -> Accumulation:
-    """The accumulation of a number of steps, or of a dictionary; without any, of 1 step."""
+    """The `Accumulation` for a number of steps or a dictionary; for None, 1 step."""
     if isinstance(steps, Accumulation):
         return steps
     return Accumulation(steps if isinstance(steps, Mapping) else {0: steps or 1})
 
 
 def plain(steps: int | Mapping[int, int] | None) -> int | dict[int, int] | None:
-    """As a configuration has it."""
+    """The steps in the form that a configuration holds."""
     return dict(steps) if isinstance(steps, Mapping) else steps
 
 
@@ -137,7 +137,7 @@ def _chosen(condition: Tensor, one: Tensor, other: Tensor) -> Tensor:
 
 
 def steps(*, minimum: int, none: bool = False) -> Check:
-    """An integer from `minimum`, or a dictionary, of which an `Accumulation` is made."""
+    """A check for an integer >= `minimum`, or for a dictionary, which becomes an `Accumulation`."""
     of_integer = _arguments.integer(
         minimum=minimum, maximum=LARGEST_STEP, none=none, otherwise=_DICTIONARY
     )
@@ -167,7 +167,7 @@ def _checked(name: str, value: Mapping[object, object]) -> Accumulation:
 
 
 def _unquoted(update: object) -> object:
-    """JSON has strings in the place of a dictionary's numbers."""
+    """The key as an integer if it is one: JSON turns the numbers of keys into strings."""
     if isinstance(update, str) and re.fullmatch("[0-9]{1,10}", update):
         return int(update)
     return update

@@ -1,4 +1,4 @@
-"""Checks of arguments, in the form of Keras: the argument, what it must be, what was received."""
+"""Checks of arguments. Errors say, as in Keras, what an argument must be and what was received."""
 
 import inspect
 import math
@@ -17,7 +17,7 @@ from keras_lars._words import LONGEST, shortened
 
 Check = Callable[[str, Any], Any]
 
-# What a counter holds: `iterations` is int64, and on JAX int32.
+# The largest counts: `iterations` is int64, but int32 on JAX.
 LARGEST_INTEGER = 2**63 - 1
 LARGEST_STEP = 2**31 - 1
 
@@ -26,12 +26,12 @@ _LARGEST_FLOAT = (2 - 2**-23) * 2.0**127
 
 
 def shown(value: Any) -> str:
-    """`repr` of a value, shortened where it is long. Never raises, unlike that of huge integers."""
+    """`repr` of a value, shortened if it is long. Never raises, unlike `repr` of a huge integer."""
     if isinstance(value, int) and value.bit_length() > 4 * LONGEST:
         return f"an integer of about {value.bit_length() * math.log10(2):.0f} digits"
     try:
         text = described(value)
-    except Exception:  # of anybody's class
+    except Exception:  # from the `__repr__` of a user's class
         text = f"an object of {type(value)}"
     return shortened(text)
 
@@ -47,7 +47,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _as_float(value: Any) -> float:
-    """NaN for what is no finite number of float32."""
+    """The value as a float; NaN if it is not a number, or not finite as a float32."""
     if not _is_number(value):
         return math.nan
     try:
@@ -58,7 +58,7 @@ def _as_float(value: Any) -> float:
 
 
 def _unless_too_large(value: Any) -> str:
-    """What a message adds for a number that is finite, but not in float32."""
+    """What an error adds for a finite number that is too large for a float32."""
     is_too_large = _is_number(value) and _LARGEST_FLOAT < value < math.inf
     return f" and <= {_LARGEST_FLOAT:.2g}, which is the largest float32" if is_too_large else ""
 
@@ -70,9 +70,10 @@ def number(
     at_most: float = math.inf,
     none: bool = False,
 ) -> Check:
-    """A finite number, not negative, as a float; None too where `none`.
+    """A check for a finite number that is not negative, or, with `none`, None.
 
-    Finite as a float32, the type that updates are computed in: up to 3.4e38.
+    The number must be finite as a float32, the type that updates are computed in: at most 3.4e38.
+    The check returns it as a float.
     """
     must_be = f"a finite number {'>' if positive else '>='} 0"
     must_be += f" and < {below:g}" if below < math.inf else ""
@@ -83,7 +84,7 @@ def number(
         if value is None and none:
             return None
         converted = _as_float(value)
-        # NaN is neither; and what is negative may be 0 as a float.
+        # NaN fails both comparisons. A tiny negative number may be 0 as a float.
         is_good = 0 < converted < below if positive else 0 <= converted < below
         if not is_good or converted > at_most or value < 0:
             raise refusal(name, must_be + _unless_too_large(value), value)
@@ -100,9 +101,9 @@ def integer(
     text: str | None = None,
     otherwise: str = "",
 ) -> Check:
-    """An integer from `minimum` to `maximum`; None too where `none`, and `text` if it is given.
+    """A check for an integer from `minimum` to `maximum`, the string `text`, or, with `none`, None.
 
-    `otherwise` is what else the argument may be, which is checked elsewhere.
+    `otherwise` tells the error what else is allowed; that is checked elsewhere.
     """
     must_be = f"{'' if text is None else f'{text!r} or '}an integer >= {minimum}"
     or_else = [*([otherwise] if otherwise else []), *(["None"] if none else [])]
@@ -122,7 +123,7 @@ def integer(
 
 
 def one_of(*choices: Any) -> Check:
-    """One of the choices, of the same type as the choice."""
+    """A check for one of the choices. The type must match as well."""
 
     def check(name: str, value: Any) -> Any:
         for choice in choices:
@@ -134,7 +135,7 @@ def one_of(*choices: Any) -> Check:
 
 
 def learning_rate(name: str, value: Any, tensors: bool = True) -> Any:
-    """A number, as a float; schedules, callables and, where `tensors`, scalars as they are."""
+    """A number as a float. Schedules, callables and, with `tensors`, scalars stay as they are."""
     if isinstance(value, type):
         raise refusal(name, "a number or a schedule, not a class", value)
     if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
@@ -163,7 +164,7 @@ def step(name: str, value: Any) -> Any:
         if not abs(value) <= LARGEST_INTEGER:
             raise refusal(name, must_be, value)
         if isinstance(value, numbers.Integral):
-            try:  # not as a uint64, from which TensorFlow does not subtract
+            try:  # `int`, because TensorFlow cannot subtract from a uint64
                 return keras.ops.convert_to_tensor(int(value))
             except OverflowError:  # JAX counts in 32 bits
                 raise refusal(name, "an integer that the backend can hold", value) from None
@@ -174,26 +175,26 @@ def step(name: str, value: Any) -> Any:
 
 
 def _has_real_numbers(array: Any) -> bool:
-    return any(kind in str(array.dtype) for kind in ("float", "int"))  # as of "bfloat16", "uint8"
+    return any(kind in str(array.dtype) for kind in ("float", "int"))  # e.g. "bfloat16", "uint8"
 
 
 def can_be_called(function: Callable[..., Any], count: int) -> bool:
-    """Whether it takes so many arguments, as far as its signature is known."""
+    """Whether the function accepts `count` arguments; True if its signature is unknown."""
     try:
         inspect.signature(function).bind(*range(count))
     except TypeError:
         return False
-    except ValueError:  # some of those written in C have none
+    except ValueError:  # some functions written in C have no signature
         return True
     return True
 
 
-# An alternative that is empty, after flags as in "(?i)".
+# An empty alternative, possibly after flags such as "(?i)".
 _EMPTY = re.compile(r"^(\(\?[a-zA-Z]+\))?(\||$)|(?<!\\)\|(\||$)")
 
 
 def pattern(name: str, value: Any) -> None:
-    """A regular expression that is not found in every path for want of anything to find."""
+    """Check a regular expression. An empty alternative is refused: it would match every path."""
     if not isinstance(value, str):
         raise refusal(name, "a string with a regular expression", value)
     try:
@@ -207,19 +208,19 @@ def pattern(name: str, value: Any) -> None:
 
 
 def name_of_optimizer(name: str, value: Any) -> str | None:
-    """A name that variables may have as the first part of their paths, or None."""
+    """A name that can be the first part of a variable's path, or None."""
     if value is None or (isinstance(value, str) and "/" not in value and is_one_line(value)):
         return value
     raise refusal(name, "a string of one line without '/', or None", value)
 
 
 def is_one_line(text: str) -> bool:
-    """Whether it can be written into a line, and as UTF-8."""
+    """Whether the text fits on one line and can be encoded as UTF-8."""
     return text.isprintable()
 
 
 def variables(name: str, value: Any) -> list[Variable]:
-    """A list of variables, of Keras or of a backend."""
+    """A list of Keras variables or of a backend's own."""
     is_one_thing = hasattr(value, "dtype") or isinstance(value, str | bytes | dict)
     try:
         found = None if is_one_thing else list(value)
@@ -231,7 +232,7 @@ def variables(name: str, value: Any) -> list[Variable]:
 
 
 def path(name: str, value: Any) -> pathlib.Path:
-    """A path from a string or a path of strings, which the file system can be asked about."""
+    """A string or path-like object as a `pathlib.Path` that the file system accepts."""
     try:
         text = os.fspath(value)
     except TypeError:
@@ -249,9 +250,9 @@ def path(name: str, value: Any) -> pathlib.Path:
 
 
 def folder(name: str, value: Any) -> pathlib.Path:
-    """A path of a folder, which is there or can be made."""
+    """The path of a folder that exists or can be created."""
     found = path(name, value)
-    # Of those that this process may ask about: others exist, or it makes no difference.
+    # A parent that this process may not look into counts as missing, which does no harm here.
     nearest = next(p for p in [found, *found.absolute().parents] if os.path.exists(p))
     if not nearest.is_dir():
         raise ValueError(

@@ -17,22 +17,22 @@ from keras_lars import _arguments
 from keras_lars._keras.layers import all_layers
 from keras_lars._words import counted
 
-# The share of the initial statistics that is worth a warning.
+# The largest share of the initial statistics that may remain without a warning.
 LARGEST_SHARE = 0.05
-# How many layers are named in the warning.
+# The most layers that the warning names.
 _NAMED = 3
-# An attribute of the callback that recomputes statistics, and an entry of the parameters that `fit`
-# shows all of its callbacks before it begins.
+# An attribute of the callback that recomputes statistics, and a key in the parameters that `fit`
+# passes to all of its callbacks before it begins.
 _RECALIBRATES = "_recalibrates_statistics"
 
 _warned: "weakref.WeakSet[keras.Model]" = weakref.WeakSet()
 
 
 def moving_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """The layers whose moving statistics move in training.
+    """The layers whose moving statistics change in training.
 
-    These are `BatchNormalization` and whatever has its attributes: `momentum`, and the weights
-    `moving_mean` and `moving_variance`. A frozen layer is in inference mode and moves nothing.
+    These are all layers with the attributes of `BatchNormalization`: `momentum`, `moving_mean` and
+    `moving_variance`. Frozen layers are left out: they run in inference mode.
     """
     names = ("momentum", "moving_mean", "moving_variance")
     return [
@@ -43,16 +43,16 @@ def moving_layers(model: keras.Model) -> list[keras.layers.Layer]:
 
 
 def warn_if_stale(model: keras.Model, batches: int) -> None:
-    """Warn, once for each model, of moving statistics that a training is too short for.
+    """Warn, once for each model, if training is too short for its moving statistics.
 
-    A layer keeps `momentum ** batches` of its initial statistics. Above 0.05 it is named, unless
-    its statistics were trained before, as in a network to be fine-tuned. Only the chief of several
-    workers warns.
+    A layer keeps `momentum ** batches` of its initial statistics. The warning names layers that
+    keep more than 0.05, except those whose statistics were trained before, as in fine-tuning. With
+    several workers, only the chief warns.
 
     Args:
         model: A model that is about to be trained.
-        batches: Integer, 1 or more: the batches that it will see in all. With gradient
-            accumulation these are micro-batches, since statistics move with each of them.
+        batches: Integer, 1 or more, the number of batches in the whole training. With gradient
+            accumulation, the number of micro-batches: each of them changes the statistics.
 
     Raises:
         ValueError: If `batches` is not as above.
@@ -91,7 +91,7 @@ def warn_if_stale(model: keras.Model, batches: int) -> None:
 
 
 def _is_initial(layer: keras.layers.Layer) -> bool:
-    """Whether its statistics are those that it starts with: a mean of 0 and a variance of 1."""
+    """Whether the layer's statistics are the initial ones: a mean of 0 and a variance of 1."""
     if not layer.built:
         return True
     ops = keras.ops
@@ -100,12 +100,12 @@ def _is_initial(layer: keras.layers.Layer) -> bool:
 
 
 def _percent(share: float) -> str:
-    # Of momentum 0.999 after a batch not all is left.
+    # With a momentum of 0.999, what remains after one batch must not be shown as 100 %.
     return f"{min(99, round(100 * share))} %" if share < 1 else "100 %"
 
 
 def _sufficient(batches: int) -> float:
-    """A momentum that leaves no more than `LARGEST_SHARE`: 0.9, or two digits below it."""
+    """A momentum that leaves at most `LARGEST_SHARE`: 0.9, or less, rounded to two digits."""
     return min(0.9, math.floor(100 * LARGEST_SHARE ** (1 / batches)) / 100)
 
 
@@ -123,13 +123,13 @@ def recalibrates(callbacks: Iterable[keras.callbacks.Callback]) -> bool:
 
 
 def mark_recalibrated(params: dict[str, Any] | None) -> None:
-    """Tell the other callbacks of a `fit`, all of which get these parameters, not to warn."""
+    """Tell the other callbacks of a `fit`, which get the same parameters, not to warn."""
     if params is not None:
         params[_RECALIBRATES] = True
 
 
 def warn_in_fit(model: keras.Model, params: dict[str, Any] | None) -> None:
-    """`warn_if_stale` in a callback's `on_train_begin`, as far as `fit` knows its batches.
+    """Call `warn_if_stale` in a callback's `on_train_begin`, if `fit` knows its batches.
 
     Args:
         model: The callback's model.
@@ -142,7 +142,7 @@ def warn_in_fit(model: keras.Model, params: dict[str, Any] | None) -> None:
 
 
 class WarnIfStale(keras.callbacks.Callback):
-    """Warns when `fit` begins."""
+    """Warns at the beginning of `fit` if it is too short for batch statistics."""
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         warn_in_fit(self.model, self.params)

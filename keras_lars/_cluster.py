@@ -1,7 +1,7 @@
-"""A cluster is found where its launcher left it: in TF_CONFIG, or in the variables of Slurm.
+"""Finds the cluster that a launcher describes: in TF_CONFIG, or in Slurm's variables.
 
-Operators of Kubernetes set TF_CONFIG, and `srun` sets the variables of a job step. Nothing here
-needs TensorFlow.
+Kubernetes operators set TF_CONFIG, and `srun` sets the variables of a job step. Nothing here needs
+TensorFlow.
 """
 
 import dataclasses
@@ -13,17 +13,17 @@ from typing import Any
 
 from keras_lars._words import shortened
 
-# Of the tasks of a cluster, those that train; the others are not this package's, and are left out.
+# The kinds of tasks that train. Those of the other kinds are left out.
 KINDS = ("chief", "worker")
 _OTHER_KINDS = ("evaluator", "ps")
 
-# Of the first task on a node of Slurm's, as TensorFlow's own `SlurmClusterResolver` has it.
+# The port of the first Slurm task on a node, as in TensorFlow's own `SlurmClusterResolver`.
 PORT = 8888
 _PORTS = range(1, 2**16)
 
 
 class ClusterError(ValueError):
-    """A cluster that cannot be: the message is one line."""
+    """The description of the cluster is invalid. The message is one line."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Cluster:
 
     @property
     def is_chief(self) -> bool:
-        """Whether this process is the one of all workers that writes files."""
+        """Whether this process is the worker that writes files."""
         return self.own == self.workers[0]
 
 
@@ -53,13 +53,13 @@ def find(port: int = PORT, alone: bool = True) -> Cluster | None:
     """The cluster that this process is in; None if it is in none.
 
     Args:
-        port: Of the first task on each node of Slurm's.
-        alone: Whether one task of Slurm's by itself is a cluster of one.
+        port: The port of the first Slurm task on each node.
+        alone: Whether a single Slurm task counts as a cluster.
 
     Raises:
-        ClusterError: If what describes it is malformed.
+        ClusterError: If the description is invalid.
     """
-    # TensorFlow's own default is an empty object, which some launchers write down.
+    # Some launchers set TensorFlow's own default, an empty object.
     if (text := os.environ.get("TF_CONFIG", "").strip()) not in ("", "{}"):
         return _from_tf_config(text)
     if _TASKS in os.environ and (alone or slurm_tasks() > 1):
@@ -99,7 +99,7 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _parse(config: Any) -> tuple[str, Cluster | None]:
-    """The kind of this task, and the cluster if that is a kind that trains."""
+    """The kind of this task, and the cluster if tasks of this kind train."""
     jobs, task = _entry("it", config, "cluster"), _entry("it", config, "task")
     kind, index = _entry("its task", task, "type"), _entry("its task", task, "index")
     _check_jobs(jobs)
@@ -143,7 +143,7 @@ def _place(address: Any) -> tuple[str, int]:
     """The host and the port of an address."""
     host, _, port = address.rpartition(":") if isinstance(address, str) else ("", "", "")
     if host.startswith("[") or host.count(":") > 1:
-        # Nothing would ever answer there.
+        # No server would ever answer there.
         raise ValueError(
             f"{address} is an IPv6 address, but TensorFlow's servers listen on IPv4 only; use a "
             "host name or an IPv4 address"
@@ -160,24 +160,24 @@ _TASKS = "SLURM_STEP_NUM_TASKS"
 
 
 def slurm_tasks() -> int:
-    """How many tasks the step of Slurm has that this process is a task of; 1 outside of a step.
+    """The number of tasks in the Slurm step of this process; 1 outside of a step.
 
-    Only what `srun` starts is in a step. A batch script by itself, or a shell of `salloc`, is one
-    process, whatever SLURM_NTASKS and SLURM_PROCID say there, and has no SLURM_STEP_NUM_TASKS, or
-    that of a step of one task.
+    Only processes started by `srun` are in a step. A batch script or a shell of `salloc` is one
+    process, whatever SLURM_NTASKS and SLURM_PROCID say. There SLURM_STEP_NUM_TASKS is 1, or is not
+    set.
     """
     return _number(_TASKS, minimum=1) if _TASKS in os.environ else 1
 
 
 def _from_slurm(port: int) -> Cluster:
-    """Slurm's tasks as workers, in their order.
+    """Slurm's tasks as workers, in order.
 
-    TensorFlow's own resolver sorts the nodes by name, so that with node[9-10] each worker takes the
+    TensorFlow's own resolver sorts the nodes by name, so with node[9-10] each worker takes the
     address of the other. It also fails on nodes without GPUs.
     """
     names = ("SLURM_PROCID", "SLURM_STEP_NODELIST", "SLURM_STEP_TASKS_PER_NODE")
     if missing := [name for name in names if name not in os.environ]:
-        # Those of the job are no substitute: a step may have fewer nodes than its job.
+        # The job's variables are no substitute: a step may have fewer nodes than its job.
         raise ClusterError(
             f"Slurm must set {', '.join(names)} in a step. Received: no {', '.join(missing)}"
         )
@@ -203,7 +203,7 @@ def _from_slurm(port: int) -> Cluster:
 
 
 def _check_place(node: int, local: int) -> None:
-    """Refuse tasks that are not where their numbers say, as with `srun --distribution=cyclic`."""
+    """Raise ClusterError if tasks are not placed in order, as with `srun --distribution=cyclic`."""
     names = ("SLURM_NODEID", "SLURM_LOCALID")
     if all(name in os.environ for name in names):
         actual = tuple(_number(name) for name in names)
@@ -239,11 +239,11 @@ def _counts(name: str) -> list[int]:
 
 
 def _nodes(name: str) -> list[str]:
-    """`n[08-10],m5` as n08, n09, n10, m5: in Slurm's order, which is that of its tasks."""
+    """`n[08-10],m5` as n08, n09, n10, m5: in Slurm's order, which is the order of its tasks."""
     nodes = []
     try:
         for part in re.split(r",(?![^\[]*\])", os.environ[name]):
-            pieces = re.split(r"\[([^\[]*)\]", part)  # what was in brackets is at odd places
+            pieces = re.split(r"\[([^\[]*)\]", part)  # odd places were in brackets
             choices = [_range(p) if i % 2 else [p] for i, p in enumerate(pieces)]
             nodes += ["".join(choice) for choice in itertools.product(*choices)]
         if not all(re.fullmatch(r"[\w.-]+", node) for node in nodes):
@@ -264,7 +264,7 @@ def _range(text: str) -> list[str]:
         if not found:
             raise ValueError
         start, stop = int(found[1]), int(found[2] or found[1]) + 1
-        if not start < stop <= start + 2**16:  # as many as Slurm has nodes at most
+        if not start < stop <= start + 2**16:  # Slurm's largest number of nodes
             raise ValueError
         numbers += [str(i).zfill(len(found[1])) for i in range(start, stop)]
     return numbers

@@ -1,4 +1,4 @@
-"""A cluster is started once all of its workers are there."""
+"""Starts a cluster once all of its workers are there."""
 
 import concurrent.futures
 import contextlib
@@ -13,42 +13,42 @@ import tensorflow as tf
 from keras_lars._cluster import Cluster
 from keras_lars._keras import heartbeat
 
-# What this process has started: TensorFlow starts one cluster in a process, and only once.
+# The cluster of this process: TensorFlow can start only one, and only once.
 _started: list[tuple[Cluster, tf.distribute.Strategy]] = []
 
 
 class StartError(RuntimeError):
-    """A cluster that cannot be started: the message is one line."""
+    """The cluster cannot be started. The message is one line."""
 
 
-# As TensorFlow has it.
+# TensorFlow's default.
 HEARTBEAT_SECONDS = 10.0
 
-# How much later than another a worker may join once all have answered, besides a pause: its GPUs
-# may take longer to start. One that was lost since is missed then.
+# How much later than another a worker may join once all have answered, in addition to a pause: its
+# GPUs may take longer to start. After that a worker counts as lost.
 _JOIN_SECONDS = 40.0
 
-# How many workers are asked at once: each that is cut off takes its time until that is clear.
+# How many workers are asked at once: one that cannot be reached takes the whole timeout.
 _AT_ONCE = 64
 
-# What a worker answers while it waits for the others. A server of TensorFlow says something else,
-# such as that of a worker that has not noticed yet that all start again.
+# What a worker answers while it waits for the others. A TensorFlow server answers something else.
+# It may still run at a worker that has not noticed yet that all workers restart.
 _HERE, _HAS_MET_ALL = b"keras_lars: here\n", b"keras_lars: has met all\n"
 
 
 def start(
     cluster: Cluster, seconds: float, heartbeat_seconds: float = HEARTBEAT_SECONDS
 ) -> tf.distribute.Strategy:
-    """The strategy of the cluster; the same one if it is started already.
+    """Start the cluster, and return its strategy. A second call returns the same strategy.
 
     Args:
-        cluster: Of which this process is a worker.
+        cluster: The cluster of this worker.
         seconds: How long to wait for the other workers.
-        heartbeat_seconds: How long a worker may give no sign of life.
+        heartbeat_seconds: How long a worker may send no heartbeat.
 
     Raises:
-        StartError: If TensorFlow is in use already, or the port is, or a worker does not come.
-        tf.errors.OpError: One of `heartbeat.LOST`, if a worker is lost after it has come.
+        StartError: If TensorFlow or the port is already in use, or if a worker does not start.
+        tf.errors.OpError: One of `heartbeat.LOST`, if a worker is lost after it has started.
     """
     for known, strategy in _started:
         if known == cluster:
@@ -72,7 +72,7 @@ def start(
 
 
 def _other_tasks(cluster: Cluster) -> list[str]:
-    """Their names, as TensorFlow has them."""
+    """TensorFlow's names of the other workers."""
     return [
         f"/job:{kind}/replica:0/task:{index}"
         for kind, addresses in cluster.addresses.items()
@@ -82,7 +82,7 @@ def _other_tasks(cluster: Cluster) -> list[str]:
 
 
 def _resolver(cluster: Cluster) -> tf.distribute.cluster_resolver.ClusterResolver:
-    """For TensorFlow, with all GPUs that this process may use, if any."""
+    """The cluster in TensorFlow's form, with all GPUs that this process can see, if any."""
     gpus = tf.config.get_visible_devices("GPU")
     return tf.distribute.cluster_resolver.SimpleClusterResolver(
         tf.train.ClusterSpec(cluster.addresses),
@@ -96,9 +96,9 @@ def _resolver(cluster: Cluster) -> tf.distribute.cluster_resolver.ClusterResolve
 
 
 def _refuse_late_start() -> None:
-    """Raise if TensorFlow has its devices already, before other workers are kept waiting.
+    """Raise StartError if TensorFlow has set up its devices, before other workers are kept waiting.
 
-    There is no public way to ask. But this setting cannot be changed any more from then on.
+    There is no public way to ask. But once it has, this setting cannot be changed.
     """
     threads = tf.config.threading.get_inter_op_parallelism_threads()
     try:
@@ -115,7 +115,7 @@ def _refuse_late_start() -> None:
 def _meet(own: str, others: list[str], seconds: float) -> None:
     """Return once each worker has met all others.
 
-    TensorFlow would wait for one that never comes, and for a port that is in use it would say only
+    TensorFlow would wait for a worker that never starts. If a port is in use, it would say only
     that it could not start a server.
     """
     until = time.monotonic() + seconds
@@ -136,15 +136,15 @@ def _meet(own: str, others: list[str], seconds: float) -> None:
                 time.sleep(0.1)
 
     wait(_HERE, lambda said: said in (_HERE, _HAS_MET_ALL), "no answer from")
-    # Some may still look for this one. Those that have gone on have met all.
-    wait(_HAS_MET_ALL, lambda said: said != _HERE, "other workers not reached by")
+    # Some may still be looking for this worker. Those that have stopped answering have met all.
+    wait(_HAS_MET_ALL, lambda said: said != _HERE, "workers that have not reached the others:")
 
 
 @contextlib.contextmanager
 def _answering(own: str, answer: bytes) -> Iterator[None]:
-    """Says so at this worker's address to whoever connects, and however many there are."""
+    """Sends this answer to everyone who connects to this worker's address."""
     with socket.socket() as listener:
-        # As TensorFlow's server does: a port whose last user has just gone is free.
+        # As in TensorFlow's server: a port that was just closed is free.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(("", _port(own)))
@@ -167,7 +167,7 @@ def _answering(own: str, answer: bytes) -> Iterator[None]:
 
 def _answer(listener: socket.socket, answer: bytes, is_over: threading.Event) -> None:
     while not is_over.is_set():
-        # Nobody came in time, or is gone already.
+        # Nobody connected in time, or the connection is already closed.
         with contextlib.suppress(OSError), listener.accept()[0] as connection:
             connection.sendall(answer)
 
@@ -177,7 +177,7 @@ def _said_by(address: str) -> bytes:
     try:
         with socket.create_connection(place, timeout=5) as connection:
             return connection.recv(64)
-    except OSError:  # nor is its name known before it starts, in some clusters
+    except OSError:  # in some clusters not even its name is known before it starts
         return b""
 
 

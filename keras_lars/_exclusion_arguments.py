@@ -1,4 +1,4 @@
-"""What a person may write to exclude variables, made into rules."""
+"""Parses the arguments that exclude variables into rules."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -11,13 +11,13 @@ from keras_lars._types import Variable
 from keras_lars._variables import described, path_of
 from keras_lars._words import shortened
 
-# The callable's variable is Keras's: what a user's function takes, to checkers that read Keras.
+# The callable takes a `keras.Variable`, as users will annotate their functions.
 ExclusionRule: TypeAlias = str | Variable | Callable[[keras.Variable], bool] | Exclusion
 ExclusionRules: TypeAlias = ExclusionRule | Sequence[ExclusionRule]
 
 
 def parse(argument: str, exclusions: Any) -> tuple[Exclusion, ...]:
-    """Rules from what a person would write: one rule, or a list of them."""
+    """The rules of an argument, which is one rule or a list of them."""
     if not isinstance(exclusions, (list, tuple)):
         exclusions = [exclusions]
     return tuple(_parse_one(argument, rule) for rule in exclusions)
@@ -25,14 +25,14 @@ def parse(argument: str, exclusions: Any) -> tuple[Exclusion, ...]:
 
 def _parse_one(argument: str, rule: Any) -> Exclusion:
     given = rule
-    if isinstance(rule, dict):  # out of a configuration
+    if isinstance(rule, dict):  # from a configuration
         rule = _deserialized(argument, rule)
     if isinstance(rule, Exclusion):
         return rule
     if isinstance(rule, str):
         _arguments.pattern(argument, rule)
         return pattern(rule)
-    # Keras's variables, and those of a backend.
+    # A Keras variable, or a backend's own.
     if all(hasattr(rule, name) for name in ("shape", "dtype", "name")):
         return _GivenVariable(rule)
     is_function = callable(rule) and not isinstance(rule, type)
@@ -56,7 +56,7 @@ def _deserialized(argument: str, saved: dict[str, Any]) -> Any:
 
 
 class _GivenVariable(Exclusion):
-    """A variable. Wrapped, so that Keras does not track it as one of the optimizer's."""
+    """Excludes one variable. The wrapper keeps Keras from tracking it as the optimizer's own."""
 
     def __init__(self, variable: Variable):
         self.variable = variable
@@ -88,8 +88,8 @@ class _GivenVariable(Exclusion):
             )
         position = self.match(argument, variables).index(True)
         saved = saved_variable(position, variables)
-        # Kept, since Keras tells what goes into one file apart by `id`: were this object gone, the
-        # next rule could get its id, and be loaded as this one.
+        # Kept alive, because Keras identifies the objects in a file by `id`: if this one were
+        # deleted, the next rule could get its id, and would be loaded as this one.
         if self._saved != saved:
             self._saved = saved
         return self._saved.save(argument, variables)
@@ -102,7 +102,7 @@ class _GivenVariable(Exclusion):
 
 
 class _GivenCallable(Exclusion):
-    """A function of the variable, or an object that is called with it."""
+    """Excludes the variables for which a function or other callable returns True."""
 
     def __init__(self, function: Callable[[Variable], bool]):
         self.function = function
@@ -116,7 +116,7 @@ class _GivenCallable(Exclusion):
         answers = [self(variable) for variable in variables]
         try:
             return [bool(answer) for answer in answers]
-        except (TypeError, ValueError) as error:  # an array
+        except (TypeError, ValueError) as error:  # an array has no truth value
             raise ValueError(
                 f"`{argument}` must hold callables that return True or False. Received: "
                 f"{argument}={self}, which returns {', '.join(map(_arguments.shown, answers))}"

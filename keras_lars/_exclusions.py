@@ -27,7 +27,7 @@ def _alike(variables: Sequence[Variable], shape: tuple[int, ...], name: str) -> 
 
 
 class Exclusion:
-    """A rule of any kind. `argument` is the constructor's argument that holds it, for errors."""
+    """The base of all rules. Errors name `argument`, the constructor's argument with the rule."""
 
     def __call__(self, variable: Variable) -> bool:
         raise NotImplementedError
@@ -35,11 +35,11 @@ class Exclusion:
     def match(
         self, argument: str, variables: Sequence[Variable], frozen: FindVariables = list
     ) -> list[bool]:
-        """Whether each variable is excluded; `frozen` finds others, which are not trained."""
+        """Whether each variable is excluded. `frozen` returns the model's untrained variables."""
         return [bool(self(variable)) for variable in variables]
 
     def save(self, argument: str, variables: Sequence[Variable] | None) -> Any:
-        """What a configuration holds; `variables` are the optimizer's, if it is built."""
+        """The rule in a configuration. `variables` are the optimizer's, or None before `build`."""
         return keras.saving.serialize_keras_object(self)
 
     def __repr__(self) -> str:
@@ -48,7 +48,7 @@ class Exclusion:
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class _SavedRule(Exclusion):
-    """A rule that Keras saves by its fields."""
+    """A rule that is saved as its fields."""
 
     def get_config(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -138,11 +138,11 @@ class _Pattern(_SavedRule):
 @_saved_as("variable")
 @dataclasses.dataclass(frozen=True, repr=False)
 class _SavedVariable(_SavedRule):
-    """A variable as it is saved.
+    """A variable in a configuration, found again by its number among those of its shape and name.
 
     A path would not do: it changes when a Sequential model is loaded again, and two weights of one
-    layer may share it. So it is the variable with this number among those of its shape and name, as
-    saved state has it. Version 0.1.0 saved the position alone.
+    layer may share it. Version 0.1.0 did not save the number, so its variables are found by
+    position.
     """
 
     position: int
@@ -156,7 +156,7 @@ class _SavedVariable(_SavedRule):
         _arguments.integer(minimum=0, none=True)("number", self.number)
         if not isinstance(self.last_path_part, str):
             raise _arguments.refusal("last_path_part", "a string", self.last_path_part)
-        shape = tuple(size("shape", n) for n in self.shape)  # a list, out of a file
+        shape = tuple(size("shape", n) for n in self.shape)  # a list if read from a file
         object.__setattr__(self, "shape", shape)
         # Version 0.1.0 saved the names of TensorFlow's own variables with their ":0".
         name = without_output_number(self.last_path_part)
@@ -191,12 +191,12 @@ class _SavedVariable(_SavedRule):
 
 
 def pattern(text: str) -> Exclusion:
-    """A regular expression as a plain string, which has to match."""
+    """The rule of a plain string: a regular expression that must match some variable."""
     return _Pattern(text)
 
 
 def saved_variable(position: int, variables: Sequence[Variable]) -> Exclusion:
-    """The variable at this position, as it is saved."""
+    """The rule that finds the variable at this position again after loading."""
     shape, name = shape_of(variables[position]), _last_path_part(variables[position])
     number = _alike(variables, shape, name).index(position)
     return _SavedVariable(position, shape, name, number)

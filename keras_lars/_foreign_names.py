@@ -1,11 +1,11 @@
-"""What other implementations of LARS call the arguments of ours, for whoever comes from them."""
+"""The argument names of other implementations of LARS, and what they are called here."""
 
 import difflib
 from collections.abc import Iterable, Mapping
 
 from keras_lars._arguments import shown
 
-# Ours by theirs, with a note where the meaning differs as well.
+# Their names and ours, with a note if the meaning differs as well.
 _NAMES = {
     "lr": "`learning_rate`",
     "base_lr": "`learning_rate`",
@@ -27,11 +27,11 @@ _NAMES = {
     "use_clip": "`trust_clip`",
     "skip_list": "`exclude_from_weight_decay` and `exclude_from_layer_adaptation`",
     "exclude_bias_n_norm": "`exclude_from_layer_adaptation`",
-    "lars_filter": "`exclude_from_layer_adaptation`, with the variables that are left out,",
+    "lars_filter": "`exclude_from_layer_adaptation` (and selects the opposite variables)",
     "lars_adaptation_filter": "`exclude_from_layer_adaptation`",
-    "trust_ratio_mask": "`exclude_from_layer_adaptation`, with the variables that are left out,",
+    "trust_ratio_mask": "`exclude_from_layer_adaptation` (and selects the opposite variables)",
     "weight_decay_filter": "`exclude_from_weight_decay`",
-    "weight_decay_mask": "`exclude_from_weight_decay`, with the variables that are left out,",
+    "weight_decay_mask": "`exclude_from_weight_decay` (and selects the opposite variables)",
     "clip_norm": "`clipnorm`",
     "clip_value": "`clipvalue`",
     "global_clip_norm": "`global_clipnorm`",
@@ -63,7 +63,7 @@ _REFUSED = {
 
 
 def refuse_unknown(given: Mapping[str, object], known: Iterable[str]) -> None:
-    """Raise ValueError for the first argument that is not known, with our name for it."""
+    """Raise ValueError for the first unknown argument, with the name that it has here."""
     known = list(known)
     for name, value in given.items():
         if name not in known:

@@ -1,17 +1,18 @@
-"""JSON: out of files that anybody may have written, and of numbers that it has no word for."""
+"""Reads JSON from files that may be damaged, and makes non-finite numbers fit for JSON."""
 
 import json
 import math
 from typing import Any
 
-_DEEPEST = 100  # levels; the files that this package writes have less than ten
+_DEEPEST = 100  # levels of nesting; the files of this package have fewer than ten
 
 
 def parse(text: str) -> Any:
-    """What a text says.
+    """The value of a JSON text.
 
     Raises:
-        ValueError: If it is no JSON, is nested too deeply, or has numbers of too many digits.
+        ValueError: If the text is not JSON, is nested too deeply, or has a number with too many
+            digits.
     """
     try:
         value = json.loads(text)
@@ -32,7 +33,7 @@ def _inside(value: Any) -> list[Any]:
 
 
 def finite(value: Any) -> Any:
-    """The same, with None for each number that is not finite."""
+    """The value with None in place of each number that is not finite."""
     if isinstance(value, dict):
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -8,7 +8,7 @@ from keras_lars import _accumulation, _representation
 from keras_lars._arguments import LARGEST_STEP, Check, integer, number, one_of
 from keras_lars._update_rule import MOMENTUM_FORMS
 
-# In the order in which a configuration has them. All are fixed once the optimizer is built.
+# In the order of a configuration. All are fixed once the optimizer is built.
 OF_LARS: dict[str, Check] = {
     "momentum": number(below=1),
     "weight_decay": number(),
@@ -37,26 +37,26 @@ OF_KERAS: dict[str, Check] = {
     "gradient_accumulation_steps": _accumulation.steps(minimum=2, none=True),
 }
 CHECKS = OF_LARS | OF_KERAS
-# What a configuration of version 0.1.0 lacks, and what it means by that.
+# Arguments that configurations of version 0.1.0 lack, with the values that they imply.
 _SINCE_0_1_0 = {"weight_norm_floor": 0.0, "record_noise_scale": False}
 
-# Read now, since people replace Keras's optimizers by ours.
+# Read at import, because a user may later replace Keras's optimizers with ours.
 _DEFAULTS_OF_KERAS = _representation.defaults(keras.optimizers.SGD)
 
 
 def checked(name: str, value: Any) -> Any:
-    """The value as it is kept; what is not known is Keras's, and stays as it is."""
+    """The value that is kept. An argument without a check is Keras's, and is not changed."""
     return CHECKS[name](name, value) if name in CHECKS else value
 
 
 def completed(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration, and of a whole one of an older version what it lacks."""
+    """The configuration. A complete one of an older version gets the arguments that it lacks."""
     is_whole = set(config) >= set(OF_LARS) - set(_SINCE_0_1_0)
     return {**_SINCE_0_1_0, **config} if is_whole else config
 
 
 def check_momentum_form(momentum_form: str, decay_in_norm: bool) -> None:
-    """Raise ValueError where the two do not go together."""
+    """Raise ValueError if the two arguments contradict each other."""
     if momentum_form == "ratio_of_update" and not decay_in_norm:
         raise ValueError(
             "`decay_in_norm` must be True for momentum_form='ratio_of_update', because the ratio "
@@ -65,6 +65,6 @@ def check_momentum_form(momentum_form: str, decay_in_norm: bool) -> None:
 
 
 def defaults(optimizer: type) -> dict[str, Any]:
-    """All arguments with their defaults: ours, then Keras's, of which a later one has more."""
+    """All arguments with their defaults: ours, then Keras's, of which later versions have more."""
     ours = _representation.defaults(optimizer)
     return ours | _DEFAULTS_OF_KERAS | ours

@@ -1,4 +1,4 @@
-"""The whole state of a model that is trained for a while, put back when that is over."""
+"""Restores the whole state of a model after a temporary training."""
 
 import contextlib
 import random
@@ -10,12 +10,12 @@ import numpy as np
 
 from keras_lars._keras.saved_state import StatefulOptimizer
 
-# What `fit` sets, besides variables.
+# The attributes that `fit` sets.
 _ATTRIBUTES = ("history", "stop_training")
 
 
 def wrapped(optimizer: keras.optimizers.Optimizer | None) -> list[keras.optimizers.Optimizer]:
-    """The optimizer, what it wraps, and so on: the last one updates."""
+    """The optimizer and those that it wraps, outermost first. The last one makes the updates."""
     found = []
     while optimizer is not None:
         found.append(optimizer)
@@ -24,7 +24,7 @@ def wrapped(optimizer: keras.optimizers.Optimizer | None) -> list[keras.optimize
 
 
 def sums_of_parts(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
-    """What it adds up between two updates to measure noise, which may be no variable of it."""
+    """The sums from which it measures noise. They may not be among `optimizer.variables`."""
     innermost = wrapped(optimizer)[-1]
     is_ours = isinstance(innermost, StatefulOptimizer) and innermost.built
     sums = innermost._sums_of_parts() if is_ours else None
@@ -33,11 +33,11 @@ def sums_of_parts(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]
 
 @contextlib.contextmanager
 def restored(model: keras.Model) -> Iterator[None]:
-    """Whatever is trained in here, the model is afterwards as it was, interrupted or not.
+    """Restore the model on exit, however it was trained inside, also after an exception.
 
-    That is: weights, moving statistics, seed generators, metrics, the optimizer, `model.history`,
-    and the generators of Python, NumPy and torch. The optimizer is built, if it was not. What a
-    layer keeps outside of Keras's variables is not restored.
+    This restores weights, moving statistics, seed generators, metrics, the optimizer,
+    `model.history`, and the generators of Python, NumPy and torch. The optimizer is built if it was
+    not. State that a layer keeps outside of Keras variables is not restored.
 
     Args:
         model: A built and compiled model.
@@ -50,8 +50,8 @@ def restored(model: keras.Model) -> Iterator[None]:
             yield
     finally:
         if hasattr(model, "jax_state_sync"):
-            model.jax_state_sync()  # or Keras would do it later, and overwrite this
-        model.reset_metrics()  # those that were made in here
+            model.jax_state_sync()  # otherwise Keras does it later, and overwrites this
+        model.reset_metrics()  # including those created inside
         for component, value in before:
             component.assign(value)
         for name, attribute in attributes.items():
@@ -68,7 +68,7 @@ def _build_optimizer(model: keras.Model) -> None:
 
 
 def _components(model: keras.Model) -> list[Any]:
-    """All variables: on TensorFlow, those of each replica of this worker."""
+    """All variables; on TensorFlow, their components on each replica of this worker."""
     optimizer = model.optimizer
     variables = [*model.variables, *model.metrics_variables, *optimizer.variables]
     variables += sums_of_parts(optimizer)
@@ -80,7 +80,7 @@ def _components(model: keras.Model) -> list[Any]:
 
 
 def _numpy(variable: Any) -> np.ndarray:
-    # A copy: the memory may be that of the variable, or given away by JAX.
+    # A copy, because the array may share the variable's memory, or JAX may donate it.
     if keras.backend.backend() == "tensorflow":
         return np.array(variable.numpy())
     return np.array(keras.ops.convert_to_numpy(variable.value))

@@ -1,18 +1,18 @@
 """The gradient noise scale, from squared norms of gradients.
 
 McCandlish, Kaplan, Amodei and the OpenAI Dota Team 2018 (arXiv 1812.06162), appendix A. `G` is the
-true gradient, and `Sigma` the covariance of that of one example::
+true gradient, and `Sigma` is the covariance of the gradient of one example::
 
     B_simple = tr(Sigma) / |G|^2
 
-Both are estimated without bias, from the gradients of a large batch and of the parts of it::
+Both have unbiased estimates from the gradients of a large batch and of its parts::
 
     |G|^2     = (B_big * |G_big|^2 - B_small * |G_small|^2) / (B_big - B_small)
     tr(Sigma) = (|G_small|^2 - |G_big|^2) / (1 / B_small - 1 / B_big)
 
-`|G_small|^2` is the mean over the parts. What follows counts in large batches: `B_big` is 1, and of
-k parts `B_small` is 1 / k. So the noise scale is how many batches large it is, and examples need
-not be counted. Nothing here knows of optimizers, callbacks or files.
+`|G_small|^2` is the mean over the parts. This module measures in large batches: `B_big` is 1, and
+with k parts `B_small` is 1 / k. So the noise scale is a number of batches, and examples need not be
+counted. Nothing here knows about optimizers, callbacks or files.
 """
 
 from typing import Any, NamedTuple, TypeVar
@@ -22,13 +22,13 @@ import numpy as np
 Tensor = Any  # of any backend
 Number = TypeVar("Number", float, np.ndarray)
 
-# Fewer measurements carry no answer: of 8 the estimate is between 40 % too low and 65 % too high.
+# Fewer measurements are too few: with 8, the estimate is between 40 % too low and 65 % too high.
 MEASUREMENTS = 16
 _STANDARD_ERRORS = 2.0  # on either side: an interval of about 95 %
 
 
 class Estimate(NamedTuple):
-    """B_simple in batches, and between which values it lies; NaN where there is no answer."""
+    """B_simple in batches, with its confidence interval. NaN where there is no estimate."""
 
     noise_scale: np.ndarray
     low: np.ndarray
@@ -36,17 +36,17 @@ class Estimate(NamedTuple):
 
 
 def mean_of_parts(sums: Tensor, replicas: int) -> Tensor:
-    """|G_small|^2, from the sums of |g|^2 over all parts, and last in them the number of parts.
+    """|G_small|^2, from the sums of |g|^2 over all parts, followed by the number of parts.
 
-    The gradients `g` of replicas are summed to the mean gradient: that of the part itself is
-    `replicas * g`. Where not all parts are among the sums, as after a restart from a file without
-    them, the mean over the others is without bias too.
+    The gradients `g` of the replicas add up to the mean gradient, so the gradient of one part is
+    `replicas * g`. If some parts are missing from the sums, as after a restart from a file without
+    them, the mean over the others is unbiased as well.
     """
     return replicas**2 * sums[:-1] / sums[-1]
 
 
 def gradient_square(of_parts: Number, of_mean: Number, parts: int) -> Number:
-    """|G|^2, of one measurement."""
+    """|G|^2 of one measurement."""
     return (of_mean - of_parts / parts) / (1 - 1 / parts)
 
 
@@ -56,17 +56,18 @@ def noise_square(of_parts: Number, of_mean: Number, parts: int) -> Number:
 
 
 def estimate(gradient_squares: np.ndarray, noise_squares: np.ndarray) -> Estimate:
-    """The ratio of the means over measurements, which are along the last axis.
+    """The ratio of the means over the measurements, which are along the last axis.
 
-    Never the mean of ratios, whose denominators may be near 0 or below. The interval is that of
-    Fieller (1954), the values `r` for which the mean of `noise_square - r * gradient_square` is
-    within some standard errors of 0. There is none if that of `|G|^2` is not so far above 0.
+    A mean of ratios would not do, because their denominators may be near 0 or negative. The
+    interval is Fieller's (1954): the values `r` for which the mean of
+    `noise_square - r * gradient_square` is within some standard errors of 0. If the mean of `|G|^2`
+    is not that far above 0, there is no estimate.
     """
     count = gradient_squares.shape[-1]
     nothing = np.full(gradient_squares.shape[:-1], np.nan)
     if count < MEASUREMENTS:
         return Estimate(nothing, nothing, nothing)
-    with np.errstate(all="ignore"):  # what is not finite has no answer
+    with np.errstate(all="ignore"):  # without finite values there is no estimate
         x, y = noise_squares.mean(-1), gradient_squares.mean(-1)
         dx, dy = noise_squares - x[..., None], gradient_squares - y[..., None]
         factor = _STANDARD_ERRORS**2 / count / (count - 1)
@@ -80,8 +81,8 @@ def estimate(gradient_squares: np.ndarray, noise_squares: np.ndarray) -> Estimat
 
 
 def worth(noise_scale: float, batches: float = 1.0) -> float:
-    """What a pass over the data is worth, beside one in very small batches: 1 / (1 + B / B_simple).
+    """The progress of an epoch, relative to very small batches: 1 / (1 + B / B_simple).
 
-    `batches` is the size of the batch, in those that were measured.
+    `batches` is the batch size B, in batches of the measured size.
     """
     return noise_scale / (noise_scale + batches)

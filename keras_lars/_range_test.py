@@ -60,7 +60,7 @@ class RangeTest:
         axes.plot(self.rates, self.losses, color="0.8", label="each update")
         axes.plot(self.rates, self.smoothed, color="C0", label="smoothed")
         axes.axvline(self.learning_rate, color="C1", label=f"{self.learning_rate:.3g}")
-        # What diverged would flatten all else.
+        # Losses that diverged would flatten the plot.
         lowest, first = self.smoothed.min(), self.smoothed[0]
         axes.set_ylim(top=max(first + (first - lowest), self.losses[0]))
         axes.legend(frameon=False)
@@ -194,7 +194,7 @@ def _check_model(model: Any) -> None:
 
 @contextlib.contextmanager
 def _one_by_one(model: keras.Model) -> Iterator[None]:
-    """Each batch is a call of the training step, so that each has a rate and a loss."""
+    """Train on one batch in each call of the training step, so that each has a rate and a loss."""
     steps = model.steps_per_execution
     if steps == 1:
         yield
@@ -208,7 +208,7 @@ def _one_by_one(model: keras.Model) -> Iterator[None]:
 
 
 def _steps(optimizer: keras.optimizers.Optimizer, updates: int) -> list[int]:
-    """The batches that each of the next updates takes."""
+    """The number of batches in each of the next updates."""
     accumulation = _accumulation.of(optimizer.gradient_accumulation_steps)
     done = int(keras.ops.convert_to_numpy(optimizer.iterations))
     return [accumulation.steps_of(done + update) for update in range(updates)]
@@ -218,7 +218,7 @@ class _Ramp(keras.callbacks.Callback):
     """Sets the rate before each update, and keeps the loss of each.
 
     Attributes:
-        batches: Integer, those of all updates.
+        batches: Integer, the number of batches in all updates.
     """
 
     def __init__(self, rates: np.ndarray, optimizer: keras.optimizers.Optimizer, verbose: int):
@@ -226,7 +226,7 @@ class _Ramp(keras.callbacks.Callback):
         self._steps = _steps(_model_state.wrapped(optimizer)[-1], len(rates))
         self.batches = sum(self._steps)
         self._rates, self._rate = rates, optimizer.learning_rate
-        self._sum, self._seen = 0.0, 0  # of the losses of one update, and batches in it
+        self._sum, self._seen = 0.0, 0  # the sum of losses in one update, and its batches so far
         self._is_over = False
         self._losses: list[float] = []
         self._smoothed: list[float] = []
@@ -237,7 +237,7 @@ class _Ramp(keras.callbacks.Callback):
         )
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        # `self.model` has JAX's trainer take over what is assigned here.
+        # On JAX, reading `self.model` makes the trainer take over what is assigned here.
         self.model.reset_metrics()
         if not self._seen:
             self._rate.assign(self._rates[len(self._losses)])
@@ -263,10 +263,10 @@ class _Ramp(keras.callbacks.Callback):
 
     def _has_diverged(self) -> bool:
         first, last, lowest = self._smoothed[0], self._smoothed[-1], min(self._smoothed)
-        return not last <= first + max(first - lowest, abs(first))  # nor if it is NaN
+        return not last <= first + max(first - lowest, abs(first))  # true for NaN as well
 
     def result(self) -> RangeTest:
-        """What was found, without the losses that are not finite."""
+        """The result, without the losses that are not finite."""
         if not self._is_over:
             raise ValueError(
                 "`data` must hold at least one batch. Received: data that ended after "

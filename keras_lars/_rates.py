@@ -1,4 +1,4 @@
-"""What `LARS` does with a learning rate that it is given or assigned, before Keras has it."""
+"""Checks of the learning rate that `LARS` is given or assigned, before Keras gets it."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -18,21 +18,21 @@ REMEDY = (
     "callback and pass `keras_lars.schedules.for_fit(...)` as `learning_rate`."
 )
 
-# Rates are float32 where they are read back: 4 times 0.1 times 0.1 is no less than a hundredth.
+# Rates are read back as float32. So 4 * 0.1 * 0.1 must not count as less than a hundredth of 4.
 _TOLERANCE = 1 - 1e-6
 
 
 def counted(learning_rate: Any, gradient_accumulation_steps: int | Mapping[int, int] | None) -> Any:
-    """The learning rate, where it counts the updates of a `fit`, counted for an accumulation."""
+    """The learning rate; a `FitSchedule` is adapted to the gradient accumulation."""
     if isinstance(learning_rate, FitSchedule):
         return learning_rate.for_accumulation(gradient_accumulation_steps or 1)
     return learning_rate
 
 
 def check_assignable(value: LearningRate, schedule: Schedule | Callable[[], Tensor] | None) -> None:
-    """Raise where a number is to replace a schedule or a callable.
+    """Raise TypeError if a number is about to replace a schedule or a callable.
 
-    Keras raises the same type of error for schedules, and for callables an AttributeError.
+    Keras raises the same for schedules, but an AttributeError for callables.
     """
     if schedule is not None and not callable(value):
         raise TypeError(
@@ -50,20 +50,20 @@ def _described(schedule: object) -> str:
 
 
 def is_absolute(value: float, before: float, given: float) -> bool:
-    """Whether a rate looks as if it was not meant for LARS.
+    """Whether a rate looks like an absolute one that was not meant for LARS.
 
-    It is less than a hundredth of the rate that was given, and got there in one step: a decay comes
-    down gradually, at most by tenths. 0 is never meant so: a ramp starts there.
+    It is less than a hundredth of the given rate, and less than a tenth of the rate before it: a
+    decay takes smaller steps. A rate of 0 does not count, because a warm-up starts there.
     """
     return 0 < value < given / 100 * _TOLERANCE and value < before / 10 * _TOLERANCE
 
 
 def warn_if_absolute(optimizer: "LARS", value: LearningRate) -> None:
-    """Warn, once for each optimizer, before such a rate is assigned."""
+    """Warn, once for each optimizer, before an absolute rate is assigned."""
     given = optimizer._given_learning_rate
     if given is None or optimizer._has_warned_of_rate or not isinstance(value, float):
         return
-    # What it is now is read only where it matters.
+    # The current rate is read only if it matters.
     if is_absolute(value, given, given) and is_absolute(value, current(optimizer), given):
         optimizer._has_warned_of_rate = True
         warnings.warn(
@@ -76,7 +76,7 @@ def warn_if_absolute(optimizer: "LARS", value: LearningRate) -> None:
 def current(optimizer: "LARS") -> float:
     """The learning rate of the next update."""
     waiting = (optimizer._waiting_state or {}).get("learning_rate")
-    if waiting is not None:  # restored, and not built yet
+    if waiting is not None:  # loaded before `build`
         return float(waiting)
     with optimizer._outside_of_steps():
         return float(keras.ops.convert_to_numpy(optimizer.learning_rate))

@@ -1,4 +1,4 @@
-"""What the replicas of a `tf.distribute` strategy hold, and what they agree on."""
+"""Reads, writes and exchanges values on the replicas of a `tf.distribute` strategy."""
 
 import functools
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ PerReplica: TypeAlias = tf.types.experimental.distributed.PerReplica
 
 
 def true_on_all(flag: tf.Tensor) -> tf.Tensor:
-    """Whether a replica's boolean is true on all of them: asked, and answered, in each."""
+    """Whether a boolean is true on all replicas. Each replica must call it."""
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return flag
@@ -22,7 +22,7 @@ def true_on_all(flag: tf.Tensor) -> tf.Tensor:
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process is the one of all workers that writes files."""
+    """Whether this process is the worker that writes files."""
     resolver = strategy.cluster_resolver
     if resolver is None or not resolver.task_type:
         return True
@@ -32,7 +32,7 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 
 
 def workers(strategy: tf.distribute.Strategy) -> list[str]:
-    """The addresses of all workers, the chief's first; none without a cluster."""
+    """The addresses of all workers, the chief's first. Empty without a cluster."""
     resolver = strategy.cluster_resolver
     if resolver is None or not resolver.task_type:
         return []
@@ -41,7 +41,7 @@ def workers(strategy: tf.distribute.Strategy) -> list[str]:
 
 
 def exchange(numbers: tuple[int, ...], strategy: tf.distribute.Strategy) -> list[tuple[int, ...]]:
-    """The integers that the worker of each replica gives; all workers must call it together."""
+    """For each replica, the integers that its worker passes. All workers must call it together."""
     if strategy.num_replicas_in_sync == 1:
         return [tuple(numbers)]
     per_replica = strategy.experimental_distribute_values_from_function(
@@ -51,7 +51,7 @@ def exchange(numbers: tuple[int, ...], strategy: tf.distribute.Strategy) -> list
 
 
 def gather(values: np.ndarray, strategy: tf.distribute.Strategy) -> np.ndarray:
-    """The array that the worker of each replica gives, of shape (replicas, *shape).
+    """For each replica, the array that its worker passes, as one array of shape (replicas, *shape).
 
     All workers must call it together.
     """
@@ -64,15 +64,15 @@ def gather(values: np.ndarray, strategy: tf.distribute.Strategy) -> np.ndarray:
 
 
 def _gather(per_replica: PerReplica, strategy: tf.distribute.Strategy) -> np.ndarray:
-    """`strategy.gather` along the first axis, traced once: by itself it is traced at every call.
+    """`strategy.gather` along the first axis, traced once for each shape instead of at every call.
 
-    Each shape has a function of its own, since TensorFlow warns of one that is traced for many.
+    Each shape has its own function, because TensorFlow warns about a function with many traces.
     """
     first = strategy.experimental_local_results(per_replica)[0]
     kept = vars(strategy).setdefault("_keras_lars_gathers", {})
     key = tuple(first.shape), first.dtype
     if key not in kept:
-        # No closure either, by which such functions would count as one.
+        # Not a closure: TensorFlow would count all such closures as one function.
         kept[key] = tf.function(functools.partial(strategy.gather, axis=0), autograph=False)
     return kept[key](per_replica).numpy()
 
@@ -83,7 +83,7 @@ def read(variable: tf.Variable, strategy: tf.distribute.Strategy) -> np.ndarray:
 
 
 def write(variable: tf.Variable, value: np.ndarray, strategy: tf.distribute.Strategy) -> None:
-    """Give all replicas of this worker one value."""
+    """Assign the same value on all replicas of this worker."""
     for component in strategy.experimental_local_results(variable):
         component.assign(value)
 
@@ -93,13 +93,13 @@ def read_all(
 ) -> list[np.ndarray]:
     """The values on all replicas of all workers, of shape (replicas, *shape) for each variable.
 
-    Every worker must call it at the same time.
+    All workers must call it together.
     """
     components = [strategy.experimental_local_results(variable) for variable in variables]
     if strategy.num_replicas_in_sync == 1:
         return [np.array(component[0].numpy())[np.newaxis] for component in components]
 
-    # Bytes as int32: one exchange for all dtypes, also those that cannot be exchanged.
+    # Bytes as int32: one exchange serves all dtypes, even those that cannot be gathered.
     def packed(context: tf.distribute.experimental.ValueContext) -> tf.Tensor:
         replica = context.replica_id_in_sync_group
         data = b"".join(local[replica % len(local)].numpy().tobytes() for local in components)
@@ -108,7 +108,7 @@ def read_all(
 
     per_replica = strategy.experimental_distribute_values_from_function(packed)
     rows = _gather(per_replica, strategy)
-    rows = rows[np.argsort(rows[:, 0]), 1:]  # gathered by device, and then by worker
+    rows = rows[np.argsort(rows[:, 0]), 1:]  # the rows come sorted by device, then by worker
     values, start = [], 0
     for variable in variables:
         dtype = variable.dtype.as_numpy_dtype
@@ -123,7 +123,7 @@ def read_all(
 def write_all(
     variables: Sequence[tf.Variable], values: Sequence[np.ndarray], strategy: tf.distribute.Strategy
 ) -> None:
-    """Give each replica its own value; the opposite of `read_all`, and done by each worker."""
+    """Assign each replica its own value, the inverse of `read_all`. Each worker must call it."""
 
     def unpack(context: tf.distribute.experimental.ValueContext) -> tf.Tensor:
         replica = context.replica_id_in_sync_group

@@ -8,13 +8,13 @@ from typing import Any
 
 @functools.cache
 def defaults(kind: type) -> dict[str, Any]:
-    """The arguments of a class that have names, with their defaults."""
+    """The named arguments of a class, with their defaults."""
     parameters = inspect.signature(kind).parameters.values()
     return {p.name: p.default for p in parameters if p.kind is not p.VAR_KEYWORD}
 
 
 def call(instance: object, arguments: Callable[[], Iterable[str]]) -> str:
-    """The call as text. Never raises, since messages of errors hold it, those of `__init__` too."""
+    """The call as text. Never raises, because errors quote it, even those of `__init__`."""
     try:
         return f"{type(instance).__name__}({', '.join(arguments())})"
     except Exception:
@@ -29,7 +29,7 @@ def differing(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[st
 
 
 def _written(value: Any) -> str:
-    """As a person would write it: one rule of a list by itself."""
+    """The value as a user would write it: a list of one rule as the rule."""
     if isinstance(value, tuple):
         return repr(value[0] if len(value) == 1 else list(value))
     return repr(value)

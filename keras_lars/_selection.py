@@ -1,4 +1,4 @@
-"""Which variables are adapted layer by layer and which are decayed: rules, until `build`."""
+"""The exclusion rules of an optimizer, from which `build` makes the variable table."""
 
 import functools
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ METHODS = ("exclude_from_layer_adaptation", "exclude_from_weight_decay")
 
 
 class SelectingOptimizer(KerasOptimizer):
-    """An optimizer with rules that exclude variables, as arguments and by methods of that name."""
+    """An optimizer whose arguments, and methods of the same names, exclude variables by rules."""
 
     def _set_rules(
         self, adaptation: "ExclusionRules | None", weight_decay: "ExclusionRules | None"
@@ -79,7 +79,7 @@ class SelectingOptimizer(KerasOptimizer):
         return sum(rules, ())
 
     def _rules_config(self) -> dict[str, list[Any]]:
-        """The rules as a configuration has them."""
+        """The rules in the form that a configuration holds."""
         rules = dict(zip(METHODS, (self._adaptation_rules, self._decay_rules)))
         variables = self._slots.variables if self.built else None
         return {

@@ -1,4 +1,4 @@
-"""Arrays in shuffled batches, by a generator of their own: `fit` draws from everybody's."""
+"""Shuffled batches of arrays. `fit` would shuffle them with the global random generator."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -42,7 +42,7 @@ class Shuffled(keras.utils.PyDataset):
 
 
 def batches_of(data: Any, batch_size: int) -> Any:
-    """What `fit` takes: a tuple of arrays in batches, or batches as they are."""
+    """The data for `fit`: a tuple of arrays is cut into batches, and batches are not changed."""
     if isinstance(data, tuple):
         return Shuffled(data, batch_size)
     is_collection = hasattr(data, "__iter__") or hasattr(data, "__getitem__")
@@ -52,7 +52,7 @@ def batches_of(data: Any, batch_size: int) -> Any:
 
 
 def _without_lists(data: Any) -> Any:
-    """Tuples in place of lists, which `tf.data` takes for arrays."""
+    """The data with tuples in place of lists, which `tf.data` would convert to arrays."""
     if isinstance(data, list | tuple):
         return tuple(map(_without_lists, data))
     if isinstance(data, dict):

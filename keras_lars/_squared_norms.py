@@ -1,4 +1,4 @@
-"""What an optimizer records of the gradients of the parts of a batch, by variable."""
+"""Records squared norms of the gradients of the parts of a batch, for each variable."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,16 +13,16 @@ from keras_lars._types import Tensor, Variable
 
 
 class SquaredNorms(NamedTuple):
-    """Of the gradients of one variable at one update."""
+    """Squared gradient norms of one variable at one update."""
 
-    of_parts: float  # on average
-    of_mean: float
+    of_parts: float  # the mean over the parts of the batch
+    of_mean: float  # the squared norm of the mean gradient
 
 
 class MeasuringOptimizer(RecordingOptimizer):
-    """An optimizer that can keep squared norms of gradients, to measure their noise by.
+    """An optimizer that can record squared gradient norms, from which gradient noise is measured.
 
-    They are of the gradients as they come: unscaled, and before they are clipped.
+    The norms are those of the unscaled gradients before clipping.
     """
 
     record_noise_scale: bool
@@ -32,13 +32,13 @@ class MeasuringOptimizer(RecordingOptimizer):
         grads: Sequence[Tensor | None],
         trainable_variables: Sequence[Variable] | None = None,
     ) -> None:
-        """Update variables by their gradients; see `keras.optimizers.Optimizer.apply`."""
+        """Update variables with their gradients; see `keras.optimizers.Optimizer.apply`."""
         if self.record_noise_scale:
             self._check_parts(_backends.current().replicas())
         super().apply(grads, trainable_variables)
 
     def _check_parts(self, replicas: int) -> None:
-        """Raise where the batch of an update has one part only."""
+        """Raise ValueError if the batch of an update has only one part."""
         if self._accumulation.most * replicas == 1:
             raise ValueError(
                 "`record_noise_scale` must be False if the batch of an update has only one part: "
@@ -50,7 +50,7 @@ class MeasuringOptimizer(RecordingOptimizer):
             )
 
     def _recorded_squares(self) -> dict[str | int, SquaredNorms]:
-        """Of each variable at the last update; empty before the first one."""
+        """The squared norms of each variable at the last update; empty before the first one."""
         squares = self._update.squares
         assert squares is not None
         pairs = keras.ops.convert_to_numpy(squares.last).T
@@ -65,7 +65,7 @@ class MeasuringOptimizer(RecordingOptimizer):
         return None if squares is None else squares.parts
 
     def _add_squares(self, variables: Sequence[Variable]) -> Squares | None:
-        """The variables that squared norms are written into, if they are kept."""
+        """The variables that hold the squared norms, or None if these are not recorded."""
         if not self.record_noise_scale:
             return None
         backend, dtype = _backends.current(), dtype_of_record(variables)

@@ -1,4 +1,4 @@
-"""What an optimizer recorded of its last update, by variable."""
+"""Records the norms and the trust ratio of each variable's last update."""
 
 import collections
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from keras_lars._update_rule import compute_dtype
 
 
 class TrustRatio(NamedTuple):
-    """One variable at its last update: |w|, the gradient norm of the formula, and their ratio."""
+    """One variable at its last update: |w|, the gradient norm in the formula, and the ratio."""
 
     weight_norm: float
     gradient_norm: float
@@ -22,7 +22,7 @@ class TrustRatio(NamedTuple):
 
 
 class RecordingOptimizer(KerasOptimizer):
-    """An optimizer that can keep the norms and ratio of each variable's last update."""
+    """An optimizer that can record the norms and ratio of each variable's last update."""
 
     record_trust_ratios: bool
 
@@ -57,7 +57,7 @@ class RecordingOptimizer(KerasOptimizer):
         return ratios
 
     def _recorded_ratios(self) -> dict[str | int, TrustRatio]:
-        """As `trust_ratios`; empty before the first update."""
+        """Like `trust_ratios`, but empty before the first update."""
         rows = keras.ops.convert_to_numpy(self._update.record)
         return {
             key: TrustRatio(*(float(x) for x in row))
@@ -66,13 +66,13 @@ class RecordingOptimizer(KerasOptimizer):
         }
 
     def _trust_ratio_keys(self) -> list[str | int]:
-        """What `trust_ratios` calls each variable: its path, or its position where paths repeat."""
+        """The keys of `trust_ratios`: paths, or positions for variables that share a path."""
         paths = [row.path for row in self._update.table]
         counts = collections.Counter(paths)
         return [path if counts[path] == 1 else i for i, path in enumerate(paths)]
 
     def _add_record(self, variables: Sequence[Variable]) -> keras.Variable | None:
-        """The variable that an update writes its norms and ratios into, if it is to keep them."""
+        """The variable that holds the norms and ratios, or None if these are not recorded."""
         if not self.record_trust_ratios:
             return None
         return _backends.current().add_unsaved_variable(
@@ -85,6 +85,6 @@ class RecordingOptimizer(KerasOptimizer):
 
 
 def dtype_of_record(variables: Sequence[Variable]) -> str:
-    """The widest that an update of these variables computes in."""
+    """The widest dtype in which an update of these variables is computed."""
     dtypes = {compute_dtype(keras.backend.standardize_dtype(v.dtype)) for v in variables}
     return "float64" if "float64" in dtypes else "float32"

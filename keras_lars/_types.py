@@ -1,18 +1,18 @@
-"""Types of public arguments. Keras has none of its own: to a type checker its classes are `Any`.
+"""Types of public arguments. Keras is untyped: to a type checker its classes are `Any`.
 
-A union with `Any` takes everything, so what Keras makes is described by what it can do.
+A union with `Any` accepts everything, so protocols describe the objects of Keras.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol, TypeAlias, TypedDict
 
-Tensor: TypeAlias = Any  # of any backend; they have no type in common
+Tensor: TypeAlias = Any  # of any backend; the backends share no type
 
-Format: TypeAlias = Literal["csv", "jsonl", "tensorboard"]  # of records
+Format: TypeAlias = Literal["csv", "jsonl", "tensorboard"]  # the format of a record
 
 
 class Array(Protocol):
-    """A tensor, a variable, an array or scalar of NumPy."""
+    """A tensor, a variable, or a NumPy array or scalar."""
 
     @property
     def shape(self) -> Any: ...
@@ -40,7 +40,7 @@ LearningRate: TypeAlias = float | Array | Schedule | Callable[[], Tensor]
 
 
 class KerasArguments(TypedDict, total=False):
-    """The arguments of `keras.optimizers.Optimizer` that `LARS` hands on."""
+    """The arguments that `LARS` passes on to `keras.optimizers.Optimizer`."""
 
     clipnorm: float | None
     clipvalue: float | None

@@ -2,13 +2,13 @@
 
 Algorithm 1 of You, Gitman and Ginsburg 2017 (arXiv 1708.03888), with our argument names::
 
-    norm_w = max(|w|, weight_norm_floor * sqrt(units))                               # not theirs
+    norm_w = max(|w|, weight_norm_floor * sqrt(units))                            # not the paper's
     trust_ratio = trust_coefficient * norm_w / (|g| + weight_decay * |w| + epsilon)  # equation 6
     v = momentum * v + learning_rate * trust_ratio * (g + weight_decay * w)
     w = w - v
 
-and the variants of it that other implementations made common (see `UpdateConfig`). Nothing here
-knows of variables, optimizers or devices; how norms are computed is passed in as `norms`.
+and the variants that other implementations use (see `UpdateConfig`). Nothing here knows about
+variables, optimizers or devices. The function that computes norms is passed in as `norms`.
 """
 
 import dataclasses
@@ -25,13 +25,13 @@ MomentumForm: TypeAlias = Literal[
 MOMENTUM_FORMS: tuple[MomentumForm, ...] = get_args(MomentumForm)
 
 Tensor = Any
-Number: TypeAlias = float | Tensor  # where a tensor is one, a float of 0 is still a float
+Number: TypeAlias = float | Tensor  # 0 is always a float, never a tensor: see `is_nothing`
 Norms = Callable[..., list[Tensor]]  # the Euclidean norm of each of its arguments, all of one shape
 
 
 @dataclasses.dataclass(frozen=True)
 class UpdateConfig:
-    """What is the same for every variable; the names are those of `keras_lars.LARS`."""
+    """The settings that all variables share, named like the arguments of `keras_lars.LARS`."""
 
     momentum: Number
     trust_coefficient: Number
@@ -48,11 +48,11 @@ class UpdateConfig:
 
 @dataclasses.dataclass(frozen=True)
 class VariableConfig:
-    """What differs from variable to variable.
+    """The settings of one variable.
 
     Attributes:
-        adapted: Whether it has a trust ratio.
-        weight_decay: 0 where it is excluded.
+        adapted: Whether the variable has a trust ratio.
+        weight_decay: The weight decay; 0 if the variable is excluded from it.
         least_norm: See `least_norm`.
     """
 
@@ -70,12 +70,12 @@ class Record(NamedTuple):
 
 
 def is_nothing(number: Number) -> bool:
-    """Whether a number is 0 for good, so that what it stands for is left out."""
+    """Whether a number is the constant 0, so that its term can be left out."""
     return is_number(number) and number == 0
 
 
 def is_number(number: Number) -> bool:
-    """Whether it is one of Python, and the same for good."""
+    """Whether a number is a Python number, and so a constant, rather than a tensor."""
     return isinstance(number, float | int)
 
 
@@ -85,51 +85,50 @@ def compute_dtype(variable_dtype: str) -> str:
 
 
 def plain_norms(*tensors: Tensor) -> list[Tensor]:
-    """The Euclidean norm of each by a plain sum, which kernels of all backends add in a tree.
+    """The Euclidean norm of each tensor, by a plain sum, which all backends add in a tree.
 
-    Measured on 1e8 constant, skewed and normal float32 values it is within 4e-7 of the float64 one
-    on the CPU kernels of all three. torch's own `vector_norm` is off by 4e-2 there.
+    For 1e8 constant, skewed or normal float32 values on a CPU, the result is within 4e-7 of the
+    float64 norm on all three backends. torch's own `vector_norm` is off by 4e-2.
     """
     return [ops.sqrt(ops.sum(x * x)) for x in tensors]
 
 
 def differentiable_norms(*tensors: Tensor) -> list[Tensor]:
-    """As `plain_norms`; where a norm is 0 its derivative is 0, and not infinite."""
+    """Like `plain_norms`, except that the derivative of a norm of 0 is 0 instead of infinite."""
     return [differentiable_root(ops.sum(x * x)) for x in tensors]
 
 
 def differentiable_root(square: Tensor) -> Tensor:
-    """The square root, with a derivative of 0 where it is 0.
+    """The square root, with a derivative of 0 at 0.
 
-    The root of 0 is kept out of both branches: its derivative times 0 would be NaN.
+    Neither branch takes the root of 0, whose infinite derivative times 0 would be NaN.
     """
     is_zero = square == 0
     return ops.where(is_zero, square, ops.sqrt(ops.where(is_zero, ops.ones_like(square), square)))
 
 
 def full_like(tensor: Tensor, number: Number) -> Tensor:
-    """A tensor of that shape and dtype, filled with a number where the tensor is.
+    """A tensor of the same shape, dtype and device, filled with a number.
 
-    `ops.full_like`, and a number in `ops.where` or `ops.maximum`, are made on the host by torch,
-    which then waits for the copy to the device. `ops.maximum` of a float64 tensor and a number is
-    float32 there.
+    torch creates `ops.full_like`, and a number in `ops.where` or `ops.maximum`, on the host, and
+    waits for the copy to the device. Its `ops.maximum` of a float64 tensor and a number is float32.
     """
     return ops.zeros_like(tensor) + number
 
 
 def replaced(tensor: Tensor, condition: Tensor, number: Number) -> Tensor:
-    """The tensor, with a number where the condition holds."""
-    if hasattr(tensor, "masked_fill"):  # one call of torch in place of three
+    """The tensor, replaced by a number where the condition holds."""
+    if hasattr(tensor, "masked_fill"):  # one torch call instead of three
         return tensor.masked_fill(condition, number)
     return ops.where(condition, full_like(tensor, number), tensor)
 
 
 def least_norm(shape: Sequence[int], weight_norm_floor: float) -> float:
-    """What the norm of a weight of that shape counts as at least, so that it can leave 0.
+    """The smallest norm that the ratio uses for a weight of this shape, so that it can leave 0.
 
-    In proportion to the square root of the units, which are the last axis: so grow the norms of
-    biases and of kernels, whatever the number of inputs. Keras's initializers give a unit a norm
-    near 1.
+    It is proportional to the square root of the number of units, which is the size of the last
+    axis. The norms of biases and kernels grow in the same way, whatever the number of inputs:
+    Keras's initializers give a unit a norm near 1.
     """
     return weight_norm_floor * math.sqrt(shape[-1] if len(shape) else 1)
 
@@ -141,10 +140,9 @@ def trust_ratio(
     variable_config: VariableConfig,
     config: UpdateConfig,
 ) -> Tensor:
-    """The ratio of an adapted variable, from its norms.
+    """The trust ratio of an adapted variable.
 
-    `gradient_norm` is |g|, or |g + weight_decay * w| where `config.decay_in_norm`, or that of the
-    step where the ratio is that of the update.
+    `gradient_norm` is the norm of what `in_denominator` returns.
     """
     norm_w = weight_norm
     if not is_nothing(variable_config.least_norm):
@@ -157,8 +155,8 @@ def trust_ratio(
     if not is_nothing(variable_config.weight_decay) and not config.decay_in_norm:
         denominator = denominator + variable_config.weight_decay * weight_norm
 
-    # Where one of these holds, the last one counting, the ratio is a constant. Both sides of the
-    # division are replaced, so that no 0 / 0 is ever computed.
+    # Where a condition holds, the ratio is a constant; the last condition that holds wins. Both
+    # sides of the division are replaced, so that 0 / 0 is never computed.
     constants = []
     if config.zero_weight_ratio is None or config.zero_gradient_ratio is None:
         constants.append((denominator == 0, 1.0))
@@ -175,29 +173,28 @@ def trust_ratio(
     numerator = nan_unless_finite(nan_unless_finite(numerator, gradient_norm), weight_norm)
     ratio = numerator / denominator
 
-    if (
-        config.trust_clip
-    ):  # LARC: the local rate, learning_rate * ratio, never exceeds the global one
+    if config.trust_clip:
+        # LARC: the local rate, learning_rate * ratio, never exceeds the global one.
         one = ops.ones_like(learning_rate)
         per_rate = ratio / ops.where(learning_rate == 0, one, learning_rate)
-        # Not the smaller of the two: the smaller of NaN and 1 is 1 to some.
+        # Not `ops.minimum`: on some backends the minimum of NaN and 1 is 1.
         ratio = ops.where(ratio >= learning_rate, one, per_rate)
     return ratio
 
 
 def nan_unless_finite(value: Tensor, norm: Tensor) -> Tensor:
-    """The value, or NaN where a norm is not finite.
+    """The value, or NaN where the norm is not finite.
 
-    A scalar that the gradient is multiplied by is made so, since x / inf = 0 would pass as a small
-    ratio: the whole variable and its velocity become NaN. (There is neither an infinity nor a NaN
-    where there was none, which those would find who search for one. A product by 0 in place of the
-    difference would be reordered by TensorFlow's graph optimizer, differently on each replica.)
+    It is used on factors of the gradient, so that the whole variable and its velocity become NaN.
+    Otherwise x / inf = 0 would pass as a small ratio. While the norm is finite, no intermediate
+    result is infinite or NaN, which would alarm tools that search for NaN. (`norm - norm` and not
+    `0 * norm`, which TensorFlow's graph optimizer would reorder, differently on each replica.)
     """
     return value + (norm - norm)
 
 
 def unadapted_ratio(nan_probe: Tensor, learning_rate: Tensor, config: UpdateConfig) -> Tensor:
-    """What stands in the place of the ratio; `nan_probe` is finite where the gradient is."""
+    """The ratio of a variable that is not adapted. `nan_probe` is finite if its gradient is."""
     ratio = full_like(learning_rate, config.unadapted_learning_rate_multiplier)
     return nan_unless_finite(ratio, nan_probe)
 
@@ -205,13 +202,13 @@ def unadapted_ratio(nan_probe: Tensor, learning_rate: Tensor, config: UpdateConf
 def scales(
     ratio: Tensor, nan_probe: Tensor, learning_rate: Tensor, config: UpdateConfig
 ) -> tuple[Tensor, Tensor | None]:
-    """The factor of a gradient that enters the velocity, and that of the step that leaves it.
+    """The factors of the gradient that enters the velocity, and of the step that leaves it.
 
-    The second is `None` where there is none.
+    The second is `None` if the step is not scaled.
     """
     local_rate = learning_rate * ratio
     if is_nothing(config.momentum):
-        return local_rate, None  # the forms are one
+        return local_rate, None  # without momentum all forms are the same
     match config.momentum_form:
         case "classic":
             return local_rate, None
@@ -235,7 +232,7 @@ def decayed_gradient(w: Tensor, g: Tensor, variable_config: VariableConfig) -> T
 
 
 def in_denominator(g: Tensor, decayed: Tensor, v: Tensor | None, config: UpdateConfig) -> Tensor:
-    """That whose norm is in the denominator of the ratio."""
+    """The tensor whose norm is in the denominator of the ratio."""
     if config.momentum_form == "ratio_of_update" and v is not None:
         _, step = momentum_step(v, decayed, config)
         return step
@@ -250,7 +247,7 @@ def moved(
     step_scale: Tensor | None,
     config: UpdateConfig,
 ) -> tuple[Tensor, Tensor | None]:
-    """The new weight and velocity, by the factors that `scales` gives."""
+    """The new weight and velocity, with the factors that `scales` returns."""
     if v is None:
         return w - velocity_scale * decayed, None
     v, step = momentum_step(v, velocity_scale * decayed, config)
@@ -268,8 +265,8 @@ def lars_update(
 ) -> tuple[Tensor, Tensor | None, Record | None]:
     """One update: the new weight, the new velocity (None without momentum), and the record.
 
-    `w`, `g`, `v` share one shape, and `learning_rate` is a scalar. `w` and `v` come and go in the
-    dtype that the variable is stored in; all else is in the compute dtype, as `g` is already.
+    `w`, `g` and `v` have the same shape, and `learning_rate` is a scalar. `w` and `v` are passed
+    and returned in the variable's dtype. `g` and all results in between have the compute dtype.
     """
     stored_dtype = keras.backend.standardize_dtype(w.dtype)
     dtype = compute_dtype(stored_dtype)
@@ -283,7 +280,7 @@ def lars_update(
         nan_probe = gradient_norm
         ratio = trust_ratio(weight_norm, gradient_norm, learning_rate, variable_config, config)
     else:
-        # Zero times the gradient is 0 or NaN: its norm tells, and cannot overflow.
+        # Zero times the gradient is 0 or NaN, so its norm is too, and cannot overflow.
         (nan_probe,) = norms(0.0 * g)
         ratio = unadapted_ratio(nan_probe, learning_rate, config)
     velocity_scale, step_scale = scales(ratio, nan_probe, learning_rate, config)

@@ -1,7 +1,7 @@
-"""Which variable is which, where a reload lists them in another order than the file.
+"""Matches variables to a saved file that lists them in another order.
 
-Slots are saved by position. A layer that is built again may list its variables in another order
-than one that was changed after it was built: quantized to float8, it lists its scales first.
+Slots are saved by position. A layer that was changed after it was built may list its variables in
+another order once it is built again: one that is quantized to float8 then lists its scales first.
 """
 
 import collections
@@ -10,26 +10,27 @@ from typing import Any, NamedTuple
 
 
 class Described(NamedTuple):
-    """What a file holds of a variable."""
+    """What a file says about a variable."""
 
     path: str
     shape: tuple[int, ...]
 
 
 def described(rows: Sequence[Sequence[Any]]) -> list[Described]:
-    """From what JSON makes of such a list.
+    """A list of `Described` from its JSON form.
 
     Raises:
-        TypeError, ValueError: If it is something else.
+        TypeError, ValueError: If the value has another form.
     """
     return [Described(str(path), tuple(int(n) for n in shape)) for path, shape in rows]
 
 
 def new_positions(saved: Sequence[Described], now: Sequence[Described]) -> list[int] | None:
-    """Where each saved variable is now, or None where that cannot be told.
+    """The present position of each saved variable, or None if the variables do not match.
 
-    By path where all paths are the same. Keras counts anonymous layers on from those that there
-    are, so that paths may change; then each variable is the next one of the same name and shape.
+    Variables are matched by path if all paths are the same. Paths may differ, because Keras numbers
+    unnamed layers consecutively. Then variables of the same name and shape are matched in order,
+    and else those of the same shape.
     """
     for key in (lambda v: v.path, lambda v: (v.path.split("/")[-1], v.shape), lambda v: v.shape):
         found = _matched([key(v) for v in saved], [key(v) for v in now])

@@ -1,4 +1,4 @@
-"""Which variables are adapted layer by layer, and which are decayed: decided once, in `build`."""
+"""The table of which variables are adapted and which are decayed, made once, by `build`."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from keras_lars._words import on_one_line
 
 
 class VariableRow(NamedTuple):
-    """How one variable is treated. The rules are those that exclude it, empty where none does."""
+    """How one variable is treated. The rules are those that exclude it, or empty strings."""
 
     position: int
     path: str
@@ -46,10 +46,9 @@ def variable_table(
     weight_decay: float,
     frozen: Callable[[], Sequence[Variable]] = list,
 ) -> VariableTable:
-    """All decisions. Raises ValueError where a rule names something that is not there.
+    """Decide how each variable is treated. Raises ValueError if a rule matches no variable.
 
-    `frozen` finds variables of the model that are not trained. It is called where a rule matches
-    none of those that are.
+    `frozen` returns the model's untrained variables. It is called if a rule matches no trained one.
     """
     rules = {
         "exclude_from_layer_adaptation": adaptation_rules,
@@ -78,7 +77,7 @@ def _excluded_by(
     variables: Sequence[Variable],
     frozen: Callable[[], Sequence[Variable]],
 ) -> list[str]:
-    """For each variable the first rule that excludes it, in words, or an empty string."""
+    """For each variable, the text of the first rule that excludes it, or an empty string."""
     names = [""] * len(variables)
     for rule in rules:
         for i, matched in enumerate(rule.match(argument, variables, frozen)):

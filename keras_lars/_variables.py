@@ -1,4 +1,4 @@
-"""What the optimizer asks of a variable: its path, its shape, and a dtype that it can update."""
+"""The path and shape of a variable, and checks that the optimizer can update it."""
 
 import re
 from collections.abc import Sequence
@@ -14,29 +14,28 @@ _DTYPES = ("float16", "bfloat16", "float32", "float64")
 def path_of(variable: Variable) -> str:
     """The path of a Keras variable, or the name of a backend's own.
 
-    TensorFlow adds `:0` to the name. It is left out, or nothing that ends in "bias" would be
-    found.
+    TensorFlow's `:0` is removed from the name, so that patterns such as "bias$" match.
     """
     return getattr(variable, "path", None) or without_output_number(variable.name)
 
 
 def without_output_number(name: str) -> str:
-    """The name that TensorFlow was given, of the one that it makes of it."""
+    """The name without the `:0` that TensorFlow adds to it."""
     return re.sub(r":\d+$", "", name)
 
 
 def shape_of(variable: Variable) -> tuple[int, ...]:
-    """The shape as a tuple of integers, whatever the backend makes of it."""
+    """The shape as a tuple of integers, whatever type the backend uses."""
     return tuple(int(size) for size in variable.shape)
 
 
 def is_overwritten(variable: Variable) -> bool:
-    """Whether Keras puts the gradient in its place, as it does with the scales of float8."""
+    """Whether Keras overwrites the variable with its gradient, as it does with float8 scales."""
     return getattr(variable, "overwrite_with_gradient", False)
 
 
 def described(value: Any) -> str:
-    """`repr` for messages. Of a variable it is the path, and never what it holds."""
+    """`repr` for messages. A variable is shown by its path, never by its value."""
     if hasattr(value, "assign") and hasattr(value, "dtype"):
         return f"<variable {path_of(value)!r}>"
     if isinstance(value, list):
@@ -49,7 +48,7 @@ def described(value: Any) -> str:
 
 
 def check(variables: Sequence[Variable]) -> None:
-    """Raise ValueError for variables that no update is defined for."""
+    """Raise ValueError for variables that cannot be updated."""
     undefined = [
         f"'{path_of(variable)}' of shape {variable.shape}"
         for variable in variables
@@ -60,9 +59,9 @@ def check(variables: Sequence[Variable]) -> None:
             "`variables` must have fully defined shapes, because norms and slots depend on them. "
             f"Received: {', '.join(undefined)}"
         )
-    # What is written over a value is exact in any dtype.
+    # Variables that Keras overwrites may have any dtype.
     updated = [variable for variable in variables if not is_overwritten(variable)]
-    # No `:=`, which AutoGraph cannot read in a custom loop.
+    # No `:=`, because AutoGraph, in a custom loop, does not support it.
     dtypes = [keras.backend.standardize_dtype(variable.dtype) for variable in updated]
     refused = [
         f"'{path_of(variable)}' of {dtype}"
@@ -77,8 +76,8 @@ def check(variables: Sequence[Variable]) -> None:
 
 
 def is_known(shape: Any) -> bool:
-    """Whether there is a number for each dimension."""
-    # TensorFlow's shapes may have no rank, and then no length either.
+    """Whether the size of each dimension is known."""
+    # A TensorFlow shape of unknown rank has no length.
     return getattr(shape, "rank", 0) is not None and None not in tuple(shape)
 
 
@@ -90,7 +89,7 @@ def check_gradient(gradient: Any, variable: Variable) -> None:
             f"gradient of {keras.backend.standardize_dtype(gradient.dtype)} for "
             f"'{path_of(variable)}'"
         )
-    # In a graph it may turn out later.
+    # In a graph the shape may be unknown.
     if is_known(gradient.shape) and tuple(gradient.shape) != tuple(variable.shape):
         raise ValueError(
             "`grads` must have the shapes of their variables. Received: a gradient of shape "

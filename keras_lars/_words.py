@@ -1,18 +1,18 @@
-"""Words of messages and files: numbers with what they count, names on one line."""
+"""Text for messages and files: counts with their nouns, names on one line."""
 
 import re
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
-    """`"1 update"`, `"2 updates"`; the plural has an "s" at the end unless it is given."""
+    """A count with its noun: `"1 update"`, `"2 updates"`. The default plural adds an "s"."""
     return f"{count} {noun if count == 1 else plural or noun + 's'}"
 
 
-LONGEST = 200  # characters of a value in a message
+LONGEST = 200  # the most characters of a value that a message shows
 
 
 def shortened(text: str) -> str:
-    """Its beginning and its end, where it is long."""
+    """The text, or its beginning and end if it is longer than `LONGEST`."""
     half = LONGEST // 2
     return text if len(text) <= LONGEST else f"{text[:half]} ... {text[-half:]}"
 
@@ -22,12 +22,12 @@ _ESCAPED = {escaped: plain for plain, escaped in _ESCAPES.items()}
 
 
 def on_one_line(name: str) -> str:
-    """A name as a line of text shows it: line breaks as `\\n` and `\\r`."""
+    """A name with its line breaks written as `\\n` and `\\r`."""
     return name.replace("\n", "\\n").replace("\r", "\\r")
 
 
 def escaped(name: str) -> str:
-    """The same, with backslashes doubled, so that `unescaped` gives the name back."""
+    """Like `on_one_line`, with backslashes doubled, so that `unescaped` restores the name."""
     return re.sub(r"[\\\n\r]", lambda found: _ESCAPES[found[0]], name)
 
 

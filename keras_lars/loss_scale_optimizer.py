@@ -17,7 +17,7 @@ elif TYPE_CHECKING:
 
 
 class _OfOlderVersions(TypedDict, total=False):
-    """What Keras takes as it is by default, out of the configurations of older models."""
+    """Arguments that Keras accepts, with their defaults only, from configurations of old models."""
 
     dynamic: bool
     weight_decay: None
@@ -105,7 +105,7 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         return [repr(self.inner_optimizer), *_representation.differing(values, defaults)]
 
     def build(self, var_list: Sequence[Variable]) -> None:
-        """Make the variables of both optimizers; those of an `.h5` file see its model."""
+        """Create the variables of both optimizers, for the model if an `.h5` file is loaded."""
         if not var_list:
             model = loaded_model(self)
             var_list = [] if model is None else list(model.trainable_variables)

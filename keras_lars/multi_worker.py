@@ -96,7 +96,7 @@ def strategy(
     startup_seconds = _arguments.number()("startup_seconds", startup_seconds)
     port = _arguments.integer(minimum=1, maximum=65_535)("port", port)
     heartbeat_seconds = _arguments.number(at_most=86400)("heartbeat_seconds", heartbeat_seconds)
-    if heartbeat_seconds < 1:  # the network may take a part of a second by itself
+    if heartbeat_seconds < 1:  # the network alone may take a fraction of a second
         raise ValueError(
             "`heartbeat_seconds` must be at least 1. "
             f"Received: heartbeat_seconds={heartbeat_seconds:g}"
@@ -177,7 +177,7 @@ def prepare(model: keras.Model) -> keras.Model:
     if model.distribute_strategy.num_replicas_in_sync == 1:
         return model
     model._is_prepared = True
-    # Made anew from what follows, should the model have been run before.
+    # Created again from the repaired methods, in case the model has been run before.
     model.train_function = model.test_function = model.predict_function = None
     _repair_loss_scaling(model)
     _repair_trainer(model)
@@ -210,7 +210,7 @@ def _repair_loss_scaling(model: keras.Model) -> None:
     def compile(optimizer: Any = "rmsprop", *args: Any, **kwargs: Any) -> None:
         _refuse_own_scaling(optimizer)
         original(optimizer, *args, **kwargs)
-        if type(model.optimizer) is keras.optimizers.LossScaleOptimizer:  # put there by Keras
+        if type(model.optimizer) is keras.optimizers.LossScaleOptimizer:  # added by Keras
             wrapper = LossScaleOptimizer(model.optimizer.inner_optimizer)
             original(wrapper, *args, **kwargs)
 
@@ -250,7 +250,7 @@ def _repair_trainer(model: keras.Model) -> None:
 
 
 def _warning_of_stale_statistics(fit: Callable[..., Any]) -> Callable[..., Any]:
-    """Keras's `fit` with one callback more: callbacks are told how many batches there will be."""
+    """Keras's `fit` with one more callback, because callbacks know the number of batches."""
     signature = inspect.signature(fit)
 
     @functools.wraps(fit)
@@ -266,7 +266,7 @@ def _warning_of_stale_statistics(fit: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _cause(message: str) -> str:
-    """The lines of TensorFlow's message that tell what happened, after those that tell where."""
+    """The lines of TensorFlow's message that say what happened, after those that say where."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     start = next((i for i, line in enumerate(lines) if "aborted by" in line), 0)
     return " ".join(lines[start : start + 2])
@@ -296,7 +296,7 @@ def _naming_lost_workers(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _name_lost_workers_in_scope(strategy: "tf.distribute.Strategy") -> None:
-    """Also there: workers exchange the initial values of variables when a model is made."""
+    """Raise `WorkerLostError` in the scope, too, where workers exchange initial values."""
     if "scope" in vars(strategy):
         return
     original = strategy.scope

@@ -178,7 +178,7 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
         steps = of_keras.pop("gradient_accumulation_steps", None)
         learning_rate = _rates.counted(learning_rate, steps)
         super().__init__(learning_rate, weight_decay, **of_keras)
-        self.gradient_accumulation_steps = steps  # of which Keras knows integers only
+        self.gradient_accumulation_steps = steps  # Keras accepts only integers
         self._assigned_learning_rate = learning_rate
         self._given_learning_rate = learning_rate if isinstance(learning_rate, float) else None
         self._has_warned_of_rate = False
@@ -212,7 +212,7 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
             )
         if name in _lars_arguments.CHECKS:
             value = _lars_arguments.checked(name, value)
-            # A traced function would go on with the old value.
+            # A traced function would keep using the old value.
             if getattr(self, "built", False) and value != getattr(self, name):
                 raise ValueError(
                     f"`{name}` must not be assigned once the optimizer is built; only "
@@ -232,13 +232,13 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
         self._forget_waiting("learning_rate")
 
     def build(self, variables: Sequence[Variable]) -> None:
-        """Decide how each variable is treated, and make its slot.
+        """Decide how each variable is treated, and create its slots.
 
-        With no variables there is nothing to decide: the optimizer can still be built with some.
+        Without variables this does nothing, and the optimizer can still be built later.
         """
         if self.built:
             return
-        # Again, since arguments may be assigned until now.
+        # Checked again, because arguments can be assigned until now.
         _lars_arguments.check_momentum_form(self.momentum_form, self.decay_in_norm)
         if self._schedule is not None:
             self.learning_rate = self._schedule
@@ -292,7 +292,7 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
         return error is None
 
     def _look_at_fit(self) -> None:
-        """Warn of a `fit` that its schedule is not for, or too short for batch statistics."""
+        """Warn if the schedule is for another `fit`, or if `fit` is short for batch statistics."""
         schedule = self._schedule
         if not isinstance(schedule, FitSchedule):
             return
@@ -300,14 +300,14 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
         if model is not None:
             schedule.warn_unless_made_for(fitting_batches(model))
             if not _batch_statistics.recalibrates(fitting_callbacks(model)):
-                with self._outside_of_steps():  # statistics have values there
+                with self._outside_of_steps():  # in a step they have no values
                     _batch_statistics.warn_if_stale(model, schedule.batches)
 
     def __repr__(self) -> str:
         return _representation.call(self, self._differing)
 
     def _differing(self) -> list[str]:
-        """The arguments that are not the defaults, as one would write them."""
+        """The arguments that differ from the defaults, as a user would write them."""
         defaults = _lars_arguments.defaults(LARS) | {
             "exclude_from_layer_adaptation": (),
             "exclude_from_weight_decay": (_exclusions.bias_or_normalization(),),
@@ -324,7 +324,7 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
         return _representation.differing(values, defaults)
 
     def _state_marker(self) -> dict[str, str]:
-        """What tells this state from that of other optimizers, and of other momentum forms."""
+        """What distinguishes this state from that of other optimizers and momentum forms."""
         form = self.momentum_form if self.momentum else "none"
         return {"class": "LARS", "momentum_form": form}
 
@@ -343,7 +343,7 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
     def from_config(
         cls, config: dict[str, Any], custom_objects: dict[str, type] | None = None
     ) -> "LARS":
-        """The optimizer of a configuration, also of an older version."""
+        """Make the optimizer from a configuration, which may be of an older version."""
         if not isinstance(config, dict):
             raise _arguments.refusal("config", "a dictionary, as of `get_config`", config)
         return super().from_config(_lars_arguments.completed(config), custom_objects)

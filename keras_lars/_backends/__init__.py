@@ -1,4 +1,4 @@
-"""The update on each Keras backend. `base` is the contract, and `current` finds who fulfils it."""
+"""The update on each Keras backend. `base` is the contract, and `current` is the one in use."""
 
 import functools
 
@@ -14,7 +14,7 @@ def current() -> Backend:
     return _named(keras.backend.backend())
 
 
-@functools.cache  # asked for each gradient, in each step of an eager loop
+@functools.cache  # called for each gradient in each step of an eager loop
 def _named(name: str) -> Backend:
     if name == "tensorflow":
         from keras_lars._backends.tensorflow import TensorFlowBackend

@@ -1,9 +1,9 @@
 """The contract between the optimizer and a Keras backend.
 
-A call of `apply` comes down through one method, `Backend.apply`, which sums the gradients over
-replicas, adds them up over micro-batches, clips them, updates weights and velocities by
-`_update_rule`, records the ratios, averages the weights and applies constraints. What a backend
-need not do has a default here.
+`LARS.apply` calls one method, `Backend.apply`. It sums the gradients over replicas, adds them up
+over micro-batches, clips them, updates weights and velocities by `_update_rule`, records the
+ratios, averages the weights and applies constraints. Methods that a backend need not implement have
+defaults here.
 """
 
 import abc
@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 
 class Slots(NamedTuple):
-    """What one update reads and writes: a list of variables for each kind.
+    """The variables that an update reads and writes: a list for each kind.
 
-    All are indexed by position among the trainable variables, and hold `None` where a variable has
-    no such slot: without momentum, averages or accumulation, or where Keras overwrites it.
+    The lists are indexed by position among the trainable variables. An entry is `None` if the
+    variable has no such slot: without momentum, averages or accumulation, or if Keras overwrites
+    the variable.
     """
 
     variables: list[Any]
@@ -36,14 +37,14 @@ class Slots(NamedTuple):
 
 
 class Squares(NamedTuple):
-    """Where squared norms of gradients are kept, by variable; `_noise_scale` says what they are.
+    """The variables that hold squared gradient norms, which `_noise_scale` explains.
 
     Attributes:
-        parts: Sums over the micro-batches so far, and last of all how many these are. `None`
-            without accumulation. shape=(variables + 1,)
-        last: Those of the last update: of its parts on average, and of their mean.
-            shape=(2, variables)
-        replicas: How many there are, which divide each batch into parts.
+        parts: Sums over the micro-batches so far, followed by the number of these. `None` without
+            accumulation. shape=(variables + 1,)
+        last: The squared norms of the last update: the mean over its parts, and that of the mean
+            gradient. shape=(2, variables)
+        replicas: The number of replicas, each of which computes one part of a batch.
     """
 
     parts: Any
@@ -53,17 +54,18 @@ class Squares(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class BuiltUpdate:
-    """How a built optimizer updates. A dataclass, since Keras tracks what a tuple or list holds.
+    """How a built optimizer updates. A dataclass, because Keras tracks what a tuple or list holds.
 
     Attributes:
-        config: What is the same for every variable.
-        variable_configs: What differs, by position.
-        table: The same for people to read, with the rules that it comes from.
-        record: The variable that norms and ratios are kept in, if they are.
-        squares: The variables that squared norms of gradients are kept in, if they are.
+        config: The settings that all variables share.
+        variable_configs: The settings of each variable, by position.
+        table: The same settings as a table for users, with the rules behind them.
+        record: The variable that holds norms and ratios, or `None` if they are not recorded.
+        squares: The variables that hold squared gradient norms, or `None`.
         compiled: Whether XLA compiles the update of each variable, on TensorFlow.
-        programs: What was compiled, which lives as long as this does.
-        plans: What an update on torch is made of, by what it updates. It lives as long.
+        programs: The compiled functions, kept alive as long as this object.
+        plans: On torch, the groups of variables that one call updates, cached as long as this
+            object lives.
     """
 
     config: UpdateConfig
@@ -77,32 +79,34 @@ class BuiltUpdate:
 
 
 class Backend(abc.ABC):
-    """What the optimizer asks of a Keras backend.
+    """What the optimizer needs from a Keras backend.
 
-    The defaults are those of a backend without replicas, without graphs that run what no step
-    asked for, and without XLA.
+    The defaults suit a backend without replicas, without traced graphs and without XLA.
     """
 
     @abc.abstractmethod
     def apply(
         self, optimizer: "KerasOptimizer", gradients: list[Tensor], positions: list[int]
     ) -> None:
-        """Accumulate the gradients, or update the variables at `positions` by them.
+        """Accumulate the gradients, or update the variables at `positions` with them.
 
-        Of the optimizer it reads the `BuiltUpdate`, the slots, the learning rate and the counters,
-        and it clips with `_clipped` what an update is made of.
+        It reads the `BuiltUpdate`, slots, learning rate and counters of the optimizer, and clips
+        the gradients of an update with `optimizer._clipped`.
         """
 
     @abc.abstractmethod
     def dense(self, gradient: Any, variable: Variable) -> Tensor:
-        """The gradient as a tensor; of a sparse one, with repeated indices summed."""
+        """The gradient as a dense tensor. Repeated indices of a sparse gradient are summed."""
 
     def are_whole(self, gradients: Sequence[Any], variables: Sequence[Variable]) -> list[bool]:
-        """Which are seen at a glance to be dense, and of the shape and dtype to compute in."""
+        """Whether each gradient is known to be dense, of the right shape, and in the compute dtype.
+
+        The others are checked one by one, which takes longer.
+        """
         return [False] * len(gradients)
 
     def finite_or_not(self, gradient: Any) -> Any:
-        """The gradient in a form of which Keras can tell whether all of it is finite."""
+        """The gradient in a form that Keras can check for non-finite values."""
         return gradient
 
     def count(self, calls: keras.Variable) -> None:
@@ -110,30 +114,30 @@ class Backend(abc.ABC):
         calls.assign_add(1)
 
     def replicas(self) -> int:
-        """How many replicas there are, whose gradients are summed."""
+        """The number of replicas whose gradients are summed."""
         return 1
 
     def true_on_all(self, flag: Tensor) -> Tensor:
-        """Whether a replica's boolean is true on all of them."""
+        """Whether a boolean is true on all replicas. Each replica must call it."""
         return flag
 
     def xla_error(self, variables: Sequence[Variable]) -> str | None:
-        """Why XLA cannot compile an update of these variables, or None where it can."""
+        """Why XLA cannot compile an update of these variables, or None if it can."""
         return "this Keras backend has no XLA"
 
     def check_strategy(self) -> None:  # noqa: B027
-        """Raise in the scope of a strategy whose replicas do not step together."""
+        """Raise ValueError in the scope of a strategy whose replicas are not synchronous."""
 
     def outside_of_steps(self) -> contextlib.AbstractContextManager[Any]:
-        """What is done in here is done once, also in a step that is being traced."""
+        """A context whose operations run once and at once, even while a step is traced."""
         return contextlib.nullcontext()
 
     def after(self, tensors: list[Tensor]) -> contextlib.AbstractContextManager[Any]:
-        """What is done in here is done once there are these tensors."""
+        """A context whose operations run after these tensors have been computed."""
         return contextlib.nullcontext()
 
     def per_replica_sum(self) -> contextlib.AbstractContextManager[Any]:
-        """Variables made here have a value on each replica, and are read and saved as the sum."""
+        """A context whose variables differ by replica, and are read and saved as their sum."""
         return contextlib.nullcontext()
 
     def add_unsaved_variable(
@@ -144,9 +148,9 @@ class Backend(abc.ABC):
         dtype: str,
         name: str,
     ) -> keras.Variable:
-        """A variable of the optimizer that is not saved as its slots are."""
-        # JAX carries on from step to step only what is among the optimizer's variables.
+        """A variable of the optimizer that is not saved with the slots."""
+        # JAX carries only the optimizer's own variables from step to step.
         return optimizer.add_variable(shape, initializer, dtype=dtype, name=name)
 
     def separate(self, variables: Sequence[keras.Variable]) -> None:  # noqa: B027
-        """Let variables that were assigned to each other not share their memory."""
+        """Make variables that were assigned to each other stop sharing memory."""

@@ -1,4 +1,4 @@
-"""What an optimizer keeps besides the update itself: averages of the weights, and the record."""
+"""What an optimizer keeps besides weights and velocities: averages of the weights, and records."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,18 +13,18 @@ NEVER_UPDATED = -1.0
 
 
 def moving_average(average: Tensor, w: Tensor, ema_momentum: float, updates_done: Tensor) -> Tensor:
-    """The exponential moving average as Keras has it: the first one is the weight itself."""
+    """The exponential moving average as in Keras: the first one is the weight itself."""
     momentum = momentum_of_average(ema_momentum, updates_done, average.dtype)
     return momentum * average + (1 - momentum) * w
 
 
 def momentum_of_average(ema_momentum: float, updates_done: Tensor, dtype: Any) -> Tensor:
-    """0 in the first update, where the average is not one yet."""
+    """The momentum of the average: 0 in the first update, when there is no average yet."""
     return ops.cast(updates_done != 0, dtype) * ema_momentum
 
 
 def part_squares(squares: Sequence[Tensor], positions: Sequence[int], like: Tensor) -> Tensor:
-    """What one part adds to `Squares.parts`: squared norms, 0 without a gradient, and a 1."""
+    """What one part adds to `Squares.parts`: squared norms (0 without a gradient), then a 1."""
     rows = {i: ops.cast(square, like.dtype) for i, square in zip(positions, squares)}
     zero = ops.zeros([], like.dtype)
     rows[like.shape[0] - 1] = zero + 1

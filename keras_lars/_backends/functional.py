@@ -1,7 +1,7 @@
-"""The update as a function: values in, values out, then assigned.
+"""The update as a function of values, whose results are then assigned.
 
-JAX traces `apply` without state, so that nothing may be assigned inside a condition. torch comes
-here with a caller's tensors, and overwrites those of variables by itself.
+JAX traces `apply` without state, so nothing may be assigned inside a condition. torch uses this
+only for a caller's own tensors, and overwrites variables otherwise.
 """
 
 import functools
@@ -30,7 +30,7 @@ _PARTS, _LAST = ("squares", 0), ("squares", 1)
 
 
 class FunctionalBackend(Backend):
-    """A backend on which the optimizer's state may be values that are passed in and out."""
+    """A backend on which the optimizer's state can be passed in and out as values."""
 
     def dense(self, gradient: Any, variable: Variable) -> Tensor:
         del variable  # JAX's sparse arrays know their shape
@@ -57,14 +57,14 @@ class FunctionalBackend(Backend):
         if optimizer.gradient_accumulation_steps is None:
             return {**old, **self._updated(optimizer, old, gradients, positions)}
         accumulators = {("accumulators", i): old["accumulators", i] for i in positions}
-        if optimizer._update.squares is not None:  # which are added up as gradients are
+        if optimizer._update.squares is not None:  # added up like gradients
             squares = self.squared_norms(gradients)
             gradients = [*gradients, part_squares(squares, positions, like=old[_PARTS])]
             accumulators[_PARTS] = old[_PARTS]
         others = {key: value for key, value in old.items() if key not in accumulators}
 
         def sums() -> list[Tensor]:
-            # Each time anew: a sum that two places use would be kept in memory.
+            # Computed again at each use, because a shared sum would be kept in memory.
             return [
                 ops.cast(accumulator, gradient.dtype) + gradient
                 for accumulator, gradient in zip(accumulators.values(), gradients)
@@ -79,7 +79,7 @@ class FunctionalBackend(Backend):
             new, flag = self.changed_if(is_due, functools.partial(update, steps), new)
             flags.append(flag)
         updated = functools.reduce(operator.or_, flags)
-        # Only once the gradients have been used are the accumulators emptied, and so in place.
+        # The accumulators are emptied after the gradients were used, and therefore in place.
         for (key, accumulator), total in zip(accumulators.items(), sums()):
             emptied = ops.where(updated, ops.zeros_like(total), total)
             new[key] = ops.cast(emptied, accumulator.dtype)
@@ -88,7 +88,7 @@ class FunctionalBackend(Backend):
     def changed_if(
         self, condition: Tensor, change: Callable[[Values], Values], values: Values
     ) -> tuple[Values, Tensor]:
-        """The values, changed where the condition holds, and then whether it did."""
+        """The values, changed if the condition holds, and whether it does."""
         return ops.cond(
             condition,
             lambda: (change(values), ops.convert_to_tensor(True)),
@@ -135,9 +135,9 @@ class FunctionalBackend(Backend):
         positions: list[int],
         learning_rate: Tensor,
     ) -> tuple[Values, list[Record | None]]:
-        """The new weights and velocities, and the records, by a call of `lars_update` for each.
+        """The new weights and velocities, and the records, from `lars_update` for each variable.
 
-        A loss of the new weights may be differentiated, as where a learning rate is learned.
+        The result can be differentiated, for example to learn a learning rate.
         """
         new: Values = {}
         records = []
@@ -177,7 +177,7 @@ def _variables(optimizer: "KerasOptimizer") -> dict[tuple[str, int], keras.Varia
 
 
 def _averaged(optimizer: "KerasOptimizer", values: Values) -> Values:
-    """The moving averages, and the variables where these overwrite them."""
+    """The moving averages, and the variables that these overwrite."""
     new: Values = {}
     updates_done = ops.convert_to_tensor(optimizer.iterations)
     frequency = optimizer.ema_overwrite_frequency

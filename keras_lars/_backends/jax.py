@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 
 class JaxBackend(FunctionalBackend):
-    """As `FunctionalBackend`, with fewer kernels on accelerators, and less copied."""
+    """Like `FunctionalBackend`, with fewer kernels on accelerators, and fewer copies."""
 
     def xla_error(self, variables: Sequence[Variable]) -> str | None:
         return None
 
     def separate(self, variables: Sequence[keras.Variable]) -> None:
-        """Give each an array of its own, or the next `fit` gives one away twice (fault 15)."""
+        """Give each variable its own array, or the next `fit` donates one twice (fault 15)."""
         for variable in variables:
             variable.assign(ops.copy(variable.value))
 
     def changed_if(
         self, condition: jax.Array, change: Callable[[Values], Values], values: Values
     ) -> tuple[Values, jax.Array]:
-        """As `FunctionalBackend`, by a loop that runs once or never.
+        """Like `FunctionalBackend.changed_if`, but by a loop that runs once or never.
 
-        XLA overwrites in place what a loop carries, and copies what a condition passes on.
+        XLA updates the values of a loop in place, but copies those that a condition returns.
         """
         change, constants = jax.closure_convert(change, values)
 
@@ -50,7 +50,7 @@ class JaxBackend(FunctionalBackend):
         def derivable(
             condition: jax.Array, values: Values, constants: list[jax.Array]
         ) -> tuple[jax.Array, Values]:
-            # There is no reverse derivative of a loop.
+            # JAX has no reverse-mode derivative of a while loop.
             new = jax.lax.cond(
                 condition, change, lambda values, *constants: values, values, *constants
             )
@@ -58,7 +58,8 @@ class JaxBackend(FunctionalBackend):
 
         changed.defjvp(lambda primals, tangents: jax.jvp(derivable, primals, tangents))
         pending, new = changed(condition, values, constants)
-        # An element of an array: XLA merges kernels that read one array, but no scalar.
+        # An element of an array, because XLA merges kernels that read the same array, but not those
+        # that read the same scalar.
         changed_now = jnp.broadcast_to(condition & ~pending, [2])
         return new, jax.lax.optimization_barrier(changed_now)[0]
 

@@ -8,13 +8,13 @@ import keras
 
 
 def sums(arrays: Sequence[jax.Array]) -> jax.Array:
-    """The sum of each array, as a vector. All have one shape and dtype.
+    """The sum of each array, as a vector. All arrays have the same shape and dtype.
 
-    The kernels of accelerators add in a tree.
+    On accelerators the kernels add in a tree.
     """
     if isinstance(keras.distribution.distribution(), keras.distribution.ModelParallel):
-        # One by one these are added up where they are cut into shards, and then over the devices.
-        # A reduction of several arrays would first lay all of them out as it does one.
+        # Separate sums are computed on each shard, and then added across devices. A reduction of
+        # several arrays would first give all of them the same sharding.
         return _one_by_one(*arrays)
     return _in_one_kernel(*arrays)
 
@@ -30,7 +30,7 @@ def _in_one_kernel(*arrays: jax.Array) -> jax.Array:
 def _derivative(
     arrays: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]
 ) -> tuple[jax.Array, jax.Array]:
-    # JAX's own derivative of such a reduction halves the arrays again and again.
+    # JAX's own derivative of such a reduction repeatedly halves the arrays.
     return _in_one_kernel(*arrays), _one_by_one(*tangents)
 
 

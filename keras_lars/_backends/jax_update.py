@@ -1,8 +1,8 @@
-"""The update of variables that are alike, together, on JAX.
+"""The update on JAX, which treats similar variables together.
 
-On a GPU most of an update's time would go into launching kernels, some for each variable. So all
-norms of a group come from one reduction, and its ratios from one call of the update rule, on
-vectors. XLA makes one kernel of all that reads one array and has one shape: here these are the new
+On a GPU, launching several kernels for each variable would take most of an update's time. So all
+norms of a group come from one reduction, and its ratios from one call of the update rule on
+vectors. XLA merges results of one shape that read the same array into one kernel: here, the new
 weights and velocities of a group, all of which read the vector of its factors.
 """
 
@@ -29,14 +29,14 @@ from keras_lars._update_rule import (
     unadapted_ratio,
 )
 
-# XLA gives a kernel at most 96 operands and results, of which a variable has five.
+# An XLA kernel has at most 96 operands and results, and a variable takes five of them.
 _LARGEST_GROUP = 16
 
 _T = TypeVar("_T")
 
 
 class Arrays(NamedTuple):
-    """Of one variable. `v` is `None` without momentum."""
+    """The arrays of one variable. `v` is `None` without momentum."""
 
     position: int
     w: jax.Array
@@ -46,15 +46,16 @@ class Arrays(NamedTuple):
 
 
 def together() -> bool:
-    """Whether variables that are alike are updated together: everywhere but on CPUs.
+    """Whether similar variables are updated together: on all devices except CPUs.
 
-    There several sums in one loop are half as fast, and more small kernels take longer to compile.
+    On CPUs several sums in one loop are half as fast, and the additional small kernels take longer
+    to compile.
     """
     return jax.default_backend() != "cpu"
 
 
 def groups(variables: Iterable[Arrays]) -> list[list[Arrays]]:
-    """The variables that are treated alike and have one shape and dtype."""
+    """Groups of variables with the same settings, shape and dtype."""
     alike = collections.defaultdict(list)
     for each in variables:
         alike[each.variable_config, each.w.shape, each.w.dtype, each.g.dtype].append(each)
@@ -62,7 +63,7 @@ def groups(variables: Iterable[Arrays]) -> list[list[Arrays]]:
 
 
 def _cut(groups: Iterable[list[_T]]) -> Iterator[list[_T]]:
-    """The groups, those that are too large in parts."""
+    """The groups, with large ones split."""
     for group in groups:
         yield from (
             group[start : start + _LARGEST_GROUP] for start in range(0, len(group), _LARGEST_GROUP)
@@ -70,7 +71,7 @@ def _cut(groups: Iterable[list[_T]]) -> Iterator[list[_T]]:
 
 
 def squared_norms(gradients: Sequence[jax.Array]) -> list[jax.Array]:
-    """The squared norm of each gradient, those of one shape and dtype together."""
+    """The squared norm of each gradient. Those of one shape and dtype are computed together."""
     alike = collections.defaultdict(list)
     for i, g in enumerate(gradients):
         alike[g.shape, g.dtype].append(i)
@@ -84,7 +85,7 @@ def squared_norms(gradients: Sequence[jax.Array]) -> list[jax.Array]:
 def updated(
     group: Sequence[Arrays], learning_rate: jax.Array, config: UpdateConfig
 ) -> tuple[list[tuple[jax.Array, jax.Array | None]], Sequence[Record | None]]:
-    """The new weights and velocities of a group, and the records: `lars_update` of each."""
+    """The new weights, velocities and records of a group, equal to `lars_update` of each."""
     variable_config = group[0].variable_config
     stored_dtype = group[0].w.dtype
     dtype = compute_dtype(keras.backend.standardize_dtype(stored_dtype))
@@ -112,7 +113,7 @@ def updated(
     else:
         ratios = unadapted_ratio(nan_probes, learning_rate, config)
     factors = scales(ratios, nan_probes, learning_rate, config)
-    # Or XLA would compute the factors again for each element, and there would be no vector.
+    # Without the barrier XLA would compute the factors again for each element, and not as a vector.
     velocity_scales, step_scales = (
         [None] * len(group) if factor is None else _elements(factor, len(group))
         for factor in jax.lax.optimization_barrier(factors)

@@ -1,4 +1,4 @@
-"""The update on TensorFlow: summed over replicas, then done on each of them in place."""
+"""The update on TensorFlow: gradients are summed over replicas, and each one updates in place."""
 
 import contextlib
 import functools
@@ -27,7 +27,7 @@ _PARAMETER_SERVERS = (
 
 
 class TensorFlowBackend(Backend):
-    """Variables are assigned in place, on the replicas of a `tf.distribute` strategy too."""
+    """Assigns variables in place, also on the replicas of a `tf.distribute` strategy."""
 
     def dense(self, gradient: Any, variable: Variable) -> tf.Tensor:
         if isinstance(gradient, tf.IndexedSlices):
@@ -107,8 +107,7 @@ class TensorFlowBackend(Backend):
             apply_across_replicas,
             tf.distribute.get_strategy(),
             gradients,
-            # Evaluated by each replica, since a schedule reads the iteration, which is a replica's
-            # own.
+            # Evaluated on each replica, because a schedule reads the replica's own iterations.
             tf.convert_to_tensor(optimizer.learning_rate),
             tf.convert_to_tensor(optimizer._micro_batches.value),
         )
@@ -126,9 +125,9 @@ def _apply_across_replicas(
     record: tf.Variable | None,
     squares: Squares | None,
 ) -> None:
-    """`apply`, where gradients and numbers are those of all replicas.
+    """`apply` in cross-replica context, with the gradients and numbers of all replicas.
 
-    Where squares are kept, those of a part come after its gradients, and are added up as these are.
+    If squares are recorded, those of a part follow its gradients, and are added up like them.
     """
     variables = [slots.variables[i] for i in positions]
     replicas = Replicas(strategy, anchor=variables[0])
@@ -138,7 +137,8 @@ def _apply_across_replicas(
             *gradients, parts = gradients
         summed = replicas.summed(gradients, variables)
         if squares is not None:
-            # By themselves: in one exchange with the gradients they could change how these add up.
+            # Summed separately: in one exchange with the gradients, they could change the order in
+            # which these are added.
             of_parts = replicas.summed([parts], [squares.last])
             keep = functools.partial(_keep_squares, positions, replicas.count)
             replicas.run(keep, squares.last, of_parts, summed)
@@ -165,8 +165,8 @@ def _apply_across_replicas(
         update(replicas.values(_means, accumulators, gradients, steps))
         replicas.run(_empty, accumulators)
 
-    # Not the other way round, a condition in each replica: what crosses replicas, the one sum of an
-    # update, cannot be called in a branch.
+    # The condition is around the replicas and not in each of them, because the sum over replicas
+    # cannot be called in a branch.
     step: Callable[[], None] = accumulate
     for steps, is_due in optimizer._accumulation.due(replicas.first(micro_batches)).items():
         step = replicas.one_of(is_due, functools.partial(update_by_mean, steps), step)
@@ -194,7 +194,7 @@ def _empty(accumulators: list[tf.Variable]) -> None:
 
 def _part_squares(gradients: list[tf.Tensor], positions: list[int], last: tf.Variable) -> tf.Tensor:
     like = tf.zeros([last.shape[1] + 1], last.dtype)
-    # As accurate as `reduce_sum` of the squares, which would be written to memory.
+    # As accurate as `reduce_sum` of the squares, which would have to be written to memory.
     return part_squares([2 * tf.nn.l2_loss(g) for g in gradients], positions, like)
 
 
@@ -211,7 +211,7 @@ def _keep_squares(
 
 
 def _native(variable: Any) -> Any:
-    """TensorFlow's own variable, of a Keras variable, of itself, or of `None`."""
+    """The TensorFlow variable of a Keras variable. Anything else is returned as it is."""
     value = getattr(variable, "value", None)
     return variable if value is None or callable(value) else value
 
@@ -256,7 +256,7 @@ def update_plain(
     variable_configs: Sequence[VariableConfig],
     config: UpdateConfig,
 ) -> list[Record | None]:
-    """The update of variables in place, as plain ops."""
+    """Update variables in place, by plain ops."""
     records = []
     for variable, velocity, gradient, variable_config in zip(
         variables, velocities, gradients, variable_configs

@@ -1,4 +1,4 @@
-"""Which variables share an XLA cluster on TensorFlow. `sharing` decides, and nothing else does."""
+"""Which variables share an XLA cluster on TensorFlow. Only `sharing` decides this."""
 
 import collections
 from collections.abc import Hashable, Iterator, Sequence
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 if TYPE_CHECKING:
     from keras_lars._backends.tensorflow_xla import Signature
 
-# A cluster for each variable; for up to `_MOST` variables of one signature; or for all of a device.
+# A cluster for each variable, for up to `_MOST` variables of one signature, or for a whole device.
 Sharing: TypeAlias = Literal["none", "alike", "all"]
 
 _MOST = 8
@@ -16,13 +16,15 @@ _MOST = 8
 def sharing(on_cpu: bool) -> Sharing:
     """How variables share clusters on CPUs, and on all other devices.
 
-    All as measured (benchmarks/results/speed/README.md, "On a GPU"). On CPUs a cluster for each
-    variable: others are no faster, and their first calls take two to eleven times as long.
+    The choice rests on measurements (benchmarks/results/speed/README.md, "On a GPU"). On CPUs each
+    variable has its own cluster: shared ones are no faster, and their first calls take two to
+    eleven times as long.
 
-    Elsewhere groups. They leave 36 of the 161 launches of ResNet-50, whose update takes 10.6 ms on
-    an H100, where it took 13.3. Their first call takes 14 s in place of 6.5 s, and grows with the
-    shapes alone. One cluster for all takes 9.1 ms and 15 s, but its launch waits for the last
-    gradient, and it is compiled anew for each network, variable by variable.
+    Elsewhere variables of one signature share clusters. On an H100 this reduces the launches of
+    ResNet-50 from 161 to 36, and its update from 13.3 ms to 10.6 ms. The first call takes 14 s
+    instead of 6.5 s, a time that depends only on the number of different shapes. One cluster for
+    all variables takes 9.1 ms and 15 s, but its launch waits for the last gradient, and it is
+    compiled again for each network.
     """
     return "none" if on_cpu else "alike"
 

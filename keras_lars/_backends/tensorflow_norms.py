@@ -1,12 +1,12 @@
-"""Euclidean norms for XLA on the CPU, as accurate as a float64 sum, at the speed of memory."""
+"""Euclidean norms for XLA on the CPU: as accurate as a float64 sum, as fast as memory is read."""
 
 import math
 
 import tensorflow as tf
 
-# The first sums are those of so many rows, the next ones those of so many sums each. XLA sums more
-# than 32 at a time with a slower loop, and more than 8 rows that are a multiple of a page apart
-# compete for one place in the processor's cache.
+# The first stage adds `_ROWS` rows, and each later stage adds as many sums as `_LEVELS` says. XLA
+# uses a slower loop for more than 32 summands. More than 8 rows that are a multiple of a page apart
+# would compete for the same place in the processor's cache.
 _ROWS, _LEVELS = 4, (32, 32)
 _BLOCK = _ROWS * math.prod(_LEVELS)
 # Fewer elements than this are summed by a single loop, which is faster to compile.
@@ -14,16 +14,15 @@ _SMALL = 2**15
 
 
 def staged_norms(*tensors: tf.Tensor) -> list[tf.Tensor]:
-    """The Euclidean norms of tensors of one size, for XLA on the CPU: in stages, in float64.
+    """The Euclidean norms of tensors of one size, for XLA on the CPU, in stages and in float64.
 
-    XLA turns a full reduction into a serial loop, the slowest and the least accurate way to add.
-    Sums of few numbers at a time it fuses into one loop that waits for nothing but memory, so that
-    float64 costs nothing.
+    XLA turns a full reduction into a serial loop, the slowest and least accurate way to add. It
+    fuses sums of a few numbers into one loop that only waits for memory, so float64 costs nothing.
     """
     size = tensors[0].shape.num_elements()
     whole = size // _BLOCK * _BLOCK if size >= _SMALL else 0
     flat = [tf.reshape(x, [-1]) for x in tensors]
-    # What is left of the last block is added by itself: padding would copy the variable.
+    # The incomplete last block is added separately, because padding would copy the variable.
     rest = [_sum_of_squares(x[whole:] if whole else x) for x in flat] if whole < size else None
     if whole:
         sums = [_staged_sum_of_squares(x[:whole] if rest else x) for x in flat]
@@ -47,7 +46,7 @@ def _staged_sum_of_squares(x: tf.Tensor) -> tf.Tensor:
 
 
 def _opaque(sums: tf.Tensor) -> tf.Tensor:
-    # Changes nothing, as no sum of squares is negative, but XLA does not know, and keeps two sums
-    # apart that it would fold into one slow one. (Its optimization barrier would do the same. It
-    # takes longer to compile, has no gradient, and is no part of TensorFlow's public interface.)
+    # This changes nothing, because no sum of squares is negative. XLA does not know that, so it
+    # does not merge two sums into a single slow one. (Its optimization barrier would do the same,
+    # but takes longer to compile, has no gradient, and is not public in TensorFlow.)
     return tf.maximum(sums, tf.constant(0, sums.dtype))

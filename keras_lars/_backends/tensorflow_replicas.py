@@ -1,4 +1,4 @@
-"""What one call of `apply` does on each replica of a `tf.distribute` strategy, and across them."""
+"""Runs one call of `apply` on the replicas of a `tf.distribute` strategy, and across them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,9 +7,9 @@ import tensorflow as tf
 
 
 class Replicas:
-    """What one call of `apply` does on the replicas of a strategy; one device is one replica.
+    """The replicas of a strategy during one call of `apply`. A single device is one replica.
 
-    Called across replicas, or, by a strategy that needs no merge call, in each of them.
+    It is used in cross-replica context, or, if the strategy needs no merge call, in each replica.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy, anchor: tf.Variable):
@@ -34,16 +34,16 @@ class Replicas:
         return self._strategy.extended.call_for_each_replica(function, args=arguments)
 
     def summed(self, gradients: list[Any], variables: list[tf.Variable]) -> list[Any]:
-        """The sum over replicas, where the variables are."""
+        """The gradients summed over replicas, on the devices of the variables."""
         if self._in_replica:
             if self.count == 1:
-                # `all_reduce` would keep the whole graph until the process ends: it registers a
-                # gradient function each time, and TensorFlow never forgets one.
+                # `all_reduce` would keep the whole graph until the process ends: each call
+                # registers a gradient function, which TensorFlow never deletes.
                 return gradients
             context = tf.distribute.get_replica_context()
             return context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         if not all(isinstance(g, tf.distribute.DistributedValues) for g in gradients):
-            # A tensor that is the gradient of all replicas comes as itself.
+            # A gradient that is the same tensor on all replicas comes as a plain tensor.
             gradients = self.values(lambda shares: [tf.identity(g) for g in shares], gradients)
         return self._strategy.extended.batch_reduce_to(
             tf.distribute.ReduceOp.SUM, list(zip(gradients, variables))
@@ -58,7 +58,7 @@ class Replicas:
     def one_of(
         self, condition: tf.Tensor, one: Callable[[], None], other: Callable[[], None]
     ) -> Callable[[], None]:
-        """A function that calls one of two."""
+        """A function that calls `one` if the condition holds, and else `other`."""
 
         def call() -> None:
             tf.cond(condition, self._branch(one), self._branch(other))
@@ -66,7 +66,7 @@ class Replicas:
         return call
 
     def _branch(self, function: Callable[[], None]) -> Callable[[], None]:
-        """The function, as a branch of `tf.cond`: a new graph, which knows of no strategy."""
+        """The function as a branch of `tf.cond`, a new graph that must enter the scope again."""
         if self._in_replica or not tf.distribute.has_strategy():
             return function
 

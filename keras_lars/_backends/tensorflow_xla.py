@@ -1,12 +1,12 @@
-"""The update on TensorFlow, compiled by XLA; and how long what it made is kept.
+"""The update on TensorFlow compiled by XLA, and the cache of compiled functions.
 
 Keras turns XLA off on machines without a GPU and under every `tf.distribute` strategy, so the
-update is compiled by itself. It takes this replica's component of a variable, never a distributed
+update is compiled separately. It takes this replica's component of a variable, never a distributed
 one.
 
-A cluster is compiled for the `Signature` of each of its variables: shape, dtype and what there is
-to compute. Numbers such as the momentum come as a tensor, so that the next trial of a search
-compiles nothing.
+A cluster is compiled for the `Signature` of each of its variables: shape, dtype and what to
+compute. Numbers such as the momentum are passed as a tensor, so that a hyperparameter search
+compiles only once.
 """
 
 import collections
@@ -26,12 +26,12 @@ from keras_lars._update_rule import Record, UpdateConfig, VariableConfig, lars_u
 Compiled: TypeAlias = tf.types.experimental.PolymorphicFunction
 Settings = TypeVar("Settings", UpdateConfig, VariableConfig)
 
-# Kept after the last optimizer that uses them is gone, for the next one.
+# The number of functions that are kept for the next optimizer after those that used them are gone.
 _KEPT = 256
 
 
 class Signature(NamedTuple):
-    """What the update of a variable is compiled for. Both configs are outlines."""
+    """What the update of a variable is compiled for. Both configs come from `outline`."""
 
     config: UpdateConfig
     variable_config: VariableConfig
@@ -46,13 +46,13 @@ Signatures: TypeAlias = tuple[Signature, ...]  # those of the variables of a clu
 
 
 def numbers(config: UpdateConfig, variable_config: VariableConfig) -> list[float]:
-    """The numbers of an update, without those of 0, which leave something out."""
+    """The numbers of an update, except 0: a 0 removes a term, and so changes the program."""
     return [getattr(each, name) for each in (config, variable_config) for name in _numeric(each)]
 
 
-@functools.lru_cache(_KEPT)  # asked for each variable, in each step of an eager loop
+@functools.lru_cache(_KEPT)  # called for each variable in each step of an eager loop
 def outline(settings: Settings) -> Settings:
-    """What the same program can compute: with 1 in the place of each of `numbers`."""
+    """The settings with 1 in place of each of `numbers`: one program serves all that are equal."""
     ones: dict[str, Any] = dict.fromkeys(_numeric(settings), 1.0)
     return dataclasses.replace(settings, **ones)
 
@@ -69,8 +69,8 @@ def _numeric(settings: UpdateConfig | VariableConfig) -> list[str]:
 class CompiledUpdates:
     """The compiled updates of one TensorFlow context.
 
-    An optimizer holds those that it uses, and the latest ones are held here. Without the context,
-    which a test may reset, they are of no use, since the variables that they knew are gone.
+    Optimizers keep those alive that they use, and the latest ones are kept alive here. All are
+    dropped if the context was reset, as a test may do, because their variables are gone.
     """
 
     def __init__(self) -> None:
@@ -80,9 +80,10 @@ class CompiledUpdates:
         self._devices: set[str] = set()
 
     def why_not_xla(self, device_type: str) -> str | None:
-        """Why XLA cannot compile for this kind of device now, or None where it can.
+        """Why XLA cannot compile for this kind of device now, or None if it can.
 
-        A failure may pass, and so may what hides one: only what is known for good is remembered.
+        A failure is not remembered, because it may be temporary. Neither is a success while
+        functions run eagerly, which hides a failure.
         """
         self._forget_other_contexts()
         if device_type in self._devices:
@@ -106,7 +107,7 @@ class CompiledUpdates:
             self._devices.clear()
 
     def get(self, signatures: Signatures) -> Compiled:
-        """The function for a cluster, made where it is not there."""
+        """The compiled function for a cluster, created on first use."""
         self._forget_other_contexts()
         function = self._all.get(signatures)
         if function is None:
@@ -122,21 +123,21 @@ COMPILED = CompiledUpdates()
 
 
 def compiled(signatures: Signatures) -> Compiled:
-    """A new function for XLA, of one cluster.
+    """A new XLA function for one cluster.
 
-    It takes resource handles, plain tensors, and not variables: under a strategy, a `tf.function`
-    that takes several variables of one shape reuses the trace, and with it the *captured variable*,
-    of the first.
+    It takes resource handles, which are plain tensors, instead of variables: under a strategy, a
+    `tf.function` that gets several variables of one shape reuses the trace of the first, and with
+    it the *captured variable*.
     """
-    # An object of its own, and no closure: TensorFlow counts traces by code object, and would warn
-    # of several functions that have one in common as of one that is traced again and again.
+    # A `partial` and not a closure: TensorFlow counts traces by code object, so it would take
+    # closures for one function that is traced again and again, and warn.
     update: Any = functools.partial(_update, signatures)
     update.__name__ = "lars_update_compiled"
     return tf.function(update, jit_compile=True, autograph=False)
 
 
 class _Tensors(NamedTuple):
-    """What the update of a variable takes."""
+    """The inputs of the update of one variable."""
 
     handles: list[tf.Tensor]  # of the variable, and of its velocity if it has one
     numbers: tf.Tensor
@@ -188,9 +189,9 @@ def update_compiled(
     config: UpdateConfig,
     used: set[Compiled],
 ) -> list[Record | None]:
-    """The update of variables in place, in XLA clusters.
+    """Update variables in place, in XLA clusters.
 
-    What was compiled for it is added to `used`, and kept as long as that is.
+    The compiled functions are added to `used`, which keeps them alive.
     """
     signatures = [
         Signature(
@@ -235,5 +236,5 @@ def device_type(variable: tf.Variable) -> str:
 
 
 def why_not_xla(device_type: str) -> str | None:
-    """Why XLA cannot compile for this kind of device now, or None where it can."""
+    """Why XLA cannot compile for this kind of device now, or None if it can."""
     return COMPILED.why_not_xla(device_type)

@@ -1,7 +1,7 @@
-"""The state of the optimizer on torch, in place and many variables by one call.
+"""The update on torch, in place, with many variables in one call.
 
-A caller's tensors, as those of `stateless_apply`, are not overwritten: these go the way of
-`FunctionalBackend`.
+A caller's own tensors, as in `stateless_apply`, are not overwritten: `FunctionalBackend` handles
+them.
 """
 
 import collections
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 
 _COMPUTE_DTYPES = (torch.float32, torch.float64)
 
-# The version of a counter and what it was then: to read it is to wait for the device.
+# Each counter's tensor version, and its value at that version: reading it waits for the device.
 _counted: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
 
 class TorchBackend(FunctionalBackend):
-    """As `FunctionalBackend`, with what variables hold overwritten."""
+    """Like `FunctionalBackend`, but variables are overwritten in place."""
 
     def dense(self, gradient: Any, variable: Variable) -> torch.Tensor:
         del variable  # torch's sparse tensors know their shape
         return _dense(gradient)
 
     def finite_or_not(self, gradient: Any) -> torch.Tensor:
-        return _dense(gradient)  # torch does not say whether a sparse tensor is finite
+        return _dense(gradient)  # torch cannot tell whether a sparse tensor is finite
 
     def are_whole(self, gradients: Sequence[Any], variables: Sequence[Variable]) -> list[bool]:
         return torch_variables.are_like(gradients, variables, _COMPUTE_DTYPES)
@@ -71,7 +71,7 @@ class TorchBackend(FunctionalBackend):
             if optimizer.gradient_accumulation_steps is not None:
                 accumulators = [slots.accumulators[i] for i in positions]
                 squares = optimizer._update.squares
-                if squares is not None:  # which are added up as gradients are
+                if squares is not None:  # added up like gradients
                     of_part = _part_squares(gradients, positions, like=squares.parts.value)
                     gradients = [*gradients, of_part]
                     accumulators.append(squares.parts.value)
@@ -87,13 +87,13 @@ class TorchBackend(FunctionalBackend):
 
 
 def _dense(gradient: Any) -> torch.Tensor:
-    """The same where it is dense already, and not sparse as that of `nn.Embedding`."""
+    """The gradient as a dense tensor: that of `nn.Embedding` may be sparse."""
     gradient = keras.ops.convert_to_tensor(gradient)
     return gradient if gradient.layout == torch.strided else gradient.to_dense()
 
 
 def _held(optimizer: "KerasOptimizer") -> Slots | None:
-    """What the variables hold, or None where a caller's tensors stand for it."""
+    """The tensors that the variables hold, or None if a caller's tensors replace them."""
     kinds = []
     for kind in optimizer._slots:
         held = torch_variables.parameters(kind)
@@ -104,18 +104,18 @@ def _held(optimizer: "KerasOptimizer") -> Slots | None:
 
 
 def _count(optimizer: "KerasOptimizer") -> int | torch.Tensor:
-    """How many micro-batches there were: a number wherever it can be known."""
+    """The number of micro-batches so far, as a Python number if it can be known."""
     calls = optimizer._micro_batches.value
     if torch.compiler.is_compiling():
         return calls
     if not _is_known(calls):
-        # In the first call, and where somebody has assigned it, as loading does.
+        # In the first call, and after the counter was assigned, for example by loading.
         _counted[calls] = calls._version, 0 if calls.is_meta else int(calls)
     return _counted[calls][1]
 
 
 def _is_known(calls: torch.Tensor) -> bool:
-    """Whether nobody else has overwritten it."""
+    """Whether the remembered value is current, because nobody else has overwritten the counter."""
     return calls in _counted and _counted[calls][0] == calls._version
 
 
@@ -154,7 +154,7 @@ def _apply(
 def _part_squares(
     gradients: list[torch.Tensor], positions: list[int], like: torch.Tensor
 ) -> torch.Tensor:
-    """As `part_squares`, by a few calls."""
+    """Like `bookkeeping.part_squares`, in a few calls."""
     alike = collections.defaultdict(list)
     for i, g in zip(positions, gradients):
         alike[g.dtype].append((i, g))
@@ -170,7 +170,7 @@ def _part_squares(
 def _groups(
     update: "BuiltUpdate", slots: Slots, gradients: list[torch.Tensor], positions: list[int]
 ) -> Iterator[tuple[list[int], Group]]:
-    """The variables that are computed by one call, and their positions."""
+    """The groups of variables that one call updates, with their positions."""
     by_position = dict(zip(positions, gradients))
     for of_group, variable_config in _planned(update, slots, gradients, positions):
         v = [slots.velocities[i] for i in of_group]
@@ -184,7 +184,7 @@ _Plan: TypeAlias = list[tuple[list[int], VariableConfig]]
 def _planned(
     update: "BuiltUpdate", slots: Slots, gradients: list[torch.Tensor], positions: list[int]
 ) -> _Plan:
-    """`_plan`, whose numbers are sent to the device once."""
+    """`_plan`, cached, so that its numbers are sent to the device only once."""
     if torch.compiler.is_compiling():
         return _plan(update, slots, gradients, positions)
     key = (tuple(positions), tuple(g.dtype for g in gradients), gradients[0].device)
@@ -213,7 +213,7 @@ def _numbers(config: VariableConfig) -> tuple[float, float]:
 
 
 def _average(optimizer: "KerasOptimizer", slots: Slots) -> None:
-    """The moving averages, and the variables where these overwrite them."""
+    """Update the moving averages, and the variables that these overwrite."""
     alike = collections.defaultdict(list)
     for average, w in zip(slots.averages, slots.variables):
         if average is not None:
@@ -229,7 +229,7 @@ def _average(optimizer: "KerasOptimizer", slots: Slots) -> None:
 def _overwrite(
     optimizer: "KerasOptimizer", averaged: list[torch.Tensor], averages: list[torch.Tensor]
 ) -> None:
-    """Give variables their averages if it is their turn. Until then an average may be NaN."""
+    """Overwrite the variables with their averages if it is due. Before, an average may be NaN."""
     updates_done = optimizer._accumulation.updates(_count(optimizer))
     is_due = (updates_done + 1) % optimizer.ema_overwrite_frequency == 0
     if isinstance(is_due, torch.Tensor):
@@ -240,6 +240,6 @@ def _overwrite(
 
 
 def _mix(ours: list[torch.Tensor], others: list[torch.Tensor], share: torch.Tensor) -> None:
-    """Keep a share of each, 0 to 1, and take the rest from the other: as `moving_average`."""
+    """Set `ours` to `share * ours + (1 - share) * others`, as `moving_average` does."""
     torch._foreach_mul_(ours, share)
     torch._foreach_add_(ours, torch._foreach_mul(others, 1 - share))

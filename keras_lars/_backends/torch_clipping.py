@@ -1,6 +1,6 @@
-"""What `clipnorm`, `global_clipnorm` and `clipvalue` do on torch, for all gradients by one call.
+"""`clipnorm`, `global_clipnorm` and `clipvalue` on torch, for all gradients in one call.
 
-Keras does it to each gradient, with a number that it sends to the device each time.
+Keras clips each gradient separately, and sends a number to the device each time.
 """
 
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def clipped(optimizer: "KerasOptimizer", gradients: list[torch.Tensor]) -> list[torch.Tensor]:
-    """As `optimizer._clipped`, in new tensors where there is something to clip."""
+    """Like `optimizer._clipped`. Gradients that are clipped are returned as new tensors."""
     if not optimizer._clipping_is_ours or len({g.dtype for g in gradients}) > 1:
         return optimizer._clipped(gradients)
     dtype = gradients[0].dtype
@@ -30,7 +30,7 @@ def clipped(optimizer: "KerasOptimizer", gradients: list[torch.Tensor]) -> list[
     if optimizer.clipvalue is not None:
         limited = torch._foreach_clamp_max(gradients, optimizer.clipvalue)
         torch._foreach_clamp_min_(limited, -optimizer.clipvalue)
-        # An infinity that is clipped to a value would pass unseen: zero times it is NaN.
+        # Clipping hides an infinity. Zero times it is NaN, and makes the result NaN.
         torch._foreach_add_(limited, torch._foreach_mul(gradients, 0.0))
         return list(limited)
     return gradients

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import torch
 
-# `vector_norm` adds the squares of a row in 16 lanes, one after the other: it is off by 4e-2 for
-# 1e8 equal values, but by less than 3e-7 for a row of this length. The rows are added in float64.
+# `vector_norm` adds the squares of a row serially, in 16 lanes. It is off by 4e-2 for 1e8 equal
+# values, but by less than 3e-7 for a row of this length. The rows are added in float64.
 _ROW = 512
-_SMALL = 2**14  # elements up to which one call of float64 is faster
+_SMALL = 2**14  # elements; up to this size a single float64 call is faster
 _PIECE = 2**18
 _SMALLEST_IN_FLOAT32 = 1e-10  # below it squares may be too small for a float32
 
@@ -15,8 +15,8 @@ _SMALLEST_IN_FLOAT32 = 1e-10  # below it squares may be too small for a float32
 def norms(tensors: Sequence[torch.Tensor], dtype: torch.dtype) -> torch.Tensor:
     """The norm of each tensor, as a vector of the dtype, which is float32 or float64.
 
-    On CPUs and CUDA all are computed in float64, since a float32 holds no square of 1e-30, nor of
-    1e20. Other accelerators may not have it.
+    On CPUs and CUDA all are computed in float64, because a float32 can hold neither the square of
+    1e-30 nor that of 1e20. Other accelerators may lack float64.
     """
     device = tensors[0].device.type
     if device != "cpu":
@@ -48,7 +48,7 @@ def _norm(x: torch.Tensor) -> torch.Tensor:
 
 
 def zero_or_nan(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
-    """For each tensor 0 where all of it is finite, and NaN otherwise, as a vector."""
+    """A vector with one number for each tensor: 0 if all of it is finite, and NaN otherwise."""
     zeros = torch._foreach_mul(tensors, 0.0)
     if tensors[0].device.type != "cpu":
         return torch.stack(torch._foreach_norm(zeros))

@@ -1,11 +1,11 @@
-"""The update of weights and velocities on torch, in place, for many variables by one call.
+"""The update of weights and velocities on torch, in place, with many variables in one call.
 
 The ratios of variables that are treated alike come from one call of the update rule, on vectors of
-their norms. The arrays are worked on in bundles, by `torch._foreach_*`, which does one operation on
-a list of tensors. It is private by name, but all of torch's own optimizers and Keras's are made of
-it: on a GPU it launches one or a few kernels.
+their norms. The arrays are updated in bundles by `torch._foreach_*`, which does one operation on a
+list of tensors, and launches only a few kernels on a GPU. It is private by name, but torch's own
+optimizers and Keras's are built on it.
 
-Off the CPU nothing here waits for the device: no number is read from it, and none is sent to it.
+Except on CPUs, nothing here waits for the device: no number is read from it or sent to it.
 """
 
 import dataclasses
@@ -27,9 +27,9 @@ from keras_lars._update_rule import (
     unadapted_ratio,
 )
 
-# Elements of a bundle. On a CPU enough to hide the cost of a call, few enough for the cache, and
-# larger variables are cut into pieces of it. Elsewhere calls are what is scarce, and memory the
-# only reason not to take all at once: what is temporary is as large as one or two bundles.
+# The most elements of a bundle. On a CPU they are enough to hide the cost of a call and few enough
+# for the cache; larger variables are cut into pieces. Elsewhere fewer calls are faster, and only
+# memory sets a limit: temporary arrays are as large as one or two bundles.
 _ON_CPU = 2**18
 _ELSEWHERE = 2**25
 
@@ -42,11 +42,11 @@ class Group(NamedTuple):
     w: Tensors
     g: Tensors
     v: Tensors | None
-    variable_config: VariableConfig  # of all of them: see `together`
+    variable_config: VariableConfig  # of the whole group: see `together`
 
 
 class _Factors(NamedTuple):
-    """What gradients and weights enter the velocities with, and steps the weights; or nothing."""
+    """The factors of gradients and weights in the velocities, and of steps; `None` if not used."""
 
     of_gradient: Sequence[torch.Tensor]
     of_weight: Sequence[torch.Tensor] | None
@@ -54,16 +54,16 @@ class _Factors(NamedTuple):
 
 
 class _Bundle(NamedTuple):
-    """Whole variables of a group, or a piece of one: views of what the variables hold."""
+    """Views of several whole variables of a group, or of a piece of one variable."""
 
-    first: int  # among the variables of the group
+    first: int  # the position of its first variable in the group
     w: Tensors
     g: Tensors
     v: Tensors | None
 
 
 def update_group(group: Group, learning_rate: torch.Tensor, config: UpdateConfig) -> Record | None:
-    """Overwrite weights and velocities; the record has a vector of each number, if it is kept."""
+    """Overwrite weights and velocities. The record, if any, has a vector for each number."""
     variable_config = group.variable_config
     dtype = group.g[0].dtype
     learning_rate = learning_rate.to(dtype)
@@ -82,7 +82,7 @@ def update_group(group: Group, learning_rate: torch.Tensor, config: UpdateConfig
     factors = _Factors(
         velocity_scale.unbind(),
         None if is_nothing(weight_decay) else (velocity_scale * weight_decay).unbind(),
-        # The learning rate itself is one number for all.
+        # A learning rate is one number for all variables.
         step_scale.unbind() if step_scale is not None and step_scale.ndim else step_scale,
     )
     for bundle in _bundles(group):
@@ -93,7 +93,7 @@ def update_group(group: Group, learning_rate: torch.Tensor, config: UpdateConfig
 
 
 def _bundles(group: Group) -> Iterator[_Bundle]:
-    """All that the group holds, in the order of its variables."""
+    """The bundles of a group, in the order of its variables."""
     on_cpu = group.g[0].device.type == "cpu"
     most = _ON_CPU if on_cpu else _ELSEWHERE
     first = elements = 0
@@ -118,7 +118,7 @@ def _part(group: Group, first: int, end: int) -> _Bundle:
 
 
 def _pieces(bundle: _Bundle) -> Iterator[_Bundle]:
-    """Views of the same elements of the one variable in it."""
+    """The pieces of a bundle of one variable."""
     lists = [bundle.w, bundle.g] if bundle.v is None else [bundle.w, bundle.g, bundle.v]
     if not all(x.is_contiguous() for (x,) in lists):
         yield bundle
@@ -131,11 +131,11 @@ def _weight_norms(group: Group) -> torch.Tensor:
     dtype = group.g[0].dtype
     if group.w[0].dtype == dtype:
         return norms(group.w, dtype)
-    return _vector_of(group, lambda part: norms(part.w, dtype))  # which may copy them
+    return _vector_of(group, lambda part: norms(part.w, dtype))  # converts copies
 
 
 def _gradient_norms(group: Group, config: UpdateConfig) -> torch.Tensor:
-    """The norms in the denominators: of the gradients, decayed or not, or of the steps."""
+    """The norms in the denominators of the ratios, as `in_denominator` defines them."""
     variable_config = group.variable_config
     dtype = group.g[0].dtype
 
@@ -151,7 +151,7 @@ def _gradient_norms(group: Group, config: UpdateConfig) -> torch.Tensor:
 
 
 def _vector_of(group: Group, function: Callable[[_Bundle], torch.Tensor]) -> torch.Tensor:
-    """A norm for each variable, of what the function finds for those of a bundle."""
+    """A norm for each variable, from a function that computes the norms of a bundle."""
     found: list[Tensors] = [[] for _ in group.g]
     for bundle in _bundles(group):
         for i, norm in enumerate(function(bundle).unbind(), bundle.first):
@@ -166,24 +166,24 @@ def _vector_of(group: Group, function: Callable[[_Bundle], torch.Tensor]) -> tor
     )
 
 
-# What follows says again, in place, what the update rule says of one variable: with new arrays for
-# all results it would take half as long again.
+# The functions below repeat the update rule, in place. With a new array for each result, an update
+# would take half as long again.
 
 
 def _fresh_decayed(part: _Bundle, weight_decay: Number) -> Tensors:
-    """The decayed gradients, in arrays of their own."""
+    """The decayed gradients, in new arrays."""
     if isinstance(weight_decay, torch.Tensor):
         return list(torch._foreach_addcmul(part.g, part.w, _of(part, weight_decay.unbind())))
     return list(torch._foreach_add(part.g, part.w, alpha=weight_decay))
 
 
 def _of(part: _Bundle, numbers: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
-    """Those of the variables of a bundle."""
+    """The numbers that belong to the variables of a bundle."""
     return numbers[part.first : part.first + len(part.w)]
 
 
 def _momentum_steps(v: Tensors, gradient_steps: Tensors, config: UpdateConfig) -> Tensors:
-    """The steps of `momentum_step`, where `gradient_steps` were."""
+    """The steps of `momentum_step`, written over `gradient_steps`."""
     if not config.nesterov:
         torch._foreach_add_(gradient_steps, v, alpha=config.momentum)
         return gradient_steps
@@ -193,7 +193,7 @@ def _momentum_steps(v: Tensors, gradient_steps: Tensors, config: UpdateConfig) -
 
 
 def _move(part: _Bundle, factors: _Factors, config: UpdateConfig) -> None:
-    """The end of `lars_update`; weight and gradient enter the velocity one after the other."""
+    """`moved` of the update rule, in place. Gradient and weight enter the velocity separately."""
     of_gradient = _of(part, factors.of_gradient)
     of_weight = None if factors.of_weight is None else _of(part, factors.of_weight)
     steps = factors.of_step
@@ -217,7 +217,7 @@ def _move(part: _Bundle, factors: _Factors, config: UpdateConfig) -> None:
     if v[0].dtype != part.g[0].dtype:  # rounded once, at the end
         v = [torch.empty_like(g) for g in part.g]
         torch._foreach_copy_(v, part.v)
-    # A number would become a tensor once for each of them.
+    # A Python number would be converted to a tensor for each of them.
     torch._foreach_mul_(v, part.g[0].new_full((), config.momentum))
     moved = v
     if config.nesterov:
@@ -234,9 +234,10 @@ def _move(part: _Bundle, factors: _Factors, config: UpdateConfig) -> None:
 
 
 def together(variable_configs: Sequence[VariableConfig], like: torch.Tensor) -> VariableConfig:
-    """For variables that differ in numbers alone, and stand in the order of these.
+    """One config for variables whose configs differ only in numbers.
 
-    A number that differs becomes a vector, of the tensor's dtype and on its device.
+    A number that differs becomes a vector in the order of the variables, with the dtype and on the
+    device of `like`.
     """
     first = variable_configs[0]
     return dataclasses.replace(
@@ -250,5 +251,5 @@ def _together(numbers: Sequence[float], like: torch.Tensor) -> Number:
     runs = [(number, len(list(run))) for number, run in itertools.groupby(numbers)]
     if len(runs) == 1:
         return numbers[0]
-    # Each is filled on the device: a list of numbers would be sent to it.
+    # Filled on the device, because a list of numbers would have to be sent to it.
     return torch.cat([like.new_full((count,), number) for number, count in runs])

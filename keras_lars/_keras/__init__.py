@@ -1,6 +1,6 @@
-"""Where Keras 3 does not do what it promises, put right for one optimizer or one model.
+"""Repairs of faults in Keras 3, each for one optimizer or one model.
 
-The only place that touches private parts of Keras, and it changes no class or function of Keras.
+Only this package uses private interfaces of Keras. It changes no class or function of Keras.
 
 `optimizer.py` uses, from `keras.optimizers.Optimizer`: `_iterations`, `_learning_rate`,
 `_trainable_variables`, `_trainable_variables_indices`, `_var_key`, `_get_variable_index`,
@@ -12,22 +12,22 @@ The only place that touches private parts of Keras, and it changes no class or f
 `_variables`, `_accumulated_gradients`, `_model_variables_moving_average`; and from TensorFlow's
 `Trackable` `_trackable_children`, `_lookup_dependency`, `_handle_deferred_dependencies`.
 
-`hooks.py` names methods of `keras.optimizers.Optimizer` that are not called.
+`hooks.py` names methods of `keras.optimizers.Optimizer` that LARS never calls.
 
-`torch_variables.py` reads `_value` of `keras.Variable`: the public `value` asks each time whether
-something else stands for it, which for 1,000 variables takes as long as to update them.
+`torch_variables.py` reads `_value` of `keras.Variable`: the public `value` checks each time whether
+another tensor replaces it, which for 1,000 variables takes as long as updating them.
 
 `layers.py` uses, from `keras.Model`: `_flatten_layers`.
 
-`compiled.py` uses, from `keras.Model`: `_compile_loss` and `_compile_metrics`, with `built` and
-`metrics` of theirs.
+`compiled.py` uses, from `keras.Model`: `_compile_loss` and `_compile_metrics`, with their `built`
+and `metrics`.
 
 `trainer.py` uses, from `keras.Model`: `_maybe_symbolic_build`, `_symbolic_build`,
 `_initial_epoch`, `_distribute_strategy`; from the module of its TensorFlow
 trainer `reduce_per_replica`, and `TFEpochIterator` with its `_num_batches`; and `_moments` of
 `BatchNormalization`.
-It stands on `train_function` and `test_function` being made anew by `make_train_function` and
-`make_test_function`, which are public.
+It relies on the public `make_train_function` and `make_test_function` to create `train_function`
+and `test_function`.
 
 `tensorflow_context.py` uses, from TensorFlow, `python.eager.context.context`, with its
 `op_callbacks`, and `python.framework.config.is_op_determinism_enabled`.
@@ -36,62 +36,63 @@ It stands on `train_function` and `test_function` being made anew by `make_train
 
 `heartbeat.py` uses, from TensorFlow's `tensorflow.python.eager.context`, the methods
 `configure_coordination_service` and `abort_collective_ops`, which its own strategies call, and
-`_handle`; and of its C library `TFE_EnableCollectiveOps` and `TFE_CollectiveOpsCheckPeerHealth`.
-While a strategy is made it puts the former in the place of that of `tensorflow.python.pywrap_tfe`,
-which keeps Python's lock for as long as it waits.
+`_handle`; and from its C library `TFE_EnableCollectiveOps` and `TFE_CollectiveOpsCheckPeerHealth`.
+While a strategy is created, the former replaces its namesake in `tensorflow.python.pywrap_tfe`,
+which holds Python's lock while it waits.
 
-`fitted_model.py` reads from the stack which model an optimizer is being built for: Keras builds it
-inside of `fit`, `train_on_batch` or `train_step`, methods whose `self` is the model. Of
-`fit` it also reads the locals `callbacks`, `epochs` and `epoch_iterator`, with its `num_batches`.
-Of any function it reads the locals `self` and `model`, for the model whose optimizer is built;
-`load_model_from_hdf5`, which builds it with no variables, calls it `model`.
+`fitted_model.py` reads from the stack for which model an optimizer is being built: Keras builds it
+inside `fit`, `train_on_batch` or `train_step`, methods whose `self` is the model. From `fit` it
+also reads the locals `callbacks`, `epochs` and `epoch_iterator`, with its `num_batches`. In any
+function the locals `self` and `model` may be the model whose optimizer is being built. One of them
+is `load_model_from_hdf5`, which builds it without variables, and has it as `model`.
 
-The faults, as seen on Keras 3.10.0 with TensorFlow 2.18.0, and on 3.15.1 with 2.21.0. A nightly
-3.16 (3.16.0.dev2026102704) has all but 4 and 8. For each, except for 18, which is a matter of
-chance, a test fails once it is gone: in `tests/backends/test_keras_faults.py`, or, where it takes
-several workers, files, JAX or torch, in `test_multi_worker.py`, `test_empty_builds.py`,
-`jax_distribution_script.py`, `backend_update_checks.py` or `backend_range_checks.py`:
+The faults are those of Keras 3.10.0 with TensorFlow 2.18.0, and of 3.15.1 with 2.21.0. A nightly
+3.16 (3.16.0.dev2026102704) has all but 4 and 8. For each fault a test fails once it is fixed,
+except for 18, which depends on chance. The tests are in `tests/backends/test_keras_faults.py`, or,
+if they need several workers, files, JAX or torch, in `test_multi_worker.py`,
+`test_empty_builds.py`, `jax_distribution_script.py`, `backend_update_checks.py` or
+`backend_range_checks.py`:
 
 1. Gradients are clipped before they are summed over replicas: each replica's share is clipped.
    https://github.com/tensorflow/tensorflow/issues/33929 (the same in an older Keras)
 2. Gradient accumulation fails under `MirroredStrategy`.
    https://github.com/keras-team/keras/issues/20582
-3. Under gradient accumulation, schedules count micro-batches, the moving average takes in each of
+3. Under gradient accumulation, schedules count micro-batches, the moving average includes each of
    them, and constraints act between updates. (Documented for schedules; no issue known.)
 4. `ema_overwrite_frequency` fails under `MirroredStrategy`, before 3.16. (No issue known.)
 5. `loss_scale_factor` fails on `tf.IndexedSlices`, and float16 gradients are unscaled in float16.
    https://github.com/keras-team/keras/issues/18985 (the same for clipping, since repaired)
-6. `weight_decay` moves the weights before the update, unscaled by whatever the update does.
+6. `weight_decay` moves the weights before the update, and is not scaled like the update.
    (By design; no issue.)
-7. Saved state is matched by number of variables or by attribute name, so that another optimizer's
+7. Saved state is matched by number of variables or by attribute name. So another optimizer's state
    loads silently, and a pickled or copied optimizer loses its state.
    https://github.com/tensorflow/tensorflow/issues/44670 (the same in an older Keras)
-8. Where data of unknown size ends, `iterations` counts an update that is not done, before 3.16.
+8. At the end of data of unknown size, `iterations` counts an update that is not made, before 3.16.
     (No issue known.)
-9. `fit` and `evaluate` fail under `MultiWorkerMirroredStrategy`, since a batch of several tensors
+9. `fit` and `evaluate` fail under `MultiWorkerMirroredStrategy`, because a batch of several tensors
    is reduced as if it were one.
    https://github.com/keras-team/keras/issues/20585
-10. They fail once more where that is mended, since logs, which are scalars, are reduced along
-   their first axis.
+10. With that fixed they still fail, because logs, which are scalars, are reduced along their first
+   axis.
    https://github.com/keras-team/keras/issues/20585
-11. `LossScaleOptimizer` decides by one replica's gradients whether they are finite: see
+11. `LossScaleOptimizer` checks only one replica's gradients for non-finite values: see
     `keras_lars.LossScaleOptimizer`. (No issue known.)
 12. `BatchNormalization` of an empty batch, as some replicas get at the end of an epoch, is NaN.
     (No issue known.)
-13. Each worker ends its epoch by the number of its own batches, and those that have more deadlock,
-    if `distribute_datasets_from_function` made the data. (No issue known.)
+13. Each worker ends its epoch after its own number of batches. With data from
+    `distribute_datasets_from_function`, workers with more batches deadlock. (No issue known.)
 14. `steps_per_execution` above 1 fails under `MultiWorkerMirroredStrategy`, and on CPUs under
-    `MirroredStrategy`, as TensorFlow cannot number the exchanges of a function that is called in a
-    loop of the graph. (No issue known.)
-15. On the JAX backend a second `fit` with `use_ema` fails, or ends the process, since weights and
+    `MirroredStrategy`, because TensorFlow cannot number the exchanges of a function that is called
+    in a loop of the graph. (No issue known.)
+15. On the JAX backend a second `fit` with `use_ema` fails or ends the process, because weights and
     averages share their memory after the first. (No issue known.)
-16. A model that is loaded from an `.h5` file has an optimizer that was built with no variables: it
-    fails in its next step, and its velocities are lost. (No issue known.)
-17. The derivative of `global_clipnorm` is NaN where all gradients are 0. (No issue known.)
-18. Whoever deletes an iterator of tf.data, as `fit` does after each epoch, may wait as long as half
-    the iterator's age, up to a minute: the thread that tunes the data sleeps so long between its
-    looks, and often misses that it is told to end. (A fault of TensorFlow; no issue known.)
-19. On JAX and torch the first `fit` of a model draws a batch, to build loss and metrics by, that a
-   second one does not draw, after which its data are shuffled in another order. (Seen on 3.15.1.)
+16. A model that is loaded from an `.h5` file has an optimizer that was built without variables: its
+    next step fails, and its velocities are lost. (No issue known.)
+17. The derivative of `global_clipnorm` is NaN if all gradients are 0. (No issue known.)
+18. To delete an iterator of tf.data, as `fit` does after each epoch, may take half the iterator's
+    age, up to a minute: the autotuning thread sleeps that long between checks, and often misses the
+    signal to end. (A fault of TensorFlow; no issue known.)
+19. On JAX and torch the first `fit` of a model draws one more batch than a second one, to build
+   loss and metrics. So its data are shuffled in another order. (Seen on 3.15.1.)
    https://github.com/keras-team/keras/issues/20394
 """

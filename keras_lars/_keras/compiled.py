@@ -1,4 +1,4 @@
-"""What `compile` made: the loss and the metrics of a model."""
+"""The loss and the metrics of a compiled model."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,10 +8,10 @@ import keras
 
 @contextlib.contextmanager
 def unbuilt_again(model: keras.Model) -> Iterator[None]:
-    """Loss and metrics that are built in here are unbuilt afterwards, on JAX and torch.
+    """On JAX and torch, unbuild on exit the loss and metrics that were built inside.
 
-    There the first `fit` draws a batch to build them by: fault 19. On TensorFlow it builds them as
-    it traces the training step, which knows their variables from then on.
+    There the first `fit` draws a batch to build them (fault 19). On TensorFlow they are built while
+    the training step is traced, which keeps their variables.
     """
     loss, metrics = model._compile_loss, model._compile_metrics
     on_tensorflow = keras.backend.backend() == "tensorflow"
@@ -22,4 +22,4 @@ def unbuilt_again(model: keras.Model) -> Iterator[None]:
         for each in unbuilt:
             each.built = False
             if each is loss:
-                each.metrics.clear()  # the loss of each output, which building it adds
+                each.metrics.clear()  # building adds a metric for each output

@@ -1,4 +1,4 @@
-"""The model that an optimizer is being built for, which Keras does not tell the optimizer."""
+"""Finds the model for which an optimizer is being built. Keras does not tell the optimizer."""
 
 import inspect
 from collections.abc import Iterator
@@ -7,13 +7,13 @@ from typing import Any
 
 import keras
 
-# The methods of `keras.Model` that build its optimizer for a training. `compile_from_config` builds
-# one too, for a model that is loaded from a file: that training is over.
+# The methods of `keras.Model` that build its optimizer in order to train. `compile_from_config`
+# also builds it, for a model that is loaded from a file, but does not train.
 _METHODS = ("fit", "train_step", "train_on_batch")
 
 
 def fitted_model(optimizer: keras.optimizers.Optimizer) -> keras.Model | None:
-    """The model in whose `fit` or training step this is called, if `optimizer` is its own.
+    """The model whose `fit` or training step is running, if `optimizer` is its own.
 
     Under a strategy each replica traces the step in a thread of its own, where `train_step` is on
     the stack and `fit` is not; otherwise both are, or, on JAX and torch, `fit` alone.
@@ -22,7 +22,7 @@ def fitted_model(optimizer: keras.optimizers.Optimizer) -> keras.Model | None:
         optimizer: The optimizer that is being built, which may be inside a `LossScaleOptimizer`.
 
     Returns:
-        The model, or `None` in a custom loop, or where the optimizer is built by hand.
+        The model, or `None` in a custom loop, or if the optimizer is built by hand.
     """
     for frame in _frames():
         if frame.f_code.co_name in _METHODS:
@@ -43,9 +43,9 @@ def loaded_model(optimizer: keras.optimizers.Optimizer) -> keras.Model | None:
 
 
 def frozen_variables(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
-    """The variables of its model that are not trained, as far as the model can be found.
+    """The untrained variables of the optimizer's model. Empty if the model cannot be found.
 
-    It is found where it trains, or is loaded, and in a function that calls it `model`.
+    It is found while it is trained or loaded, or if a calling function has it as `model`.
     """
     for frame in _frames():
         for name in ("self", "model"):
@@ -56,9 +56,9 @@ def frozen_variables(optimizer: keras.optimizers.Optimizer) -> list[keras.Variab
 
 
 def fitting_callbacks(model: keras.Model) -> list[keras.callbacks.Callback]:
-    """The callbacks of the `fit` of this model in which this is called, as far as they are known.
+    """The callbacks of the model's running `fit`. Empty if they are not known.
 
-    In the thread of a replica they are not.
+    They are not known in the thread of a replica.
     """
     for names in _locals_of_fit(model):
         given = names.get("callbacks")
@@ -70,7 +70,7 @@ def fitting_callbacks(model: keras.Model) -> list[keras.callbacks.Callback]:
 
 
 def fitting_batches(model: keras.Model) -> int | None:
-    """The batches of all epochs of the `fit` of this model in which this is called, if known.
+    """The number of batches in all epochs of the model's running `fit`, if known.
 
     `None` outside of `fit`, in the thread of a replica, and with data of unknown size.
     """
@@ -82,7 +82,7 @@ def fitting_batches(model: keras.Model) -> int | None:
 
 
 def _locals_of_fit(model: keras.Model) -> Iterator[dict[str, Any]]:
-    """The local names of each `fit` of this model on the stack, the innermost first."""
+    """The local variables of each `fit` of this model on the stack, innermost first."""
     for frame in _frames():
         if frame.f_code.co_name == "fit" and frame.f_locals.get("self") is model:
             yield frame.f_locals

@@ -1,7 +1,7 @@
-"""How soon the workers of a cluster find out that one of them is lost.
+"""Lets the workers of a cluster detect soon that one of them is lost.
 
-While TensorFlow waits for another worker it keeps Python's lock, so that nothing else runs. It does
-not where the same functions of its C library are called by `ctypes`.
+While TensorFlow waits for another worker it holds Python's lock, so no other thread runs. It does
+not if the same functions of its C library are called through `ctypes`.
 """
 
 import contextlib
@@ -15,24 +15,24 @@ import tensorflow as tf
 from tensorflow.python import _pywrap_tensorflow_internal, pywrap_tfe
 from tensorflow.python.eager import context
 
-# What TensorFlow raises where another worker is lost. The last is of the one that is cut off from
-# the first worker, which watches over all, and of those that wait in vain for one to join.
+# What TensorFlow raises if another worker is lost. The last one is raised by a worker that is cut
+# off from the first worker, which monitors all, and by those that wait in vain for one to join.
 LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError)
 
 
 def set_timeouts(addresses: dict[str, list[str]], lost: float, registered: float) -> None:
-    """Have the strategy that is made next use these; TensorFlow has no public way to say so.
+    """Set the timeouts of the next strategy. TensorFlow has no public way to do so.
 
     Args:
-        addresses: Of the workers, by kind, the chief's kind first.
-        lost: Seconds without a sign of life after which a worker is lost.
-        registered: Seconds after which a worker that is there but does not join is.
+        addresses: The addresses of the workers, by kind, the chief's kind first.
+        lost: Seconds without a heartbeat after which a worker counts as lost.
+        registered: Seconds without joining after which a worker counts as lost.
     """
-    # An empty message of this type, which has changed its module several times.
+    # An empty message. Its class cannot be imported, because it has often changed its module.
     jobs = tf.compat.v1.ConfigProto().experimental.coordination_config.coordinated_job_list
     for kind, workers in addresses.items():
         jobs.add(name=kind, num_tasks=len(workers))
-    # All but the times are as the strategy itself would have it.
+    # Everything but the timeouts is what the strategy itself would set.
     context.context().configure_coordination_service(
         service_type="standalone",
         service_leader=f"/job:{jobs[0].name}/replica:0/task:0",
@@ -44,10 +44,10 @@ def set_timeouts(addresses: dict[str, list[str]], lost: float, registered: float
 
 @contextlib.contextmanager
 def joined_within(seconds: float) -> Iterator[None]:
-    """The strategy that is made in here joins its cluster within so many seconds, or raises.
+    """A context in which a new strategy joins its cluster within this many seconds, or raises.
 
-    TensorFlow would wait for an hour for a worker that is lost meanwhile. It still does so, in a
-    thread that is left behind, and refuses to do anything else in this process.
+    TensorFlow would wait for an hour for a worker that is lost meanwhile. After an error it still
+    waits, in a thread that is left behind, and no other cluster can be joined in this process.
 
     Raises:
         tf.errors.OpError: One of `LOST`, if another worker does not join.
@@ -85,13 +85,13 @@ def _refuse(handle: object, server: bytes) -> None:
 
 
 def watch(tasks: list[str], seconds: float) -> None:
-    """Abort what workers exchange once one of these tasks cannot be reached; in a thread.
+    """Start a thread that aborts all exchanges once one of these tasks cannot be reached.
 
-    The first worker only knows who reaches it, and not who reaches whom.
+    TensorFlow's own check does not notice if two workers reach the first one, but not each other.
 
     Args:
         tasks: The other workers, such as /job:worker/replica:0/task:1.
-        seconds: For how long they may fail to answer.
+        seconds: How long a task may fail to answer.
     """
     threading.Thread(target=_watch, args=(tasks, seconds / 2), daemon=True).start()
 
@@ -100,7 +100,7 @@ def _watch(tasks: list[str], seconds: float) -> None:
     while True:
         time.sleep(seconds)
         for task in tasks:
-            if fault := _fault(task, seconds):  # the one or the other may just have been paused
+            if fault := _fault(task, seconds):  # either side may just have been paused
                 time.sleep(seconds)
                 fault = _fault(task, seconds)
             if fault:
@@ -112,7 +112,7 @@ def _watch(tasks: list[str], seconds: float) -> None:
 
 
 def _fault(task: str, seconds: float) -> tf.errors.OpError | None:
-    """Why the task does not answer, if it does not."""
+    """Why the task does not answer, or None if it does."""
     milliseconds = ctypes.c_int64(round(seconds * 1000))
     try:
         handle = context.context()._handle
@@ -123,7 +123,7 @@ def _fault(task: str, seconds: float) -> tf.errors.OpError | None:
 
 
 def _call(name: str, handle: object, *arguments: Any) -> None:
-    """A function of TensorFlow's C library that takes a context, more arguments and a status."""
+    """Call a function of TensorFlow's C library that takes a context, arguments and a status."""
     library = ctypes.CDLL(_pywrap_tensorflow_internal.__file__)
     library.TF_NewStatus.restype = ctypes.c_void_p
     library.TF_Message.restype = ctypes.c_char_p

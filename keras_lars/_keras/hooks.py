@@ -1,4 +1,4 @@
-"""Methods of Keras's optimizers that LARS never calls, so that to override them does nothing."""
+"""Methods of Keras's optimizers that LARS never calls, so that overriding them has no effect."""
 
 _APPLY = (
     "`apply(grads, trainable_variables)`, which may change the gradients before and the variables "
@@ -6,7 +6,7 @@ _APPLY = (
 )
 _AVERAGES = "`finalize_variable_values`, or use `keras.callbacks.SwapEMAWeights`"
 
-# What Keras calls in a step and we never do, and what may be overridden in its place.
+# The methods that Keras calls in a step and LARS never does, and what to override instead.
 NEVER_CALLED = {
     "update_step": _APPLY,
     "_backend_update_step": _APPLY,
@@ -19,15 +19,15 @@ NEVER_CALLED = {
     "assign": _APPLY,
     "assign_add": _APPLY,
     "assign_sub": _APPLY,
-    "_apply_weight_decay": "nothing, and pass what it is for to `exclude_from_weight_decay`",
-    "_use_weight_decay": "nothing, and pass a callable to `exclude_from_weight_decay`",
+    "_apply_weight_decay": "nothing, and use `exclude_from_weight_decay` instead",
+    "_use_weight_decay": "nothing, and pass a callable to `exclude_from_weight_decay` instead",
     "_update_model_variables_moving_average": _AVERAGES,
     "_overwrite_model_variables_with_average_value": _AVERAGES,
 }
 
 
 def refuse(name: str, received: str) -> None:
-    """Raise ValueError if `name` is one of them."""
+    """Raise ValueError if `name` is one of these methods."""
     if name in NEVER_CALLED:
         raise ValueError(
             f"`{name}` must not be overridden, because LARS never calls it: the override would "

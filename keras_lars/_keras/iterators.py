@@ -1,4 +1,4 @@
-"""Iterators over data that are deleted where nobody waits for it (fault 18)."""
+"""Deletes data iterators in another thread, so that nobody waits for it (fault 18)."""
 
 import sys
 import threading
@@ -11,13 +11,13 @@ import tensorflow as tf
 
 
 def delete_elsewhere(epochs: Any) -> None:
-    """Let a thread of its own delete each iterator that this `TFEpochIterator` makes."""
+    """Let another thread delete each iterator that this `TFEpochIterator` creates."""
     if "_get_iterator" not in vars(epochs):
         epochs._get_iterator = _Iterable(epochs._get_iterator)
 
 
 class _Iterable:
-    """What Keras calls for the data of an epoch, and then iterates over."""
+    """What Keras calls to get the data of an epoch, and then iterates over."""
 
     def __init__(self, original: Callable[[], Any]):
         self.original = original
@@ -33,16 +33,16 @@ class _Iterable:
 
 
 def _delete(resources: list[Any]) -> None:
-    # As Python ends it can have no more threads: then whoever deletes has to wait.
+    # Python cannot start a thread while it exits. Then the iterator is deleted here.
     if threading.main_thread().is_alive() and not sys.is_finalizing():
-        # No daemon, which would abort the process if it were in TensorFlow's hands at its end.
+        # Not a daemon: it would abort the process if it was inside TensorFlow at exit.
         threading.Thread(target=_outlive, args=(resources,), daemon=False).start()
 
 
 def _outlive(resources: list[Any]) -> None:
-    """Hold each until nobody else does. Python goes on while the last holder deletes it."""
+    """Hold each resource until nobody else does, so that it is deleted in this thread."""
     while resources:
-        # One reference is the list's, and one that of the call.
+        # One reference is the list's, and one is that of the call.
         if sys.getrefcount(resources[-1]) <= 2:
             resources.pop()
         else:

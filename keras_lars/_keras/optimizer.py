@@ -1,4 +1,4 @@
-"""`keras.optimizers.Optimizer` with faults 1 to 6, 8 and 15 to 17 put right."""
+"""`keras.optimizers.Optimizer` with faults 1 to 6, 8 and 15 to 17 repaired."""
 
 import contextlib
 import warnings
@@ -22,7 +22,7 @@ from keras_lars._words import counted
 class KerasOptimizer(StatefulOptimizer):
     """A Keras optimizer in which everything counts updates and acts on the whole gradient.
 
-    A subclass sets `_update` in `build`. `_backends.base` says what becomes of the gradients.
+    A subclass sets `_update` in `build`. `_backends.base` describes what happens to the gradients.
     """
 
     _update: BuiltUpdate
@@ -34,7 +34,7 @@ class KerasOptimizer(StatefulOptimizer):
                 hooks.refuse(name, f"{base.__qualname__}.{name}")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in hooks.NEVER_CALLED:  # or each value would be printed, of many variables
+        if name in hooks.NEVER_CALLED:  # only then, because `repr` of many variables is slow
             hooks.refuse(name, f"{name}={value!r}")
         super().__setattr__(name, value)
 
@@ -57,7 +57,7 @@ class KerasOptimizer(StatefulOptimizer):
         grads: Sequence[Tensor | None],
         trainable_variables: Sequence[Variable] | None = None,
     ) -> None:
-        """Update variables by their gradients; see `keras.optimizers.Optimizer.apply`."""
+        """Update variables with their gradients; see `keras.optimizers.Optimizer.apply`."""
         grads = list(grads)
         if not grads:
             return
@@ -69,7 +69,7 @@ class KerasOptimizer(StatefulOptimizer):
             if whole:
                 positions = [self._get_variable_index(v) for v in variables]
                 _backends.current().apply(self, whole, positions)
-        # Where the data ends a step is run without any, and fails: it must not be counted.
+        # At the end of the data a step is run without any. It fails, and must not be counted.
         with _backends.current().after(whole):
             _backends.current().count(self._iterations)
 
@@ -98,12 +98,12 @@ class KerasOptimizer(StatefulOptimizer):
         """`apply` on values; see `keras.optimizers.Optimizer.stateless_apply`."""
         _check_count(grads, trainable_variables)
         if not self.built and not trainable_variables:
-            # A model of which nothing is trained. In the scope of a wrapper these are variables.
+            # Nothing of the model is trained. In the scope of a wrapper these are variables.
             return [], [ops.convert_to_tensor(each) for each in optimizer_variables]
         return super().stateless_apply(optimizer_variables, grads, trainable_variables)
 
     def _variables_of_loaded_model(self) -> list[keras.Variable]:
-        """What is trained of the model that is being loaded from an `.h5` file, or nothing."""
+        """The trainable variables of a model that is being loaded from an `.h5` file, if any."""
         model = loaded_model(self)
         if model is None:
             return []
@@ -127,7 +127,7 @@ class KerasOptimizer(StatefulOptimizer):
             )
 
     def _whole(self, gradients: Sequence[Any], variables: Sequence[Variable]) -> list[Tensor]:
-        """The gradients as dense, unscaled tensors of the dtypes that the update computes in."""
+        """The gradients as dense, unscaled tensors of the compute dtypes."""
         are_whole = _backends.current().are_whole(gradients, variables)
         whole = [
             gradient if is_whole else _made_whole(gradient, variable)
@@ -138,7 +138,7 @@ class KerasOptimizer(StatefulOptimizer):
         return whole
 
     def _clipped(self, gradients: list[Tensor]) -> list[Tensor]:
-        """The gradients, clipped as the constructor says; NaN where they were not finite."""
+        """The gradients, clipped to the constructor's limits. NaN where they are not finite."""
         limits = (self.clipnorm, self.clipvalue, self.global_clipnorm)
         if self._clipping_is_ours and all(limit is None for limit in limits):
             return gradients
@@ -146,14 +146,14 @@ class KerasOptimizer(StatefulOptimizer):
         widest = "float64" if "float64" in dtypes else "float32"
         clipped = self._clip_gradients([ops.cast(g, widest) for g in gradients])
         if self.clipvalue is not None:
-            # An infinity that is clipped to a value would pass unseen.
+            # Clipping would hide an infinity.
             clipped = [nan_unless_finite(c, g) for g, c in zip(gradients, clipped)]
         return [ops.cast(c, dtype) for c, dtype in zip(clipped, dtypes)]
 
     def _clip_gradients(self, grads: list[Tensor]) -> list[Tensor]:
         if self.global_clipnorm is None:
             return super()._clip_gradients(grads)
-        # As Keras has it, but for the derivative where all gradients are 0: see fault 17.
+        # As in Keras, except for the derivative if all gradients are 0 (fault 17).
         squares = ops.sum(ops.stack([ops.sum(ops.square(g)) for g in grads]))
         all_zero = squares == 0
         norm = ops.sqrt(ops.where(all_zero, ops.ones_like(squares), squares))
@@ -164,7 +164,7 @@ class KerasOptimizer(StatefulOptimizer):
 
     @property
     def _clipping_is_ours(self) -> bool:
-        """Whether no subclass clips in a way of its own."""
+        """Whether no subclass overrides the clipping."""
         return type(self)._clip_gradients is KerasOptimizer._clip_gradients
 
     @property
@@ -174,12 +174,12 @@ class KerasOptimizer(StatefulOptimizer):
 
     @property
     def _accumulation(self) -> _accumulation.Accumulation:
-        """How many micro-batches make each update: 1 without accumulation."""
+        """How many micro-batches each update takes: 1 without accumulation."""
         return _accumulation.of(self.gradient_accumulation_steps)
 
     @property
     def iterations(self) -> Tensor:
-        """The number of updates so far, which schedules are given."""
+        """The number of updates so far, with which schedules are called."""
         if self.gradient_accumulation_steps is None:
             return self._iterations
         return self._accumulation.updates(ops.convert_to_tensor(self._iterations))
@@ -194,12 +194,12 @@ class KerasOptimizer(StatefulOptimizer):
     def add_variable_from_reference(
         self, reference_variable: Variable, name: str | None = None, **kwargs: Any
     ) -> keras.Variable:
-        """Add a slot for a variable; an accumulator has a value of its own on each replica."""
-        is_accumulator = name == "gradient_accumulator"  # as the `build` of Keras calls it
+        """Add a slot for a variable. An accumulator has its own value on each replica."""
+        is_accumulator = name == "gradient_accumulator"  # the name in Keras's `build`
         with _backends.current().per_replica_sum() if is_accumulator else contextlib.nullcontext():
             return super().add_variable_from_reference(reference_variable, name, **kwargs)
 
-    # What Keras would do otherwise.
+    # Where Keras would do something else.
 
     if TYPE_CHECKING:  # Keras's property, which has no types
 
@@ -216,10 +216,10 @@ class KerasOptimizer(StatefulOptimizer):
         return super()._get_current_learning_rate()
 
     def _apply_weight_decay(self, variables: Sequence[Variable]) -> None:
-        """Nothing: weight decay is part of the update."""
+        """Do nothing: weight decay is part of the update."""
 
     def finalize_variable_values(self, var_list: Sequence[keras.Variable]) -> None:
-        """Overwrite the variables by their averages, where these are kept."""
+        """Overwrite the variables with their averages, if these are kept."""
         if not self.built:
             return  # nothing was trained
         super().finalize_variable_values(var_list)
@@ -232,19 +232,19 @@ class KerasOptimizer(StatefulOptimizer):
         return None if hasattr(self._learning_rate, "assign") else self._learning_rate
 
     def _last_learning_rate(self) -> float:
-        """The learning rate of the last update; of a callable or number, what it is now."""
+        """The learning rate of the last update; the present one for a callable or a number."""
         if isinstance(self._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
             return float(ops.convert_to_numpy(self._learning_rate(self.iterations - 1)))
         return float(ops.convert_to_numpy(self.learning_rate))
 
     def _current_learning_rate(self) -> LearningRate:
-        """The schedule or callable, or the number that it is now, to as many digits as it has."""
+        """The schedule or callable, or the present number without digits from float32 rounding."""
         if self._schedule is not None:
             return self._schedule
         assigned = self._assigned_learning_rate
         try:
             now = ops.convert_to_numpy(self._learning_rate)[()]
-        except Exception:  # in a step that is being traced there is no number
+        except Exception:  # while a step is traced there is no number
             return assigned
         return assigned if now == now.dtype.type(assigned) else float(str(now))
 

@@ -1,4 +1,4 @@
-"""Saved state (fault 7): named, marked as ours, and kept until there are variables to hold it."""
+"""Saved state (fault 7): named, marked as ours, and kept until the optimizer is built."""
 
 import contextlib
 import json
@@ -16,42 +16,42 @@ from keras_lars._variable_order import Described, described, new_positions
 from keras_lars._variables import path_of, shape_of
 from keras_lars._words import counted
 
-# Files of version 1, of keras_lars 0.1.0, have no list of the variables.
+# Files of version 1, which keras_lars 0.1.0 writes, have no list of the variables.
 _VERSION, _OLDEST = 2, 1
-# What the numbers in the slots mean has not changed since.
+# The version in which the numbers in the slots got their present meaning.
 _MEANING = 1
 _MARKER = "marker"
 _VARIABLES = "variables"
 _CHECKPOINT_PREFIX = "keras_lars"
 
-_KINDS = ("velocities", "averages", "accumulators")  # of the slots that are saved
-_SUMS = "squares_of_parts"  # a record: state with it and state without it match
+_KINDS = ("velocities", "averages", "accumulators")  # the slots that are saved
+_SUMS = "squares_of_parts"  # optional: state with and without it match
 
 
 class StatefulOptimizer(keras.optimizers.Optimizer):
-    """A Keras optimizer whose saved state says whose it is.
+    """A Keras optimizer whose saved state says to which kind of optimizer it belongs.
 
-    A subclass sets `momentums` in `build`, which it ends with `_restore_waiting`, sets
-    `_assigned_learning_rate`, and gives `_state_marker`.
+    A subclass implements `_state_marker`, and sets `_assigned_learning_rate`. Its `build` sets
+    `momentums`, and calls `_restore_waiting` at the end.
     """
 
     momentums: list[keras.Variable | None]
     _assigned_learning_rate: Any
 
-    # The state that was loaded before there were variables to hold it, by name.
+    # The state that was loaded before `build`, by name.
     _waiting_state: dict[str, Any] | None = None
 
     def _state_marker(self) -> dict[str, str]:
-        """What tells this state from that of other optimizers."""
+        """What distinguishes this state from that of other optimizers."""
         raise NotImplementedError
 
     def _state_meaning(self) -> dict[str, str | int]:
-        """What the numbers in the slots are, wherever they are kept."""
+        """What the numbers in the slots mean, in any kind of file."""
         return {**self._state_marker(), "state_version": _MEANING}
 
     @property
     def _slots(self) -> Slots:
-        """The variables of the model, and of the optimizer for each of them."""
+        """The variables of the model, and the optimizer's slots for each of them."""
         variables = list(self._trainable_variables)
         none = [None] * len(variables)
         return Slots(
@@ -62,9 +62,9 @@ class StatefulOptimizer(keras.optimizers.Optimizer):
         )
 
     def _named_variables(self) -> dict[str, keras.Variable]:
-        """The variables that are saved, by the names that they are saved under."""
+        """The variables that are saved, by the names under which they are saved."""
         named = {"iteration": self._iterations}
-        if hasattr(self._learning_rate, "assign"):  # a variable, and no schedule or callable
+        if hasattr(self._learning_rate, "assign"):  # a variable, not a schedule or callable
             named["learning_rate"] = self._learning_rate
         if self.built:
             slots = self._slots
@@ -81,20 +81,20 @@ class StatefulOptimizer(keras.optimizers.Optimizer):
         return [Described(path_of(v), shape_of(v)) for v in self._slots.variables]
 
     def _sums_of_parts(self) -> keras.Variable | None:
-        """What is added up between two updates to measure noise, if it is.
+        """The sums from which noise is measured, or None if it is not.
 
-        One value for each variable, and last of all how often was added.
+        They have one value for each variable, followed by the number of summands.
         """
         return None
 
     def _outside_of_steps(self) -> contextlib.AbstractContextManager[Any]:
-        """What is done in here is done once, also in a step that is being traced."""
+        """A context whose operations run once and at once, even while a step is traced."""
         return _backends.current().outside_of_steps()
 
     # Files.
 
     def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
-        """Write the state, with a marker that says whose it is."""
+        """Write the state, with a marker that says to which kind of optimizer it belongs."""
         variables: list[Described] | None
         if self.built:
             variables = self._described_variables()
@@ -110,11 +110,11 @@ class StatefulOptimizer(keras.optimizers.Optimizer):
     def load_own_variables(self, store: Mapping[str, Any]) -> None:
         """Read the state, now or once the optimizer is built.
 
-        For what another optimizer wrote, warn and start afresh.
+        If another kind of optimizer wrote it, warn and start afresh.
         """
         names = set(store.keys())
         if _MARKER not in names:
-            self._start_afresh(f"what was saved has {counted(len(names), 'value')} and no marker")
+            self._start_afresh(f"the saved state has {counted(len(names), 'value')} and no marker")
             return
         marker = self._read(store, _MARKER, lambda x: json.loads(x.tobytes().decode()))
         rows = marker.pop(_VARIABLES, None) if isinstance(marker, dict) else None
@@ -122,10 +122,10 @@ class StatefulOptimizer(keras.optimizers.Optimizer):
             is_later = " by a later version of keras_lars," if _is_later(marker) else ""
             self._start_afresh(f"it was saved{is_later} as state of {marker}")
             return
-        # All of it is read before any of it is set.
+        # Everything is read before anything is set.
         state = {name: self._read(store, name, np.array) for name in names - {_MARKER}}
         if not state:
-            return  # saved before it was built, and nothing waited
+            return  # saved before `build`, without any state
         if rows is not None:
             state[_VARIABLES] = self._read(store, _MARKER, lambda _: described(rows))
         if self.built:
@@ -149,10 +149,10 @@ class StatefulOptimizer(keras.optimizers.Optimizer):
         return any(marker == {**self._state_marker(), "state_version": v} for v in versions)
 
     def _start_afresh(self, why: str) -> None:
-        """Set the state to what it is at first, and warn.
+        """Reset the state to its initial values, and warn.
 
-        It would not do to leave everything alone: `keras.optimizers.LossScaleOptimizer` has put the
-        file's values into the variables of the optimizer that it wraps before that one is asked.
+        It cannot be left unchanged: `keras.optimizers.LossScaleOptimizer` has already assigned the
+        file's values to the variables of the optimizer that it wraps.
         """
         self._warn_of_foreign_state(why, "are set to 0")
         self._keep_waiting(None)
@@ -174,12 +174,12 @@ class StatefulOptimizer(keras.optimizers.Optimizer):
             state.pop(_SUMS, None)
         elif _SUMS not in state:
             state[_SUMS] = np.zeros(variables[_SUMS].shape, "float32")
-        # A learning rate set since, or a schedule in its place, is the user's choice.
+        # A learning rate that was set since, or a schedule in its place, is the user's choice.
         missing = set(variables) - set(state) - {"learning_rate"}
         unexpected = set(state) - set(variables) - {"learning_rate"}
         if missing or unexpected:
             self._start_afresh(
-                f"what was saved does not match: missing {sorted(missing)}, "
+                f"the saved state does not match: missing {sorted(missing)}, "
                 f"unexpected {sorted(unexpected)}"
             )
             return
@@ -188,17 +188,17 @@ class StatefulOptimizer(keras.optimizers.Optimizer):
                 kind, shape = _spec(state[name])
                 expected_kind, expected_shape = _spec(variable)
                 self._start_afresh(
-                    f"what was saved does not match: `{name}` is {kind} of shape {shape}, not "
+                    f"the saved state does not match: `{name}` is {kind} of shape {shape}, not "
                     f"{expected_kind} of shape {expected_shape}"
                 )
                 return
-        # In the order of the variables, the same on all workers: some are exchanged when set.
+        # In the same order on all workers, because assigning some variables exchanges values.
         for name, variable in variables.items():
             if name in state:
                 variable.assign(state[name])
 
     def _renumbered(self, state: dict[str, Any]) -> dict[str, Any]:
-        """The state by the positions that variables have now."""
+        """The state, renamed to the present positions of the variables."""
         state = dict(state)
         saved = state.pop(_VARIABLES, None)
         positions = None if saved is None else new_positions(saved, self._described_variables())
@@ -209,27 +209,27 @@ class StatefulOptimizer(keras.optimizers.Optimizer):
             state[_SUMS] = np.append(sums[np.argsort(positions)], sums[-1])
         return {_renamed(name, positions): value for name, value in state.items()}
 
-    # State that came before the variables.
+    # State that was loaded before `build`.
 
     def _keep_waiting(self, state: dict[str, Any] | None) -> None:
-        """Set `_waiting_state`, past the tracking of attributes: these are not our variables."""
+        """Set `_waiting_state` without Keras's tracking: these are not variables of ours."""
         object.__setattr__(self, "_waiting_state", state)
 
     def _forget_waiting(self, name: str) -> None:
-        """Drop one value that waits: something newer has taken its place."""
+        """Drop one waiting value, because a newer one replaces it."""
         if self._waiting_state is not None:
             self._waiting_state.pop(name, None)
 
     def _restore_waiting(self) -> None:
-        """Put the state that came before the variables into them."""
+        """Assign the state that was loaded before `build`."""
         state = self._waiting_state
         self._keep_waiting(None)
         if state is not None:
             with self._outside_of_steps():
                 self._assign_state(state)
 
-    # A `tf.train.Checkpoint` matches by attribute name. The one name that we show it holds the
-    # marker, so that nothing of another optimizer matches.
+    # A `tf.train.Checkpoint` matches by attribute name. The only name that it sees here contains
+    # the marker, so that no state of another optimizer matches.
 
     def _trackable_children(self, save_type: str = "checkpoint", **kwargs: Any) -> dict[str, Any]:
         if save_type != "checkpoint":
@@ -250,7 +250,7 @@ class StatefulOptimizer(keras.optimizers.Optimizer):
         return None
 
     def _handle_deferred_dependencies(self, name: str, trackable: Any) -> None:
-        """Nothing: all that a checkpoint holds of us is in `_variables`, which is always there."""
+        """Do nothing: a checkpoint holds only our `_variables`, which always exist."""
 
 
 def _is_later(marker: Any) -> bool:
@@ -259,7 +259,7 @@ def _is_later(marker: Any) -> bool:
 
 
 def _renamed(name: str, positions: list[int]) -> str:
-    """The name of a slot's value, by the position that its variable has now."""
+    """The name of a slot's value, with the present position of its variable."""
     kind, _, position = name.rpartition("_")
     is_slot = kind in _KINDS and position.isdecimal()
     if not is_slot or int(position) >= len(positions):
@@ -268,7 +268,7 @@ def _renamed(name: str, positions: list[int]) -> str:
 
 
 def _spec(array: Array) -> tuple[str, tuple[int, ...]]:
-    """What a value must have in common with its variable; a float may be of any width."""
+    """The kind and shape that a value must share with its variable. Floats may have any width."""
     name = str(array.dtype)
     kind = next((kind for kind in ("float", "int") if kind in name), name)
     return kind, tuple(array.shape)

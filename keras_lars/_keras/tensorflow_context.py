@@ -1,18 +1,18 @@
-"""What TensorFlow knows of the process and of the modes that it is in."""
+"""TensorFlow's context, and modes that are set in it."""
 
 from tensorflow.python.eager import context
 from tensorflow.python.framework import config
 
 
 def current() -> object:
-    """The context, without which variables and functions that were made in it are of no use."""
+    """The context. Variables and functions are unusable after the one that made them is reset."""
     return context.context()
 
 
 def is_searching_for_nans() -> bool:
-    """Whether each operation is looked at, as `tf.debugging.enable_check_numerics` does.
+    """Whether each operation is inspected, as with `tf.debugging.enable_check_numerics`.
 
-    XLA cannot compile a function that is traced meanwhile.
+    XLA cannot compile a function that is traced in this mode.
     """
     return bool(context.context().op_callbacks)
 

@@ -1,4 +1,4 @@
-"""What variables hold on torch, for many of them at the cost of a list."""
+"""Reads the torch tensors of many Keras variables quickly."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,10 +8,10 @@ import torch
 
 
 def parameters(variables: Sequence[Any]) -> list[Any] | None:
-    """What each variable holds, `None` for `None`; or `None` where `value` is something else.
+    """The parameter of each variable (`None` for `None`); or `None` if `value` would be another.
 
-    `value` is that too, or a tensor of a caller or a cast, and asks for each variable which. That
-    takes as long as a small update.
+    `value` may also be a caller's tensor or a cast, and checks that for each variable. This takes
+    as long as a small update.
     """
     with keras.StatelessScope(initialize_variables=False) as scope:
         if scope.original_scope is not None:
@@ -25,7 +25,7 @@ def parameters(variables: Sequence[Any]) -> list[Any] | None:
 def are_like(
     tensors: Sequence[Any], variables: Sequence[Any], dtypes: tuple[torch.dtype, ...]
 ) -> list[bool]:
-    """Which are dense tensors of their variable's shape, dtype and device, and of these dtypes."""
+    """Whether each tensor is dense, in one of the dtypes, and like its variable's parameter."""
     held: list[Any] = [getattr(variable, "_value", None) for variable in variables]
     return [
         type(x) is torch.Tensor

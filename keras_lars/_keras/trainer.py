@@ -1,4 +1,4 @@
-"""`fit` and `evaluate` of one model with faults 9, 10, 12 to 14 and 16 mended; starting midway."""
+"""Repairs `fit` and `evaluate` of one model (faults 9, 10, 12 to 14, 18); starts `fit` midway."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -61,7 +61,7 @@ def has_executions_fault(strategy: tf.distribute.Strategy) -> bool:
 
 
 def repair_build(model: keras.Model) -> None:
-    """Let the model be built from the shapes of one replica's batch (fault 9)."""
+    """Make Keras build the model from the shapes of one replica's batch (fault 9)."""
     original = model._maybe_symbolic_build
     strategy = model.distribute_strategy
 
@@ -77,7 +77,7 @@ def repair_build(model: keras.Model) -> None:
 
 
 def repair_endings(model: keras.Model) -> None:
-    """Let `fit` and `evaluate` not wait until their data are deleted (fault 18)."""
+    """Keep `fit` and `evaluate` from waiting until their data are deleted (fault 18)."""
     original = model._maybe_symbolic_build
 
     def build(iterator: Any = None, data_batch: Any = None) -> None:
@@ -103,7 +103,7 @@ def repair_logs(model: keras.Model) -> None:
 
 
 def repair_executions(model: keras.Model) -> None:
-    """Run the steps of an execution one by one, and not in a loop of the graph (fault 14)."""
+    """Run the steps of an execution one by one, not in a loop of the graph (fault 14)."""
     for kind in ("train", "test"):
         make = getattr(model, f"make_{kind}_function")
         repaired = functools.partial(_make_stepwise, model, make, f"{kind}_function")
@@ -136,12 +136,12 @@ def _make_stepwise(
 
 
 def repair_empty_batches(model: keras.Model) -> None:
-    """Let replicas without a sample normalize nothing, and learn nothing (fault 12)."""
+    """Make replicas without a sample keep their moving statistics (fault 12)."""
 
     def with_repaired_layers(step: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(step)
         def run(*args: Any, **kwargs: Any) -> Any:
-            # When the step is traced, layers that a subclass made late are there as well.
+            # Repaired when the step is traced: then layers exist that a subclass creates late.
             for layer in all_layers(model):
                 if isinstance(layer, keras.layers.BatchNormalization):
                     _repair_empty_moments(layer)
@@ -169,7 +169,7 @@ def _repair_empty_moments(layer: keras.layers.BatchNormalization) -> None:
 
 
 def _agree_on_batches(iterator: Any, strategy: tf.distribute.Strategy) -> None:
-    """Let an epoch end where the data of all workers do, not each by its own count (fault 13)."""
+    """End an epoch when all workers' data end, not after each worker's own count (fault 13)."""
     counts = _replicas.exchange((iterator.num_batches or 0,), strategy)
     if len(set(counts)) == 1 or "reset" in vars(iterator):
         return
@@ -183,7 +183,7 @@ def _agree_on_batches(iterator: Any, strategy: tf.distribute.Strategy) -> None:
 
 
 def epoch_iterator(batches: Any, strategy: tf.distribute.Strategy) -> Any:
-    """What `fit` goes through its data with."""
+    """The iterator with which `fit` reads its data."""
     from keras.src.backend.tensorflow.trainer import TFEpochIterator
 
     return TFEpochIterator(x=batches, distribute_strategy=strategy)
@@ -196,12 +196,12 @@ def _first_batch(iterator: Iterator[Any]) -> Any:
 
 
 def start_at(model: keras.Model, epoch: int | None) -> None:
-    """Let the `fit` that has just begun start at this epoch; `None` afterwards, for the next."""
+    """Make the `fit` that has just begun start at this epoch. `None` resets it for the next one."""
     model._initial_epoch = epoch
 
 
 def skip_executions(model: keras.Model, executions: int, restore: Callable[[], None]) -> None:
-    """Let the `fit` that has just begun read, but not train on, its first batches.
+    """Make the `fit` that has just begun read its first batches without training on them.
 
     Args:
         model: The model.
@@ -228,7 +228,7 @@ def skip_executions(model: keras.Model, executions: int, restore: Callable[[], N
 
 
 def stop_skipping(model: keras.Model) -> None:
-    """Undo `skip_executions`, should `fit` have ended before it was done."""
+    """Undo `skip_executions`, in case `fit` ended before all were skipped."""
     model.train_function = getattr(model.train_function, "train_function", model.train_function)
 
 

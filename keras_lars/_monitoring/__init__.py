@@ -1,10 +1,10 @@
-"""What is recorded of a training, and what stands out in it.
+"""Records of training runs, and what stands out in them.
 
-- `record`: rows of what is recorded, whose files are written, continued and read.
+- `record`: the rows of a record, and its files, which are written, continued and read.
 - `variables`: `variables.json`, the settings and how each variable is treated.
 - `history`: both of them as arrays.
-- `anomalies`: what stands out in these, and how it is told.
-- `noise`: the gradient noise of a training, smoothed, and how it is told.
+- `anomalies`: what stands out in these arrays, and the words for it.
+- `noise`: the gradient noise of a training run, smoothed, and the words for it.
 - `tensorboard`: the rows for TensorBoard.
-- `files`: files that are whole or not there.
+- `files`: writes files completely or not at all.
 """

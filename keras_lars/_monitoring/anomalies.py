@@ -1,4 +1,4 @@
-"""What stands out in norms and ratios, and how it is told: by the monitor and in the report."""
+"""What stands out in norms and ratios, and the words for it in the monitor and the report."""
 
 import warnings
 from collections.abc import Sequence
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 
 class Anomaly(NamedTuple):
-    """How one kind is told: a sentence without its full stop, and what to make of it."""
+    """The words for one kind of anomaly: a sentence without its full stop, and advice."""
 
     what: str
     advice: str
 
 
-# The first are the worst.
+# The worst ones come first.
 ANOMALIES = {
     "not finite": Anomaly(
         "A norm, a trust ratio or a learning rate is not finite",
         "The weight is lost, or soon will be. Stop at once with `keras.callbacks.TerminateOnNaN`.",
     ),
     "no gradient": Anomaly(
-        "Adapted, but without a gradient so far",
+        "An adapted variable is without a gradient so far",
         "The loss does not depend on the variable, or it was left out when gradients were applied.",
     ),
     "large update": Anomaly(
@@ -63,15 +63,15 @@ class Finding(NamedTuple):
     """One kind of anomaly in one variable."""
 
     kind: str  # a key of `ANOMALIES`
-    variable: str  # its name; of a learning rate, what it is and was
+    variable: str  # its name; for a learning rate, the new and the old value
     updates: tuple[int, ...] = ()  # at which it was seen
 
 
-# What they are.
+# How they are found.
 
 
 def find(history: History) -> list[Finding]:
-    """What the numbers show: by kind, and within one in the order of the model."""
+    """The findings in a record: by kind, and then in the order of the model."""
     return [
         Finding(kind, variable.name, tuple(history.updates[places].tolist()))
         for kind, where in _places(history).items()
@@ -81,7 +81,7 @@ def find(history: History) -> list[Finding]:
 
 
 def without_gradient(history: History) -> list[Finding]:
-    """The adapted variables that were never updated, which is known of those described."""
+    """Findings about adapted variables that were never updated; none without a description."""
     return [
         Finding("no gradient", variable.name)
         for variable, is_recorded in zip(history.variables, history.is_recorded)
@@ -90,12 +90,13 @@ def without_gradient(history: History) -> list[Finding]:
 
 
 def in_rate(optimizer: "LARS", before: float | None, learning_rate: float) -> list[Finding]:
-    """What the constant rate of an update shows, where that of an earlier one was `before`.
+    """A finding if the constant learning rate of an update looks absolute.
 
-    Without an earlier one it is compared with the rate that the optimizer was given.
+    It is compared with `before`, the rate of an earlier update, or else with the rate that the
+    optimizer was given.
 
-    Empty where the optimizer has said so itself: it does if its `learning_rate` is assigned. The
-    variable that holds the rate can be assigned without its notice.
+    Empty if the optimizer has warned itself, as it does when its `learning_rate` is assigned. It
+    does not notice if the variable that holds the rate is assigned.
     """
     given = optimizer._given_learning_rate
     if given is None or optimizer._schedule is not None or optimizer._has_warned_of_rate:
@@ -106,11 +107,11 @@ def in_rate(optimizer: "LARS", before: float | None, learning_rate: float) -> li
 
 
 def _places(history: History) -> dict[str, np.ndarray]:
-    """By kind, at which of the numbers it is so. Shapes are (variables, updates)."""
+    """For each kind, where it occurs. Shapes are (variables, updates)."""
     weight, gradient, ratio = history.weight_norm, history.gradient_norm, history.trust_ratio
     rate = history.learning_rate
     is_finite = np.isfinite(weight) & np.isfinite(gradient) & np.isfinite(ratio) & np.isfinite(rate)
-    # A variable may well move by as much as its norm counts as at least.
+    # A variable with a smaller norm may move by as much as its floor.
     floor = history.description.weight_norm_floor if history.description else 0.0
     least = np.array([_least_norm(variable, floor) for variable in history.variables])
     with np.errstate(over="ignore", invalid="ignore"):
@@ -132,9 +133,9 @@ def _least_norm(variable: Variable, weight_norm_floor: float) -> float:
 
 
 def _is_adapted_kernel(history: History) -> np.ndarray:
-    """Where a norm of 0 is remarkable: biases begin at 0, and excluded variables have no ratio.
+    """Where a norm of 0 is remarkable: biases start at 0, and excluded variables have no ratio.
 
-    Where it is not known which variables are biases, none is a kernel at update 1.
+    If it is not known which variables are biases, none counts as a kernel at update 1.
     """
     is_kernel = np.zeros(history.is_recorded.shape, bool)
     for i, variable in enumerate(history.variables):
@@ -146,13 +147,13 @@ def _is_adapted_kernel(history: History) -> np.ndarray:
 
 
 def _median(ratios: np.ndarray) -> np.ndarray:
-    """Of each row, without its NaNs. shape=(variables, 1)"""
+    """The median of each row, without NaNs. shape=(variables, 1)"""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "All-NaN slice encountered", RuntimeWarning)
         return np.asarray(np.nanmedian(ratios, axis=1, keepdims=True))
 
 
-# How they are told.
+# How they are worded.
 
 
 def messages(findings: Sequence[Finding]) -> list[str]:
@@ -172,7 +173,7 @@ def _names(variables: list[str]) -> str:
 
 
 def when(updates: Sequence[int]) -> str:
-    """In words."""
+    """The updates of a finding in words."""
     if not updates:
         return ""
     if len(updates) == 1:

@@ -1,4 +1,4 @@
-"""Files that are written together, of which either all are new or none is."""
+"""Writes files together: either all are replaced, or none."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 
 def write(folder: pathlib.Path, contents: Mapping[str, bytes]) -> None:
-    """Make the folder and its files; what cannot be written leaves those that are there."""
+    """Create the folder and its files. If one cannot be written, existing files are unchanged."""
     folder.mkdir(parents=True, exist_ok=True)
     temporary = {name: folder / f"{name}.temporary" for name in contents}
     try:

@@ -1,4 +1,4 @@
-"""A record as arrays: a row for each variable in the order of the model, a column an update."""
+"""A record as arrays: a row for each variable in the model's order, a column for each update."""
 
 import dataclasses
 import pathlib
@@ -31,28 +31,28 @@ class History:
 
     @property
     def local_learning_rate(self) -> np.ndarray:
-        """What a variable's gradient is multiplied by."""
+        """The factor by which the gradient of each variable is multiplied."""
         with np.errstate(over="ignore", invalid="ignore"):
             return np.asarray(self.learning_rate * self.trust_ratio)
 
     @property
     def global_learning_rate(self) -> np.ndarray:
-        """That of each update, which is the same for all variables. shape=(updates,)"""
+        """The learning rate of each update, the same for all variables. shape=(updates,)"""
         first = np.argmax(self.is_recorded, axis=0)
         return np.asarray(self.learning_rate[first, np.arange(len(self.updates))])
 
     @property
     def unadapted(self) -> list[int]:
-        """Where in the arrays the variables are that are known to be excluded from adaptation."""
+        """The positions of variables that are known to be excluded from adaptation."""
         return [i for i, variable in enumerate(self.variables) if variable.adapted is False]
 
     @property
     def adapted(self) -> list[int]:
-        """All others."""
+        """The positions of all other variables."""
         return [i for i, variable in enumerate(self.variables) if variable.adapted is not False]
 
     def thinned(self, kept: Sequence[int], most: int = 500) -> "History":
-        """At most so many updates at equal distances, and these, for what is drawn."""
+        """At most `most` evenly spaced updates, and those in `kept`, for drawing."""
         evenly = np.linspace(0, len(self.updates) - 1, most).round().astype(int)
         columns = np.union1d(evenly, np.searchsorted(self.updates, np.array(kept, int)))
         by_update = {
@@ -66,7 +66,7 @@ def read(path: pathlib.Path) -> History:
     """The record in a file, with the `variables.json` beside it if there is one.
 
     Raises:
-        ValueError: If the file is not such a record, or is not about the variables described.
+        ValueError: If the file is not such a record, or has other variables than those described.
     """
     rows = record.read(path, record.TRUST_RATIOS)
     description = described.read(path.parent)
@@ -82,9 +82,9 @@ def read(path: pathlib.Path) -> History:
 
 
 def of_rows(rows: Sequence[Row], description: Description | None) -> History:
-    """Without a description the variables are those of the rows, in their order.
+    """The rows as arrays. Without a description the variables are those of the rows, in order.
 
-    Where a variable has several rows of one update, the last of them counts.
+    If a variable has several rows for one update, the last one counts.
     """
     if description is None:
         variables = [Variable(key, key) for key in dict.fromkeys(str(row.variable) for row in rows)]

@@ -1,4 +1,4 @@
-"""What was measured of the gradient noise in a training, smoothed, and told in words."""
+"""The measured gradient noise of a training run, smoothed, and the words for it."""
 
 import collections
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,11 +11,11 @@ from keras_lars._monitoring.record import NoiseRow
 from keras_lars._noise_scale import MEASUREMENTS, Estimate
 from keras_lars._words import counted
 
-TOTAL = "(all)"  # in the place of a variable: a name has no brackets of its own
+TOTAL = "(all)"  # in place of a variable's name, which has no brackets
 
 
 class Measurement(NamedTuple):
-    """Of one update: |G|^2 and tr(Sigma), of one or of all variables."""
+    """|G|^2 and tr(Sigma) at one update, for one variable or for all."""
 
     update: int
     gradient_square: float
@@ -31,7 +31,7 @@ class Measurements:
         self._last: collections.deque[np.ndarray] = collections.deque(maxlen=window)
 
     def add_rows(self, rows: Iterable[NoiseRow]) -> None:
-        """Add what was written before."""
+        """Add the measurements of an existing record."""
         by_update: dict[int, dict[str, tuple[float, float]]] = collections.defaultdict(dict)
         for row in rows:
             by_update[row.update][str(row.variable)] = row.gradient_square, row.noise_square
@@ -42,7 +42,7 @@ class Measurements:
     def add(
         self, update: int, epoch: float, pairs: Mapping[str, tuple[float, float]]
     ) -> list[NoiseRow]:
-        """Add (gradient_square, noise_square) of each variable; the rows of it, smoothed."""
+        """Add (gradient_square, noise_square) of each variable, and return the smoothed rows."""
         self._add(update, pairs)
         last = np.stack(list(self._last), axis=-1)  # shape=(variables + 1, 2, measurements)
         estimates = _noise_scale.estimate(last[:, 0], last[:, 1])
@@ -62,7 +62,7 @@ class Measurements:
 
 
 def of_all(rows: Iterable[NoiseRow]) -> list[Measurement]:
-    """The measurements of all variables together, in a record."""
+    """The measurements in a record that are for all variables together."""
     return [
         Measurement(row.update, row.gradient_square, row.noise_square)
         for row in rows
@@ -71,7 +71,7 @@ def of_all(rows: Iterable[NoiseRow]) -> list[Measurement]:
 
 
 def words(measurements: Sequence[Measurement]) -> list[str]:
-    """What a training tells: the noise scale by quarter, and what batches are worth by it."""
+    """The results in words: the noise scale by quarter, and what batch sizes are worth."""
     quarters = _quarters(measurements)
     told = [_told(_estimate(quarter), len(quarter)) for quarter in quarters]
     lines = [
@@ -81,7 +81,7 @@ def words(measurements: Sequence[Measurement]) -> list[str]:
     last = last_quarter(measurements)
     if np.isnan(last.noise_scale):
         lines.append(
-            "The last quarter shows what a batch is worth: record it more often, or train longer."
+            "To learn what a batch is worth, record the last quarter more often, or train longer."
         )
         return lines
     now, twice, four_times = (
@@ -89,7 +89,7 @@ def words(measurements: Sequence[Measurement]) -> list[str]:
     )
     low, high = (f"{_noise_scale.worth(float(end)):.0%}" for end in (last.low, last.high))
     lines.append(
-        f"According to the last quarter a pass over the data in batches of this size is worth "
+        f"According to the last quarter, a pass over the data in batches of this size is worth "
         f"{now} ({low} to {high}) of a pass in very small batches. In batches twice as large it "
         f"would be worth at most {twice}, and in batches four times as large at most {four_times}. "
         "The estimate says nothing about even larger batches."
@@ -98,7 +98,7 @@ def words(measurements: Sequence[Measurement]) -> list[str]:
 
 
 def last_quarter(measurements: Sequence[Measurement]) -> Estimate:
-    """The noise scale by which it is told what batches are worth, in batches of an update."""
+    """The noise scale from which the worth of batch sizes follows, in batches of an update."""
     return _estimate(_quarters(measurements)[-1])
 
 
@@ -120,5 +120,5 @@ def _told(estimate: Estimate, count: int) -> str:
     if not np.isnan(estimate.noise_scale):
         return f"{estimate.noise_scale:.2g} ({estimate.low:.2g} to {estimate.high:.2g})"
     if count < MEASUREMENTS:
-        return f"no answer ({counted(count, 'measurement')}, but {MEASUREMENTS} are needed)"
-    return f"no answer (in {count} measurements the gradient cannot be told from its noise)"
+        return f"no estimate ({counted(count, 'measurement')}, but {MEASUREMENTS} are needed)"
+    return f"no estimate (in {count} measurements, the gradient is not distinct from its noise)"

@@ -1,4 +1,4 @@
-"""The records: their rows, and the files of these, which are written, continued and read here."""
+"""The rows of records, and their files, which are written, continued and read here."""
 
 import csv
 import dataclasses
@@ -45,7 +45,7 @@ R = TypeVar("R", bound=AnyRow)
 
 @dataclasses.dataclass(frozen=True)
 class Kind(Generic[R]):
-    """What is recorded, and in which files."""
+    """A kind of record, and its files."""
 
     row: type[R]
     stem: str  # of the names of the files
@@ -70,19 +70,19 @@ COLUMNS = TRUST_RATIOS.columns
 
 
 class Writer(Protocol):
-    """What each format can do, to be called in this order."""
+    """The writer of one format. The methods are called in this order."""
 
     def check(self) -> None:
-        """Raise if what is there already is something else. Changes nothing."""
+        """Raise ValueError if the existing file is something else. Changes nothing."""
 
     def begin(self, update: int) -> None:
-        """Make the file, or keep its rows of updates before this one."""
+        """Create the file, or keep only its rows of updates before this one."""
 
     def add(self, rows: Sequence[Any]) -> None:
-        """Write rows to the disk at once: what comes after may be lost."""
+        """Write rows to disk at once, because the run may be interrupted."""
 
     def end_epoch(self, update: int) -> None:
-        """Write what is written once an epoch."""
+        """Write what is written once per epoch."""
 
 
 def writer(name: str, folder: pathlib.Path, kind: Kind[Any] = TRUST_RATIOS) -> Writer:
@@ -111,7 +111,7 @@ class _Csv:
 
     def line(self, row: AnyRow) -> str:
         text = io.StringIO()
-        # A row is a line: what reads it, and what it is cut off by, goes by lines.
+        # A row must be one line, because files are read and cut off by lines.
         values = {**row._asdict(), "variable": escaped(str(row.variable))}
         csv.writer(text, lineterminator="\n").writerow(values.values())
         return text.getvalue()
@@ -162,7 +162,7 @@ class _LinesWriter:
                 if file.readline(len(self._format.header) or 0) != self._format.header:
                     raise ValueError("its header differs")
                 for line in file:
-                    # One that was cut off by an interruption will come again.
+                    # A line that was cut off by an interruption will be written again.
                     if line.endswith("\n") and self._format.update_of(line) < before:
                         yield line
             except (ValueError, KeyError, TypeError, OverflowError) as error:
@@ -176,14 +176,14 @@ class _LinesWriter:
             file.writelines(self._format.line(row) for row in rows)
 
     def end_epoch(self, update: int) -> None:
-        """Nothing: all rows are written."""
+        """Do nothing: all rows are written."""
 
 
 # Reading: files that another program may have written in this format.
 
 
 def locate(run: str | os.PathLike[str], kind: Kind[Any] = TRUST_RATIOS) -> pathlib.Path:
-    """The file that holds the record of a run: the CSV file, where there are both.
+    """The file that holds the record of a run: the CSV file, if there are both.
 
     Raises:
         ValueError: If there is none.
@@ -201,10 +201,10 @@ def locate(run: str | os.PathLike[str], kind: Kind[Any] = TRUST_RATIOS) -> pathl
 
 
 def read(path: pathlib.Path, kind: Kind[R]) -> list[R]:
-    """All rows but a last one without its line end, which an interrupted run leaves behind.
+    """All rows, except a last one without a line break, which an interrupted run leaves behind.
 
-    Such a line is dropped even if it can be read: its last number may have lost digits. What JSON
-    has no number for is NaN, and variables are strings.
+    Such a line is dropped even if it can be read, because its last number may have lost digits.
+    `null` in JSON becomes NaN, and variables are strings.
 
     Raises:
         ValueError: If the file is something else, or holds no rows.
@@ -216,7 +216,7 @@ def read(path: pathlib.Path, kind: Kind[R]) -> list[R]:
 
 
 def read_any(path: pathlib.Path, kind: Kind[R]) -> list[R]:
-    """As `read`, of a file that may hold no rows."""
+    """Like `read`, for a file that may hold no rows."""
     if path.suffix not in (".csv", ".jsonl"):
         raise ValueError(
             f"`run` must be a folder, or a file that ends in .csv or .jsonl. Received: {path}"
@@ -234,7 +234,7 @@ def read_any(path: pathlib.Path, kind: Kind[R]) -> list[R]:
 
 
 class _Source(NamedTuple):
-    """A file, and what it is to hold."""
+    """A file, and the kind of record that it must hold."""
 
     path: pathlib.Path
     kind: Kind[Any]

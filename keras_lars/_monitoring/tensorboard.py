@@ -20,7 +20,7 @@ class _TensorBoardWriter:
         self._writer: Any = None
 
     def check(self) -> None:
-        """Nothing: TensorBoard shows the files of a folder side by side."""
+        """Do nothing: TensorBoard shows the files of a folder side by side."""
 
     def begin(self, update: int) -> None:
         del update
@@ -67,7 +67,7 @@ class NoiseScaleWriter(_TensorBoardWriter):
         self._writer.flush()
 
     def end_epoch(self, update: int) -> None:
-        """Nothing: all rows are written."""
+        """Do nothing: all rows are written."""
 
 
 WRITERS: "dict[str, Callable[[pathlib.Path], Writer]]" = {

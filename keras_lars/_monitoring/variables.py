@@ -21,10 +21,10 @@ NAME = "variables.json"
 
 @dataclasses.dataclass(frozen=True)
 class Variable:
-    """One variable; what is not known, for want of `variables.json`, is None."""
+    """One variable. What is not known without `variables.json` is None."""
 
-    key: str  # what the rows of the record call it
-    name: str  # what a person calls it, another one for each variable
+    key: str  # its name in the rows of the record
+    name: str  # its name for people, different for each variable
     shape: tuple[int, ...] | None = None
     adapted: bool | None = None
     adaptation_rule: str = ""
@@ -33,7 +33,7 @@ class Variable:
 
     @property
     def is_matrix(self) -> bool | None:
-        """Whether it is a kernel, or another variable of rank 2 or more; None if not known."""
+        """Whether it is a kernel or another variable of rank 2 or more; None if not known."""
         return None if self.shape is None else len(self.shape) >= 2
 
 
@@ -47,7 +47,7 @@ class Description:
 
     @property
     def weight_norm_floor(self) -> float:
-        """As the argument of `LARS`; 0 in records of versions that had none."""
+        """The argument of `LARS`; 0 in records of versions that did not have it."""
         return float(self.optimizer.get("weight_norm_floor", 0.0))
 
 
@@ -55,7 +55,7 @@ class Description:
 
 
 def contents(optimizer: "LARS") -> dict[str, Any]:
-    """What does not change in a training, as JSON can hold it."""
+    """Everything that does not change during training, in a form that JSON can hold."""
     return {
         "optimizer": {
             "learning_rate": _learning_rate(optimizer),
@@ -76,7 +76,7 @@ def contents(optimizer: "LARS") -> dict[str, Any]:
 
 
 def _learning_rate(optimizer: "LARS") -> Any:
-    """A number, or what a schedule is made of, as far as it tells."""
+    """A number, or the configuration of a schedule, or its class if it has none."""
     schedule = optimizer._schedule
     if schedule is None:
         return optimizer._last_learning_rate()
@@ -87,7 +87,7 @@ def _learning_rate(optimizer: "LARS") -> Any:
 
 
 def write(folder: pathlib.Path, contents: dict[str, Any]) -> None:
-    """The file is whole, or is not there."""
+    """Write the file, completely or not at all."""
     text = json.dumps(_json.finite(contents), indent=1) + "\n"
     files.write(folder, {NAME: text.encode("utf-8")})
 
@@ -96,7 +96,7 @@ def write(folder: pathlib.Path, contents: dict[str, Any]) -> None:
 
 
 def read(folder: pathlib.Path) -> Description | None:
-    """The description in a folder; None where there is none.
+    """The description in a folder, or None if there is none.
 
     Raises:
         ValueError: If the file is something else.
@@ -151,7 +151,7 @@ def _variables(rows: list[dict[str, Any]]) -> list[Variable]:
     counts = collections.Counter(row["path"] for row in rows)
     return [
         Variable(
-            # As in `LARS.trust_ratios`: the position where several share a path.
+            # As in `LARS.trust_ratios`: the position if several variables share a path.
             key=row["path"] if counts[row["path"]] == 1 else str(row["position"]),
             name=row["path"] if counts[row["path"]] == 1 else f"{row['path']} ({row['position']})",
             shape=tuple(row["shape"]),

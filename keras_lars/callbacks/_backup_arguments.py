@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_lars._arguments import integer, refusal
 
-# A number of batches.
+# A number of batches, or "epoch".
 save_freq = functools.partial(integer(minimum=1, text="epoch"), "save_freq")
 max_failed_saves = functools.partial(integer(minimum=0, none=True), "max_failed_saves")
 

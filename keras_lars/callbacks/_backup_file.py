@@ -1,4 +1,4 @@
-"""The file of a backup: whole, or not there; read with care, since anything may lie there."""
+"""The file of a backup. It is whole or missing, and read with care, because it may be damaged."""
 
 import contextlib
 import io
@@ -17,13 +17,13 @@ from keras_lars._words import counted
 from keras_lars.callbacks import _backup_header
 from keras_lars.callbacks._backup_header import Header
 
-PART = ".part"  # the ending of files that are not whole yet
+PART = ".part"  # the suffix of incomplete files
 
 Arrays = dict[str, list[np.ndarray]]  # by kind
 
 
 class Spec(NamedTuple):
-    """What an array of a backup must be."""
+    """What an array of a backup must look like."""
 
     name: str
     shape: tuple[int, ...]
@@ -31,15 +31,15 @@ class Spec(NamedTuple):
 
 
 def new_identity() -> int:
-    """A number that no other backup has: not from a generator that a seed sets."""
+    """A number that no other backup has, from a generator that no seed affects."""
     return secrets.randbits(62) + 1
 
 
 def write(path: pathlib.Path, header: Header, arrays: Arrays) -> None:
-    """Write a new file, read it back, and put it in the place of the old one.
+    """Write a new file, read it back, and replace the old one.
 
     Raises:
-        OSError: If that fails; the old one is as it was, and nothing is left of the new one.
+        OSError: If that fails. The old file is then unchanged, and the new one is deleted.
     """
     flat: dict[str, Any] = {"about": np.frombuffer(_backup_header.encode(header), np.uint8)}
     for kind, values in arrays.items():
@@ -54,7 +54,7 @@ def write(path: pathlib.Path, header: Header, arrays: Arrays) -> None:
 
 
 def keep(path: pathlib.Path, name: pathlib.Path) -> None:
-    """Let a file stay under another name when its own is given to the next one."""
+    """Keep a file under a second name before the next one replaces it."""
     with _taking_the_place_of(name) as part:
         try:
             os.link(path, part)
@@ -64,18 +64,18 @@ def keep(path: pathlib.Path, name: pathlib.Path) -> None:
 
 
 def create(path: pathlib.Path) -> BinaryIO:
-    """Open a new file. What is there is neither overwritten nor, being a link, followed."""
+    """Open a new file. An existing file is not overwritten, and a link is not followed."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     return os.fdopen(os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666), "wb")
 
 
 def part_of(path: pathlib.Path) -> pathlib.Path:
-    """A name, like no other, for what is to become this file."""
+    """A unique temporary name for a file that will be renamed to this path."""
     return path.with_name(f"{path.name}.{secrets.token_hex(8)}{PART}")
 
 
 def read_header(path: pathlib.Path) -> Header | None:
-    """The header of the backup; None where there is none."""
+    """The header of the backup, or None without a backup."""
     if not os.path.lexists(path):
         return None
     with _opened(path) as file:
@@ -83,7 +83,7 @@ def read_header(path: pathlib.Path) -> Header | None:
 
 
 def read(path: pathlib.Path, header: Header, expected: Mapping[str, list[Spec]]) -> Arrays | None:
-    """The arrays of some kinds; None if the file is no longer the one that has this header.
+    """The arrays of the expected kinds, or None if the file no longer has this header.
 
     Raises:
         ValueError: If the backup does not hold what is expected.
@@ -107,7 +107,7 @@ def read(path: pathlib.Path, header: Header, expected: Mapping[str, list[Spec]])
 
 @contextlib.contextmanager
 def _taking_the_place_of(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A name for a new file, which is renamed at the end, and deleted where there is an error."""
+    """A temporary name for a new file, which is renamed at the end, or deleted after an error."""
     part = part_of(path)
     try:
         yield part
@@ -116,7 +116,7 @@ def _taking_the_place_of(path: pathlib.Path) -> Iterator[pathlib.Path]:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
         raise
-    # So that the new name outlives the machine, too. Not every system can do it.
+    # So that the rename survives a crash of the machine, on systems that support this.
     with contextlib.suppress(OSError, AttributeError):
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -126,20 +126,20 @@ def _taking_the_place_of(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def _prove(path: pathlib.Path, flat: dict[str, np.ndarray]) -> None:
-    """Raise unless what is in the file is what was written into it."""
+    """Raise OSError unless the file holds what was written into it."""
     try:
         with _opened(path) as file:
             is_equal = all(
                 _array(file, name).tobytes() == array.tobytes() for name, array in flat.items()
             )
     except ValueError as error:
-        raise OSError(f"what was written cannot be read: {error.__cause__}") from error
+        raise OSError(f"the file cannot be read back: {error.__cause__}") from error
     if not is_equal:
-        raise OSError("what is read back differs from what was written")
+        raise OSError("the file differs from what was written")
 
 
 def _saved_dtype(dtype: np.dtype) -> np.dtype:
-    """NumPy cannot save bfloat16 and its like, but it can save their bits."""
+    """The dtype to save as. NumPy cannot save bfloat16 and the like, but it can save their bits."""
     dtype = np.dtype(dtype)
     return np.dtype(f"u{dtype.itemsize}") if dtype.kind == "V" else dtype
 
@@ -156,20 +156,20 @@ def _opened(path: pathlib.Path) -> Iterator[zipfile.ZipFile]:
             f"The backup `{path}` must be of version {_backup_header.VERSION}; delete it to start "
             f"over. Received: {error}"
         ) from error
-    except MemoryError:  # no file is read as more than it holds: there is too little
+    except MemoryError:  # not the file's fault: reading takes no more memory than its size
         raise
-    except Exception as error:  # of zipfile and NumPy, for anything that may lie there
+    except Exception as error:  # zipfile and NumPy raise many types for damaged files
         raise ValueError(
             f"The backup `{path}` cannot be read; delete it to start over. Received: {error}"
         ) from error
 
 
 class _BelongsElsewhereError(Exception):
-    """The file is whole, and not of this training."""
+    """The file is intact, but not of this training run."""
 
 
 def _array(file: zipfile.ZipFile, name: str) -> np.ndarray:
-    """An array as `np.save` wrote it, of no more memory than there are bytes in the file."""
+    """An array as `np.save` wrote it. Reading it takes no more memory than the file's size."""
     member = f"{name}.npy"
     if member not in file.namelist():
         raise ValueError(f"it lacks `{name}`")
@@ -182,7 +182,7 @@ def _array(file: zipfile.ZipFile, name: str) -> np.ndarray:
     shape, is_fortran, dtype = getattr(np.lib.format, read)(stream)
     size, start = math.prod(shape) * dtype.itemsize, stream.tell()
     if dtype.hasobject or min(shape, default=0) < 0 or size != len(data) - start:
-        raise ValueError(f"`{name}` should hold {dtype} of shape {shape}, and does not")
+        raise ValueError(f"`{name}` does not hold {dtype} of shape {shape}")
     return np.array(np.ndarray(shape, dtype, data, start, order="F" if is_fortran else "C"))
 
 

@@ -1,4 +1,4 @@
-"""The folder of one training's backups, which no other training may write into."""
+"""The folder for the backups of one training run, into which no other run may write."""
 
 import contextlib
 import pathlib
@@ -8,12 +8,12 @@ from keras_lars.callbacks import _backup_file, _backup_lock
 from keras_lars.callbacks._backup_file import Arrays
 from keras_lars.callbacks._backup_header import Header, LaterVersionError, Position
 
-# Backups of trainings that ended in this process: whatever comes next is another training.
+# The backups of training runs that ended in this process. The next `fit` is another run.
 _ended_here: set[int] = set()
 
 
 class TakenError(RuntimeError):
-    """The folder holds a backup that is not the one that this training last read or wrote."""
+    """The backup in the folder is not the one that this training run last read or wrote."""
 
 
 class BackupFolder:
@@ -22,15 +22,15 @@ class BackupFolder:
     def __init__(self, path: pathlib.Path):
         self.path = path
         self.file = path / "backup.npz"
-        self.epoch_file = path / "epoch.npz"  # the last whole epoch, while `file` is in mid-epoch
+        self.epoch_file = path / "epoch.npz"  # the last whole epoch, if `file` is in mid-epoch
         self._last = Position()  # read or written
         self._last_epoch = Position()  # in `epoch_file`
 
     def begin(self) -> None:
-        """Lock the folder, and find out whether it can be written to.
+        """Lock the folder, and check that it is writable.
 
         Raises:
-            ValueError: If it cannot be, or another training is there.
+            ValueError: If it is not writable, or if another training run uses it.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -58,20 +58,20 @@ class BackupFolder:
                 stacklevel=2,
             )
         for part in self.path.glob(f"*.npz*{_backup_file.PART}"):
-            part.unlink(missing_ok=True)  # of processes that were killed: none lives here now
+            part.unlink(missing_ok=True)  # left by processes that were killed
         header = _backup_file.read_header(self.file)
         if header is not None and header.position.identity in _ended_here:
             self._last = header.position
             self.delete()
 
     def end(self, position: Position | None = None) -> None:
-        """Unlock the folder. The training of the backup with this position has ended."""
+        """Unlock the folder. With a position, the training run of that backup has ended."""
         if position is not None:
             _ended_here.add(position.identity)
         _backup_lock.release(self.path)
 
     def header(self) -> Header | None:
-        """The header of the backup; None without one that this process could continue from."""
+        """The header of the backup, or None if there is none to continue from."""
         header = _backup_file.read_header(self.file)
         self._last = header.position if header else Position()
         self._last_epoch = Position()
@@ -82,17 +82,17 @@ class BackupFolder:
         return header
 
     def whole_epoch(self, header: Header) -> Header | None:
-        """The header of the last whole epoch, by that of the backup; None if it is not kept."""
+        """The header of the last whole epoch before a backup, or None if it was not kept."""
         if not header.position.batch:
             return header
         whole = _backup_file.read_header(self.epoch_file) if header.whole_epoch else None
         return whole if whole and whole.position == self._last_epoch else None
 
     def read(self, header: Header, expected: dict[str, list[_backup_file.Spec]]) -> Arrays:
-        """Arrays of the backup with this header, of some kinds.
+        """The arrays of the expected kinds, from the backup with this header.
 
         Raises:
-            TakenError: If there is another backup in its place by now.
+            TakenError: If another backup has replaced it.
         """
         path = self.epoch_file if header.position == self._last_epoch else self.file
         arrays = _backup_file.read(path, header, expected)
@@ -101,11 +101,11 @@ class BackupFolder:
         return arrays
 
     def write(self, header: Header, arrays: Arrays, keeps_epoch: bool) -> None:
-        """Put a new backup in the place of the last one; `keeps_epoch` keeps whole epochs beside.
+        """Replace the last backup. With `keeps_epoch`, the last whole epoch is kept beside it.
 
         Raises:
-            OSError: If that fails; the last backup is as it was.
-            TakenError: If another training has written one in the meantime.
+            OSError: If that fails. The last backup is then unchanged.
+            TakenError: If another training run has written one in the meantime.
         """
         position = header.position
         if not self.path.is_dir():
@@ -129,19 +129,19 @@ class BackupFolder:
         self._last = position
 
     def delete(self) -> None:
-        """Delete the backup, and the folder if nothing else is in it."""
+        """Delete the backup, and that of the last whole epoch."""
         self._check_that_it_is_ours()
         for path in (self.file, self.epoch_file):
             path.unlink(missing_ok=True)
         self._last = self._last_epoch = Position()
 
     def remove(self) -> None:
-        """Remove the folder if nothing is in it."""
+        """Remove the folder if it is empty."""
         with contextlib.suppress(OSError):
             self.path.rmdir()
 
     def what_is_left(self) -> str:
-        """In words, for whoever reads that a new backup could not be written."""
+        """Describe the backup in the folder, for a message that a new one could not be written."""
         try:
             header = _backup_file.read_header(self.file)
         except ValueError:
@@ -157,7 +157,7 @@ class BackupFolder:
         except ValueError as error:
             if isinstance(error.__cause__, LaterVersionError):
                 raise self._taken() from error
-            return  # nobody can continue from it, and nothing is lost with it
+            return  # nobody can continue from a damaged backup, so nothing is lost with it
         if header is not None and header.position.identity != self._last.identity:
             raise self._taken()
 

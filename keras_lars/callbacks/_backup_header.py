@@ -1,4 +1,4 @@
-"""The header of a backup: what it belongs to, and how far the training has come."""
+"""The header of a backup: what it belongs to, and how far training has come."""
 
 import json
 from typing import Any, NamedTuple
@@ -9,43 +9,43 @@ _LARGEST = 2**63 - 1
 
 
 class Position(NamedTuple):
-    """How far a training has come, and which backup says so."""
+    """How far training has come, and which backup this is."""
 
-    epoch: int = 0  # epochs that are done
-    batch: int = 0  # batches of the next epoch that are done
-    identity: int = 0  # a random number, another one for each backup
+    epoch: int = 0  # completed epochs
+    batch: int = 0  # completed batches of the next epoch
+    identity: int = 0  # a random number, different for each backup
 
 
 class Header(NamedTuple):
-    """All that a backup says of itself."""
+    """What a backup says about itself."""
 
     position: Position
     replicas: int
-    optimizer: str  # its class, and those that it wraps
+    optimizer: str  # its class, and the classes of those that it wraps
     state: dict[str, str | int] | None = None  # what the numbers of LARS mean; None for others
     names: dict[str, list[str]] | None = None  # of the arrays, by kind; None in version 1
-    learning_rate: float | None = None  # a constant one, as the training began with it
-    finished_epochs: int = 0  # how many it was to train; 0 unless it ended by itself
+    learning_rate: float | None = None  # the constant one with which training began
+    finished_epochs: int = 0  # the epochs of a training run that ended by itself; otherwise 0
     whole_epoch: int = 0  # the identity of the backup of the last whole epoch; 0 for none
     version: int = VERSION
 
 
 class LaterVersionError(ValueError):
-    """The header is not damaged, but of a version that this package does not know."""
+    """The header is intact, but of a version that this package does not know."""
 
 
 def encode(header: Header) -> bytes:
-    """As JSON, with the position in one level with the rest, as in version 1."""
+    """The header as JSON. The fields of the position are at the top level, as in version 1."""
     about = header._asdict()
     about.update(about.pop("position")._asdict())
     return json.dumps(about).encode()
 
 
 def decode(data: bytes) -> Header:
-    """The header that was encoded.
+    """The header from its JSON.
 
     Raises:
-        ValueError: If it is not one, with the reason.
+        ValueError: If it is not a header. The message says why.
     """
     try:
         about = json.loads(data.decode())
@@ -87,7 +87,7 @@ def _integer(about: dict[str, Any], name: str, minimum: int) -> int:
 
 
 def _shown(value: Any) -> Any:
-    """Integers of thousands of digits cannot be printed."""
+    """The value for a message. Python does not print integers of thousands of digits."""
     is_long = isinstance(value, int) and value.bit_length() > 64
     return f"an integer of {value.bit_length()} bits" if is_long else value
 

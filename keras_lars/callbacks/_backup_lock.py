@@ -1,8 +1,8 @@
-"""A lock that says that a living process trains in a folder.
+"""A lock that shows that a running process trains in a folder.
 
-It is a lock of the operating system on a file, which a process that is killed gives back. Between
-processes of one machine it is certain. Between machines it depends on the shared file system: NFS
-4 and most others have it, a few say that they have not, and some pretend.
+It is the operating system's lock on a file, which is released if the process is killed. Between
+processes of one machine it is reliable. Between machines it depends on the shared file system: NFS
+4 and most others support it, a few report that they do not, and some only pretend to.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ try:
 except ImportError:  # on Windows
     fcntl = None  # type: ignore[assignment]
 
-PATIENCE = 5.0  # seconds: a process that is being ended may take some
+PATIENCE = 5.0  # seconds to wait for a process that is ending
 
 _held: dict[tuple[int, str], int] = {}  # descriptors, by process and folder
 
@@ -27,14 +27,14 @@ def acquire(folder: pathlib.Path) -> str | None:
     """Lock a folder, which this process may have locked already.
 
     Returns:
-        None, or why it cannot be known whether another process trains there.
+        None, or why the folder cannot be locked.
 
     Raises:
-        BlockingIOError: If another one does; the message says which.
-        OSError: If the file cannot be made.
+        BlockingIOError: If another process has locked it. The message names that process.
+        OSError: If the lock file cannot be created.
     """
     if fcntl is None:
-        return "this system has no such locks"
+        return "this system has no file locks"
     path, key = folder / "backup.lock", (os.getpid(), os.path.realpath(folder))
     deadline = time.monotonic() + PATIENCE
     while not _is_at(_held.get(key), path):
@@ -51,7 +51,7 @@ def acquire(folder: pathlib.Path) -> str | None:
                 raise BlockingIOError(owner or "an unknown process") from None
             time.sleep(0.1)
             continue
-        # The next turn finds out whether the one who had it has deleted the file since.
+        # The loop checks again, because the last owner may have deleted the file meanwhile.
         _held[key] = descriptor
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
@@ -59,7 +59,7 @@ def acquire(folder: pathlib.Path) -> str | None:
 
 
 def release(folder: pathlib.Path) -> None:
-    """Give the lock back, if this process has it."""
+    """Release the lock, if this process has it."""
     path, key = folder / "backup.lock", (os.getpid(), os.path.realpath(folder))
     if _is_at(_held.get(key), path):
         with contextlib.suppress(OSError):
@@ -68,7 +68,7 @@ def release(folder: pathlib.Path) -> None:
 
 
 def _close(key: tuple[int, str]) -> None:
-    # To close any descriptor of the file gives the lock back: there is one for each process.
+    # Closing any descriptor of the file releases the lock, so a process has only one.
     if key in _held:
         os.close(_held.pop(key))
 
@@ -84,7 +84,7 @@ def _open(path: pathlib.Path) -> int:
 
 
 def _is_at(descriptor: int | None, path: pathlib.Path) -> bool:
-    """Whether this open file is the one that has this name."""
+    """Whether the open file is still the one at this path."""
     if descriptor is None:
         return False
     try:

@@ -11,11 +11,11 @@ from keras_lars.callbacks import _backup_file, _backup_state
 from keras_lars.callbacks._backup_folder import BackupFolder, TakenError
 from keras_lars.callbacks._backup_header import Header, Position
 
-_OF_OTHERS, _SAVED, _FAILED, _TAKEN = range(4)  # what became of a save: the chief says it
+_OF_OTHERS, _SAVED, _FAILED, _TAKEN = range(4)  # the outcome of a save, as the chief tells it
 
 
 class Session:
-    """Restores what `fit` begins with, and saves what the next one begins with."""
+    """Restores the backup with which `fit` begins, and saves those for the next one."""
 
     def __init__(self, model: keras.Model, folder: BackupFolder, max_failed_saves: int | None):
         self.restored: Header | None = None  # of the backup that was restored
@@ -27,7 +27,7 @@ class Session:
         self._last = Position()  # read or written
         self._rate = _backup_state.constant_rate(model.optimizer)
         self._rate_is_kept = False
-        self._first_rate: float | None = None  # as the training began with it
+        self._first_rate: float | None = None  # with which training began
         if self._rate is not None:
             self._first_rate = float(_replicas.read(self._rate.value, self._strategy))
 
@@ -38,7 +38,7 @@ class Session:
     # Restoring.
 
     def find(self, allow_other_replicas: bool) -> Header | None:
-        """The header of the backup to restore, or None; nothing is restored yet."""
+        """The header of the backup to restore, or None. Nothing is restored yet."""
         header = self._header_of_all()
         if header is None:
             return None
@@ -77,13 +77,13 @@ class Session:
             self._folder.end()
             raise ValueError(
                 f"`backup_dir` must be a folder that all workers share. Received: "
-                f"{self._folder.path}, where they find backups at (epoch, batch, identity) "
-                f"{positions}"
+                f"{self._folder.path}, where workers find different backups, at (epoch, batch, "
+                f"identity) {positions}"
             )
         return header
 
     def _for_other_replicas(self, header: Header) -> Header | None:
-        """The header of the last whole epoch; None for the beginning of the first one."""
+        """The header of the last whole epoch, or None to start from the beginning."""
         epoch, batch, _ = header.position
         whole = self._folder.whole_epoch(header) if epoch or not batch else None
         if epoch and whole is None:
@@ -97,7 +97,7 @@ class Session:
             warnings.warn(
                 f"The training in '{self._folder.path}' was backed up by "
                 f"{counted(header.replicas, 'replica')}, and continues with {self._replicas} from "
-                f"the beginning of epoch {epoch}. Accumulated gradients keep their sum, moving "
+                f"the beginning of epoch {epoch}. Accumulated gradients keep their sum, and moving "
                 "statistics are averaged over replicas. The weights will not be, bit for bit, "
                 "those of an uninterrupted run.",
                 stacklevel=2,
@@ -105,9 +105,9 @@ class Session:
         return whole
 
     def restore(self, *kinds: str) -> None:
-        """Give the variables of these kinds the values of the backup; all of them, or none.
+        """Assign the backup's values to the variables of these kinds: to all of them, or to none.
 
-        Not that of a "record" where the backup has none, or sums of other replicas.
+        A "record" is left out if the backup has none, or one of a different number of replicas.
         """
         header = self.restored
         assert header is not None
@@ -151,7 +151,7 @@ class Session:
     def _choose_rate(
         self, header: Header, variables: list[_backup_state.Saved], arrays: list[np.ndarray]
     ) -> None:
-        """Keep a constant rate that was changed for this start, and say so."""
+        """Keep a constant learning rate that was changed for this run, and say so."""
         places = [i for i, each in enumerate(variables) if each.variable is self._rate]
         if self._rate is None or self._first_rate is None or not places:
             return
@@ -169,7 +169,7 @@ class Session:
         else:
             self._rate_is_kept = True
             self._warn(
-                f"The learning rate is {now}, as given now. The training in "
+                f"The learning rate is {now}, as set for this run. The training in "
                 f"'{self._folder.path}' began with {header.learning_rate}, and was backed up with "
                 f"{saved}."
             )
@@ -181,11 +181,11 @@ class Session:
     # Saving.
 
     def save(self, epoch: int, batch: int, keeps_epoch: bool, finished_epochs: int = 0) -> bool:
-        """Write a backup. Returns whether it is there; all workers return the same.
+        """Write a backup, and return whether this succeeded: the same on all workers.
 
         Raises:
             OSError: If too many saves in a row have failed.
-            TakenError: If another training has written one in the meantime.
+            TakenError: If another training run has written one in the meantime.
         """
         variables = _backup_state.variables_of(self._model)
         arrays = _backup_state.read(variables, self._strategy, self._is_chief)
@@ -239,22 +239,22 @@ class Session:
 
     def delete(self) -> None:
         """Delete the backup."""
-        self._all(0)  # nobody is reading it any more
+        self._all(0)  # waits until no worker reads it any more
         if self._is_chief:
             self._folder.delete()
 
     def end(self, is_over: bool) -> None:
-        """Let others use the folder; where it `is_over`, this process will not restore the backup.
+        """Unlock the folder. If training `is_over`, this process will not restore the backup.
 
-        A folder in which nothing is left is removed.
+        Then the folder is removed if it is empty.
         """
         self._folder.end(self._last if is_over else None)
         if self._is_chief and is_over:
             self._folder.remove()
 
     def _all(self, *numbers: int) -> list[tuple[int, ...]]:
-        """What every worker gives. All of them must call it together."""
+        """The numbers that each worker passes. All workers must call it together."""
         if len(_replicas.workers(self._strategy)) < 2:
             return [numbers]
-        numbers += (0,) * (4 - len(numbers))  # of one length: each other one would be traced
+        numbers += (0,) * (4 - len(numbers))  # always 4, because each length would be traced
         return _replicas.exchange(numbers, self._strategy)

@@ -1,4 +1,4 @@
-"""What a backup holds of a training: the variables, whose they are, and their values."""
+"""What a backup holds: variables, their names, their values, and the kind of optimizer."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -26,9 +26,9 @@ class Saved(NamedTuple):
 
 
 def variables_of(model: keras.Model) -> dict[str, list[Saved]]:
-    """What is saved: "shared" with one value on all replicas, the others with many.
+    """The saved variables by kind. "shared" ones have one value, the others one for each replica.
 
-    "record" is there only where noise is measured: what is added up between two updates.
+    "record", the sums between two updates, is there only if noise is measured.
     """
     optimizer = model.optimizer
     trainable = {id(variable) for variable in model.trainable_variables}
@@ -49,7 +49,7 @@ def variables_of(model: keras.Model) -> dict[str, list[Saved]]:
 
 
 def specs(variables: Iterable[Saved], replicas: int | None) -> list[Spec]:
-    """What they are in a backup, by how many replicas; None for those that are shared."""
+    """What the arrays look like in a backup of this many replicas; None for shared variables."""
     first = () if replicas is None else (replicas,)
     return [
         Spec(name, (*first, *variable.shape), variable.value.dtype.as_numpy_dtype)
@@ -60,7 +60,7 @@ def specs(variables: Iterable[Saved], replicas: int | None) -> list[Spec]:
 def read(
     variables: dict[str, list[Saved]], strategy: tf.distribute.Strategy, is_chief: bool
 ) -> Arrays:
-    """The values, of which the chief alone reads those that are shared. All call it together."""
+    """The values; only the chief reads shared ones. All workers must call it together."""
     arrays = {
         kind: _replicas.read_all([each.value for each in variables[kind]], strategy)
         for kind in variables
@@ -77,7 +77,7 @@ def write(
     strategy: tf.distribute.Strategy,
     kept: Sequence[keras.Variable] = (),
 ) -> None:
-    """Give variables the values of some kinds, but for those that are to be kept."""
+    """Assign values to the variables of some kinds, except to those in `kept`."""
     for kind, values in arrays.items():
         tensors = [each.value for each in variables[kind]]
         if kind != "shared":
@@ -89,13 +89,13 @@ def write(
 
 
 def for_replicas(variable: tf.Variable, rows: np.ndarray, replicas: int) -> np.ndarray:
-    """The values of some replicas as those of so many others.
+    """The values of some replicas, converted to another number of replicas.
 
     Args:
         variable: The variable. If its value is read as a sum over replicas, as that of an
             accumulator is, the sum stays the same. Other floats are averaged.
         rows: Array of shape (replicas before, *shape).
-        replicas: Integer, how many there are now.
+        replicas: Integer, the present number of replicas.
     """
     shape = (replicas, *rows.shape[1:])
     if variable.aggregation == tf.VariableAggregation.SUM:
@@ -108,27 +108,27 @@ def for_replicas(variable: tf.Variable, rows: np.ndarray, replicas: int) -> np.n
 
 
 def name_of_optimizer(optimizer: keras.optimizers.Optimizer) -> str:
-    """Its class and those that it wraps: slots of another one may well have these shapes."""
+    """The optimizer's class and those that it wraps. The slots of another may have equal shapes."""
     return " of ".join(type(each).__name__ for each in wrapped(optimizer))
 
 
 def state_of_optimizer(optimizer: keras.optimizers.Optimizer) -> dict[str, str | int] | None:
-    """What the numbers in the slots of LARS mean; None for an optimizer of Keras."""
+    """What the numbers in the slots of LARS mean, or None for a Keras optimizer."""
     innermost = wrapped(optimizer)[-1]
     return innermost._state_meaning() if isinstance(innermost, StatefulOptimizer) else None
 
 
 def constant_rate(optimizer: keras.optimizers.Optimizer) -> keras.Variable | None:
-    """The variable that holds the learning rate; None where a schedule or callable gives it."""
-    innermost = wrapped(optimizer)[-1]  # others have one of their own, which does nothing
+    """The variable that holds the learning rate, or None with a schedule or callable."""
+    innermost = wrapped(optimizer)[-1]  # wrappers have a variable of their own, without effect
     return next((each for each in innermost.variables if each.name == "learning_rate"), None)
 
 
 def _comparable(paths: Iterable[str]) -> list[str]:
-    """Names that are the same when the same script runs again, also in the same process.
+    """Names that are the same when the same script runs again, even in the same process.
 
-    Keras numbers layers on, so that numbers are replaced by their ranks. It puts the name of a
-    model in front or not, by how it was made, so that layer and variable alone count.
+    Keras never restarts the numbers of layers, so each number is replaced by its rank. Paths start
+    with the model's name only for some models, so only layer and variable are used.
     """
     split = [[_name_and_number(part) for part in path.split("/")[-2:]] for path in paths]
     numbers: dict[str, set[int]] = {}
@@ -151,7 +151,7 @@ def _ranked(name: str, number: int, numbers: dict[str, set[int]]) -> str:
 def _names_of_slots(
     variables: Sequence[keras.Variable], trainable: Sequence[keras.Variable], names: dict[int, str]
 ) -> dict[int, str]:
-    """The slot and the name of the variable that it is of; Keras puts that one's path in front."""
+    """Names of slots, which begin with the variable's name in place of its path as in Keras."""
     of = {variable.path.replace("/", "_"): names[id(variable)] for variable in trainable}
     found = {}
     for variable in variables:

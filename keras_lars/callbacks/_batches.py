@@ -1,4 +1,4 @@
-"""Batches of inputs, of whatever `fit` takes."""
+"""Batches of inputs, from any data that `fit` accepts."""
 
 import itertools
 from collections.abc import Iterable, Iterator
@@ -11,14 +11,14 @@ from keras_lars import _arguments
 
 
 class Batches:
-    """Batches of a model's inputs, from the beginning whenever it is iterated.
+    """Batches of a model's inputs. Each iteration starts from the beginning.
 
     Args:
         data: Arrays (one, or a list or dict of the model's inputs, or a tuple of them and what
             `fit` calls `y` and `sample_weight`), or batches of them: a `tf.data.Dataset` or another
             iterable that can be iterated again.
-        batches: Integer, at most how many; None for all.
-        batch_size: Integer, samples in a batch of arrays.
+        batches: Integer, the maximum number of batches; None for all.
+        batch_size: Integer, the samples in a batch, if `data` are arrays.
     """
 
     def __init__(self, data: Any, batches: int | None, batch_size: int):
@@ -40,7 +40,7 @@ class Batches:
             samples = len(keras.tree.flatten(self._data)[0])
             found = (self._slice(first) for first in range(0, samples, self._batch_size))
         else:
-            # A list is a batch of inputs and targets here, as a `DataLoader` of torch makes them.
+            # Here a list holds the inputs and targets of a batch, as in a `DataLoader` of torch.
             batches = (tuple(b) if isinstance(b, list) else b for b in self._data)
             found = (keras.tree.map_structure(_tensor, _inputs(batch)) for batch in batches)
         return itertools.islice(found, self._batches)
@@ -52,12 +52,12 @@ class Batches:
 
 
 def samples_of(inputs: Any) -> int:
-    """How many there are in a batch."""
+    """The number of samples in a batch."""
     return int(keras.tree.flatten(inputs)[0].shape[0])
 
 
 def _inputs(data: Any) -> Any:
-    # A list is what a model of several inputs takes, and no pair of inputs and targets.
+    # A list holds the inputs of a model with several inputs, not inputs and targets.
     if not isinstance(data, tuple):
         return data
     if not 1 <= len(data) <= 3:
@@ -67,10 +67,10 @@ def _inputs(data: Any) -> Any:
 
 
 def check_arrays(data: Any) -> None:
-    """Raise unless these are arrays of as many samples, and of one at least."""
+    """Raise ValueError unless these are non-empty arrays with equal numbers of samples."""
     try:
         arrays = keras.tree.flatten(data)
-    except RecursionError:  # a list that holds itself
+    except RecursionError:  # a list that contains itself
         arrays = []
     if not arrays or not all(len(getattr(array, "shape", ())) for array in arrays):
         must_be = "arrays with a sample axis, or an iterable of batches"
@@ -84,12 +84,12 @@ def check_arrays(data: Any) -> None:
 
 
 def _is_endless(data: Any) -> bool:
-    # TensorFlow's word for it, without importing TensorFlow.
+    # -1 is `tf.data.INFINITE_CARDINALITY`; this does not import TensorFlow.
     return hasattr(data, "cardinality") and int(data.cardinality()) == -1
 
 
 def _tensor(value: Any) -> Any:
-    """As `fit` hands it to the model."""
+    """The value as a tensor, as `fit` passes it to the model."""
     if keras.ops.is_tensor(value):
         return value
     array = np.asarray(value)

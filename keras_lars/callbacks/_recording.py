@@ -1,4 +1,4 @@
-"""What the monitors share: when an update is recorded, by whom, and where the rows go."""
+"""What the monitors share: which updates are recorded, by which worker, and where to."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -17,14 +17,14 @@ R = TypeVar("R", bound=record.AnyRow)
 
 
 class RecordingCallback(keras.callbacks.Callback, Generic[R]):
-    """Writes what the optimizer keeps of an update: of some updates, and on the chief only.
+    """Writes what the optimizer keeps of some of its updates, on the chief only.
 
-    A subclass sets `_kind` and `_argument`, and gives `_measured` and `_rows`. An existing record
-    is continued from the update at which a training begins.
+    A subclass sets `_kind` and `_argument`, and implements `_measured` and `_rows`. An existing
+    record is continued from the update at which a `fit` begins.
     """
 
     _kind: Kind[R]
-    _argument: str  # of `LARS`, without which it keeps nothing
+    _argument: str  # the argument of `LARS` that makes it keep anything
 
     def __init__(
         self,
@@ -42,12 +42,12 @@ class RecordingCallback(keras.callbacks.Callback, Generic[R]):
         self._has_begun = False  # whether this `fit` has a record
         self._is_chief = True
         self._epoch = 0
-        self._batch = -1  # the last of this epoch
-        self._update = 0  # the last that is known
-        self._batches_to_wait = 0  # before which no record can be due
+        self._batch = -1  # the last one of this epoch
+        self._update = 0  # the last known one
+        self._batches_to_wait = 0  # before the next record can be due
 
     def _measured(self, optimizer: LARS) -> Mapping[str | int, Any]:
-        """What the optimizer keeps of the last update; nothing if there was none."""
+        """What the optimizer keeps of the last update. Empty if there was none."""
         raise NotImplementedError
 
     def _rows(
@@ -56,7 +56,7 @@ class RecordingCallback(keras.callbacks.Callback, Generic[R]):
         raise NotImplementedError
 
     def _lars(self) -> LARS:
-        """The optimizer that records, from inside of loss scaling too."""
+        """The optimizer that records, even if it is wrapped for loss scaling."""
         optimizer = getattr(self.model, "optimizer", None)
         inner = getattr(optimizer, "inner_optimizer", optimizer)
         if not isinstance(inner, LARS):
@@ -81,21 +81,21 @@ class RecordingCallback(keras.callbacks.Callback, Generic[R]):
                 writer.check()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """See where the training is: other callbacks may have restored it."""
+        """Read the number of updates, because other callbacks may have restored the optimizer."""
         self._epoch, self._batch = epoch, -1
         if self._is_chief:
             self._update = updates_of(self._lars())
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Record, if one is due. `batch` is the last one of an execution of several steps."""
+        """Record if due. In an execution of several steps, `batch` is the last one."""
         self._batches_to_wait -= batch - self._batch
         self._batch = batch
-        # On JAX it costs an exchange of the whole state to ask the model anything.
+        # On JAX, reading anything from the model synchronizes its whole state.
         if self._is_chief and isinstance(self.update_freq, int) and self._batches_to_wait <= 0:
             self._record_if_due(self.update_freq)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Record, if every epoch is."""
+        """Record if `update_freq` is "epoch"."""
         if not self._is_chief:
             return
         optimizer = self._lars()
@@ -109,7 +109,7 @@ class RecordingCallback(keras.callbacks.Callback, Generic[R]):
     def _record_if_due(self, every: int) -> None:
         optimizer = self._lars()
         before, self._update = self._update, updates_of(optimizer)
-        # An execution of several steps may go past the update that is due: it records its last.
+        # An execution of several steps may pass the update that is due. Its last one is recorded.
         if _due_until(self._update, every) > _due_until(before, every):
             steps = (self.params or {}).get("steps")
             epoch = float(self._epoch)
@@ -123,7 +123,7 @@ class RecordingCallback(keras.callbacks.Callback, Generic[R]):
 
     def _record(self, optimizer: LARS, update: int, epoch: float) -> None:
         measured = self._measured(optimizer)
-        if not measured:  # restored, and not updated since
+        if not measured:  # restored, but not updated since
             return
         if not self._has_begun:
             self._begin(optimizer, update)
@@ -134,27 +134,27 @@ class RecordingCallback(keras.callbacks.Callback, Generic[R]):
         self._look_at(optimizer, rows)
 
     def _begin(self, optimizer: LARS, update: int) -> None:
-        """What is done before the first record of a `fit`."""
+        """Prepare the first record of a `fit`."""
         self.log_dir.mkdir(parents=True, exist_ok=True)
         for writer in self._writers:
             writer.begin(update)
 
     def _look_at(self, optimizer: LARS, rows: list[R]) -> None:
-        """What is done after each record."""
+        """Inspect the rows of a record. A subclass may override this."""
 
 
 def _due_until(update: int, every: int) -> int:
-    """How many of the updates until this one are to be recorded."""
+    """How many of the updates up to this one are recorded."""
     return (update - 1) // every + 1
 
 
 def updates_of(optimizer: LARS) -> int:
-    """The updates that are done."""
+    """The number of updates so far."""
     return int(keras.ops.convert_to_numpy(optimizer.iterations))
 
 
 def _is_chief(model: keras.Model) -> bool:
-    """Whether this process is the one of all workers that writes files."""
+    """Whether this process is the worker that writes files."""
     if keras.backend.backend() != "tensorflow":
         return True
     from keras_lars import _replicas
@@ -163,7 +163,7 @@ def _is_chief(model: keras.Model) -> bool:
 
 
 def checked_update_freq(value: Any, or_epoch: bool) -> Any:
-    """The value, which is an integer, or may be "epoch"."""
+    """Check for an integer, or, with `or_epoch`, "epoch"."""
     if or_epoch and isinstance(value, str) and value == "epoch":
         return value
     try:
@@ -180,7 +180,7 @@ def _checked_formats(value: Any) -> list[str]:
     are_known = isinstance(formats, (list, tuple)) and all(
         isinstance(each, str) and each in _FORMATS for each in formats
     )
-    # Twice would write each row twice.
+    # A repeated format would write each row twice.
     if not are_known or not formats or len(set(formats)) < len(formats):
         rule = f"one of {', '.join(map(repr, _FORMATS))}, or a list of them without repetition"
         raise _arguments.refusal("formats", rule, value)

@@ -1,8 +1,8 @@
-"""A model's forward pass in training mode that leaves no trace in the model.
+"""A forward pass in training mode that does not change the model.
 
-Every variable of the model is a tensor that is handed in, and what would be assigned is handed out
-(`keras.StatelessScope`). So weights, seeds, metrics and counters are as they were, also where the
-pass fails in its middle.
+The values of all variables are passed in, and what would be assigned is returned
+(`keras.StatelessScope`). So weights, seeds, metrics and counters stay the same, even if the pass
+fails halfway.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ import numpy as np
 
 
 class _Recorder(keras.StatelessScope):
-    """Keeps each value that some variables would get, and not the last one alone."""
+    """Keeps every value that is assigned to some variables, not only the last one."""
 
     def __init__(self, state: list[tuple[keras.Variable, Any]], variables: list[keras.Variable]):
         super().__init__(state_mapping=state)
@@ -30,7 +30,7 @@ class _Recorder(keras.StatelessScope):
 
 @contextlib.contextmanager
 def _of_this_batch_alone(layers: list[keras.layers.Layer]) -> Iterator[None]:
-    """Let moving statistics be those of the last batch, of this replica."""
+    """Make moving statistics those of the last batch alone, on this replica alone."""
     names = ("momentum", "synchronized")
     before = [
         {name: getattr(each, name) for name in names if hasattr(each, name)} for each in layers
@@ -47,15 +47,15 @@ def _of_this_batch_alone(layers: list[keras.layers.Layer]) -> Iterator[None]:
 
 
 class TrainingPass:
-    """The batch statistics of a model's layers, one batch after the other.
+    """Computes the batch statistics of a model's layers, batch by batch.
 
     Args:
         model: A built model.
-        layers: Those of its layers whose statistics are asked for.
+        layers: The layers whose statistics are computed.
 
     Attributes:
         layers: As given.
-        width: Integer, how many batches go through at once: one for each replica of this worker.
+        width: Integer, the number of batches in one run: one for each replica of this worker.
     """
 
     def __init__(self, model: keras.Model, layers: list[keras.layers.Layer]):
@@ -70,9 +70,9 @@ class TrainingPass:
         self._run, self.width = make[keras.backend.backend()](model, self._step)
 
     def start(self, moved: list[keras.Variable] | None = None) -> "State":
-        """The state of the model, with harmless values in the place of statistics that will move.
+        """The state of the model, with finite values in place of the statistics in `moved`.
 
-        Without them, a mean that is not finite would stay so: 0 times NaN is NaN.
+        Otherwise a mean that is not finite would stay so, because 0 times NaN is NaN.
         """
         reset = {id(variable) for variable in moved or ()}
         variances = {id(layer.moving_variance) for layer in self.layers}
@@ -88,7 +88,7 @@ class TrainingPass:
         """The statistics of each of up to `width` batches, and the state after them.
 
         The statistics of a batch are NumPy arrays in float64, by the position of the variable in
-        `variables`. Variables that did not move are not there.
+        `variables`. Variables that were not assigned are left out.
         """
         with _of_this_batch_alone(self.layers):
             outcomes = self._run(*state, inputs)
@@ -97,7 +97,7 @@ class TrainingPass:
             for found, _ in outcomes
         ]
         moved = {id(self._statistics[position]) for position in statistics[0]}
-        # Seeds go on from batch to batch, and statistics begin anew.
+        # Seeds advance from batch to batch, but statistics start again.
         others = [
             old if id(variable) in moved else new
             for variable, old, new in zip(self._others, state[1], outcomes[-1][1])
@@ -106,7 +106,7 @@ class TrainingPass:
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """Moving mean and moving variance of one layer after the other."""
+        """The moving mean and moving variance of each layer, in order."""
         return self._statistics
 
     def _step(
@@ -115,12 +115,12 @@ class TrainingPass:
         state = list(zip([*self._trainable, *self._others], [*trainable, *others]))
         options = {"training": True} if self._takes_training else {}
         with _Recorder(state, self._statistics) as scope:
-            # As the trainers of Keras call it.
+            # Called as in Keras's trainers.
             is_jax = keras.backend.backend() == "jax"
             (self.model.call if is_jax else self.model)(inputs, **options)
         found = {}
         for position, variable in enumerate(self._statistics):
-            # A layer that is called several times has statistics of each call.
+            # A layer that is called several times has statistics for each call.
             if values := scope.recorded[id(variable)]:
                 found[str(position)] = sum(values[1:], values[0]) / len(values)
         return found, [scope.get_current_value(variable) for variable in self._others]
@@ -133,7 +133,7 @@ Run = Callable[[list[Any], list[Any], list[Any]], list[Outcome]]
 
 
 def value_of(model: keras.Model, variable: keras.Variable) -> Any:
-    """A tensor: under a strategy, the value on the first replica of this worker."""
+    """The value as a tensor; under a strategy, that on the first replica of this worker."""
     if keras.backend.backend() != "tensorflow":
         return variable.value
     component = model.distribute_strategy.experimental_local_results(variable.value)[0]
@@ -152,7 +152,7 @@ def _for_torch(model: keras.Model, step: Step) -> tuple[Run, int]:
     import torch
 
     def run(trainable: list[Any], others: list[Any], inputs: list[Any]) -> list[Outcome]:
-        # Modules of torch draw from its own generators.
+        # torch's modules draw from torch's own generators.
         with torch.no_grad(), torch.random.fork_rng(range(torch.cuda.device_count())):
             return _one_by_one(step)(trainable, others, inputs)
 

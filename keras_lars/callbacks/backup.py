@@ -1,4 +1,4 @@
-"""`BackupAndRestore`: a training that was interrupted ends as if it had not been."""
+"""`BackupAndRestore`: an interrupted training run ends as if it had not been interrupted."""
 
 import functools
 import os
@@ -132,9 +132,9 @@ class BackupAndRestore(keras.callbacks.Callback):
         self._folder = BackupFolder(self.backup_dir)
         self._read_position()
         self._session: Session | None = None  # of a `fit`
-        self._at_epoch = self._at_batch = 0  # where the training is, past the backup
+        self._at_epoch = self._at_batch = 0  # the present position, past that of the backup
         self._data_epoch: int | None = None  # with which the data of `epochs` begin
-        self._data_batches: int | None = None  # in each of their epochs; negative if not known
+        self._data_batches: int | None = None  # in each of their epochs; negative if unknown
         self._is_first_epoch = True  # of this `fit`
         self._has_trained = False  # in this `fit`
         self._skipping = 0  # batches at the beginning of this epoch
@@ -192,7 +192,7 @@ class BackupAndRestore(keras.callbacks.Callback):
         """Count batches from here."""
         from keras_lars._keras import trainer
 
-        trainer.start_at(self.model, None)  # `fit` has started: what comes next is another one's
+        trainer.start_at(self.model, None)  # this `fit` has started; the next one starts at 0
         if self._is_first_epoch and self._data_epoch not in (None, epoch):
             raise ValueError(
                 "The data of `epochs` must be created again for every `fit`, and `initial_epoch` "
@@ -203,8 +203,8 @@ class BackupAndRestore(keras.callbacks.Callback):
         self._at_epoch, self._at_batch = epoch, 0
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Save, if it is time."""
-        # Not `batch`, which is the first or the last of an execution, by the version of Keras.
+        """Save if it is time."""
+        # Not `batch`: the version of Keras decides if it is the first or last of an execution.
         self._at_batch += self.model.steps_per_execution
         if self._at_batch <= self._skipping:
             return
@@ -214,7 +214,7 @@ class BackupAndRestore(keras.callbacks.Callback):
             self._save()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Save, if it is time."""
+        """Save if it is time."""
         if self._at_batch < self._skipping and not self.model.stop_training:
             raise ValueError(
                 "An epoch must have at least the "
@@ -227,10 +227,10 @@ class BackupAndRestore(keras.callbacks.Callback):
         elif self._keeps_epoch:
             since_saving = self._since_saving
             self._save()
-            self._since_saving = since_saving  # so that the others come when they would have
+            self._since_saving = since_saving  # so that other saves are not delayed
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        """Mark the backup of a training that is done, or delete it."""
+        """Mark the backup of a finished training run, or delete it."""
         assert self._session is not None
         self._forget_start()
         is_over = bool(self.delete_checkpoint)
@@ -239,16 +239,16 @@ class BackupAndRestore(keras.callbacks.Callback):
                 restored, epochs = self._session.restored, self.params["epochs"]
                 is_marked = restored is not None and restored.finished_epochs > 0
                 is_at_end = (self._at_epoch, self._at_batch) == (epochs, 0)
-                # Otherwise it is of a longer training, of which this `fit` had nothing to do.
+                # Otherwise it is of a longer run, and this `fit` had nothing left to do.
                 is_over = self._has_trained or is_marked or (restored is not None and is_at_end)
                 if is_over and (self._has_trained or not is_marked):
                     self._save(epochs)
             elif self.delete_checkpoint:
                 self._session.delete()
-        except TakenError as error:  # all is trained: the user can save the model
+        except TakenError as error:  # training is done, so the user can save the model
             warnings.warn(str(error), stacklevel=2)
         if is_over:
-            self.epoch = self.batch = 0  # with which the next `fit` of this process begins
+            self.epoch = self.batch = 0  # where the next `fit` of this process begins
         self._session.end(is_over)
 
     def save(self) -> bool:
@@ -287,8 +287,8 @@ class BackupAndRestore(keras.callbacks.Callback):
         if 0 < self.params["epochs"] <= header.finished_epochs:
             warnings.warn(
                 f"The training in '{self.backup_dir}' is finished, after "
-                f"{counted(header.finished_epochs, 'epoch')}. Its end is restored, and nothing is "
-                "trained. To train again, delete the folder or choose another one.",
+                f"{counted(header.finished_epochs, 'epoch')}. Its final state is restored, and "
+                "nothing is trained. To train again, delete the folder or choose another one.",
                 stacklevel=2,
             )
             trainer.start_at(self.model, self.params["epochs"])
@@ -300,7 +300,7 @@ class BackupAndRestore(keras.callbacks.Callback):
             trainer.skip_executions(self.model, executions, restore)
 
     def _check_steps(self) -> None:
-        """Epochs of the data must be those of `fit`, or batches are skipped in the wrong ones."""
+        """Check that the data have the epochs of `fit`: otherwise wrong batches are skipped."""
         steps, execution = self.params["steps"], self.model.steps_per_execution
         if self._data_batches is None:
             return
@@ -326,7 +326,7 @@ class BackupAndRestore(keras.callbacks.Callback):
         self.epoch, self.batch = header.position[:2] if header else (0, 0)
 
     def _forget_start(self) -> None:
-        """Let the next `fit` begin at the beginning, as far as it depends on the model."""
+        """Remove from the model what would make the next `fit` start midway."""
         from keras_lars._keras import trainer
 
         trainer.start_at(self.model, None)

@@ -1,4 +1,4 @@
-"""`TrustRatioMonitor`: norms and trust ratios of a training, written down and looked at."""
+"""`TrustRatioMonitor`: records and checks the norms and trust ratios of a training run."""
 
 import os
 import warnings
@@ -120,18 +120,18 @@ class TrustRatioMonitor(RecordingCallback[Row]):
         _batch_statistics.warn_in_fit(self.model, self.params)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """See where the training is: other callbacks may have restored it."""
+        """Read the number of updates, because other callbacks may have restored the optimizer."""
         super().on_epoch_begin(epoch, logs)
         if self._is_chief:
             optimizer = self._lars()
             is_restored = self._update > 0 or optimizer._waiting_state is not None
-            if self._recorded_rate is None and is_restored:  # and perhaps decayed
+            if self._recorded_rate is None and is_restored:  # the rate may have decayed
                 self._recorded_rate = _rates.current(optimizer)
             if optimizer.built:
                 self._show_table(optimizer)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Record, if every epoch is; and see which variables got no gradient."""
+        """Record if `update_freq` is "epoch", and warn of variables that got no gradient."""
         super().on_epoch_end(epoch, logs)
         if self._description is not None:
             optimizer = self._lars()
@@ -182,7 +182,7 @@ class TrustRatioMonitor(RecordingCallback[Row]):
         self._recorded_rate = learning_rate
 
     def _warn(self, findings: list[Finding]) -> None:
-        """Once for each kind and variable, whatever the update."""
+        """Warn once for each kind and variable, whatever the update."""
         found = [finding._replace(updates=()) for finding in findings]
         new = [finding for finding in found if finding not in self._has_warned_of]
         self._has_warned_of.update(new)
@@ -191,7 +191,7 @@ class TrustRatioMonitor(RecordingCallback[Row]):
 
 
 def _without_gradient(optimizer: LARS, found: History) -> list[Finding]:
-    """Of the variables that the optimizer itself updates."""
+    """Findings about variables without a gradient, except those that Keras overwrites."""
     pairs = zip(found.variables, optimizer._slots.variables)
     overwritten = {known.name for known, variable in pairs if is_overwritten(variable)}
     return [f for f in anomalies.without_gradient(found) if f.variable not in overwritten]

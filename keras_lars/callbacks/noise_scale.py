@@ -1,4 +1,4 @@
-"""`NoiseScaleMonitor`: the gradient noise scale of a training, and what a batch is worth by it."""
+"""`NoiseScaleMonitor`: measures the gradient noise scale, and what a batch size is worth."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -112,12 +112,12 @@ class NoiseScaleMonitor(RecordingCallback[NoiseRow]):
         self._measurements = Measurements(self.window)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        """Tell what the training has shown."""
+        """Print the results."""
         if self.verbose and self._measurements.of_all:
             print("\n".join(words(self._measurements.of_all)), flush=True)
 
     def _measured(self, optimizer: LARS) -> Mapping[str | int, SquaredNorms]:
-        # A batch of one part tells nothing: of batches that grow, the first ones may be that.
+        # A batch with one part says nothing. If batches grow, the first ones may have only one.
         is_divided = _division(optimizer, updates_of(optimizer)).parts > 1
         return optimizer._recorded_squares() if is_divided else {}
 
@@ -143,10 +143,10 @@ class NoiseScaleMonitor(RecordingCallback[NoiseRow]):
 
 
 class _Division(NamedTuple):
-    """Of the batch of one update."""
+    """How the batch of one update is divided."""
 
-    parts: int  # which micro-batches and replicas divide it into
-    batches: float  # how large it is, in batches of the last phase of an accumulation
+    parts: int  # micro-batches times replicas
+    batches: float  # its size, in batches of the last phase of the accumulation
 
 
 def _division(optimizer: LARS, update: int) -> _Division:

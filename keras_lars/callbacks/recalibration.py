@@ -15,7 +15,7 @@ from keras_lars._words import shortened
 from keras_lars.callbacks._batches import Batches, samples_of
 from keras_lars.callbacks._training_pass import TrainingPass, value_of
 
-# What a model raises of inputs that are not for it; the last two are TensorFlow's.
+# What a model raises for unsuitable inputs. The last two are TensorFlow's.
 _OF_INPUTS = ("TypeError", "ValueError", "InvalidArgumentError", "UnimplementedError")
 
 
@@ -105,26 +105,24 @@ class RecalibrateStatistics(keras.callbacks.Callback):
         self.batch_size = _arguments.integer(minimum=1)("batch_size", batch_size)
         self._data = Batches(data, self.batches, self.batch_size)
         self._epoch: int | None = None  # of `fit`; None outside of one
-        self._pass: TrainingPass | None = (
-            None  # the forward pass, for one model with one set of trainable layers
-        )
+        self._pass: TrainingPass | None = None  # for one model and one set of trainable layers
         self._moved: list[keras.Variable] = []  # the statistics that move in training
-        self._done: bytes | None = None  # what the model was like after the last time
+        self._done: bytes | None = None  # the fingerprint after the last pass
 
     def set_params(self, params: dict[str, Any] | None) -> None:
-        """Before any callback begins: let none warn of statistics that are recomputed."""
+        """Before `fit` begins, tell other callbacks not to warn about stale statistics."""
         super().set_params(params)
         _batch_statistics.mark_recalibrated(params)
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Check model and data before anything is trained."""
         self._pass = self._done = self._epoch = None
-        # What is not built yet is built in the first step.
+        # A layer that is not built is built in the first step, and checked later.
         if self.model.built and all(layer.built for layer in all_layers(self.model)):
             self._prepare()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """See which epoch it is."""
+        """Note the epoch."""
         self._epoch = epoch
 
     def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
@@ -149,7 +147,7 @@ class RecalibrateStatistics(keras.callbacks.Callback):
         return done % self.every_epochs == 0 or done == (self.params or {}).get("epochs")
 
     def _prepare(self) -> TrainingPass:
-        """Make the forward pass, and see on one batch which statistics move in it."""
+        """Create the forward pass, and find out with one batch which statistics it moves."""
         model = self.model
         layers = [layer for layer in _batch_statistics.moving_layers(model) if layer.built]
         known = self._pass
@@ -198,14 +196,14 @@ class RecalibrateStatistics(keras.callbacks.Callback):
             self._write(variable, total / samples)
         moved = {id(variable) for variable in self._moved}
         for layer in layers:
-            # With `renorm` the variance follows from a deviation that moves in its place.
+            # With `renorm` Keras moves a standard deviation, and computes the variance from it.
             if hasattr(layer, "moving_stddev") and id(layer.moving_variance) in moved:
                 variance = self._read(layer.moving_variance).astype("float64")
                 self._write(layer.moving_stddev, np.sqrt(variance + layer.epsilon))
         self._done = self._fingerprint()
 
     def _sums(self) -> tuple[list[np.ndarray], int]:
-        """Of each statistic, and of samples, over the batches of all workers."""
+        """The sum of each statistic and the number of samples, over the batches of all workers."""
         sums = [np.zeros(variable.shape) for variable in self._moved]
         forward = self._prepare()
         samples, state = 0, forward.start(self._moved)
@@ -225,14 +223,14 @@ class RecalibrateStatistics(keras.callbacks.Callback):
         return [part.reshape(total.shape) for part, total in zip(parts, sums)], samples
 
     def _fingerprint(self) -> bytes:
-        """Of all weights and statistics: of what a recalibration depends on, and changes."""
+        """A hash of all weights and statistics: what a pass depends on, and what it changes."""
         found = hashlib.blake2b()
         for variable in self.model.weights:
             found.update(self._read(variable).tobytes())
         return found.digest()
 
     def _any_worker(self, flag: bool) -> bool:
-        """Whether it is so on any of the workers, which all have to act together."""
+        """Whether the flag is set on any worker. All workers must act together."""
         if keras.backend.backend() != "tensorflow":
             return flag
         from keras_lars import _replicas
@@ -240,7 +238,7 @@ class RecalibrateStatistics(keras.callbacks.Callback):
         return any(any(row) for row in _replicas.exchange((int(flag),), self._strategy))
 
     def _sum_over_workers(self, values: np.ndarray) -> np.ndarray:
-        """Up to a factor that all of them share: the number of replicas of a worker."""
+        """The values summed over workers, times the number of replicas of each worker."""
         if keras.backend.backend() != "tensorflow":
             return values
         from keras_lars import _replicas
@@ -265,6 +263,6 @@ class RecalibrateStatistics(keras.callbacks.Callback):
 
 
 def _groups(batches: Iterator[Any], width: int) -> Iterator[list[Any]]:
-    """Up to `width` of them at a time."""
+    """The batches in lists of up to `width`."""
     while group := list(itertools.islice(batches, width)):
         yield group

@@ -81,7 +81,7 @@ def draw(run: str | os.PathLike[str], output: str | os.PathLike[str] | None = No
     else:
         found = history.read(path)
         findings = [*anomalies.find(found), *anomalies.without_gradient(found)]
-        # Of a long record not every update is drawn.
+        # Not every update of a long record is drawn.
         drawn = found.thinned([finding.updates[0] for finding in findings if finding.updates])
         with _pictures.own_style():
             for name, figure in _pictures.figures(drawn).items():

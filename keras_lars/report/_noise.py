@@ -1,4 +1,4 @@
-"""What a page says of the gradient noise, where `NoiseScaleMonitor` has recorded it."""
+"""The section of a page about gradient noise, if `NoiseScaleMonitor` has recorded it."""
 
 import base64
 import html
@@ -23,7 +23,7 @@ PICTURE = "noise_scale.png"
 
 
 def locate(run: str | os.PathLike[str]) -> pathlib.Path | None:
-    """The record of the noise in a folder, or beside a file; None where there is none."""
+    """The record of the noise in a folder, or beside a file, or None if there is none."""
     path = _arguments.path("run", run)
     if path.is_file():
         if path.name in NOISE_SCALE.names:
@@ -33,7 +33,7 @@ def locate(run: str | os.PathLike[str]) -> pathlib.Path | None:
 
 
 def is_alone(run: str | os.PathLike[str]) -> bool:
-    """Whether there is no record of norms and ratios to draw beside it."""
+    """Whether there is no record of norms and ratios to draw as well."""
     path = _arguments.path("run", run)
     if path.is_file():
         return path.name in NOISE_SCALE.names
@@ -41,7 +41,7 @@ def is_alone(run: str | os.PathLike[str]) -> bool:
 
 
 def read(path: pathlib.Path) -> list[NoiseRow]:
-    """All rows. Raises ValueError where there are none, or none of all variables together."""
+    """All rows. Raises ValueError if there are none, or none for all variables together."""
     rows = record.read(path, NOISE_SCALE)
     if not noise.of_all(rows):
         raise _arguments.refusal("run", f"a record with rows of `{noise.TOTAL}`", str(path))
@@ -49,7 +49,7 @@ def read(path: pathlib.Path) -> list[NoiseRow]:
 
 
 def section(rows: Sequence[NoiseRow], picture: bytes) -> str:
-    """What the training tells, the picture, and the last record of each variable."""
+    """The results in words, the plot, and the last record of each variable."""
     told = "\n".join(f"<p>{html.escape(line)}</p>" for line in noise.words(noise.of_all(rows)))
     image = base64.b64encode(picture).decode()
     head = "<th>variable" + "".join(
@@ -75,7 +75,7 @@ def _told(value: float) -> str:
 
 
 def page(path: pathlib.Path, section: str) -> str:
-    """The page of a training of which nothing else was recorded."""
+    """The page of a training run of which nothing else was recorded."""
     parts = {
         "title": f"Gradient noise: {html.escape(path.absolute().parent.name)}",
         "style": part("page.css"),
@@ -86,7 +86,7 @@ def page(path: pathlib.Path, section: str) -> str:
 
 
 def figure(rows: Sequence[NoiseRow]) -> "Figure":
-    """The noise scale of all variables together, and between which values it lies."""
+    """A plot of the noise scale of all variables together, with its confidence interval."""
     from matplotlib.figure import Figure
 
     drawn = [row for row in rows if row.variable == noise.TOTAL and row.noise_scale > 0]

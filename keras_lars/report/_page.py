@@ -1,4 +1,4 @@
-"""The page: what stands out in words, charts that a script draws, and tables; one file of HTML."""
+"""The page: findings in words, charts that a script draws, and tables, in one HTML file."""
 
 import html
 import json
@@ -17,7 +17,7 @@ from keras_lars._monitoring.history import History
 from keras_lars._monitoring.variables import Variable
 from keras_lars._words import counted
 
-# A list of more names is folded.
+# Longer lists of names are folded.
 _OPEN = 8
 
 
@@ -28,9 +28,9 @@ def page(
     findings: Sequence[Finding],
     noise: str = "",
 ) -> str:
-    """The page of the record in a file, of which `drawn` is what the charts show.
+    """The page of the record in a file. The charts show `drawn`, which is a part of it.
 
-    `noise` is the section about the gradient noise, where it was recorded.
+    `noise` is the section about gradient noise, if that was recorded.
     """
     parts = {
         "title": f"LARS, layer by layer: {_escape(path.absolute().parent.name)}",
@@ -54,7 +54,7 @@ def part(name: str) -> str:
 
 
 def _data(history: History) -> str:
-    """What the script draws: numbers of four digits, None where nothing was recorded."""
+    """What the script draws, as JSON: numbers with four digits, null where nothing was recorded."""
     names = [variable.name for variable in history.variables]
     data = {
         "updates": history.updates.tolist(),
@@ -78,12 +78,12 @@ def _data(history: History) -> str:
 
 
 def _rounded(value: float) -> float | str:
-    """JSON has no number for what is not finite."""
+    """The value with four digits. JSON has no number for a value that is not finite."""
     return float(f"{value:.4g}") if math.isfinite(value) else str(value)
 
 
 def shared_folder(names: Sequence[str]) -> str:
-    """The leading parts of paths that all of them share; the last part always differs."""
+    """The leading parts that all paths share, except for the last part of a path."""
     if len(names) < 2:
         return ""
     shared = 0
@@ -159,12 +159,12 @@ def _excluded(count: int) -> str:
 
 
 def _button(i: int, name: str) -> str:
-    """A name that chooses its variable."""
+    """A variable's name as a button that chooses the variable."""
     return f'<button type="button" class="name" data-variable="{i}">{_escape(name)}</button>'
 
 
 def _variables(history: History) -> str:
-    """What the last record has of each, and how it is treated where that is known."""
+    """A table with the last record of each variable, and its treatment if that is known."""
     quantities = {
         "weight norm": history.weight_norm,
         "gradient norm": history.gradient_norm,
@@ -219,7 +219,7 @@ def _escape(text: str) -> str:
 
 
 def number(value: float) -> str:
-    """Four digits of it."""
+    """The value with four digits."""
     return f"{value:.4g}"
 
 

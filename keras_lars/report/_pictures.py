@@ -1,4 +1,4 @@
-"""The pictures: PNG files for slides and papers, drawn with matplotlib."""
+"""The plots: PNG files for slides and papers, drawn with matplotlib."""
 
 import contextlib
 import io
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 _WIDTH = 9.0  # inches, as are all lengths
 _FEW = 10  # lines that a person can tell apart by color
-_NAMED = 3  # of more lines, so many that end highest and lowest are named
+_NAMED = 3  # of more lines, this many that end highest and lowest are named
 _LONGEST = 36  # characters of a name
 
 
 def require_matplotlib() -> None:
-    """Raise if it is not installed, before anything is read."""
+    """Raise ImportError if matplotlib is not installed, before anything is read."""
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:
@@ -37,7 +37,7 @@ def require_matplotlib() -> None:
 
 @contextlib.contextmanager
 def own_style() -> Iterator[None]:
-    """The same pictures whatever a person's settings of matplotlib are: TeX would fail at `_`."""
+    """A context without the user's matplotlib settings: with TeX, for example, `_` would fail."""
     import matplotlib.style
 
     own = {
@@ -54,14 +54,14 @@ def own_style() -> Iterator[None]:
 
 
 def png(figure: "Figure") -> bytes:
-    """The same bytes for the same figure."""
+    """The figure as PNG. The same figure always gives the same bytes."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=140, metadata={"Software": None})
     return file.getvalue()
 
 
 def figures(history: History) -> dict[str, "Figure"]:
-    """All pictures by the names of their files."""
+    """All plots by the names of their files."""
     rates = {"local learning rate": history.local_learning_rate}
     norms = {"weight norm": history.weight_norm, "gradient norm": history.gradient_norm}
     everything = list(range(len(history.variables)))
@@ -123,7 +123,7 @@ def _plot(axes: "Axes", updates: np.ndarray, values: np.ndarray, names: list[str
         if i not in named:
             axes.plot(updates, values[i], color="0.6", linewidth=0.5, alpha=0.6)
     for i in named:
-        marker = "." if np.isfinite(values[i]).sum() == 1 else ""  # a line would not be seen
+        marker = "." if np.isfinite(values[i]).sum() == 1 else ""  # one point makes no line
         axes.plot(updates, values[i], marker=marker, linewidth=1.4, label=names[i])
     if len(values) > _FEW:
         with warnings.catch_warnings():
@@ -133,9 +133,10 @@ def _plot(axes: "Axes", updates: np.ndarray, values: np.ndarray, names: list[str
 
 
 def groups(variables: Sequence[Variable], indices: list[int]) -> list[tuple[str, list[int]]]:
-    """What is drawn together: all if they are few, else kernels apart from biases and scales.
+    """What is drawn together: all variables if they are few, else kernels and others separately.
 
-    The norms and the ratios of these two kinds are far apart, so that no median holds for both.
+    The norms and ratios of kernels differ so much from those of biases and scales that no median
+    represents both.
     """
     kinds = [variables[i].is_matrix for i in indices]
     if len(indices) <= _FEW or None in kinds or len(set(kinds)) == 1:
@@ -149,7 +150,7 @@ def groups(variables: Sequence[Variable], indices: list[int]) -> list[tuple[str,
 
 
 def named_lines(values: np.ndarray) -> list[int]:
-    """The lines that are named, from the one that ends highest: of many, the extreme ones.
+    """The lines that are named, highest end first. Of many lines only the extreme ones are.
 
     Args:
         values: Lines, NaN where there is nothing. shape=(lines, updates)
@@ -211,11 +212,11 @@ def _heat_map(history: History) -> "Figure":
 
 
 def limits(values: np.ndarray, margin: float = 1.0) -> tuple[float, float]:
-    """Of an axis or of colors. What hardly differs does not get all of it: it would mislead."""
+    """The limits of an axis or of colors. Nearly equal values do not fill it: it would mislead."""
     low, high = float(np.nanmin(values)) / margin, float(np.nanmax(values)) * margin
     if high < 2 * low:
         low, high = low / 2, high * 2
-    # What is recorded are numbers of float32, and matplotlib's ticks overflow far beyond those.
+    # Matplotlib's ticks overflow far beyond the range of float32, in which values are recorded.
     return min(max(low, 1e-100), 1e98), max(min(high, 1e100), 1e-98)
 
 
@@ -223,14 +224,14 @@ def limits(values: np.ndarray, margin: float = 1.0) -> tuple[float, float]:
 
 
 def _labels(variables: Sequence[Variable]) -> list[str]:
-    """Names without what all share, and of long ones the end, where paths differ."""
+    """Names without the shared folder. Long ones show their ends, where paths differ."""
     shared = len(shared_folder([variable.name for variable in variables]))
     names = [on_one_line(variable.name[shared:]) for variable in variables]
     short = [name if len(name) <= _LONGEST else "…" + name[1 - _LONGEST :] for name in names]
-    return [name.replace("$", r"\$") for name in short]  # no mathematics
+    return [name.replace("$", r"\$") for name in short]  # not as mathematics
 
 
 def _say(axes: "Axes", text: str) -> None:
-    """In place of a picture that would be empty."""
+    """Write a text in place of an empty plot."""
     axes.set_axis_off()
     axes.text(0, 0.5, text, transform=axes.transAxes)

@@ -1,8 +1,8 @@
 "use strict";
-// Draws what is in #data, and redraws it for the variables that are chosen and the width there is.
+// Draws the data in #data, and redraws them when other variables are chosen or the width changes.
 
-const FEW = 10; // lines that can be told apart by color, and so are all named
-const NAMED = 3; // of more lines, so many that end highest and lowest are named
+const FEW = 10; // up to this many lines can be distinguished by color, and all are named
+const NAMED = 3; // of more lines, this many that end highest and lowest are named
 const LETTER = 6.2; // pixels, the width of a letter of a label
 const LINE = 14; // pixels from one label to the next
 const VIRIDIS = ["#440154", "#414487", "#2a788e", "#22a884", "#7ad151", "#fde725"];
@@ -12,13 +12,13 @@ const by = (id) => document.getElementById(id);
 const data = JSON.parse(by("data").textContent);
 const { variables, updates } = data;
 for (const name of ["weight_norm", "gradient_norm", "trust_ratio"])
-  // null is what was not recorded; JSON has numbers that are not finite as texts.
+  // null was not recorded. Numbers that are not finite are strings in JSON.
   data[name] = data[name].map((row) => row.map((x) => (x === null ? undefined : Number(x))));
 data.local_learning_rate = data.trust_ratio.map((row) =>
   row.map((ratio, j) => (ratio === undefined ? undefined : data.learning_rate[j] * ratio)),
 );
 
-// What is chosen: the variables of a kind with a text in their names, but for those unchecked.
+// The chosen variables: those of a kind with a text in their names, except the unchecked ones.
 
 const unchecked = new Set();
 
@@ -53,7 +53,7 @@ function draw() {
 
 // Texts and elements.
 
-// A name without what all share, and of a long one its end, where paths differ.
+// A name without the shared folder. A long one shows its end, where paths differ.
 function short(i, most) {
   const text = variables[i].name.slice(data.shared).replace(/[\n\r]/g, " ");
   return text.length > most ? "…" + text.slice(1 - most) : text;
@@ -75,7 +75,7 @@ function label(svg, i, text, attributes) {
     choose(variables[i].name);
 }
 
-// Empties a chart. A viewBox, since paper has another width.
+// Empties a chart. It has a viewBox, because the width differs in print.
 function cleared(figure, isEmpty, height) {
   const svg = figure.querySelector("svg");
   svg.replaceChildren();
@@ -102,7 +102,7 @@ function logTicks(low, high) {
   return ticks.length <= 8 ? ticks : times([1]).filter((_, n) => n % step === 0);
 }
 
-// Limits of a logarithmic axis or of colors. Numbers that hardly differ do not get the whole range.
+// Limits of a logarithmic axis or of colors. Nearly equal numbers do not fill the whole range.
 function limits(values) {
   const low = values.reduce((x, y) => Math.min(x, y));
   const high = values.reduce((x, y) => Math.max(x, y));
@@ -144,7 +144,7 @@ function drawLines(id, chosen) {
   const svg = cleared(by(id), isEmpty, height);
   if (isEmpty) return;
 
-  // Lines by their ends, the highest first, and those of them that are named.
+  // The ends of the lines, highest first, and those that are named.
   const isMany = rows.length > FEW;
   const ends = lines
     .map((line, n) => ({ n, j: line.findLastIndex((x) => !Number.isNaN(x)) }))
@@ -290,7 +290,7 @@ function viridis(share) {
   return `rgb(${mixed})`;
 }
 
-// The values where the pointer is.
+// The values at the pointer.
 
 function tell(event, j, values) {
   const tip = by("tip");
@@ -309,7 +309,7 @@ function tell(event, j, values) {
   tip.style.top = within(event.clientY, innerHeight - tip.offsetHeight);
 }
 
-// The page as it is opened.
+// The page when it is opened.
 
 const items = variables.map(({ name }, i) => {
   const item = element(by("names"), "li", { title: name });
@@ -336,7 +336,7 @@ for (const button of document.querySelectorAll("button[data-variable]"))
     choose(variables[button.dataset.variable].name);
     by("charts").scrollIntoView();
   };
-// Of many variables the kernels come first: the norms of biases and scales are far from theirs.
+// With many variables only kernels are shown at first: other norms are far from theirs.
 if (variables.length > FEW && variables.some(({ kind }) => kind === "kernel"))
   by("kind").value = "kernel";
 by("chooser").open = innerWidth >= 900;

@@ -1,4 +1,4 @@
-"""`for_fit`: ramp and decay over exactly the updates that one `fit` makes."""
+"""`for_fit`: warm-up and decay over exactly the updates that one `fit` makes."""
 
 import warnings
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from keras_lars._words import counted
 from keras_lars.schedules._scaling import sqrt_scaling
 from keras_lars.schedules._warm_up import WarmUp
 
-# With fewer, a fifth of them is no ramp, and few are made at a rate that is worth it.
+# With fewer updates, a fifth of them is no warm-up, and few are made at a useful rate.
 _FEW_UPDATES = 40
 
 
@@ -86,14 +86,14 @@ class FitSchedule(LearningRateSchedule):
         self._accumulation = _accumulation.of(self.gradient_accumulation_steps)
         self.batches = self._count()
         self.updates = self._accumulation.updates(self.batches)
-        # Rounded first, since 0.29 * 100 is a little less than 29. The decay needs one update.
+        # Rounded, because 0.29 * 100 is a little less than 29. The decay needs at least one update.
         warmup_updates = int(round(self.warmup_fraction * self.updates, 6))
         self.warmup_updates = min(warmup_updates, self.updates - 1)
         decay = PolynomialDecay(self.peak, self.updates - self.warmup_updates, 0.0, self.power)
         self._schedule = WarmUp(decay, self.warmup_updates, shift_decay=True)
 
     def _count(self) -> int:
-        """The batches of the whole `fit`."""
+        """The number of batches in the whole `fit`."""
         steps = self.gradient_accumulation_steps
         most = self._accumulation.most
         if self.global_batch_size % most:
@@ -125,10 +125,10 @@ class FitSchedule(LearningRateSchedule):
         return batches
 
     def warn_unless_made_for(self, batches: int | None) -> None:
-        """Warn of a `fit` of another number of batches, if it is known.
+        """Warn if `fit` makes another number of batches than this schedule, if that is known.
 
-        With more batches the rate is 0 to the end, with fewer it never gets there. `LARS` calls it
-        when it is built in `fit`.
+        With more batches the rate stays at 0 until the end; with fewer it never reaches 0. `LARS`
+        calls this when it is built in `fit`.
         """
         if batches is not None and batches != self.batches:
             warnings.warn(
@@ -145,10 +145,10 @@ class FitSchedule(LearningRateSchedule):
     ) -> "FitSchedule":
         """The same schedule, recounted for this many accumulation steps.
 
-        `LARS` calls it with its own. `fit` then makes `epochs * ceil(samples / batch_size)`
-        batches of `global_batch_size // gradient_accumulation_steps` samples, and those that are
-        left over at the end of an epoch go into the first update of the next. Where the steps
-        change, the batches have the samples for the most of them.
+        `LARS` calls it with its own number. `fit` then makes `epochs * ceil(samples / batch_size)`
+        batches of `global_batch_size // gradient_accumulation_steps` samples. Batches that are left
+        over at the end of an epoch go into the first update of the next. If the number of steps
+        changes, the largest one sets the batch size.
         """
         if gradient_accumulation_steps == self.gradient_accumulation_steps:
             return self

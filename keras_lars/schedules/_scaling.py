@@ -1,4 +1,4 @@
-"""The learning rate that goes with a batch size, by either of the two usual rules."""
+"""The learning rate for a batch size, by either of the two usual rules."""
 
 import math
 from typing import Any

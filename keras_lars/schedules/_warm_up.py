@@ -102,7 +102,7 @@ class WarmUp(LearningRateSchedule):
             return self._value(at)
         # In the step's own dtype: float32 holds no odd numbers beyond 2**24.
         warmup_steps = ops.cast(self.warmup_steps, at.dtype)
-        # No negative step for a schedule that takes, say, its root.
+        # Never negative, because a schedule may, for example, take the root of its step.
         shifted = ops.maximum(at, warmup_steps) - warmup_steps
         after = self._value(shifted if self.shift_decay else at)
 
@@ -138,9 +138,9 @@ class WarmUp(LearningRateSchedule):
 
 
 def _end_of(schedule: Any) -> int | None:
-    """The step at which a decay is over, or None where it is never, or nobody can know.
+    """The step at which a decay ends, or None if it never does, or if that is unknown.
 
-    A `decay_steps` alone does not tell: that of `ExponentialDecay` is a unit of time, no end.
+    The attribute `decay_steps` alone proves nothing: in `ExponentialDecay` it is a unit of time.
     """
     if isinstance(schedule, PolynomialDecay):
         return None if schedule.cycle else schedule.decay_steps

@@ -124,7 +124,7 @@ def test_nothing_is_deleted_before_the_model_can_be_saved(tmp_path, monkeypatch)
     as_another_process(monkeypatch)
     assert position_in(tmp_path) == (EPOCHS, 0)
     model = training.model()
-    with pytest.warns(match="is finished, after 3 epochs. Its end is restored, and nothing is"):
+    with pytest.warns(match="is finished, after 3 epochs. Its final state is restored, and"):
         logs = training.fit(model, BackupAndRestore(tmp_path))
     assert logs == []
     assert_as_if_not_interrupted(training, model, logs, first_epoch=EPOCHS)

@@ -56,8 +56,8 @@ def test_a_changed_rate_is_used(tmp_path, make):
     assert fit(model, tmp_path, 3) == (
         0.25,
         [
-            f"The learning rate is 0.25, as given now. The training in '{tmp_path}' began with "
-            "0.5, and was backed up with 0.5."
+            f"The learning rate is 0.25, as set for this run. The training in '{tmp_path}' began "
+            "with 0.5, and was backed up with 0.5."
         ],
     )
     assert int(model.optimizer.iterations) == 18  # all else is restored

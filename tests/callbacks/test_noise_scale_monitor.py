@@ -78,7 +78,7 @@ def test_rows_are_estimates_of_what_the_optimizer_kept(tmp_path, capsys):
     assert len((tmp_path / "noise_scale.jsonl").read_text().splitlines()) == len(rows)
     told = capsys.readouterr().out
     assert told.startswith("Gradient noise scale by quarter")
-    assert "from 20 measurements: no answer (5 measurements, but 16 are needed)" in told
+    assert "from 20 measurements: no estimate (5 measurements, but 16 are needed)" in told
 
 
 def test_a_record_of_every_third_update_is_quiet_if_it_is_to_be(tmp_path, capsys):

@@ -20,7 +20,7 @@ MESSAGES = [
     "all workers must start within",
     "The state of optimizer '",
     "' was not loaded",
-    "what was saved does not match",
+    "the saved state does not match",
     "`LossScaleOptimizer` loads only its own from an `.h5` file",
     "The training in '",
     "' is finished",

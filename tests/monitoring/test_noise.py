@@ -29,15 +29,15 @@ def test_each_quarter_is_told_and_the_last_one_decides():
 
 def test_no_answer_from_fewer_measurements_than_carry_one():
     first, last = words(measured([1.0] * 60))
-    assert first.count("no answer (15 measurements, but 16 are needed)") == 4
+    assert first.count("no estimate (15 measurements, but 16 are needed)") == 4
     assert "%" not in last
     first, _ = words(measured([1.0]))
-    assert "from 1 measurement: no answer (1 measurement, but 16 are needed); no answer (0" in first
+    assert "1 measurement: no estimate (1 measurement, but 16 are needed); no estimate (0" in first
 
 
 def test_no_answer_where_the_gradient_is_lost_in_noise():
     first, last = words(measured([1.0] * 64, spread=20.0))
-    assert first.count("no answer (in 16 measurements the gradient cannot be told") == 4
+    assert first.count("no estimate (in 16 measurements, the gradient is not distinct") == 4
     assert "%" not in last
 
 

@@ -362,7 +362,7 @@ def test_noise_that_carries_no_answer(tmp_path):
     row = "1,1.0,(all),2.0,3.0,nan,nan,nan\n"
     (tmp_path / "noise_scale.csv").write_text(NOISE + row, encoding="utf-8")
     text = report.draw(tmp_path).read_text(encoding="utf-8")
-    assert "no answer (1 measurement, but 16 are needed)" in text
+    assert "no estimate (1 measurement, but 16 are needed)" in text
     assert "nan" not in text.partition("</style>")[2].replace("data:image", "").split(";base64")[0]
 
 
