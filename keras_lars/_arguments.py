@@ -42,7 +42,7 @@ def refusal(name: str, must_be: str, value: Any) -> ValueError:
 
 
 def _is_number(value: Any) -> bool:
-    # numpy's scalars count, and bool, which Python counts as an integer, does not.
+    # NumPy's scalars count. bool does not, although it is an integer in Python.
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
@@ -142,7 +142,8 @@ def learning_rate(name: str, value: Any, tensors: bool = True) -> Any:
         return value
     if callable(value) and not hasattr(value, "dtype"):
         if not can_be_called(value, 0):
-            raise refusal(name, "a callable without arguments, if it is a callable", value)
+            must_be = "a number, a schedule or a callable without arguments"
+            raise refusal(name, must_be, value)
         return value
     if hasattr(value, "dtype") and not _is_number(value):
         if not tensors or not _has_real_numbers(value) or value.shape != ():
@@ -243,7 +244,7 @@ def path(name: str, value: Any) -> pathlib.Path:
         os.stat(text)
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         pass
-    except (OSError, ValueError) as error:  # too long; a zero byte; a loop of links
+    except (OSError, ValueError) as error:  # e.g. too long, or a loop of links
         why = getattr(error, "strerror", None) or str(error)
         raise refusal(name, f"a path that the system accepts ({why})", value) from error
     return pathlib.Path(text)

@@ -115,8 +115,8 @@ def _refuse_late_start() -> None:
 def _meet(own: str, others: list[str], seconds: float) -> None:
     """Return once each worker has met all others.
 
-    TensorFlow would wait for a worker that never starts. If a port is in use, it would say only
-    that it could not start a server.
+    TensorFlow would wait even for a worker that never starts. If a port is in use, it would say
+    only that it could not start a server.
     """
     until = time.monotonic() + seconds
 

@@ -174,7 +174,7 @@ class _SavedVariable(_SavedRule):
             alike = []
         if not alike:
             raise ValueError(
-                f"`{argument}` must find the variable that it was saved with: "
+                f"`{argument}` must match the variable with which it was saved: "
                 f"`{self.last_path_part}` of shape {self.shape} at position {self.position} of the "
                 f"trainable variables. Received: the paths {[path_of(v) for v in variables]}"
             )

@@ -51,7 +51,7 @@ def gradient_square(of_parts: Number, of_mean: Number, parts: int) -> Number:
 
 
 def noise_square(of_parts: Number, of_mean: Number, parts: int) -> Number:
-    """tr(Sigma), where B_big is 1: the squared distance of a batch's gradient from the true one."""
+    """tr(Sigma) for B_big = 1: the squared distance of a batch's gradient from the true one."""
     return (of_parts - of_mean) / (parts - 1)
 
 

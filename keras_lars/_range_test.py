@@ -215,7 +215,7 @@ def _steps(optimizer: keras.optimizers.Optimizer, updates: int) -> list[int]:
 
 
 class _Ramp(keras.callbacks.Callback):
-    """Sets the rate before each update, and keeps the loss of each.
+    """Sets the rate before each update, and records the loss of each.
 
     Attributes:
         batches: Integer, the number of batches in all updates.

@@ -2,7 +2,7 @@
 
 Algorithm 1 of You, Gitman and Ginsburg 2017 (arXiv 1708.03888), with our argument names::
 
-    norm_w = max(|w|, weight_norm_floor * sqrt(units))                            # not the paper's
+    norm_w = max(|w|, weight_norm_floor * sqrt(units))                            # not in the paper
     trust_ratio = trust_coefficient * norm_w / (|g| + weight_decay * |w| + epsilon)  # equation 6
     v = momentum * v + learning_rate * trust_ratio * (g + weight_decay * w)
     w = w - v
@@ -219,7 +219,7 @@ def scales(
 
 
 def momentum_step(v: Tensor, gradient_step: Tensor, config: UpdateConfig) -> tuple[Tensor, Tensor]:
-    """The new velocity, and the step that it makes."""
+    """The new velocity, and the step that follows from it."""
     v = config.momentum * v + gradient_step
     return v, config.momentum * v + gradient_step if config.nesterov else v
 

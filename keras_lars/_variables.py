@@ -82,7 +82,7 @@ def is_known(shape: Any) -> bool:
 
 
 def check_gradient(gradient: Any, variable: Variable) -> None:
-    """Raise ValueError for a dense gradient that is not one of this variable."""
+    """Raise ValueError for a dense gradient that does not fit its variable."""
     if "complex" in keras.backend.standardize_dtype(gradient.dtype):
         raise ValueError(
             "`grads` must be real: updates are computed in real numbers. Received: a "

@@ -222,8 +222,8 @@ def _repair_loss_scaling(model: keras.Model) -> None:
 def _refuse_own_scaling(optimizer: object) -> None:
     if type(optimizer) is keras.optimizers.LossScaleOptimizer:
         raise ValueError(
-            "`optimizer` must be a `keras_lars.LossScaleOptimizer` with several replicas, because "
-            "Keras's own checks only the gradients of one replica. "
+            "`optimizer` must be a `keras_lars.LossScaleOptimizer` if there are several replicas, "
+            "because Keras's own checks only the gradients of one replica. "
             f"Received: optimizer={optimizer!r}"
         )
 

@@ -286,7 +286,7 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
         error = _backends.current().xla_error(variables)
         if error is not None and self.jit_compile is True:
             raise ValueError(
-                f"`jit_compile` must not be True where XLA cannot compile: {error}. "
+                f"`jit_compile` must not be True if XLA cannot compile: {error}. "
                 "Received: jit_compile=True"
             )
         return error is None
@@ -345,5 +345,5 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
     ) -> "LARS":
         """Make the optimizer from a configuration, which may be of an older version."""
         if not isinstance(config, dict):
-            raise _arguments.refusal("config", "a dictionary, as of `get_config`", config)
+            raise _arguments.refusal("config", "a dictionary, as `get_config` returns it", config)
         return super().from_config(_lars_arguments.completed(config), custom_objects)

@@ -26,7 +26,7 @@ from keras_lars._update_rule import Record, UpdateConfig, VariableConfig, lars_u
 Compiled: TypeAlias = tf.types.experimental.PolymorphicFunction
 Settings = TypeVar("Settings", UpdateConfig, VariableConfig)
 
-# The number of functions that are kept for the next optimizer after those that used them are gone.
+# The number of functions that are kept for the next optimizer when the last user is gone.
 _KEPT = 256
 
 
@@ -42,7 +42,7 @@ class Signature(NamedTuple):
     is_deterministic: bool
 
 
-Signatures: TypeAlias = tuple[Signature, ...]  # those of the variables of a cluster
+Signatures: TypeAlias = tuple[Signature, ...]  # of all variables in a cluster
 
 
 def numbers(config: UpdateConfig, variable_config: VariableConfig) -> list[float]:

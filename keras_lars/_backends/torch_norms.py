@@ -9,7 +9,7 @@ import torch
 _ROW = 512
 _SMALL = 2**14  # elements; up to this size a single float64 call is faster
 _PIECE = 2**18
-_SMALLEST_IN_FLOAT32 = 1e-10  # below it squares may be too small for a float32
+_SMALLEST_IN_FLOAT32 = 1e-10  # below this norm, squares may be too small for a float32
 
 
 def norms(tensors: Sequence[torch.Tensor], dtype: torch.dtype) -> torch.Tensor:

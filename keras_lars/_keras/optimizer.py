@@ -110,9 +110,9 @@ class KerasOptimizer(StatefulOptimizer):
         if model.optimizer is not self:
             warnings.warn(
                 f"The state of optimizer '{self.name}' was not loaded, because Keras's "
-                "`LossScaleOptimizer` loads only its own from an `.h5` file. Save to a `.keras` "
-                "file, or wrap the optimizer in `keras_lars.LossScaleOptimizer`. Its velocities "
-                "and iteration are 0.",
+                "`LossScaleOptimizer` loads only its own state from an `.h5` file. Save to a "
+                "`.keras` file, or wrap the optimizer in `keras_lars.LossScaleOptimizer`. Its "
+                "velocities and iteration are 0.",
                 stacklevel=2,
             )
         return list(model.trainable_variables)

@@ -13,7 +13,7 @@ from keras_lars._keras.layers import all_layers
 
 
 def is_of_another_scope(model: keras.Model) -> bool:
-    """Whether a strategy's scope is open, and the model was not made in it."""
+    """Whether a strategy's scope is open in which the model was not created."""
     return tf.distribute.has_strategy() and (
         model._distribute_strategy is not tf.distribute.get_strategy()
     )

@@ -95,7 +95,7 @@ def writer(name: str, folder: pathlib.Path, kind: Kind[Any] = TRUST_RATIOS) -> W
 
 
 class _LineFormat(Protocol):
-    """How a row is written as a line."""
+    """A format that writes each row as a line."""
 
     @property
     def header(self) -> str: ...
@@ -137,7 +137,7 @@ _LINE_FORMATS: dict[str, Callable[[Kind[Any]], _LineFormat]] = {"csv": _Csv, "js
 
 
 class _LinesWriter:
-    """Writes a file of lines, with a header in some formats."""
+    """Writes a file of lines, with a header if the format has one."""
 
     def __init__(self, path: pathlib.Path, line_format: _LineFormat, kind: Kind[Any]):
         self._path, self._format, self._kind = path, line_format, kind
@@ -312,7 +312,7 @@ def _row(source: _Source, number: int, line: str, values: Mapping[str, Any]) -> 
 
 def _number(value: Any) -> float:
     if isinstance(value, bool):
-        raise TypeError("a number is neither true nor false")
+        raise TypeError("true and false are not numbers")
     return math.nan if value is None else float(value)
 
 

@@ -1,4 +1,4 @@
-"""Records of norms and ratios for TensorBoard."""
+"""Writes records for TensorBoard."""
 
 import collections
 import math
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class _TensorBoardWriter:
-    """What the writers share; each adds rows in its own way."""
+    """The base of the writers, which add rows in different ways."""
 
     def __init__(self, folder: pathlib.Path):
         self._folder = folder

@@ -114,7 +114,7 @@ def read(folder: pathlib.Path) -> Description | None:
 
 
 def parsed(contents: Any) -> Description:
-    """The description in what the file holds. Raises ValueError, TypeError or KeyError."""
+    """The description from the file's contents. Raises ValueError, TypeError or KeyError."""
     found = _of(dict, contents)
     rows = [_checked_row(row) for row in _of(list, found["variables"])]
     rows.sort(key=lambda row: int(row["position"]))
@@ -125,7 +125,7 @@ def parsed(contents: Any) -> Description:
 
 def _of(kind: type, value: Any) -> Any:
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise TypeError(f"{_arguments.shown(value)} instead of a {kind.__name__}")
+        raise TypeError(f"{_arguments.shown(value)} is not of type {kind.__name__}")
     return value
 
 

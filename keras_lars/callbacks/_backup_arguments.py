@@ -13,14 +13,14 @@ max_failed_saves = functools.partial(integer(minimum=0, none=True), "max_failed_
 
 
 def delete_checkpoint(value: Any) -> bool | Literal["next_fit"]:
-    """A boolean, or `"next_fit"`."""
+    """Check for a boolean or `"next_fit"`."""
     if isinstance(value, str) and value == "next_fit":
         return "next_fit"
     return _boolean("delete_checkpoint", "True, False or 'next_fit'", value)
 
 
 def allow_other_replicas(value: Any) -> bool:
-    """A boolean."""
+    """Check for a boolean."""
     return _boolean("allow_other_replicas", "True or False", value)
 
 

@@ -144,8 +144,8 @@ class Session:
         state = _backup_state.state_of_optimizer(optimizer)
         if header.version > 1 and header.state != state:
             raise ValueError(
-                f"The backup `{self._folder.file}` is of an optimizer whose state has another "
-                f"meaning, {header.state}. Received: {state}"
+                f"The backup `{self._folder.file}` is of an optimizer with another kind of "
+                f"state, {header.state}. Received: {state}"
             )
 
     def _choose_rate(
@@ -163,8 +163,8 @@ class Session:
         elif header.version == 1:
             self._warn(
                 f"The learning rate is {saved}, as in the backup of version 0.1.0 in "
-                f"'{self._folder.path}', not {now}: a callback may have changed it. To set "
-                "another one, do so in `on_train_begin` of a callback that comes after this one."
+                f"'{self._folder.path}', not {now}: a callback may have changed it. To use "
+                "another rate, set it in `on_train_begin` of a callback after this one."
             )
         else:
             self._rate_is_kept = True

@@ -136,7 +136,7 @@ class RecalibrateStatistics(keras.callbacks.Callback):
             self._recalibrate()
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        """Recalibrate for weights that changed after the last epoch, as by `use_ema`."""
+        """Recalibrate if weights changed after the last epoch, as with `use_ema`."""
         self._epoch = None
         self._recalibrate()
 

@@ -106,8 +106,8 @@ class FitSchedule(LearningRateSchedule):
         whole, left_over = divmod(self.samples, batch_size)
         if whole == 0 and self.drop_remainder:
             raise ValueError(
-                "`global_batch_size` must be at most `samples` if `drop_remainder=True`, or no "
-                f"full batch is left. Received: global_batch_size={self.global_batch_size}, "
+                "`global_batch_size` must be at most `samples` if `drop_remainder=True`: otherwise "
+                f"there is no full batch. Received: global_batch_size={self.global_batch_size}, "
                 f"samples={self.samples}, gradient_accumulation_steps={steps}"
             )
         batches = self.epochs * (whole + (left_over > 0 and not self.drop_remainder))

@@ -147,7 +147,7 @@ def test_a_backup_with_other_metrics(folder):
         # Its velocities lack the learning rate.
         (
             lambda: make_lars(momentum_form="learning_rate_outside"),
-            "is of an optimizer whose state has another meaning, {'class': 'LARS', "
+            "is of an optimizer with another kind of state, {'class': 'LARS', "
             "'momentum_form': 'classic', 'state_version': 1}. Received: {'class': 'LARS', "
             "'momentum_form': 'learning_rate_outside', 'state_version': 1}",
         ),

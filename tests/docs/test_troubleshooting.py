@@ -21,7 +21,7 @@ MESSAGES = [
     "The state of optimizer '",
     "' was not loaded",
     "the saved state does not match",
-    "`LossScaleOptimizer` loads only its own from an `.h5` file",
+    "`LossScaleOptimizer` loads only its own state from an `.h5` file",
     "The training in '",
     "' is finished",
     "cannot be locked",

@@ -145,7 +145,7 @@ def test_other_files_must_be_what_they_should_be(tmp_path):
     for text, message in (
         ("{", "Expecting"),
         ("{}", "no 'variables'"),
-        ("[]", "instead of a dict"),
+        ("[]", "not of type dict"),
     ):
         (tmp_path / "variables.json").write_text(text, encoding="utf-8")
         assert message in fails(tmp_path)
