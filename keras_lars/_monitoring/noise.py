@@ -73,10 +73,10 @@ def of_all(rows: Iterable[NoiseRow]) -> list[Measurement]:
 def words(measurements: Sequence[Measurement]) -> list[str]:
     """The results in words: the noise scale by quarter, and what batch sizes are worth."""
     quarters = _quarters(measurements)
-    told = [_told(_estimate(quarter), len(quarter)) for quarter in quarters]
+    by_quarter = [_in_words(_estimate(quarter), len(quarter)) for quarter in quarters]
     lines = [
         f"Gradient noise scale by quarter of training, in batches of one update, from "
-        f"{counted(len(measurements), 'measurement')}: {'; '.join(told)}."
+        f"{counted(len(measurements), 'measurement')}: {'; '.join(by_quarter)}."
     ]
     last = last_quarter(measurements)
     if np.isnan(last.noise_scale):
@@ -116,7 +116,7 @@ def _estimate(measurements: Sequence[Measurement]) -> Estimate:
     return _noise_scale.estimate(pairs[:, 0], pairs[:, 1])
 
 
-def _told(estimate: Estimate, count: int) -> str:
+def _in_words(estimate: Estimate, count: int) -> str:
     if not np.isnan(estimate.noise_scale):
         return f"{estimate.noise_scale:.2g} ({estimate.low:.2g} to {estimate.high:.2g})"
     if count < MEASUREMENTS:

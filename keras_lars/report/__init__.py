@@ -64,18 +64,18 @@ def draw(run: str | os.PathLike[str], output: str | os.PathLike[str] | None = No
     """
     from keras_lars import _arguments
     from keras_lars._monitoring import anomalies, files, history, record
-    from keras_lars.report import _noise, _page, _pictures
+    from keras_lars.report import _noise, _page, _plots
 
-    _pictures.require_matplotlib()
+    _plots.require_matplotlib()
     noise = _noise.locate(run)
     path = noise if noise is not None and _noise.is_alone(run) else record.locate(run)
     folder = _arguments.folder("output", path.parent / "report" if output is None else output)
     images, section = {}, ""
     if noise is not None:
         rows = _noise.read(noise)
-        with _pictures.own_style():
-            images[_noise.PICTURE] = _pictures.png(_noise.figure(rows))
-        section = _noise.section(rows, images[_noise.PICTURE])
+        with _plots.own_style():
+            images[_noise.PLOT] = _plots.png(_noise.figure(rows))
+        section = _noise.section(rows, images[_noise.PLOT])
     if path == noise:
         page = _noise.page(path, section)
     else:
@@ -83,9 +83,9 @@ def draw(run: str | os.PathLike[str], output: str | os.PathLike[str] | None = No
         findings = [*anomalies.find(found), *anomalies.without_gradient(found)]
         # Not every update of a long record is drawn.
         drawn = found.thinned([finding.updates[0] for finding in findings if finding.updates])
-        with _pictures.own_style():
-            for name, figure in _pictures.figures(drawn).items():
-                images[name] = _pictures.png(figure)
+        with _plots.own_style():
+            for name, figure in _plots.figures(drawn).items():
+                images[name] = _plots.png(figure)
         page = _page.page(path, found, drawn, findings, section)
     files.write(folder, {**images, "index.html": page.encode("utf-8", "backslashreplace")})
     return folder / "index.html"

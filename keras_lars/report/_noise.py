@@ -19,7 +19,7 @@ from keras_lars.report._page import number, part, table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PICTURE = "noise_scale.png"
+PLOT = "noise_scale.png"
 
 
 def locate(run: str | os.PathLike[str]) -> pathlib.Path | None:
@@ -48,21 +48,22 @@ def read(path: pathlib.Path) -> list[NoiseRow]:
     return rows
 
 
-def section(rows: Sequence[NoiseRow], picture: bytes) -> str:
+def section(rows: Sequence[NoiseRow], plot: bytes) -> str:
     """The results in words, the plot, and the last record of each variable."""
-    told = "\n".join(f"<p>{html.escape(line)}</p>" for line in noise.words(noise.of_all(rows)))
-    image = base64.b64encode(picture).decode()
+    texts = noise.words(noise.of_all(rows))
+    paragraphs = "\n".join(f"<p>{html.escape(line)}</p>" for line in texts)
+    image = base64.b64encode(plot).decode()
     head = "<th>variable" + "".join(
         f'<th class="number">{name}' for name in ("noise scale", "at least", "at most")
     )
     last = [row for row in rows if row.update == rows[-1].update]
     lines = [
         f"<tr><td>{html.escape(str(row.variable))}"
-        + "".join(f'<td class="number">{_told(x)}' for x in (row.noise_scale, row.low, row.high))
+        + "".join(f'<td class="number">{_cell(x)}' for x in (row.noise_scale, row.low, row.high))
         for row in last
     ]
     return (
-        f"<h2>Gradient noise</h2>\n{told}\n"
+        f"<h2>Gradient noise</h2>\n{paragraphs}\n"
         f'<img alt="Gradient noise scale by update" src="data:image/png;base64,{image}">\n'
         f"<p>Smoothed, at update {rows[-1].update}, in batches of one update. Cells are empty with "
         f"fewer than {MEASUREMENTS} measurements, or if the scale cannot be estimated.</p>\n"
@@ -70,7 +71,7 @@ def section(rows: Sequence[NoiseRow], picture: bytes) -> str:
     )
 
 
-def _told(value: float) -> str:
+def _cell(value: float) -> str:
     return number(value) if np.isfinite(value) else ""
 
 

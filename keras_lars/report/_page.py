@@ -142,10 +142,10 @@ def _findings(findings: Sequence[Finding], variables: Sequence[Variable]) -> str
             if len(items) > _OPEN:
                 count = counted(len(items), "variable")
                 listed = f"<details><summary>{count}</summary>{listed}</details>"
-            told = re.sub(
+            text = re.sub(
                 "`(.+?)`", r"<code>\1</code>", _escape(f"{anomaly.what}. {anomaly.advice}")
             )
-            lines.append(f"<li>{told} {listed}</li>")
+            lines.append(f"<li>{text} {listed}</li>")
     return "\n".join([*lines, "</ul>"])
 
 

@@ -206,9 +206,9 @@ function drawLines(id, chosen) {
     const j = nearest(updates.map((_, k) => Math.abs(x(k) - event.clientX + box.left)));
     const near = nearest(lines.map((line) => Math.abs(y(line[j]) - event.clientY + box.top)));
     paths.forEach((line, n) => line.classList.toggle("hot", n === near));
-    const told = isMany ? [near] : rows.map((_, n) => n);
-    told.sort((a, b) => (lines[b][j] || 0) - (lines[a][j] || 0));
-    const values = told.map((n) => ({
+    const shown = isMany ? [near] : rows.map((_, n) => n);
+    shown.sort((a, b) => (lines[b][j] || 0) - (lines[a][j] || 0));
+    const values = shown.map((n) => ({
       name: short(rows[n], 60),
       value: data[id][rows[n]][j],
       isNear: n === near,

@@ -7,7 +7,7 @@ from support.records import FEW, many, row, rows_of, write_csv, write_variables
 pytest.importorskip("matplotlib", reason="the extra `report` is not installed")
 
 from keras_lars import report
-from keras_lars.report import _pictures
+from keras_lars.report import _plots
 
 pytestmark = pytest.mark.slow
 
@@ -30,10 +30,10 @@ const type = (text) => {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def no_pictures():
+def no_plots():
     """They take longer than the page, which does not show them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_pictures, "figures", lambda record: {})
+        patch.setattr(_plots, "figures", lambda record: {})
         yield
 
 

@@ -1,4 +1,4 @@
-"""`keras_lars.report`: its pictures can be read, its page says what was recorded."""
+"""`keras_lars.report`: its plots can be read, its page says what was recorded."""
 
 import json
 import math
@@ -18,9 +18,9 @@ from matplotlib.text import Text
 
 from keras_lars import report
 from keras_lars._monitoring.variables import Variable
-from keras_lars.report import _page, _pictures
+from keras_lars.report import _page, _plots
 
-PICTURES = ["local_learning_rate.png", "norms.png", "trust_ratios.png"]
+PLOTS = ["local_learning_rate.png", "norms.png", "trust_ratios.png"]
 A = (1, 0.5, "a/kernel", 3.0, 2.0, 0.25, 4.0)
 B = (1, 0.5, "b/kernel", 5.0, 0.5, 0.5, 4.0)
 
@@ -46,21 +46,21 @@ def variables_of(shapes):
 
 
 def test_kernels_and_biases_are_apart_where_there_are_many():
-    ((title, indices),) = _pictures.groups(variables_of(FEW), range(5))
+    ((title, indices),) = _plots.groups(variables_of(FEW), range(5))
     assert (title, list(indices)) == ("5 variables", [0, 1, 2, 3, 4])
     shapes = many()
     variables = variables_of(shapes)
-    (kernels, of_kernels), (others, of_others) = _pictures.groups(variables, range(len(shapes)))
+    (kernels, of_kernels), (others, of_others) = _plots.groups(variables, range(len(shapes)))
     assert kernels.startswith("54 kernels ")
     assert others.startswith(f"{len(shapes) - 54} variables of rank 0 and 1 ")
     assert sorted(of_kernels + of_others) == list(range(len(shapes)))
     assert all(len(variables[i].shape) >= 2 for i in of_kernels)
     unknown = [Variable(path, path) for path in shapes]
-    assert len(_pictures.groups(unknown, range(len(shapes)))) == 1
+    assert len(_plots.groups(unknown, range(len(shapes)))) == 1
 
 
 def test_what_lines_can_show():
-    values = _pictures.drawable(np.array([1.0, 0.0, 2.0, math.inf, -1.0, 3.0, math.nan]))
+    values = _plots.drawable(np.array([1.0, 0.0, 2.0, math.inf, -1.0, 3.0, math.nan]))
     np.testing.assert_array_equal(values, [1, math.nan, 2, math.nan, math.nan, 3, math.nan])
 
 
@@ -69,13 +69,13 @@ def test_of_many_lines_those_that_end_highest_and_lowest_are_named():
     values = np.stack([50 - ends, ends], axis=1)
     values[0] = math.nan
     from_highest = (np.argsort(-ends[1:]) + 1).tolist()
-    assert _pictures.named_lines(values) == [*from_highest[:3], *from_highest[-3:]]
-    assert sorted(_pictures.named_lines(values[:10])) == list(range(1, 10))
+    assert _plots.named_lines(values) == [*from_highest[:3], *from_highest[-3:]]
+    assert sorted(_plots.named_lines(values[:10])) == list(range(1, 10))
 
 
 def test_colors_of_ratios_that_hardly_differ():
-    assert _pictures.limits(np.array([1.0, 1.1])) == (0.5, 2.2)
-    assert _pictures.limits(np.array([1.0, 3.0])) == (1, 3)
+    assert _plots.limits(np.array([1.0, 1.1])) == (0.5, 2.2)
+    assert _plots.limits(np.array([1.0, 3.0])) == (1, 3)
 
 
 @pytest.mark.slow
@@ -91,7 +91,7 @@ def test_of_a_long_record_some_updates_are_drawn(tmp_path):
     assert (updates[0], 1234 in updates, updates[-1], len(updates)) == (1, True, 3000, 501)
 
 
-# The pictures.
+# The plots.
 
 
 def visible_texts(figure):
@@ -117,7 +117,7 @@ def undrawn(figure):
 
 
 def assert_legible(figure):
-    """No two texts overlap, and none leaves the picture."""
+    """No two texts overlap, and none leaves the plot."""
     FigureCanvasAgg(figure).draw()
     for text in undrawn(figure):
         text.set_visible(False)
@@ -138,14 +138,14 @@ LONG = {f"model_{i}/{'block/' * 12}{i}$\\broken_{i}$/kernel": (2, 2) for i in ra
 
 
 def figures(folder):
-    with _pictures.own_style():
-        return _pictures.figures(read(folder))
+    with _plots.own_style():
+        return _plots.figures(read(folder))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shapes", [FEW, LONG, many()], ids=["5", "5 long names", "160"])
 @pytest.mark.parametrize("has_description", [True, False])
-def test_pictures_are_legible(shapes, has_description, tmp_path):
+def test_plots_are_legible(shapes, has_description, tmp_path):
     if has_description:
         write_variables(tmp_path, shapes)
     names = [name.removeprefix("model/") for name in shapes]
@@ -213,7 +213,7 @@ def test_updates_are_whole_numbers_on_the_axis(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_report_is_one_page_and_its_pictures(tmp_path):
+def test_the_report_is_one_page_and_its_plots(tmp_path):
     schedule = {"class_name": "Decay", "config": {"rate": 0.5, "name": "x"}}
     excluded = ["model/first/bias"]
     shapes = {**FEW, "</script><script>alert(1)</script>": (2, 2)}
@@ -222,8 +222,8 @@ def test_the_report_is_one_page_and_its_pictures(tmp_path):
     page = report.draw(tmp_path / "run")
 
     assert page == tmp_path / "run" / "report" / "index.html"
-    assert sorted(path.name for path in page.parent.iterdir()) == ["index.html", *PICTURES]
-    for name in PICTURES:
+    assert sorted(path.name for path in page.parent.iterdir()) == ["index.html", *PLOTS]
+    for name in PLOTS:
         assert (page.parent / name).read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     text = page.read_text(encoding="utf-8")
     assert "http:" not in text
@@ -268,14 +268,14 @@ def test_many_findings_of_a_kind_are_folded(tmp_path):
 
 @pytest.mark.slow
 def test_a_report_is_the_same_whatever_the_settings_of_matplotlib_are(tmp_path):
-    def pictures():
+    def plots():
         folder = report.draw(tmp_path).parent
-        return [(folder / name).read_bytes() for name in PICTURES]
+        return [(folder / name).read_bytes() for name in PLOTS]
 
     write_csv(tmp_path, rows_of(FEW))
-    first = pictures()
+    first = plots()
     with matplotlib.rc_context({"text.usetex": True, "font.size": 20, "savefig.dpi": 10}):
-        assert pictures() == first
+        assert plots() == first
         assert matplotlib.rcParams["font.size"] == 20  # what others set is left as it was
 
 
@@ -348,7 +348,7 @@ def test_the_noise_is_on_the_page_of_the_ratios(tmp_path):
     text = noise_on(report.draw(write_csv(write_noise(tmp_path), [A])))
     assert 'id="data"' in text
     found = sorted(path.name for path in (tmp_path / "report").iterdir())
-    assert found == sorted(["index.html", "noise_scale.png", *PICTURES])
+    assert found == sorted(["index.html", "noise_scale.png", *PLOTS])
 
 
 @pytest.mark.parametrize("file", ["", "noise_scale.csv"])
