@@ -1,4 +1,4 @@
-"""Deletes data iterators in another thread, so that nobody waits for it (fault 18)."""
+"""Deletes data iterators in another thread, so that `fit` does not wait (fault 18)."""
 
 import sys
 import threading

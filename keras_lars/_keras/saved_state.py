@@ -16,7 +16,7 @@ from keras_lars._variable_order import Described, described, new_positions
 from keras_lars._variables import path_of, shape_of
 from keras_lars._words import counted
 
-# Files of version 1, which keras_lars 0.1.0 writes, have no list of the variables.
+# Files of version 1, which keras_lars 0.1.0 wrote, have no list of the variables.
 _VERSION, _OLDEST = 2, 1
 # The version in which the numbers in the slots got their present meaning.
 _MEANING = 1

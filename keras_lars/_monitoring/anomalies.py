@@ -29,7 +29,7 @@ ANOMALIES = {
         "The weight is lost, or soon will be. Stop at once with `keras.callbacks.TerminateOnNaN`.",
     ),
     "no gradient": Anomaly(
-        "An adapted variable is without a gradient so far",
+        "An adapted variable has had no gradient so far",
         "The loss does not depend on the variable, or it was left out when gradients were applied.",
     ),
     "large update": Anomaly(

@@ -151,7 +151,7 @@ def _ranked(name: str, number: int, numbers: dict[str, set[int]]) -> str:
 def _names_of_slots(
     variables: Sequence[keras.Variable], trainable: Sequence[keras.Variable], names: dict[int, str]
 ) -> dict[int, str]:
-    """Names of slots, which begin with the variable's name in place of its path as in Keras."""
+    """Names of slots. They begin with the variable's name; in Keras they begin with its path."""
     of = {variable.path.replace("/", "_"): names[id(variable)] for variable in trainable}
     found = {}
     for variable in variables:

@@ -192,7 +192,7 @@ class BackupAndRestore(keras.callbacks.Callback):
         """Count batches from here."""
         from keras_lars._keras import trainer
 
-        trainer.start_at(self.model, None)  # this `fit` has started; the next one starts at 0
+        trainer.start_at(self.model, None)  # the next `fit` must not start here
         if self._is_first_epoch and self._data_epoch not in (None, epoch):
             raise ValueError(
                 "The data of `epochs` must be created again for every `fit`, and `initial_epoch` "
