@@ -20,15 +20,15 @@ DATA_SETS: dict[str, Callable[[str | os.PathLike | None], DataSet]] = {
 
 
 def load(name: str, data_dir: str | os.PathLike | None = None) -> DataSet:
-    """The data set of that name.
+    """Loads a data set.
 
     Args:
         name: One of `DATA_SETS`.
-        data_dir: Where it is; by default where its tools put it. Ignored by those that need no
-            files.
+        data_dir: Its folder; by default where the tools of the data set put it. Ignored by data
+            sets that need no files.
 
     Raises:
-        RecipeError: If there is none of that name, or its files are missing or damaged.
+        RecipeError: If there is no such data set, or its files are missing or damaged.
     """
     if name not in DATA_SETS:
         raise RecipeError(f"--data must be one of {', '.join(DATA_SETS)}. Received: {name}")
@@ -36,14 +36,14 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> DataSet:
 
 
 def describe(name: str, data_dir: str | os.PathLike | None = None) -> DataSet:
-    """The data set of that name, or its numbers if it is missing but known.
+    """Loads a data set, or only its known sizes if its files are missing.
 
     Args:
-        name: As of `load`.
-        data_dir: As of `load`.
+        name: As for `load`.
+        data_dir: As for `load`.
 
     Raises:
-        RecipeError: As `load`, for data that are not known without their files.
+        RecipeError: As for `load`, if the sizes are not known without the files.
     """
     try:
         return load(name, data_dir)

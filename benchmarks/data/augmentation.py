@@ -1,41 +1,41 @@
-"""Which part of an image a network is shown: crops, mirroring, and their random numbers.
+"""Random and central crops, mirroring, and their random numbers.
 
-All numbers come from stateless generators, so that each image of each epoch has its own.
+All random numbers come from stateless generators, so each image of each epoch has its own.
 """
 
 from benchmarks.data.data_set import View
 from benchmarks.lazy import tf
 
-# Of "extended", as Szegedy et al. trained (arXiv 1409.4842, section 6).
+# Ranges of "extended", from Szegedy et al. (arXiv 1409.4842, section 6).
 AREAS = (0.08, 1.0)
 ASPECTS = (3 / 4, 4 / 3)
 
 
 def scaled_size(image_size: int) -> int:
-    """Height and width to which an image is scaled before `image_size` of it is cut out.
+    """The height and width that an image is scaled to before it is cropped to `image_size`.
 
-    The authors cut 227 pixels (AlexNet) and 224 (ResNet-50) out of 256; other sizes keep the ratio
-    of the latter. Source: NVIDIA caffe, fork borisgin/nvcaffe-0.16, models/.
+    The authors crop 256 pixels to 227 (AlexNet) or 224 (ResNet-50). Other sizes keep the ratio of
+    the latter. Source: NVIDIA caffe, fork borisgin/nvcaffe-0.16, models/.
     """
     return 256 if image_size in (224, 227) else round(image_size * 256 / 224)
 
 
 def corner(image_size: int, draws: "tf.Tensor") -> "tf.Tensor":
-    """Where a random crop of the scaled image begins.
+    """Where a random crop of the scaled image starts.
 
     Args:
         image_size: Height and width of the crop.
-        draws: Numbers from [0, 1), of any shape.
+        draws: Random numbers from [0, 1), of any shape.
 
     Returns:
-        Whole pixels of the same shape, from 0 to the last place where the crop fits.
+        Whole pixels of the same shape, from 0 to the last position at which the crop fits.
     """
     places = scaled_size(image_size) - image_size + 1
     return tf.minimum(tf.cast(draws * places, tf.int32), places - 1)
 
 
 def central_corner(image_size: int) -> int:
-    """Where the central crop of the scaled image begins, on both axes."""
+    """Where the central crop of the scaled image starts, on both axes."""
     return (scaled_size(image_size) - image_size) // 2
 
 
@@ -45,21 +45,21 @@ def mirrored(images: "tf.Tensor", chosen: "tf.Tensor") -> "tf.Tensor":
     return tf.where(chosen, tf.reverse(images, axis=[-2]), images)
 
 
-# --- windows: y, x, height and width in pixels of an image that is not scaled ---------------------
+# --- windows: y, x, height and width in pixels of the unscaled image ------------------------------
 
 
 def distorted_window(height_and_width: "tf.Tensor", seed: "tf.Tensor") -> "tf.Tensor":
-    """A random part of an image.
+    """A random window with random area and aspect ratio.
 
     Args:
-        height_and_width: Of the image, of shape (2,).
+        height_and_width: Size of the image, shape (2,).
         seed: Two integers.
     """
     begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
         tf.concat([height_and_width, [1]], axis=0),
         tf.zeros([1, 0, 4]),
         seed,
-        # Of the box, which is the whole image: with the default of 0.1 no area is below that.
+        # The object is the whole image, so the default of 0.1 would forbid areas below 0.1.
         min_object_covered=0.0,
         aspect_ratio_range=ASPECTS,
         area_range=AREAS,
@@ -69,7 +69,7 @@ def distorted_window(height_and_width: "tf.Tensor", seed: "tf.Tensor") -> "tf.Te
 
 
 def held_out_window(height_and_width: "tf.Tensor", image_size: int) -> "tf.Tensor":
-    """The central crop."""
+    """The window of the central crop."""
     begin = central_corner(image_size)
     return _window(height_and_width, tf.constant([begin, begin]), image_size)
 
@@ -77,11 +77,11 @@ def held_out_window(height_and_width: "tf.Tensor", image_size: int) -> "tf.Tenso
 def training_window(
     height_and_width: "tf.Tensor", view: View, seed: "tf.Tensor"
 ) -> "tuple[tf.Tensor, tf.Tensor]":
-    """What to show of a training image, and whether mirrored.
+    """The window of a training image, and whether to mirror it.
 
     Args:
-        height_and_width: Of the image, of shape (2,).
-        view: Says which augmentation.
+        height_and_width: Size of the image, shape (2,).
+        view: Has the augmentation.
         seed: Two integers.
     """
     if view.augmentation == "none":
@@ -95,10 +95,10 @@ def training_window(
 
 
 def _window(height_and_width: "tf.Tensor", begin: "tf.Tensor", image_size: int) -> "tf.Tensor":
-    """Pixels of the image under a crop of it scaled to a square, which is never made.
+    """The window of the unscaled image that a crop of the scaled image shows.
 
-    Scaling the crop alone gives the same image but for the edges, which are on whole pixels here:
-    at most half a pixel off.
+    Only this window is scaled, which is cheaper than scaling the image. The result is the same
+    except that the edges of the window are rounded to whole pixels.
     """
     factor = tf.cast(height_and_width, tf.float32) / scaled_size(image_size)
     edges = tf.stack([begin, begin + image_size])

@@ -1,4 +1,4 @@
-"""`DataSet`: what a training needs of its data. Imports TensorFlow only to make batches."""
+"""`DataSet`: the interface of all data sets. Imports TensorFlow only to make batches."""
 
 import abc
 import dataclasses
@@ -10,7 +10,7 @@ from benchmarks.words import counted
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class View:
-    """How images are shown to the network; the values are those of a recipe."""
+    """How images are shown to the network, with the values of a recipe."""
 
     image_size: int
     pixel_scale: float
@@ -20,7 +20,7 @@ class View:
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """Which worker of how many."""
+    """The index of a worker, and the number of workers."""
 
     index: int
     count: int
@@ -31,48 +31,48 @@ WHOLE = Shard(0, 1)
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """How far a training got, to find what it was about to read."""
+    """How far a training got, to find the images that it was about to read."""
 
     epoch: int
-    images: int  # of that epoch that it has trained on
+    images: int  # images of that epoch that it has trained on
     batch_size: int
-    evaluated: int  # training images that it also evaluates
+    evaluated: int  # training images that are also evaluated
 
 
 class DataSet(abc.ABC):
-    """Labelled images, a training part and a held-out part.
+    """Labelled images for training, and held-out images for validation.
 
     An element of each `tf.data.Dataset` is a batch: float32 images of shape `[batch, image_size,
-    image_size, channels]`, and int32 labels of shape `[batch]`. Pixels are 0 to 255, less the mean
-    of the data set, times the `pixel_scale` of the view.
+    image_size, channels]`, and int32 labels of shape `[batch]`. Pixels from 0 to 255 are centred by
+    the mean of the data set and multiplied by the `pixel_scale` of the view.
     """
 
     name: str
     classes: int
     channels: int
-    train_images: int  # how many
+    train_images: int  # number of images
     validation_images: int
-    missing: str | None = None  # why there are no images, of a data set that is only described
+    missing: str | None = None  # why a data set that is only described has no images
 
     def training(
         self, epoch: "tf.Tensor", view: View, batch_size: int, batches: int, shard: Shard = WHOLE
     ) -> "tf.data.Dataset":
-        """The batches of one epoch, their order and augmentation a function of seed and epoch.
+        """The batches of one epoch. Order and augmentation depend only on the seed and the epoch.
 
-        No image occurs twice; those for which there is no room are left out of the epoch. It can
-        be called in the function of `Dataset.flat_map`. The result, over any number of epochs, goes
-        to `distributed`.
+        No image occurs twice. Images that do not fill a batch are left out of the epoch. The method
+        can be called in the function of `Dataset.flat_map`. Pass the result, over any number of
+        epochs, to `distributed`.
 
         Args:
-            epoch: Which one, an int64 tensor of shape ().
+            epoch: Index of the epoch, an int64 tensor of shape ().
             view: How to show the images.
-            batch_size: Images in a batch, on all workers together.
-            batches: How many batches the epoch has.
-            shard: The worker. Data sets with `shares_files` give it its part of each batch,
-                `batch_size / shard.count` images; others give it all.
+            batch_size: Images in a batch, over all workers.
+            batches: Number of batches in the epoch.
+            shard: The worker. Data sets with `shares_files` return its share of each batch,
+                `batch_size / shard.count` images; others return whole batches.
 
         Raises:
-            RecipeError: If the epoch is of more images than there are.
+            RecipeError: If the epoch needs more images than there are.
         """
         if batch_size * batches > self.train_images:
             raise RecipeError(
@@ -87,14 +87,14 @@ class DataSet(abc.ABC):
         return self._held_out("validation", self.validation_images, view, batch_size)
 
     def training_as_held_out(self, view: View, batch_size: int, images: int) -> "tf.data.Dataset":
-        """So many training images, always the same ones, shown as held-out images are."""
+        """A fixed selection of training images, shown without augmentation like held-out images."""
         return self._held_out("train", min(images, self.train_images), view, batch_size)
 
     @abc.abstractmethod
     def _training(
         self, epoch: "tf.Tensor", view: View, batch_size: int, batches: int, shard: Shard
     ) -> "tf.data.Dataset":
-        """As `training`, with as many images as there are, at the most."""
+        """Implements `training`, which has checked that there are enough images."""
 
     @abc.abstractmethod
     def _held_out(self, part: str, images: int, view: View, batch_size: int) -> "tf.data.Dataset":
@@ -102,19 +102,20 @@ class DataSet(abc.ABC):
 
     @property
     def shares_files(self) -> bool:
-        """Whether each worker reads its own part of the data set, given by `shard`."""
+        """Whether each worker reads only its own share of the data, given by `shard`."""
         return False
 
     def distributed(
         self, epochs: "tf.data.Dataset", strategy: "tf.distribute.Strategy"
     ) -> "tf.data.Dataset | tf.distribute.DistributedDataset":
-        """Training batches as `fit` takes them under a strategy.
+        """Prepares training batches for `fit` under a strategy.
+
+        `flat_map` drops the options of the data sets in it. Without options, TensorFlow would look
+        for files to distribute to the workers, and distribute the epochs instead.
 
         Args:
-            epochs: What `training` returned, or a `flat_map` over it, which forgets the options of
-                the data sets inside: TensorFlow would then look for files to distribute to workers,
-                and distribute the epochs in their place.
-            strategy: The strategy that is trained under.
+            epochs: The result of `training`, or a `flat_map` over it.
+            strategy: The strategy to train under.
         """
         if not self.shares_files:
             return by_image(epochs)
@@ -127,17 +128,17 @@ class DataSet(abc.ABC):
         return strategy.distribute_datasets_from_function(part_of_a_worker)
 
     def unreadable(self, view: View, progress: Progress) -> str | None:
-        """Why images could not be read, after a training has failed; None if they can be.
+        """After a training has failed: why images could not be read, or None if they can be.
 
         Args:
-            view: How they were shown.
-            progress: How far it got.
+            view: How the images were shown.
+            progress: How far the training got.
         """
         return None
 
 
 def by_image(dataset: "tf.data.Dataset") -> "tf.data.Dataset":
-    """The same, for workers that all read all of it, and each keep a part of every batch."""
+    """The same data set, for workers that each read all of it and keep a part of every batch."""
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     return dataset.with_options(options)

@@ -13,9 +13,9 @@ def load(data_dir: str | os.PathLike | None = None) -> InMemory:
 
     The split is the same for every seed, with the ten digits in equal numbers.
     """
-    del data_dir  # they are in the package
+    del data_dir  # scikit-learn contains the images
     pixels, labels = sklearn.datasets.load_digits(return_X_y=True)
-    # From 0 to 16 there: a power of two here, so that no scale rounds.
+    # Scikit-learn's pixels are 0 to 16. A power of two as factor causes no rounding.
     pixels = (16 * pixels).reshape(-1, 8, 8, 1).astype("uint16")
     train_pixels, validation_pixels, train_labels, validation_labels = (
         sklearn.model_selection.train_test_split(

@@ -1,4 +1,4 @@
-"""Images that are decoded as they are shown: what ImageNet and folders of images have in common."""
+"""Encoded images that are decoded batch by batch: the base of ImageNet and image folders."""
 
 import abc
 
@@ -8,15 +8,15 @@ from benchmarks.lazy import tf
 from benchmarks.recipe import RecipeError
 from benchmarks.words import counted
 
-# Of ImageNet's training images, red, green and blue. Source: Simonyan and Zisserman's VGG models.
+# Red, green and blue means of ImageNet's training images. Source: Simonyan and Zisserman's VGG.
 MEAN = (123.68, 116.779, 103.939)
 
 
 class EncodedImages(DataSet):
-    """Images in files, of which each worker reads and decodes only its part.
+    """Images in files. Each worker reads and decodes only its share.
 
-    Both sides of an image are scaled to 256 pixels and a crop is shown, as the authors did; see
-    `augmentation` for where this differs.
+    Both sides of an image are scaled to 256 pixels and a crop is shown, as in the paper;
+    `augmentation` describes the differences.
     """
 
     channels = 3
@@ -27,7 +27,7 @@ class EncodedImages(DataSet):
 
     @abc.abstractmethod
     def encoded(self, part: str) -> "tf.data.Dataset":
-        """Images as strings, and their labels, always in the same order.
+        """Encoded images and their labels, always in the same order.
 
         Args:
             part: `"train"` or `"validation"`.
@@ -37,17 +37,17 @@ class EncodedImages(DataSet):
     def _epoch(
         self, seeds: "list[tf.Tensor]", batch_size: int, batches: int, shard: Shard
     ) -> "tf.data.Dataset":
-        """A worker's images of an epoch, in order: a number, what `_read` takes, and a label.
+        """A worker's images of an epoch, in order: a number, the argument of `_read`, and a label.
 
-        The number identifies the image among all of the epoch, on all workers.
+        The number is unique in the epoch, over all workers.
 
         Args:
-            seeds: Two, which determine the order.
-            batch_size: As in `training`, like the rest.
+            seeds: Two seeds, which determine the order.
+            batch_size: As for `training`, like the other arguments.
         """
 
     def _read(self, image: "tf.Tensor") -> "tf.Tensor":
-        """The content of a file, a string."""
+        """The content of an image file."""
         return image
 
     def _training(
@@ -59,22 +59,22 @@ class EncodedImages(DataSet):
                 f"Received: {batch_size}"
             )
         seed = tf.stack([tf.constant(view.seed, tf.int64), epoch])
-        *of_order, of_images = tf.unstack(tf.random.experimental.stateless_split(seed, 3))
+        *order_seeds, image_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 3))
 
         def show(
             number: "tf.Tensor", image: "tf.Tensor", label: "tf.Tensor"
         ) -> "tuple[tf.Tensor, tf.Tensor]":
             string = self._read(image)
-            seed = tf.random.experimental.stateless_fold_in(of_images, number)
+            seed = tf.random.experimental.stateless_fold_in(image_seed, number)
             height_and_width = image_file.height_and_width(string)
             window, is_mirrored = augmentation.training_window(height_and_width, view, seed)
             pixels = image_file.decode(string, window, view.image_size)
             return _centred(augmentation.mirrored(pixels, is_mirrored), view), label
 
-        images = self._epoch(of_order, batch_size, batches, shard)
+        images = self._epoch(order_seeds, batch_size, batches, shard)
         shown = images.map(show, num_parallel_calls=tf.data.AUTOTUNE)
         shown = shown.batch(batch_size // shard.count, drop_remainder=True)
-        # Large batches are gigabytes: one is ready while the next is made.
+        # Large batches take gigabytes, so only one is prefetched.
         return shown.apply(tf.data.experimental.assert_cardinality(batches)).prefetch(1)
 
     def _held_out(self, part: str, images: int, view: View, batch_size: int) -> "tf.data.Dataset":

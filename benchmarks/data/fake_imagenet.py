@@ -1,7 +1,8 @@
-"""A small stand-in for ImageNet to try the input with: `python -m benchmarks.data.fake_imagenet`.
+"""Writes a small stand-in for ImageNet: `python -m benchmarks.data.fake_imagenet --data_dir=DIR`.
 
-A folder in the format of TensorFlow Datasets' `imagenet2012`, with its features, of JPEGs that are
-cut out of the two photographs that scikit-learn ships. Labels are random: nothing can be learned.
+It has the format of TensorFlow Datasets' `imagenet2012`, to test and time the input pipeline. The
+JPEGs are crops of the two photographs that scikit-learn ships. Labels are random, so nothing can be
+learned.
 """
 
 import pathlib
@@ -19,24 +20,24 @@ from benchmarks.recipe import RecipeError
 VERSION = "5.1.0"
 README = """This is not ImageNet.
 
-It was made by `python -m benchmarks.data.fake_imagenet`: parts of the two photographs that
-scikit-learn ships, with random labels, in the format of TensorFlow Datasets' `imagenet2012`. It is
-good for measuring how fast images are read. What is trained on it means nothing.
+It was made by `python -m benchmarks.data.fake_imagenet`: crops of the two photographs that
+scikit-learn ships, with random labels, in the format of TensorFlow Datasets' `imagenet2012`. Use it
+to measure how fast images are read. Training on it is meaningless.
 """
 
 
 def write(folder: pathlib.Path, images: int, height: int, width: int, files: int = 8) -> None:
-    """Writes the folder, with a fifth more images to validate on.
+    """Writes the folder, with held-out images in addition: a fifth of the training images.
 
     Args:
         folder: The future `--data_dir`.
-        images: How many to train on.
-        height: Of each image, in pixels.
-        width: Of each image, in pixels.
-        files: Number of files of the training images, and of the held-out ones.
+        images: Number of training images.
+        height: Image height in pixels.
+        width: Image width in pixels.
+        files: Number of files per split.
 
     Raises:
-        RecipeError: If the folder has an ImageNet already, or an image cannot be that large.
+        RecipeError: If the folder already has an ImageNet, or the images would be too large.
     """
     photographs = sklearn.datasets.load_sample_images().images
     limits = np.min([photograph.shape[:2] for photograph in photographs], axis=0)
@@ -54,15 +55,15 @@ def write(folder: pathlib.Path, images: int, height: int, width: int, files: int
 
 
 def write_examples(folder: pathlib.Path, splits: dict[str, list[dict]], files: int) -> None:
-    """Writes examples of the features of ImageNet, with a README that says that they are fake.
+    """Writes examples with ImageNet's features, and a README that says that they are fake.
 
     Args:
         folder: The future `--data_dir`.
         splits: The examples of each split, as TensorFlow Datasets encodes them.
-        files: Number of files of each split.
+        files: Number of files per split.
 
     Raises:
-        RecipeError: If the folder has an ImageNet already.
+        RecipeError: If the folder already has an ImageNet.
     """
     tfds = tensorflow_datasets()
     target = folder / ImageNet.name
@@ -125,10 +126,12 @@ def _examples(photographs, count, height, width, generator):
 
 
 def define_flags() -> None:
-    flags.DEFINE_string("data_dir", None, "Folder to write to; it becomes the --data_dir.")
-    flags.DEFINE_integer("images", 300, "Images to train on; a fifth more are held out.", 8)
-    flags.DEFINE_integer("image_height", 375, "Pixels.", 1)
-    flags.DEFINE_integer("image_width", 500, "Pixels.", 1)
+    flags.DEFINE_string("data_dir", None, "Folder to write to, for use as --data_dir later.")
+    flags.DEFINE_integer(
+        "images", 300, "Number of training images. A fifth as many held-out images are added.", 8
+    )
+    flags.DEFINE_integer("image_height", 375, "Image height in pixels.", 1)
+    flags.DEFINE_integer("image_width", 500, "Image width in pixels.", 1)
     flags.mark_flag_as_required("data_dir")
 
 
@@ -137,7 +140,7 @@ def main(argv: list[str]) -> None:
     given = flags.FLAGS
     folder = pathlib.Path(given.data_dir)
     write(folder, given.images, given.image_height, given.image_width)
-    print(f"{folder / ImageNet.name / VERSION} holds fake images: see its README")
+    print(f"{folder / ImageNet.name / VERSION} holds fake images; see the README beside it")
 
 
 if __name__ == "__main__":

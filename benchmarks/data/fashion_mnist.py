@@ -1,4 +1,4 @@
-"""Fashion-MNIST, from local files: TensorFlow Datasets', or the four of its authors."""
+"""Fashion-MNIST, from local files: those of TensorFlow Datasets, or the authors' four files."""
 
 import gzip
 import hashlib
@@ -11,9 +11,9 @@ from benchmarks.data import prepared
 from benchmarks.data.in_memory import Images, InMemory
 from benchmarks.recipe import RecipeError
 
-# Where Debian's package `dataset-fashion-mnist` puts them.
+# Where Debian's package `dataset-fashion-mnist` puts the files.
 DEBIAN = pathlib.Path("/usr/share/datasets/fashion-mnist")
-# Of the contents: Debian recompressed them, so the checksums of its .gz files differ.
+# Checksums of the uncompressed files, because Debian's .gz files are compressed differently.
 SHA256 = {
     "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
     "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
@@ -24,14 +24,14 @@ TFDS_VERSION = "fashion_mnist/3.0.1"
 
 
 def load(data_dir: str | os.PathLike | None = None) -> InMemory:
-    """The 60,000 images of 28x28 pixels to train on, and the 10,000 that are held out.
+    """The 60,000 training images and 10,000 held-out images of 28x28 pixels.
 
     Args:
         data_dir: Folder with `fashion_mnist/3.0.1` as TensorFlow Datasets prepares it, or with the
-            four IDX files, compressed by gzip or not. By default Debian's.
+            four IDX files, compressed by gzip or not. By default Debian's folder.
 
     Raises:
-        RecipeError: If they are not there, or are not those of the authors.
+        RecipeError: If the files are missing, or differ from the authors' files.
     """
     folder = pathlib.Path(data_dir or DEBIAN)
     if (folder / TFDS_VERSION / "dataset_info.json").exists():
@@ -75,7 +75,7 @@ def _content(folder: pathlib.Path, name: str) -> bytes:
 
 
 def parse_idx(content: bytes) -> np.ndarray:
-    """The array in an IDX file of bytes: two zeros, 8 for bytes, the rank, and the sizes."""
+    """The array in an IDX file of bytes. Its header is two zeros, an 8, the rank and the sizes."""
     rank = content[3]
     sizes = np.frombuffer(content, ">i4", count=rank, offset=4)
     return np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(sizes)

@@ -1,7 +1,7 @@
-"""JPEG and PNG files to images: only the part of a JPEG that is shown is decoded.
+"""Decodes JPEG and PNG files. Of a JPEG, only the part that is shown is decoded.
 
-What a file is, its first bytes say, and not its name: ImageNet has a PNG whose name ends in .JPEG,
-and JPEGs in the colours of print.
+The format of a file follows from its first bytes, not from its name: ImageNet has a PNG whose name
+ends in .JPEG. Some of its JPEGs are CMYK.
 """
 
 import pathlib
@@ -12,7 +12,7 @@ _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 
 
 def fault_of_header(path: pathlib.Path) -> str | None:
-    """What a file is, if it is neither a JPEG nor a PNG; None if it is one of them."""
+    """What is wrong with the first bytes of a file; None if it looks like a JPEG or a PNG."""
     try:
         with path.open("rb") as file:
             header = file.read(len(_PNG))
@@ -24,7 +24,7 @@ def fault_of_header(path: pathlib.Path) -> str | None:
 
 
 def fault(path: pathlib.Path) -> str | None:
-    """What is wrong with a file, all of it; None if it can be decoded."""
+    """What is wrong with a file; None if it can be decoded."""
     if what := fault_of_header(path):
         return what
     try:
@@ -36,10 +36,10 @@ def fault(path: pathlib.Path) -> str | None:
 
 
 def height_and_width(string: "tf.Tensor") -> "tf.Tensor":
-    """Of a file, a string; nothing but its header is decoded."""
+    """Height and width of an encoded image, from its header."""
 
     def of_png() -> "tf.Tensor":
-        # Big-endian, behind the signature and the length and the name of the first chunk.
+        # Big-endian, after the signature and the length and name of the first chunk.
         numbers = tf.io.decode_raw(tf.strings.substr(string, 16, 8), tf.int32, little_endian=False)
         return tf.ensure_shape(numbers, [2])[::-1]
 
@@ -47,14 +47,15 @@ def height_and_width(string: "tf.Tensor") -> "tf.Tensor":
 
 
 def decode(string: "tf.Tensor", window: "tf.Tensor", image_size: int) -> "tf.Tensor":
-    """A part of an image, scaled: float32, 0 to 255, of shape (image_size, image_size, 3).
+    """Decodes and scales a part of an image: float32, 0 to 255, (image_size, image_size, 3).
 
-    Grey becomes red, green and blue alike, and transparency is dropped.
+    Grey images get three equal channels, and transparency is dropped.
 
     Args:
-        string: The file.
+        string: The encoded image.
         window: y, x, height and width of the part, in pixels.
-        image_size: What both sides are scaled to, bilinear and without smoothing, as Caffe does.
+        image_size: Height and width after scaling, which is bilinear without smoothing, as in
+            Caffe.
     """
 
     def part_of_png() -> "tf.Tensor":

@@ -15,25 +15,25 @@ from benchmarks.data.encoded import EncodedImages
 from benchmarks.lazy import tf
 from benchmarks.recipe import RecipeError
 
-# Folders, by the names that the other data sets have for them.
+# The folder of each part.
 FOLDERS = {"train": "train", "validation": "val"}
 ENDINGS = (".jpg", ".jpeg", ".png")
-# Files whose first bytes are checked before a training, spread over all of them: a second of
-# reading on a local disk, where all of ImageNet's would take minutes.
+# Files in each part whose first bytes are checked before a training, evenly spread over all files.
+# They take a second on a local disk; all of ImageNet's files would take minutes.
 CHECKED = 10_000
-# Batches that may be read ahead of the current one when a training fails.
+# Batches that may have been read ahead when a training fails.
 AHEAD = 4
 
 
 class ImageFolder(EncodedImages):
-    """Images in files of their own.
+    """One file per image.
 
-    An epoch is in a random order of all images, whatever the number of workers, and each reads its
-    part of every batch. Pixels are less the mean of ImageNet.
+    Each epoch has a random order of all images, which does not depend on the number of workers.
+    Each worker reads its share of every batch. ImageNet's mean is subtracted from the pixels.
 
     Args:
-        classes: Their names, of which labels are the positions.
-        files: By part, "train" and "validation", the path and the class of each image.
+        classes: The names of the classes; a label is an index into them.
+        files: For "train" and "validation", the path and the class of each image.
     """
 
     name = "image_folder"
@@ -49,8 +49,8 @@ class ImageFolder(EncodedImages):
     ) -> "tf.data.Dataset":
         paths, labels = self._tensors["train"]
         order = self._order(seeds)[: batches * batch_size]
-        of_worker = batch_size // shard.count
-        own = tf.reshape(order, [batches, shard.count, of_worker])[:, shard.index]
+        per_worker = batch_size // shard.count
+        own = tf.reshape(order, [batches, shard.count, per_worker])[:, shard.index]
         return tf.data.Dataset.from_tensor_slices(tf.reshape(own, [-1])).map(
             lambda number: (number, tf.gather(paths, number), tf.gather(labels, number))
         )
@@ -69,8 +69,8 @@ class ImageFolder(EncodedImages):
     @functools.cached_property
     def _tensors(self) -> "dict[str, tuple[tf.Tensor, tf.Tensor]]":
         numbers = {name: number for number, name in enumerate(self.class_names)}
-        # Outside of the function of a `flat_map`, which would hold a copy of its own, and not on a
-        # GPU, where tf.data does not work.
+        # Outside the function of `flat_map`, which would hold its own copy. On the CPU, where
+        # tf.data runs.
         with tf.init_scope(), tf.device("CPU:0"):
             return {
                 part: (
@@ -81,7 +81,7 @@ class ImageFolder(EncodedImages):
             }
 
     def unreadable(self, view: View, progress: Progress) -> str | None:
-        """The first file that cannot be decoded, of those that were to be read next."""
+        """An error about the first undecodable file among those that were about to be read."""
         for path in self._next(view, progress):
             if what := image_file.fault(pathlib.Path(path)):
                 return _no_image(path, what)
@@ -104,15 +104,15 @@ class ImageFolder(EncodedImages):
 
 
 def load(data_dir: str | os.PathLike | None = None) -> ImageFolder:
-    """The images in a folder.
+    """Finds the images in a folder.
 
     Args:
-        data_dir: It has `train/CLASS/*` and `val/CLASS/*`, whose names end in .jpg, .jpeg or .png,
-            in either case. Hidden files, other files and subfolders are ignored. Labels are the
-            positions of the classes of `train` in alphabetical order.
+        data_dir: A folder with `train/CLASS/*` and `val/CLASS/*`. File names end in .jpg, .jpeg or
+            .png, in lower or upper case. Hidden files, other files and subfolders are ignored.
+            Labels follow the alphabetical order of the classes in `train`.
 
     Raises:
-        RecipeError: If the folder is missing or not structured like this, or a file is no image.
+        RecipeError: If the folder is missing or has another structure, or a file is no image.
     """
     folder = _checked_folder(data_dir)
     try:
@@ -139,7 +139,7 @@ def load(data_dir: str | os.PathLike | None = None) -> ImageFolder:
 
 
 def _checked_folder(data_dir: str | os.PathLike | None) -> pathlib.Path:
-    """The folder, which has `train` and `val`."""
+    """The folder, if it has `train` and `val`."""
     rule = "--data_dir must be a folder with images in train/CLASS/* and val/CLASS/*"
     if not data_dir:
         raise RecipeError(f"{rule}, for --data=image_folder. Received: none")
@@ -162,7 +162,7 @@ def _checked_folder(data_dir: str | os.PathLike | None) -> pathlib.Path:
 def _files_of(where: pathlib.Path) -> list[tuple[str, str]]:
     """The path and the class of each image of a part, in the order of TensorFlow Datasets.
 
-    That is a random one, and the same each time.
+    That order is random, but always the same.
     """
     inner = sorted(path for path in where.iterdir() if not path.name.startswith("."))
     classes = [path for path in inner if path.is_dir()]
@@ -191,5 +191,5 @@ def _no_image(path: str, what: str) -> str:
 
 
 def _listed(names: list[str]) -> str:
-    """The first of them."""
+    """The first five names, and the number of the others."""
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

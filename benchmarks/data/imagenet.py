@@ -1,4 +1,4 @@
-"""ILSVRC 2012 as TensorFlow Datasets prepares it, read so that a worker decodes only its part."""
+"""ILSVRC 2012 as TensorFlow Datasets prepares it. Each worker reads and decodes only its share."""
 
 import os
 import pathlib
@@ -9,24 +9,23 @@ from benchmarks.data.data_set import Shard
 from benchmarks.data.encoded import EncodedImages
 from benchmarks.lazy import tf
 from benchmarks.recipe import RecipeError
-from benchmarks.words import counted
 
-# Files that are read at once, an image from each in turn.
+# Files that are read at the same time, one image from each in turn.
 FILES_AT_ONCE = 16
-# JPEGs, of 110 kB on average, that are shuffled at once.
+# JPEGs in a block that is shuffled in memory; the average JPEG has 110 kB.
 SHUFFLED_AT_ONCE = 4096
 
 
 class ImageNet(EncodedImages):
-    """Images in TFRecord files, a part of which each worker reads.
+    """Images in TFRecord files. Each worker reads some of the files.
 
-    The files of an epoch are in a random order, of which worker i of n reads every n-th from the
-    i-th on. Then so many images at once are put into a random order. Parts are whole files: a
-    worker with too few images for its part of the epoch sees some of them twice, and one with more
+    Each epoch shuffles the files. Of this order, worker i of n reads every n-th file from the i-th
+    on. Then blocks of `SHUFFLED_AT_ONCE` images are shuffled. Because workers read whole files, a
+    worker with too few images for its share sees some of them twice, and a worker with too many
     leaves some out.
 
     Args:
-        builder: Of TensorFlow Datasets, which has prepared it.
+        builder: The builder of TensorFlow Datasets for the prepared data.
     """
 
     name = "imagenet2012"
@@ -43,13 +42,13 @@ class ImageNet(EncodedImages):
         self, seeds: "list[tf.Tensor]", batch_size: int, batches: int, shard: Shard
     ) -> "tf.data.Dataset":
         self._check_shard(shard)
-        of_files, of_order = seeds
+        file_seed, image_seed = seeds
         files = tf.constant(self._files["train"])
-        order = tf.random.experimental.stateless_shuffle(tf.range(tf.size(files)), of_files)
+        order = tf.random.experimental.stateless_shuffle(tf.range(tf.size(files)), file_seed)
         jpegs = self._jpegs(tf.gather(files, order)[shard.index :: shard.count])
-        jpegs = _shuffled(jpegs, of_order)
+        jpegs = _shuffled(jpegs, image_seed)
         if shard.count > 1:
-            jpegs = jpegs.repeat()  # for a part that is too short
+            jpegs = jpegs.repeat()  # in case the files have too few images
         jpegs = jpegs.take(batches * batch_size // shard.count)
         return jpegs.enumerate().map(
             lambda position, image_and_label: (
@@ -79,13 +78,13 @@ class ImageNet(EncodedImages):
     def _check_shard(self, shard: Shard) -> None:
         if shard.count > len(self._files["train"]):
             raise RecipeError(
-                f"workers must be no more than the {counted(len(self._files['train']), 'file')} of "
-                f"{self.name}. Received: {shard.count}"
+                "the number of workers must be at most that of the training files of "
+                f"{self.name}, {len(self._files['train'])}. Received: {shard.count}"
             )
 
 
 def _shuffled(dataset: "tf.data.Dataset", seed: "tf.Tensor") -> "tf.data.Dataset":
-    """Many elements at once in random order; unlike `Dataset.shuffle`, the same each time."""
+    """Shuffles blocks of elements. Unlike with `Dataset.shuffle`, the order is always the same."""
 
     def block(number: "tf.Tensor", elements: "tuple[tf.Tensor, ...]") -> "tf.data.Dataset":
         seed_of_block = tf.random.experimental.stateless_fold_in(seed, number)
@@ -95,25 +94,25 @@ def _shuffled(dataset: "tf.data.Dataset", seed: "tf.Tensor") -> "tf.data.Dataset
             tuple(tf.gather(part, order) for part in elements)
         )
 
-    # The next ones are read while these are shown.
+    # The next block is read while this one is used.
     return dataset.batch(SHUFFLED_AT_ONCE).prefetch(1).enumerate().flat_map(block)
 
 
 def load(data_dir: str | os.PathLike | None = None) -> ImageNet:
-    """The 1,281,167 images to train on, and the 50,000 that are held out.
+    """The 1,281,167 training images and 50,000 held-out images.
 
     Args:
-        data_dir: Folder in which TensorFlow Datasets has prepared them; by default its own.
+        data_dir: Folder that TensorFlow Datasets has prepared; by default its own.
 
     Raises:
-        RecipeError: If they are not there.
+        RecipeError: If the data are missing or not as expected.
     """
     folder = pathlib.Path(data_dir) if data_dir else prepared.default_folder()
     versions = sorted((folder / ImageNet.name).glob("5.*/dataset_info.json"))
     if not versions and (folder / "train").is_dir():
         raise RecipeError(
-            f"--data_dir must hold {ImageNet.name}/5.*, prepared by TensorFlow Datasets; images in "
-            "train/CLASS/* and val/CLASS/* are trained on with --data=image_folder. "
+            f"--data_dir must hold {ImageNet.name}/5.*, prepared by TensorFlow Datasets; for "
+            "images in train/CLASS/* and val/CLASS/*, train with --data=image_folder. "
             f"Received: {folder}, which holds train"
         )
     if not versions:

@@ -1,4 +1,4 @@
-"""Data sets that fit into memory, kept there in the type of their files."""
+"""Data sets that fit into memory, with pixels in the type of their files."""
 
 import dataclasses
 import functools
@@ -10,7 +10,7 @@ from benchmarks.data import augmentation
 from benchmarks.data.data_set import DataSet, Shard, View, by_image
 from benchmarks.lazy import tf
 
-# Images, how to show them, and their positions: what is shown.
+# Takes images, how to show them, and their positions; returns what the network sees.
 _Show = Callable[["tf.Tensor", View, "tf.Tensor"], "tf.Tensor"]
 
 
@@ -23,15 +23,15 @@ class Images:
 
 
 class InMemory(DataSet):
-    """Images in memory. Under several workers each makes every batch, and uses its part.
+    """Images in memory. Each of several workers makes every batch, and uses its share.
 
-    Without augmentation the whole image is shown, at the size that is asked for. With it, training
-    is on random parts, and held-out images are shown as the authors do: the central part.
+    Without augmentation, whole images are scaled to the image size. With augmentation, training
+    uses random crops, and validation uses the central crop, as in the paper.
 
     Args:
         name: Name of the data set.
-        classes: How many there are.
-        training: Images to train on; the mean is over them.
+        classes: Number of classes.
+        training: Images to train on. Their mean is subtracted from all images.
         held_out: Images to validate on.
     """
 
@@ -39,7 +39,7 @@ class InMemory(DataSet):
         self.name, self.classes = name, classes
         self.channels = training.pixels.shape[-1]
         self.train_images, self.validation_images = len(training.labels), len(held_out.labels)
-        # float32 has room for the sum of all pixels of 65,000 images, to the last bit.
+        # float32 holds the sum of a pixel over 65,000 images exactly.
         self._mean = training.pixels.mean(axis=0, dtype=np.float32)
         self._parts = {"train": training, "validation": held_out}
 
@@ -50,14 +50,14 @@ class InMemory(DataSet):
     def _training(
         self, epoch: "tf.Tensor", view: View, batch_size: int, batches: int, shard: Shard
     ) -> "tf.data.Dataset":
-        # Not `Dataset.shuffle`, whose order depends on how often it was iterated before.
+        # Not `Dataset.shuffle`, whose order depends on how often it has been iterated.
         seed = tf.stack([tf.constant(view.seed, tf.int64), epoch])
         order = tf.random.experimental.stateless_shuffle(tf.range(self.train_images), seed)
         positions = tf.reshape(order[: batches * batch_size], [batches, batch_size])
         positions = tf.data.Dataset.from_tensor_slices(positions)
         if view.augmentation == "none":
             return self._shown("train", positions, view, _whole)
-        # Another seed than that of the order, or those who come first would be cut alike.
+        # Not the seed of the order, or position and crop would be correlated.
         seed = tf.random.experimental.stateless_fold_in(seed, tf.constant(1, tf.int64))
         shape = [self.train_images, 3]
         if view.augmentation == "paper":
@@ -90,8 +90,8 @@ class InMemory(DataSet):
 
     @functools.cached_property
     def _tensors(self) -> "dict[str, tuple[tf.Tensor, tf.Tensor, tf.Tensor]]":
-        # Outside of the function of a `flat_map`, which would hold a copy of its own, and not on a
-        # GPU, where tf.data does not work.
+        # Outside the function of `flat_map`, which would hold its own copy. On the CPU, where
+        # tf.data runs.
         with tf.init_scope(), tf.device("CPU:0"):
             mean = tf.constant(self._mean)
             return {

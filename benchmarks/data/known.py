@@ -1,4 +1,4 @@
-"""The numbers of published data sets, which are known where their files are not."""
+"""The sizes of published data sets, for dry runs without their files."""
 
 from typing import NamedTuple, NoReturn
 
@@ -20,7 +20,7 @@ NUMBERS = {
 
 
 class Known(DataSet):
-    """A data set without its images: enough to say what a training would be.
+    """A data set without its images, enough to describe a training.
 
     Args:
         name: One of `NUMBERS`.

@@ -1,4 +1,4 @@
-"""Noise of any size, to time a training without a data set."""
+"""Noise images of any size, to time a training without a data set."""
 
 import os
 
@@ -7,10 +7,10 @@ from benchmarks.lazy import tf
 
 
 class Synthetic(DataSet):
-    """One batch of random pixels and labels, repeated: making it costs next to nothing.
+    """One batch of random pixels and labels, repeated, which costs almost nothing.
 
-    It has as many images and classes as ILSVRC 2012, so that a recipe for that means as many
-    updates. Nothing can be learned, and neither epoch nor augmentation changes anything.
+    It has as many images and classes as ILSVRC 2012, so a recipe has the same number of updates.
+    Nothing can be learned. Epoch and augmentation have no effect.
     """
 
     name = "synthetic"
@@ -26,7 +26,7 @@ class Synthetic(DataSet):
 
     def _held_out(self, part: str, images: int, view: View, batch_size: int) -> "tf.data.Dataset":
         pixels, labels = self._batch(view, batch_size)
-        # A count of images in each batch, so that the last one is as short as it would be.
+        # The number of images in each batch: the last batch may be short.
         counts = tf.data.Dataset.range(0, images, batch_size).map(
             lambda start: tf.minimum(images - start, batch_size)
         )
@@ -41,6 +41,6 @@ class Synthetic(DataSet):
 
 
 def load(data_dir: str | os.PathLike | None = None) -> Synthetic:
-    """The noise."""
-    del data_dir  # it needs none
+    """The noise, which needs no files."""
+    del data_dir
     return Synthetic()

@@ -1,4 +1,4 @@
-"""The paper's networks, and tiny ones of the same kinds for tests."""
+"""The paper's networks, and tiny versions of them for tests."""
 
 import functools
 from typing import Any
@@ -31,9 +31,9 @@ MODELS = {
 def build(
     name: str, image_shape: tuple[int, int, int], classes: int, **options: Any
 ) -> keras.Model:
-    """A network by its name; the rest are `Options`.
+    """Builds a network by its name. The other arguments are those of `Options`.
 
     Raises:
-        RecipeError: If the network has no use for an option.
+        RecipeError: If the network does not support an option.
     """
     return MODELS[name](Options(image_shape, classes, **options))

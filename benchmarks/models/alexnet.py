@@ -1,4 +1,4 @@
-"""AlexNet as BVLC and NVIDIA's Caffe have it, and AlexNet-BN as the paper's table 2 proves it."""
+"""AlexNet as in BVLC's and NVIDIA's Caffe, and AlexNet-BN as the norms in the paper imply it."""
 
 import math
 
@@ -10,7 +10,7 @@ from benchmarks.models.options import Options
 from benchmarks.models.virtual_batch import normalization
 from benchmarks.recipe import RecipeError
 
-GROUPS = 2  # of the second, fourth and fifth convolution, once for two GPUs
+GROUPS = 2  # in the second, fourth and fifth convolution; originally one group per GPU
 FILTERS = (96, 256, 384, 384, 256)
 UNITS = 4096
 
@@ -26,12 +26,12 @@ def alexnet(
     """AlexNet, with local response normalization or with batch normalization.
 
     Args:
-        options: The authors' images are of 227 pixels. The small stem stands for 11x11 of stride 4.
-            Dropout, 0.5 in the paper, is behind each of the two hidden dense layers.
-        batch_normalization: AlexNet-BN. The four normalizations have neither scale nor shift, and
-            stand behind the pooling where there is one; all layers keep their bias.
-        filters: Of the five convolutions.
-        units: Of each of the two hidden dense layers.
+        options: The authors' images have 227x227 pixels. The small stem replaces the 11x11
+            convolution with stride 4. Dropout, 0.5 in the paper, follows each hidden dense layer.
+        batch_normalization: Whether to build AlexNet-BN. Its four normalizations have neither scale
+            nor shift, and follow the pooling if there is one. All layers keep their bias.
+        filters: Filters of the five convolutions.
+        units: Units of each of the two hidden dense layers.
         name: Name of the model.
 
     Raises:
@@ -39,8 +39,8 @@ def alexnet(
             normalization.
 
     Reference: github.com/borisgin/nvcaffe-0.16, models bvlc_alexnet/train_val and
-        alexnet_bn/train_val2. Of the latter all sixteen norms at the first iteration are those in
-        table 2 of [You et al., 2017](https://arxiv.org/abs/1708.03888).
+        alexnet_bn/train_val2. All sixteen norms of the latter at the first iteration match table 2
+        of [You et al., 2017](https://arxiv.org/abs/1708.03888).
     """
     if options.zero_gamma:
         raise RecipeError(
@@ -93,24 +93,24 @@ def alexnet(
         options.classes,
         kernel_initializer=_gaussian(0.01),
         bias_initializer=keras.initializers.Constant(0.01 if batch_normalization else 0.0),
-        dtype="float32",  # also in mixed precision: the loss is of these
+        dtype="float32",  # also in mixed precision, for the loss
         name="logits",
     )(x)
     return keras.Model(images, logits, name=name)
 
 
 def _pool(x, name: str):
-    """The maximum of 3x3, by strides of 2, as Caffe has it: a window may reach over the edge.
+    """3x3 max pooling with stride 2 as in Caffe, where a window may extend past the edge.
 
-    Caffe counts ceil((size - 3) / 2) + 1 windows, of which the last one may lack a row. What is too
-    small for that keeps its size.
+    Caffe uses ceil((size - 3) / 2) + 1 windows, of which the last may lack a row. Inputs that are
+    too small for that keep their size.
     """
     height, width = x.shape[1:3]
     if min(height, width) < 2:
         return x
     missing = [(math.ceil((size - 3) / 2) * 2 + 3) - size for size in (height, width)]
     if any(missing):
-        # Behind a ReLU no value is below 0.
+        # Zeros do not change the maximum, because the input comes from a ReLU.
         x = layers.ZeroPadding2D(((0, missing[0]), (0, missing[1])), name=f"{name}_padding")(x)
     return layers.MaxPooling2D(3, strides=2, name=name)(x)
 
@@ -120,5 +120,5 @@ def _scaled(count: int, width: float) -> int:
 
 
 def _gaussian(deviation: float) -> keras.initializers.Initializer:
-    # A new one for each layer: an initializer used twice may draw the same numbers twice.
+    # A new one for each layer, because an initializer used twice may draw the same numbers twice.
     return keras.initializers.RandomNormal(stddev=deviation)

@@ -1,4 +1,4 @@
-"""Local response normalization, with Caffe's meaning of alpha."""
+"""Local response normalization, with alpha as in Caffe."""
 
 from typing import Any
 
@@ -8,17 +8,19 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="keras_lars_benchmarks")
 class LocalResponseNormalization(keras.layers.Layer):
-    """Divides each value by a power of the squares of its neighbours in other channels.
+    """Divides each value by a power of the sum of squares over neighbouring channels.
 
     ```python
     y[c] = x[c] / (1 + alpha / size * sum(x[c - size // 2 : c + size // 2 + 1] ** 2)) ** beta
     ```
 
     Args:
-        size: Odd integer, the channels of a window; it is cut off at the first and last channel.
-        alpha: Number. Divided by `size`, as in Caffe; the paper of AlexNet and TensorFlow do not.
-        beta: Number.
-        **kwargs: Those of `keras.layers.Layer`.
+        size: Odd integer, the number of channels in a window. Windows are cut at the first and the
+            last channel.
+        alpha: Number. It is divided by `size`, as in Caffe but not in AlexNet's paper or
+            TensorFlow.
+        beta: Number, the power.
+        **kwargs: Arguments of `keras.layers.Layer`.
 
     Reference: Caffe's layer `LRN`, with ACROSS_CHANNELS and k = 1.
     """
@@ -30,7 +32,7 @@ class LocalResponseNormalization(keras.layers.Layer):
         self.size, self.alpha, self.beta = size, alpha, beta
 
     def call(self, inputs: Any) -> Any:
-        # Squares of pixels that are not scaled overflow float16.
+        # Squares of unscaled pixels overflow float16.
         x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
         channels, half = inputs.shape[-1], self.size // 2
         squares = ops.pad(ops.square(x), [(0, 0)] * (len(inputs.shape) - 1) + [(half, half)])

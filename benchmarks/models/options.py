@@ -1,23 +1,23 @@
-"""What can be asked of every network."""
+"""The options that all networks share."""
 
 import dataclasses
 
-# Up to this size the usual stem would leave the last layers nothing to see.
+# Up to this size, the usual stem would leave too few pixels for the last layers.
 SMALL_IMAGE = 64
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What can be asked of every network.
+    """The options that all networks share.
 
     Attributes:
         image_shape: Height, width and channels.
-        classes: Number of outputs, which are logits.
-        width: Multiplies the filters of every convolution, and the units of hidden dense layers.
-        dropout: Fraction that is dropped; where, the network says.
-        virtual_batch_size: Samples that batch normalization sees; 0 is the batch.
-        zero_gamma: Whether the last normalization of each residual block starts with a scale of 0.
-        small_stem: Whether to begin with a 3x3 convolution that keeps the size. By default for
+        classes: Number of logits.
+        width: Factor for the filters of every convolution and the units of hidden dense layers.
+        dropout: Dropout rate. The network determines where it applies.
+        virtual_batch_size: Samples that batch normalization normalizes over; 0 is the whole batch.
+        zero_gamma: Whether the last normalization of each residual block starts with a gamma of 0.
+        small_stem: Whether to begin with a 3x3 convolution that keeps the size. By default true for
             images of up to 64 pixels.
     """
 

@@ -1,4 +1,4 @@
-"""ResNets with bottlenecks: v1 as the paper's authors ran it, and v1.5 as MLPerf does."""
+"""ResNets with bottlenecks: v1 as the paper's authors ran it, and v1.5 as in MLPerf."""
 
 import dataclasses
 
@@ -11,15 +11,15 @@ from benchmarks.models.virtual_batch import normalization
 
 @dataclasses.dataclass(frozen=True)
 class Version:
-    """In what the two versions differ."""
+    """How the two versions differ."""
 
-    strides_in_3x3: bool  # else in the first 1x1 of a stage
+    strides_in_3x3: bool  # otherwise in the first 1x1 convolution of a stage
     epsilon: float  # of the normalizations
-    logits_deviation: float | None  # of the last layer's weights; None is that of convolutions
+    logits_deviation: float | None  # of the last layer's initial weights; None: as convolutions
 
 
 # github.com/borisgin/nvcaffe-0.16, models/resnet50/train_val: convolutions without bias, Caffe's
-# "msra" filler everywhere, no gamma that starts at 0.
+# "msra" filler everywhere, every initial gamma is 1.
 V1 = Version(strides_in_3x3=False, epsilon=1e-4, logits_deviation=None)
 # github.com/mlcommons/training_results_v0.7, resnet-research-JAX-tpu-v3-8192/models.py.
 V1_5 = Version(strides_in_3x3=True, epsilon=1e-5, logits_deviation=0.01)
@@ -31,9 +31,9 @@ def resnet(
     """A ResNet with bottlenecks.
 
     Args:
-        options: With the small stem there is no pooling behind it. Dropout, 0 in all recipes, is
-            before the last layer.
-        blocks: Number of bottleneck blocks of each stage; (3, 4, 6, 3) is ResNet-50.
+        options: No pooling follows the small stem. Dropout, 0 in all recipes, precedes the last
+            layer.
+        blocks: Number of bottleneck blocks in each stage; (3, 4, 6, 3) is ResNet-50.
         version: `V1` or `V1_5`.
         name: Name of the model.
 
@@ -47,7 +47,7 @@ def resnet(
     else:
         x = layers.ZeroPadding2D(3, name="stem_padding")(images)
         x = network.convolution(x, filters, 7, strides=2, padding="valid", name="stem")
-        # Caffe's pooling has no padding but may reach over the lower edge: "same", for even sizes.
+        # Caffe's pooling may extend past the lower edge, which is "same" for even sizes.
         x = layers.MaxPooling2D(3, strides=2, padding="same", name="stem_pooling")(x)
     for stage, blocks_of_stage in enumerate(blocks):
         for block in range(blocks_of_stage):
@@ -59,7 +59,7 @@ def resnet(
         x = layers.Dropout(options.dropout, name="dropout")(x)
     deviation = version.logits_deviation
     filler = _filler() if deviation is None else keras.initializers.RandomNormal(stddev=deviation)
-    # float32 also in mixed precision: the loss is of these.
+    # float32 also in mixed precision, for the loss.
     logits = layers.Dense(
         options.classes, kernel_initializer=filler, dtype="float32", name="logits"
     )(x)
@@ -68,7 +68,7 @@ def resnet(
 
 @dataclasses.dataclass(frozen=True)
 class _Network:
-    """Makes the parts, which share these settings."""
+    """Builds blocks and convolutions with shared settings."""
 
     version: Version
     options: Options
@@ -118,6 +118,6 @@ class _Network:
 
 
 def _filler() -> keras.initializers.Initializer:
-    # Caffe's "msra", which cuts no tails off as `HeNormal` does. A new one for each layer: an
+    # Caffe's "msra". Unlike `HeNormal` it is not truncated. A new one for each layer, because an
     # initializer used twice may draw the same numbers twice.
     return keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal")

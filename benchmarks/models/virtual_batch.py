@@ -1,4 +1,4 @@
-"""Batch normalization over a stated number of samples, and not over whatever is in the batch."""
+"""Batch normalization over a fixed number of samples, independent of the batch size."""
 
 from typing import Any
 
@@ -8,23 +8,25 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="keras_lars_benchmarks")
 class VirtualBatchNormalization(keras.layers.BatchNormalization):
-    """Batch normalization by the statistics of groups of samples, in training.
+    """Batch normalization that in training uses the statistics of groups of samples.
 
-    Use it where a large batch is trained on in one piece: the large batches of the paper never saw
-    statistics of the whole batch, but of the 64 to 1,024 samples that one GPU had. Without it the
-    number of samples behind the statistics would change with the hardware.
+    Use it when one device trains on a large batch. In the paper, the statistics of a large batch
+    were those of the 64 to 1,024 samples on each GPU, never those of the whole batch. Without this
+    layer, the number of samples behind the statistics would depend on the hardware.
 
-    Each `virtual_batch_size` samples in a row are normalized by their own mean and variance. The
-    moving statistics take the mean over the groups. In inference it is `BatchNormalization`.
+    Each group of `virtual_batch_size` consecutive samples is normalized by its own mean and
+    variance. The moving statistics use the mean over the groups. In inference it is
+    `BatchNormalization`.
 
     Args:
         virtual_batch_size: Integer, 1 or more. A smaller batch is normalized as a whole.
-        **kwargs: Those of `keras.layers.BatchNormalization`. `synchronized` and `renorm` must be
-            false, and `axis` the last one.
+        **kwargs: Arguments of `keras.layers.BatchNormalization`. `synchronized` and `renorm` must
+            be false, and `axis` the last one.
 
     Raises:
-        ValueError: If an argument breaks its rule, or if a batch of known size is larger, and no
-            multiple. One of unknown size fails when it comes, with the backend's error.
+        ValueError: If an argument is not allowed, or if the batch is larger than
+            `virtual_batch_size` and not a multiple of it. If the size of the batch is unknown when
+            the model is traced, the backend raises its own error.
 
     Reference: [Hoffer et al., 2017](https://arxiv.org/abs/1705.08741), "ghost" batch normalization.
     """
@@ -48,10 +50,10 @@ class VirtualBatchNormalization(keras.layers.BatchNormalization):
         if mask is not None:
             raise ValueError("`mask` is not supported here.")
         samples, *shape = ops.shape(inputs)
-        # As Keras does: squares overflow float16.
+        # As in Keras, because squares overflow float16.
         x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
-        size = self._samples_of_a_group(samples)
-        # Where the number of samples was not known the error is the backend's, and has this name.
+        size = self._group_size(samples)
+        # If the number of samples is unknown, the backend's error contains this name.
         with keras.name_scope(f"batch_must_be_a_multiple_of_{self.virtual_batch_size}_samples"):
             grouped = ops.reshape(x, (-1, size, *shape))
         axes = [axis for axis in range(1, len(grouped.shape)) if axis != len(grouped.shape) - 1]
@@ -65,16 +67,16 @@ class VirtualBatchNormalization(keras.layers.BatchNormalization):
             shift = shift + ops.cast(self.beta, shift.dtype)
         return ops.cast(ops.reshape(grouped * scale + shift, ops.shape(inputs)), inputs.dtype)
 
-    def _samples_of_a_group(self, samples: Any) -> Any:
+    def _group_size(self, samples: Any) -> Any:
         size = self.virtual_batch_size
         if isinstance(samples, int):
             if samples > size and samples % size:
                 raise ValueError(
                     f"A batch must be a multiple of `virtual_batch_size`, which is {size}, or "
-                    f"smaller. Received: {samples} samples"
+                    f"smaller than it. Received: {samples} samples"
                 )
             return min(samples, size)
-        # What is no multiple of this cannot be reshaped, and fails.
+        # A batch that is not a multiple of this cannot be reshaped, and fails.
         return ops.minimum(samples, size)
 
     def _update(self, mean: Any, variance: Any) -> None:
@@ -92,7 +94,7 @@ class VirtualBatchNormalization(keras.layers.BatchNormalization):
 def normalization(
     virtual_batch_size: int, name: str, **options: bool | float | str
 ) -> keras.layers.BatchNormalization:
-    """Batch normalization with a moving average of 0.9, over so many samples or (0) over all."""
+    """Batch normalization with momentum 0.9, over groups of samples or, if 0, over all samples."""
     options = {"momentum": 0.9, "name": name, **options}
     if virtual_batch_size:
         return VirtualBatchNormalization(virtual_batch_size, **options)

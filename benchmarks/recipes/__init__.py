@@ -1,7 +1,4 @@
-"""What is trained, on what, and how: one frozen row a training, and no number anywhere else.
-
-Nothing here needs Keras.
-"""
+"""The recipes, one row for each training. All of their numbers are here. Needs no Keras."""
 
 import dataclasses
 import difflib
@@ -32,7 +29,7 @@ ROWS: dict[str, Row] = {
 
 
 def find(name: str) -> Row:
-    """A row by its name.
+    """The row with a name.
 
     Raises:
         RecipeError: If there is none.
@@ -40,32 +37,33 @@ def find(name: str) -> Row:
     if name not in ROWS:
         near = ", ".join(difflib.get_close_matches(name, ROWS, n=3)) or "none"
         raise RecipeError(
-            f"--recipe must be a name that --list_recipes prints. Received: {name}; near: {near}"
+            "--recipe must be a name that --list_recipes prints. "
+            f"Received: {name}; similar names: {near}"
         )
     return ROWS[name]
 
 
 def default(optimizer: str = "lars", data: str | None = None) -> str:
-    """The name of the row that is trained where none is asked for.
+    """The name of the row to train if none is given.
 
-    The quick start, with LARS or with SGD; on your own images the paper's ResNet-50 at its smallest
-    batch.
+    It is the quick start with the optimizer, or for your own images the paper's ResNet-50 at its
+    smallest batch.
     """
     network = "resnet50_{}_256" if data == "image_folder" else "digits_{}"
     return network.format("sgd" if optimizer == "sgd" else "lars")
 
 
 def override(name: str | None = None, **fields: Any) -> Recipe:
-    """The recipe of a row, on the data set that is asked for, with fields overridden.
+    """The recipe of a row, with some fields overridden.
 
     Args:
-        name: Of the row; by default as `default` has it.
-        **fields: Of `Recipe`. Where `data` is another than the row's, the recipe is first
+        name: Name of the row; by default the one that `default` returns.
+        **fields: Fields of `Recipe`. If `data` differs from the row's, the recipe is first
             `scaled_down`.
 
     Raises:
-        RecipeError: If there is no such row, it has no recipe or none for those data, or a field is
-            not what it can be.
+        RecipeError: If there is no such row, it cannot be trained on these data, or a field has a
+            value that is not allowed.
     """
     row = find(name or default(fields.get("optimizer", "lars"), fields.get("data")))
     if row.recipe is None:

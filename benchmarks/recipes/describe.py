@@ -1,6 +1,6 @@
-"""Recipes as text, for a terminal of 80 columns: a list of all, and the details of one.
+"""Recipes as text for a terminal of 80 columns: a list of all, and the details of one.
 
-A question mark follows what the source does not say.
+A question mark follows values that the source does not state.
 """
 
 import itertools
@@ -10,9 +10,9 @@ from typing import Any
 
 from benchmarks.recipes.rows import Row
 
-_WIDTH, _INDENT = 80, 14  # the latter as in what a training prints
+_WIDTH, _INDENT = 80, 14  # the indent of a training's description
 _SHORT = {"none": "-", "bias_or_normalization": "bias, norm", "rank_1": "rank 1"}
-# Of the details, what the list shows as well, with the shorter names that it has there.
+# The details that the list also shows, with the shorter names that it uses.
 _LISTED = {
     "name": "name",
     "model": "model",
@@ -21,11 +21,11 @@ _LISTED = {
     "epochs": "epochs",
     "top-1 %": "top-1",
 }
-_TEXTS = ("name", "model")  # on the left, and numbers on the right
+_TEXTS = ("name", "model")  # left-aligned; the others are right-aligned
 
 
 def listing(rows: Iterable[Row]) -> str:
-    """A line for each recipe, under its source: what it trains, and what accuracy was published."""
+    """One line per recipe, grouped by source: what it trains, and the published accuracy."""
     rows = list(rows)
     lines = [{short: _cells(row)[name] for name, short in _LISTED.items()} for row in rows]
     header = {short: short for short in _LISTED.values()}
@@ -38,19 +38,20 @@ def listing(rows: Iterable[Row]) -> str:
         ).rstrip()
 
     parts = [joined(header)]
-    for source, of_source in itertools.groupby(zip(rows, lines), key=lambda pair: pair[0].source):
-        parts += ["", f"{source}:", *(joined(line) for _, line in of_source)]
+    for source, group in itertools.groupby(zip(rows, lines), key=lambda pair: pair[0].source):
+        parts += ["", f"{source}:", *(joined(line) for _, line in group)]
     end = (
-        "top-1 is what was published, in %. A question mark is behind what the source does not "
-        "say. --recipe=NAME --dry_run shows the details of a recipe, and what it would do here."
+        "top-1 is the published accuracy in %. A question mark follows values that the source does "
+        "not state. --recipe=NAME --dry_run shows the details of a recipe and what it would do "
+        "here."
     )
     return "\n".join([*parts, "", textwrap.fill(end, _WIDTH)])
 
 
 def details(row: Row) -> str:
-    """All that is known of a recipe as it was published, a line for each thing.
+    """Everything known about a published recipe, one line per topic.
 
-    A decay "from update 0" counts from there, and any other one from the end of the warm-up.
+    A decay "from update 0" starts there; all others start at the end of the warm-up.
     """
     lines = {
         **_cells(row),

@@ -1,4 +1,4 @@
-"""The quick start: a ResNet-50 of a quarter of the width on scikit-learn's digits, on two cores."""
+"""The quick start: a quarter-width ResNet-50 on scikit-learn's digits, for two cores."""
 
 import dataclasses
 
@@ -7,9 +7,9 @@ from benchmarks.recipes.rows import Row
 
 LARS = Recipe(
     model="resnet50",
-    width=0.25,  # full width takes ten seconds and more a step of 256 images
+    width=0.25,  # at full width, a step of 256 images takes more than ten seconds
     data="digits",
-    image_size=8,  # as they are
+    image_size=8,  # the size of the digits
     augmentation="none",
     global_batch_size=64,
     epochs=16,
@@ -26,7 +26,7 @@ ROWS = [
         name=f"digits_{recipe.optimizer}",
         recipe=recipe,
         source="this project",
-        note="the rate is the best of few, on the held-out images",
+        note="the learning rate is the best of a few, chosen on the held-out images",
     )
     for recipe in (LARS, SGD)
 ]

@@ -1,4 +1,4 @@
-"""`Row`: a recipe, where it comes from, and what was published of it. They stand in CSV files."""
+"""`Row`: a recipe, its source and its published accuracy. CSV files hold the rows."""
 
 import csv
 import dataclasses
@@ -10,13 +10,13 @@ from typing import Any
 from benchmarks.recipe import Recipe, RecipeError
 from benchmarks.settings import kind_of
 
-# In what the networks of published rows differ from the defaults of `Recipe`.
+# How the networks of published rows differ from the defaults of `Recipe`.
 _OF_THE_PAPER = {"shift_decay": False}
 NETWORKS: Mapping[str, Mapping[str, Any]] = {
     "alexnet": {**_OF_THE_PAPER, "image_size": 227, "pixel_scale": 1.0, "dropout": 0.5},
     "alexnet_bn": {**_OF_THE_PAPER, "image_size": 227, "dropout": 0.5},
     "resnet50": _OF_THE_PAPER,
-    # MLPerf's, and torchvision's.
+    # As in MLPerf and torchvision.
     "resnet50_v1_5": {
         "augmentation": "extended",
         "label_smoothing": 0.1,
@@ -24,7 +24,7 @@ NETWORKS: Mapping[str, Mapping[str, Any]] = {
         "exclude_from_layer_adaptation": "bias_or_normalization",
     },
 }
-NOT_HERE = ("googlenet",)
+NOT_TRAINABLE = ("googlenet",)
 _KINDS = {field.name: kind_of(field)[0] for field in dataclasses.fields(Recipe)}
 
 
@@ -33,14 +33,14 @@ class Row:
     """A line of a published table.
 
     Attributes:
-        name: What `--recipe` is given.
-        recipe: What it trains; None where only what was published is here.
-        source: Where it was read.
+        name: The value for `--recipe`.
+        recipe: What it trains; None if it cannot be trained here.
+        source: Where the numbers were published.
         published: Top-1 accuracy on ImageNet's validation images, in percent, or None.
-        unverified: Names of fields, or "published", that were not seen in the source. What they
-            are here is the likeliest: what the same authors did elsewhere, or the usual.
-        note: What else one should know.
-        settings: Of a row without a recipe, what was published, by the names of a recipe's fields.
+        unverified: Names of fields, or "published", that the source does not state. Their values
+            here are the likeliest: what the same authors did elsewhere, or what is usual.
+        note: Further information.
+        settings: For a row without a recipe: the published values, by field name of `Recipe`.
     """
 
     name: str
@@ -53,19 +53,19 @@ class Row:
 
     @property
     def trained(self) -> Recipe:
-        """The recipe, of a row that has one."""
+        """The recipe. Raises RecipeError if there is none."""
         if self.recipe is None:
-            raise RecipeError(f"{self.name} has no recipe, only what was published")
+            raise RecipeError(f"{self.name} has no recipe, only published numbers")
         return self.recipe
 
     @property
     def values(self) -> Mapping[str, Any]:
-        """What is known, by the names of a recipe's fields."""
+        """The known values, by field name of `Recipe`."""
         return self.settings if self.recipe is None else dataclasses.asdict(self.recipe)
 
 
 def read(name: str) -> list[dict[str, Any]]:
-    """The lines of a CSV file in this folder: by column what is not blank, of the type it has."""
+    """The lines of a CSV file in this folder: the values that are not blank, by column name."""
     path = pathlib.Path(__file__).with_name(name)
     with path.open(newline="", encoding="utf-8") as file:
         lines = list(csv.DictReader(line for line in file if not line.startswith("#")))
@@ -80,11 +80,11 @@ def _value(name: str, text: str) -> Any:
 
 
 def published() -> list[Row]:
-    """The rows of `published.csv`. Of a network that is not here there is no recipe."""
+    """The rows of `published.csv`, without recipes for networks that are not implemented."""
     rows = []
     for line in read("published.csv"):
         fields = {name: line.pop(name) for name in list(line) if name in _KINDS}
-        if fields["model"] in NOT_HERE:
+        if fields["model"] in NOT_TRAINABLE:
             rows.append(Row(recipe=None, settings=MappingProxyType(fields), **line))
         else:
             recipe = Recipe(**{**NETWORKS[fields["model"]], **fields})

@@ -1,4 +1,4 @@
-"""The published recipes scaled down: on data, and at a size, that a laptop can train on."""
+"""Scales published recipes down to small data and networks that a laptop can train."""
 
 import dataclasses
 import math
@@ -8,7 +8,7 @@ from benchmarks.recipe import Recipe, RecipeError
 
 @dataclasses.dataclass(frozen=True)
 class Scale:
-    """What becomes of a recipe on a data set."""
+    """How recipes are scaled down for a data set."""
 
     image_size: int
     width: float
@@ -23,20 +23,19 @@ SCALES = {
 
 
 def scaled_down(recipe: Recipe, data: str) -> Recipe:
-    """The same recipe on another data set, scaled down where that is small.
+    """The same recipe on another data set, scaled down if that is small.
 
     Epochs are divided and rounded up, and the warm-up keeps its fraction of them. The batch is
-    divided and rounded down; so is the virtual batch, up to what divides the batch. Learning rates
-    stay as they are: nobody tuned them for small data. Neither does dropout change, nor the decay.
-    "synthetic" stands for ImageNet, and neither "imagenet2012" nor "image_folder" is small: they
-    change nothing else.
+    divided and rounded down. The virtual batch is divided and then raised to a divisor of the
+    batch. Learning rates stay the same, without tuning for the small data, and so do dropout and
+    decay. "imagenet2012", "image_folder" and "synthetic" are not small: only `data` changes.
 
     Args:
-        recipe: One of ImageNet, unless `data` is "synthetic".
+        recipe: A recipe for ImageNet, unless `data` is "synthetic".
         data: Name of the data set.
 
     Raises:
-        RecipeError: If there are no such data, or the recipe is for small data itself.
+        RecipeError: If there is no such data set, or the recipe is itself for small data.
     """
     if data == recipe.data:
         return recipe
@@ -46,7 +45,7 @@ def scaled_down(recipe: Recipe, data: str) -> Recipe:
     if recipe.data in SCALES:
         raise RecipeError(
             f"--data={data} needs the --recipe of a larger data set, such as imagenet2012. "
-            f"Received: a recipe of {recipe.data}"
+            f"Received: a recipe for {recipe.data}"
         )
     if data not in SCALES:
         return moved

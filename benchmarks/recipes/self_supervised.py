@@ -1,8 +1,8 @@
-"""How LARS is set in self-supervised learning: the optimizer's settings, for your own training.
+"""Settings of LARS in self-supervised learning, for use in your own training.
 
-Networks, losses and views of those methods are not here. `settings("simclr")["lars"]` are arguments
-of `keras_lars.LARS`; the learning rate and what is excluded, from both decay and adaptation, stand
-beside them: `"rank_1"` is `keras_lars.rank_at_most(1)`.
+The networks, losses and views of these methods are not included. `settings("simclr")["lars"]` has
+arguments of `keras_lars.LARS`. Other keys have the learning rate and the exclusions from weight
+decay and layer adaptation, where `"rank_1"` is `keras_lars.rank_at_most(1)`.
 """
 
 import copy
@@ -13,13 +13,13 @@ from benchmarks.recipe import RecipeError
 from benchmarks.recipes.rows import Row, read
 
 _SHARED = ("global_batch_size", "learning_rate", "warmup_epochs", "decay")
-# Of columns, those that are arguments of `keras_lars.LARS`, and what is the same in all methods.
+# The columns that are arguments of `keras_lars.LARS`, and the arguments that all methods share.
 _OF_LARS = ("weight_decay", "momentum_form", "unadapted_learning_rate_multiplier")
 _LARS = {
     "momentum": 0.9,
     "trust_coefficient": 1e-3,
     "weight_norm_floor": 0.0,
-    "decay_in_norm": True,  # they divide by the norm of gradient and decay together
+    "decay_in_norm": True,  # they divide by norm(gradient + decay * weight)
 }
 
 
@@ -37,7 +37,7 @@ _METHODS = _methods()
 
 def _row(name: str, method: dict[str, Any]) -> Row:
     rule = f"rate {method['learning_rate_rule']}"
-    notes = ["an optimizer setting, whose network and loss are not here", rule, method["note"]]
+    notes = ["an optimizer setting without network and loss", rule, method["note"]]
     settings = {
         "optimizer": "lars",
         **{field: method[field] for field in _SHARED},
@@ -60,10 +60,10 @@ ROWS = [_row(name, method) for name, method in _METHODS.items()]
 
 
 def settings(name: str) -> dict[str, Any]:
-    """All that is known of a method's optimizer; `"lars"` are arguments of `keras_lars.LARS`.
+    """The optimizer settings of a method; `"lars"` has arguments of `keras_lars.LARS`.
 
     Args:
-        name: Of the method, such as "simclr".
+        name: Name of the method, such as "simclr".
 
     Raises:
         RecipeError: If there is no such method.

@@ -343,7 +343,7 @@ def test_synthetic_data_change_nothing_else():
 
 @pytest.mark.parametrize("data", ["imagenet2012", "fashion_mnist"])
 def test_a_small_recipe_is_for_its_data_only(data):
-    with pytest.raises(RecipeError, match=f"--data={data} needs .* Received: a recipe of digits$"):
+    with pytest.raises(RecipeError, match=f"--data={data} needs .* Received: a recipe for digits$"):
         recipes.override(data=data)
 
 
@@ -367,10 +367,10 @@ def test_override_scales_down_and_then_overrides():
 @pytest.mark.parametrize(
     ("name", "fields", "message"),
     [
-        ("alexnet_lars_8193", {}, r"--list_recipes prints\. Received: .*8193; near: alexnet_lars_"),
-        ("qqqq", {}, r"Received: qqqq; near: none$"),
+        ("alexnet_lars_8193", {}, r"--list_recipes prints\. Received: .*8193; similar names: alex"),
+        ("qqqq", {}, r"Received: qqqq; similar names: none$"),
         ("googlenet_lars_256", {}, r"Received: googlenet_lars_256, which is a published number"),
-        ("simclr", {}, r"Received: simclr, which is an optimizer setting, whose network and loss"),
+        ("simclr", {}, r"Received: simclr, which is an optimizer setting without network and loss"),
         ("nus_512", {"data": "cats"}, r"--data must be one of .*Received: cats"),
         (None, {"epochs": 0}, r"--epochs must be"),
     ],
