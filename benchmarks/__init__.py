@@ -1,10 +1,10 @@
-"""Trainings that show what LARS does; start with `python -m benchmarks.train`."""
+"""Trains networks with LARS and measures its speed; start with `python -m benchmarks.train`."""
 
 import os
 import time
 
-# The clock of a run starts before TensorFlow does: its start is part of what one waits for.
+# Read before TensorFlow is imported, so that the seconds of a run include the import.
 STARTED = time.perf_counter()
 
-# Warnings and errors only. TensorFlow reads this once, when it is imported.
+# Show only warnings and errors. TensorFlow reads this variable when it is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")

@@ -1,4 +1,4 @@
-"""What a long run needs beyond the callbacks of Keras and of this package."""
+"""Callbacks for stopping, logging and evaluating that Keras and this package do not have."""
 
 import contextlib
 import pathlib
@@ -14,21 +14,21 @@ from benchmarks import run_folder
 
 
 def updates_of(model: keras.Model) -> int:
-    """The number of updates done."""
+    """The number of updates made so far."""
     return int(keras.ops.convert_to_numpy(model.optimizer.iterations))
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run that was stopped by a signal, after an update.
+    """A signal stopped the training after an update.
 
     Attributes:
-        update: Integer, the number of updates done.
+        update: Integer, the number of updates made so far.
         is_saved: Boolean, whether a backup holds all of them.
-        signal: Integer, the signal.
+        signal: Integer, the number of the signal.
     """
 
     def __init__(self, update: int, is_saved: bool, number: int):
-        saved = "saved" if is_saved else "back to the last backup"
+        saved = "saved" if is_saved else "not saved since the last backup"
         super().__init__(
             f"interrupted by {signal.Signals(number).name} after update {update}, {saved}"
         )
@@ -36,14 +36,14 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Stop(keras.callbacks.Callback):
-    """Stops after the current update when a signal asks the process to end, and saves first.
+    """Stops after the current update on SIGTERM or SIGINT, and saves a backup first.
 
-    A scheduler sends SIGTERM some time before it kills, a person sends SIGINT by Ctrl-C. The second
-    signal does what it does without this callback. Several workers cannot save, as the signal
-    reaches them at different updates, and go back to their last backup.
+    A scheduler sends SIGTERM some time before it kills a process. Ctrl-C sends SIGINT. A second
+    signal has its usual effect. Several workers cannot save, because the signal reaches them at
+    different updates. They continue from their last backup.
 
     Args:
-        backup: What saves; None if nothing can be saved.
+        backup: The callback that saves; None if nothing can be saved.
     """
 
     def __init__(self, backup: keras_lars.callbacks.BackupAndRestore | None):
@@ -53,7 +53,7 @@ class Stop(keras.callbacks.Callback):
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Receives signals. A no-op outside the main thread, which alone can."""
+        """Handles the signals in the block. A no-op outside the main thread, as Python requires."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -81,7 +81,7 @@ class StopAtDivergence(keras.callbacks.TerminateOnNaN):
     """Stops a training when its loss is no longer finite, and records the update.
 
     Attributes:
-        update: Integer, the update whose loss was not finite, counted from 1; None if all were.
+        update: Integer, the first update whose loss was not finite, counted from 1; or None.
     """
 
     def __init__(self) -> None:
@@ -106,11 +106,11 @@ class LearningRate(keras.callbacks.Callback):
 
 
 class EvaluateTraining(keras.callbacks.Callback):
-    """Logs loss and accuracy on training images as held-out ones are seen.
+    """Logs loss and accuracy on training images that are evaluated like held-out images.
 
     Args:
         batches: The images.
-        epochs: After which of them, counted from 1.
+        epochs: The epochs after which to evaluate, counted from 1.
     """
 
     def __init__(self, batches: Any, epochs: list[int]):
@@ -124,20 +124,20 @@ class EvaluateTraining(keras.callbacks.Callback):
 
 
 class History(keras.callbacks.Callback):
-    """Writes a row of numbers for each epoch, blank where it was not validated.
+    """Writes one row per epoch. Validation columns are blank in epochs without validation.
 
     Args:
-        path: The CSV file. Rows that it has already are kept up to `start`: the rest was written
-            after the backup, and will be written once more.
+        path: The CSV file. Existing rows before `start` are kept. Later rows were written after
+            the backup, and are written again.
         start: The epoch at which the run resumes.
-        of_training_images: Whether there are the numbers of `EvaluateTraining`.
+        has_training_columns: Whether `EvaluateTraining` logs values as well.
     """
 
-    def __init__(self, path: pathlib.Path, start: int, of_training_images: bool):
+    def __init__(self, path: pathlib.Path, start: int, has_training_columns: bool):
         super().__init__()
         self.path = path
         self.names = ["loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"]
-        if of_training_images:
+        if has_training_columns:
             self.names += ["train_loss", "train_accuracy"]
         self.rows = [row for row in run_folder.read_table(path) if row["epoch"] < start]
 

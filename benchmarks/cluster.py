@@ -1,7 +1,7 @@
-"""The strategy of `--strategy`, or one line that says why there is none.
+"""The strategy that `--strategy` names, or a one-line error.
 
-Clusters are the package's business. Without one, neither Keras nor TensorFlow, which take seconds,
-is imported until `start` is called.
+`keras_lars` finds and starts clusters. Without a cluster, Keras and TensorFlow, which take seconds
+to import, are imported only by `start`.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -17,10 +17,10 @@ STRATEGIES = ("none", "mirrored", "multi_worker")
 
 
 def is_chief(strategy: str) -> bool:
-    """Whether this process is the one of all workers that prints, and writes files.
+    """Whether this process is the one worker that prints and writes files.
 
     Raises:
-        RecipeError: If it should be in a cluster and finds none, or a malformed one.
+        RecipeError: If a cluster is needed and its variables are missing or malformed.
     """
     if strategy != "multi_worker":
         return True
@@ -36,23 +36,23 @@ def _find() -> "Cluster":
         raise RecipeError(str(error)) from error
     if found is None:
         raise RecipeError(
-            "--strategy=multi_worker needs the environment variable TF_CONFIG, or to run under "
-            "Slurm by srun. Received: neither"
+            "--strategy=multi_worker needs the environment variable TF_CONFIG, or Slurm's, which "
+            "srun sets. Received: neither"
         )
     return found
 
 
 def start(strategy: str, replicas: int, seconds: float) -> "tf.distribute.Strategy":
-    """The strategy; of a cluster, once all workers are there. Call it before anything else runs.
+    """Creates the strategy, and waits for the workers of a cluster. Call it before anything else.
 
     Args:
         strategy: One of `STRATEGIES`.
-        replicas: How many `"mirrored"` has on a machine without GPUs, as logical CPUs.
+        replicas: Number of logical CPUs that `"mirrored"` uses on a machine without GPUs.
         seconds: How long to wait for the other workers.
 
     Raises:
-        RecipeError: If it cannot be made, or another worker does not come.
-        tf.errors.OpError: If a worker is lost after it has come.
+        RecipeError: If the strategy cannot be created, or another worker does not start in time.
+        tf.errors.OpError: If a worker is lost after its start.
     """
     if strategy == "none":
         return tf.distribute.get_strategy()
@@ -67,7 +67,7 @@ def start(strategy: str, replicas: int, seconds: float) -> "tf.distribute.Strate
 
 
 def shard(strategy: "tf.distribute.Strategy") -> Shard:
-    """Which of all workers this one is."""
+    """The index of this worker, and the number of workers."""
     from keras_lars import _replicas
 
     workers, resolver = _replicas.workers(strategy), strategy.cluster_resolver
@@ -79,7 +79,7 @@ def shard(strategy: "tf.distribute.Strategy") -> Shard:
 
 def _devices(replicas: int) -> list[str] | None:
     if tf.config.list_physical_devices("GPU"):
-        return None  # all of them
+        return None  # the strategy then uses all GPUs
     (cpu, *_) = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(
         cpu, [tf.config.LogicalDeviceConfiguration()] * replicas
@@ -88,7 +88,7 @@ def _devices(replicas: int) -> list[str] | None:
 
 
 def summary(strategy: "tf.distribute.Strategy") -> dict[str, Any]:
-    """What it is, for the files of a run."""
+    """The strategy and its numbers of replicas and workers, as run folders record them."""
     return {
         "strategy": type(strategy).__name__.strip("_"),
         "replicas": strategy.num_replicas_in_sync,

@@ -1,4 +1,4 @@
-"""Gathers run folders into one file of results, and prints them as a table.
+"""Gathers run folders into one result file, and prints its table.
 
 python -m benchmarks.collect --output=benchmarks/results/NAME.json RUN_FOLDER ...
 python -m benchmarks.collect benchmarks/results/NAME.json
@@ -13,7 +13,7 @@ from benchmarks.command_line import UsageError, read_json, results_of
 
 
 def collect(folders: list[pathlib.Path]) -> list[dict]:
-    """What each run was, and what it reached: its `config.json` and `result.json` in one."""
+    """The `config.json` of each run, with its `result.json` as `result`."""
     return [
         {
             **read_json(folder / "config.json", str(folder)),
@@ -24,7 +24,7 @@ def collect(folders: list[pathlib.Path]) -> list[dict]:
 
 
 def table(runs: list[dict]) -> str:
-    """A Markdown table with a row for each run."""
+    """A Markdown table with one row per run."""
     lines = []
     for run in runs:
         recipe, result = run["recipe"], run["result"]
@@ -52,7 +52,7 @@ def _percent(fraction: float | None) -> str:
 def main(argv: list[str]) -> None:
     paths = [pathlib.Path(argument) for argument in argv[1:]]
     if not paths:
-        raise UsageError("a run folder must be given, or a file of results. Received: none")
+        raise UsageError("the arguments must be run folders or result files. Received: none")
     received = ", ".join(map(str, paths))
     with results_of(received, "each argument"):
         if flags.FLAGS.output:
@@ -68,5 +68,5 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("output", None, "Where to write the results of the run folders.")
+    flags.DEFINE_string("output", None, "File to write the results of the run folders to.")
     command_line.run(main, arguments="any")

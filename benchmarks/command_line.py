@@ -1,4 +1,4 @@
-"""What commands have in common: flags, files of results, and one line for a mistake."""
+"""What commands share: flags, result files and one-line error messages."""
 
 import contextlib
 import dataclasses
@@ -17,30 +17,30 @@ from absl import app, flags
 from benchmarks.settings import FlagSettings, RecipeError, kind_of
 
 _LARGEST_INTEGER = 2**63 - 1
-_OF_SOMETHING_ELSE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+_CONTENT_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 _LONGEST_WORD, _LONGEST_LINE = 200, 1000  # characters
 
 
 class UsageError(RecipeError):
-    """A mistake in a command: the message is one line."""
+    """A command was called with wrong arguments. The message is one line."""
 
 
 def run(main: Callable[[list[str]], int | None], arguments: str = "none") -> NoReturn:
-    """Runs a command: what `main` returns is its exit status, which is 1 after a mistake.
+    """Runs a command and exits with the status that `main` returns.
 
-    A mistake, which is a RecipeError, or an OSError such as a full disk, is reported in one line.
+    A RecipeError, or an OSError such as a full disk, is reported in one line, with status 1.
 
     Args:
-        main: Takes the name of the command, and its arguments.
-        arguments: What there may be besides flags: "none"; "any"; "command", which is all that
-            stands behind `--`, with flags of its own.
+        main: Takes the name of the command and its arguments.
+        arguments: The arguments allowed besides flags: "none", "any", or "command", which is
+            everything after `--` and may have flags of its own.
     """
 
     def guarded(argv: list[str]) -> int | None:
         try:
             return main(argv)
         except BrokenPipeError:
-            # Whoever reads the output, as `head` does, has seen enough.
+            # The reader, such as `head`, has closed the pipe. That is no error.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         except (RecipeError, OSError) as error:
@@ -64,7 +64,7 @@ def _parse(arguments: str, argv: list[str]) -> list[str]:
 
 
 def fail(error: BaseException | str) -> NoReturn:
-    """Exits with one line, in which long values are shortened to their beginning and end."""
+    """Exits with a one-line message. Long values are shortened to their beginning and end."""
     text = " ".join(str(error).split())
     text = re.sub(
         rf"\S{{{_LONGEST_WORD},}}", lambda word: f"{word[0][:80]} ... {word[0][-80:]}", text
@@ -80,12 +80,12 @@ _DEFINE: dict[Any, Callable[..., Any]] = {
 
 
 def define_flags_of(settings: type[FlagSettings], with_defaults: bool = False) -> None:
-    """A flag for each field.
+    """Defines a flag for each field.
 
     Args:
-        settings: Of whose fields.
-        with_defaults: Whether the flags have the defaults of the fields; else None, which is that
-            the flag was not given.
+        settings: The class with the fields.
+        with_defaults: Whether flags have the defaults of their fields. Otherwise the default is
+            None, which means that the flag was not given.
     """
     for field in dataclasses.fields(settings):
         name, help = field.name, field.metadata["help"]
@@ -101,10 +101,10 @@ def define_flags_of(settings: type[FlagSettings], with_defaults: bool = False) -
 
 
 def given(settings: type[FlagSettings]) -> dict[str, Any]:
-    """The fields of which `define_flags_of` made flags, as far as they were given.
+    """The values of the flags that `define_flags_of` defined, without those that are None.
 
     Raises:
-        UsageError: If what should be numbers is something else.
+        UsageError: If a list of numbers has an element that is no number.
     """
     values = {}
     for field in dataclasses.fields(settings):
@@ -113,7 +113,8 @@ def given(settings: type[FlagSettings]) -> dict[str, Any]:
             try:
                 value = tuple(map(kind, value))
             except ValueError as error:
-                rule = f"be {kind.__name__}s with commas between them"
+                what = "integers" if kind is int else "numbers"
+                rule = f"be {what} separated by commas"
                 received = ",".join(value)
                 raise UsageError(f"--{field.name} must {rule}. Received: {received}") from error
         if value is not None:
@@ -122,12 +123,12 @@ def given(settings: type[FlagSettings]) -> dict[str, Any]:
 
 
 def show_in_help() -> None:
-    """Has `--helpshort` show all flags that the benchmarks define.
+    """Makes `--helpshort` show all flags that the benchmarks define.
 
-    By itself it shows those of the main module, and modules define flags for several commands.
+    By default it shows those that the main module defines, but other modules define flags as well.
     """
     for flag in _own_flags():
-        # By that name absl knows the main module.
+        # absl knows the main module by this name.
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
 
@@ -142,17 +143,17 @@ def _own_flags() -> list[flags.Flag]:
 
 
 def check_flags() -> None:
-    """Raises UsageError for a value that no flag can mean.
+    """Raises UsageError for values that are wrong for any flag.
 
-    For absl, NaN is within all bounds, and so is infinity, which only a default may be. Integers of
-    more than 64 bits, and empty text and lists, lead to errors much later.
+    absl accepts NaN and infinity within any bounds; here infinity is allowed only as a default.
+    Integers of more than 64 bits and empty strings and lists would cause errors much later.
     """
     for flag in _own_flags():
         if flag.present:
             values = flag.value if isinstance(flag.value, (list, tuple)) else [flag.value]
             rule = "not be empty" if not values else None
             rule = rule or next(filter(None, (_broken_rule(value, flag) for value in values)), None)
-            rule = rule or ("hold each value once" if len({*values}) < len(values) else None)
+            rule = rule or ("not repeat a value" if len({*values}) < len(values) else None)
             if rule:
                 raise UsageError(f"--{flag.name} must {rule}. Received: {_received(flag.value)}")
     _check_files()
@@ -166,7 +167,7 @@ def _broken_rule(value: Any, flag: flags.Flag) -> str | None:
     if isinstance(value, str) and not value.strip() and value != flag.default:
         return "not be empty"
     if isinstance(value, str) and not value.isprintable():
-        return "be printable text in one line"
+        return "be one line of printable text"
     return None
 
 
@@ -177,39 +178,39 @@ def _received(value: Any) -> str:
 
 
 def _check_files() -> None:
-    """Raises UsageError if results cannot be written: before hours of training, not after."""
+    """Raises UsageError if results cannot be written, before hours of training and not after."""
     for name in ("output", "plot", "plot_rates"):
         path = flags.FLAGS[name].value if name in flags.FLAGS else None
-        if not path or ("output_dir" in flags.FLAGS and name != "output"):  # a folder that is made
+        if not path or ("output_dir" in flags.FLAGS and name != "output"):  # the folder is created
             continue
         folder = pathlib.Path(path).absolute().parent
         if not os.path.isdir(folder):
-            raise UsageError(f"--{name} must be in a folder that is there. Received: {path}")
+            raise UsageError(f"--{name} must be in an existing folder. Received: {path}")
         if os.path.isdir(path) or not os.access(folder, os.W_OK):
-            raise UsageError(f"--{name} must be a file that can be written. Received: {path}")
+            raise UsageError(f"--{name} must be a writable file. Received: {path}")
         if len(os.fsencode(pathlib.Path(path).name)) > 255 - len(".temporary"):
-            raise UsageError(f"--{name} must have a shorter name. Received: {path}")
+            raise UsageError(f"--{name} must have a shorter file name. Received: {path}")
 
 
 def read_json(path: str | os.PathLike[str], flag: str) -> Any:
-    """What a file of JSON holds, which may begin with a byte-order mark.
+    """The content of a JSON file, which may begin with a byte-order mark.
 
     Raises:
-        UsageError: If it cannot be read, is no JSON, or holds text that cannot be printed.
+        UsageError: If it cannot be read, is not JSON, or holds text that cannot be printed.
     """
     try:
         value = json.loads(pathlib.Path(path).read_text(encoding="utf-8-sig"))
-        json.dumps(value, ensure_ascii=False).encode()  # JSON can say halves of characters
+        json.dumps(value, ensure_ascii=False).encode()  # JSON allows lone surrogates
         return value
     except OSError as error:
         raise UsageError(f"{flag} cannot be read: {error.strerror}. Received: {path}") from error
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{flag} must be a file of results ({error}). Received: {path}") from error
+        raise UsageError(f"{flag} must be a result file ({error}). Received: {path}") from error
 
 
 @contextlib.contextmanager
 def results_of(path: str | os.PathLike[str], flag: str) -> Iterator[None]:
-    """Inside, an error means that a file holds something other than results of the command.
+    """Reports an error in the block as a file that does not hold results of this command.
 
     Raises:
         UsageError: In place of that error.
@@ -218,8 +219,8 @@ def results_of(path: str | os.PathLike[str], flag: str) -> Iterator[None]:
         yield
     except RecipeError:
         raise
-    except (*_OF_SOMETHING_ELSE, RecursionError) as error:
+    except (*_CONTENT_ERRORS, RecursionError) as error:
         why = f"{type(error).__name__}: {error}"
         raise UsageError(
-            f"{flag} must be a file of results of this command ({why}). Received: {path}"
+            f"{flag} must be a result file of this command ({why}). Received: {path}"
         ) from error

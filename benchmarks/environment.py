@@ -1,6 +1,6 @@
-"""What a benchmark ran on and with. Imports no framework but the one that Keras runs on.
+"""Versions and device of a benchmark.
 
-So that it can also be asked where only some of the frameworks are installed.
+Of the frameworks it imports only Keras's backend, so that it works where others are not installed.
 """
 
 import importlib
@@ -10,15 +10,15 @@ import platform
 
 
 def versions(*modules: str) -> dict:
-    """Of Python, of this package, of Keras and of further modules, which are imported."""
-    # Asked of the modules: TensorFlow's distribution has several names.
+    """The versions of Python, this package, Keras, NumPy and more modules, which it imports."""
+    # Read from the modules, because TensorFlow's distribution has several names.
     names = ("keras_lars", "keras", "numpy", *modules)
     found = {name: importlib.import_module(name).__version__ for name in names}
     return {"python": platform.python_version(), **found}
 
 
 def device() -> dict:
-    """What Keras runs on, in words."""
+    """Keras's backend, its accelerators and the machine."""
     import keras
 
     backend = keras.backend.backend()
@@ -26,13 +26,13 @@ def device() -> dict:
 
 
 def in_words(versions: dict, device: dict) -> str:
-    """What `versions` and `device` found, in a line."""
+    """What `versions` and `device` returned, in one line."""
     place = ", ".join(device["accelerators"]) or f"{device['cores']} x {device['processor']}"
     return f"{place}; " + ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
 def machine() -> dict:
-    """The machine, of which no framework is asked."""
+    """The processor and the number of cores."""
     return {"processor": _processor(), "cores": os.cpu_count()}
 
 
@@ -61,7 +61,7 @@ _ACCELERATORS = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}
 
 
 def _processor() -> str:
-    try:  # Linux, where `platform.processor` knows nothing
+    try:  # on Linux, `platform.processor` returns nothing useful
         lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):

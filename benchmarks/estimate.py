@@ -1,4 +1,4 @@
-"""How much memory a training takes, and how long, before it starts."""
+"""Estimates of the memory and the time of a training, before it starts."""
 
 import math
 import time
@@ -8,17 +8,17 @@ import tensorflow as tf
 
 from benchmarks.plan import Plan
 
-# A step goes through the network once forwards and, at twice the cost, once backwards.
+# The cost of a step in forward passes: one forward, and one backward at twice the cost.
 PASSES = 3
-# Of a forward pass that is timed: enough for a rate, and no long wait on a laptop.
+# Images in the timed forward pass: enough for an estimate, and quick on a laptop.
 TIMED_IMAGES = 64
 
 
 def memory_bytes(plan: Plan, model: keras.Model, replicas: int) -> int:
-    """About what one replica holds: weights with their gradients and slots, and activations.
+    """Approximate memory of one replica: weights, gradients, slots and activations.
 
-    What each layer returns is kept for the way back. Frameworks keep more and less than that, and
-    the data set comes on top.
+    Counts the output of each layer, which the backward pass needs. Frameworks keep more or less
+    than that. The data set is not counted.
     """
     trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
     copies = 2 + (plan.recipe.momentum > 0) + (plan.micro_batches > 1)
@@ -33,14 +33,14 @@ def memory_bytes(plan: Plan, model: keras.Model, replicas: int) -> int:
 
 
 def training_seconds(plan: Plan, model: keras.Model, replicas: int) -> float:
-    """About how long the training takes if it never waits for data, by a forward pass timed here.
+    """Approximate time of the training if it never waits for data, from a timed forward pass.
 
-    Replicas that share the same cores are slower.
+    Replicas that share cores are slower.
     """
     images = min(TIMED_IMAGES, plan.micro_batch_size)
     batch = tf.zeros((images, *model.input_shape[1:]))
     forwards = tf.function(lambda batch: model(batch, training=False)).get_concrete_function(batch)
-    forwards(batch).numpy()  # once for what is only done once
+    forwards(batch).numpy()  # not timed: the first call is slower
     started = time.perf_counter()
     forwards(batch).numpy()
     seconds = (time.perf_counter() - started) / images

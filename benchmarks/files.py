@@ -1,4 +1,4 @@
-"""Files that are whole at any time: written beside their place, and put there once complete."""
+"""Atomic writes: a file is written under a temporary name, and renamed once it is complete."""
 
 import contextlib
 import json
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes a text file, or leaves what was there. Line ends stay as they are."""
+    """Writes a text file without converting line ends. If this fails, the old file stays."""
     path = pathlib.Path(path)
     temporary = path.with_name(path.name + ".temporary")
     try:
@@ -21,12 +21,12 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Writes JSON, with null for numbers that are not finite: JSON has no other word for them."""
+    """Writes JSON, with null for numbers that are not finite, which JSON cannot represent."""
     write_text(path, json.dumps(finite(value), indent=1) + "\n")
 
 
 def finite(value: Any) -> Any:
-    """The value with None for numbers in it that are not finite."""
+    """The value, with None in place of each number that is not finite."""
     if isinstance(value, dict):
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""Tables in Markdown."""
+"""Markdown tables."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,11 +7,12 @@ import pandas as pd
 
 
 def markdown(rows: pd.DataFrame | Sequence[Mapping[str, Any]], texts: int = 1) -> str:
-    """A Markdown table of cells that are formatted already; what is missing is left blank.
+    """A Markdown table of formatted cells. Missing cells are blank.
 
     Args:
-        rows: The cells, by the name of their column.
-        texts: So many columns at the left hold text; the others hold numbers, on the right.
+        rows: For each row, its cells by column name.
+        texts: The number of text columns, which come first and are left-aligned. The others hold
+            numbers and are right-aligned.
     """
     cells = pd.DataFrame(rows, dtype=object).fillna("")
     numbers = len(cells.columns) - texts

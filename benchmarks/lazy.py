@@ -1,6 +1,6 @@
-"""TensorFlow, which is imported when something of it is first used.
+"""TensorFlow, imported on first use.
 
-That takes seconds, after which nobody wants to hear of a wrong flag or of missing data.
+The import takes seconds, so a wrong flag or missing data is reported before it.
 """
 
 import importlib

@@ -1,11 +1,11 @@
-"""Runs a command N times, as the workers of a cluster on this machine, to try it out.
+"""Runs a command as the workers of a cluster on this machine, to try out a distributed training.
 
 python -m benchmarks.local_cluster --workers=2 -- python my_training.py --its_own_flags
 
-Each worker finds its place in TF_CONFIG, as `tf.distribute.MultiWorkerMirroredStrategy` wants it.
-What it writes comes out in whole lines with a label; of a progress bar, which overwrites its line,
-one a second. As soon as one fails, or Ctrl-C is pressed, all are stopped, and none is left behind.
-The exit status is that of the first worker that failed.
+Each worker gets the TF_CONFIG that `tf.distribute.MultiWorkerMirroredStrategy` expects. The output
+of the workers is printed in whole lines, each with a label. A progress bar, which overwrites its
+line, is printed once a second. When a worker fails, or on Ctrl-C, all workers and the processes
+that they started are stopped. The exit status is that of the first worker that failed.
 
 Needs a POSIX system, but neither Keras nor TensorFlow.
 """
@@ -50,13 +50,13 @@ class _Signal:
 
 _Events = queue.SimpleQueue[_Ended | _Signal]
 
-# In the environment of a worker, and so of all processes that it starts, a value of its own.
+# An environment variable with a value unique to the worker. Processes that it starts inherit it.
 _MARK = "KERAS_LARS_LOCAL_CLUSTER"
 
-# The launcher holds the other end of its standard input, which it closes once the worker has ended,
-# and which closes however the launcher ends, even by SIGKILL. The guard then kills the group of the
-# worker, to which it does not belong itself, and, where there is a /proc, those that left it, whose
-# names it prints.
+# A shell script that kills what a worker leaves behind. It waits for its standard input to close.
+# The launcher closes it once the worker has ended, and it also closes when the launcher ends, even
+# by SIGKILL. The guard is in another process group, so it can kill the whole group of the worker.
+# With a /proc it also kills processes that have left the group, and prints their names.
 _GUARD = """
 trap "" PIPE
 read line
@@ -75,7 +75,7 @@ class LaunchError(UsageError):
 
 
 class _Worker:
-    """A process that leads a group of its own, so that its children can be ended with it."""
+    """A process in its own process group, so that its children can be killed with it."""
 
     def __init__(
         self, command: Sequence[str], index: int, addresses: Sequence[str], events: _Events
@@ -87,7 +87,7 @@ class _Worker:
         self.left_behind: list[str] = []
         self.process = subprocess.Popen(
             command,
-            # A Python worker would otherwise keep its lines until it has thousands of bytes.
+            # Otherwise Python would buffer thousands of bytes before it writes them.
             env={
                 **os.environ,
                 "PYTHONUNBUFFERED": "1",
@@ -109,7 +109,7 @@ class _Worker:
                 start_new_session=True,
             )
             threading.Thread(target=self._report, daemon=True).start()
-        except BaseException:  # nobody knows of this worker yet
+        except BaseException:  # the caller has no reference to this worker yet
             self.clean_up()
             self.process.wait()
             raise
@@ -123,7 +123,7 @@ class _Worker:
             os.killpg(self.process.pid, number)
 
     def clean_up(self) -> None:
-        """Kills what is left of a worker that ended; at once, before its number is used again."""
+        """Kills what a worker that ended has left. Call it before its process ID can be reused."""
         if self.guard is None:
             self.send(signal.SIGKILL)
             return
@@ -138,7 +138,7 @@ def _print_message(message: str) -> None:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Stream:
-    """What a worker writes, and where that goes."""
+    """A pipe that a worker writes to, and where its lines are printed."""
 
     pipe: IO[bytes]
     label: bytes
@@ -147,9 +147,9 @@ class _Stream:
 
 
 class _Printer(threading.Thread):
-    """Copies what workers write in whole lines with a label, as bytes, since they may be anything.
+    """Prints the output of the workers in whole lines with a label, as bytes of any encoding.
 
-    A thread of its own: a terminal that blocks must not delay the stopping of workers.
+    A thread, because a blocked terminal must not delay the stopping of workers.
     """
 
     def __init__(self, workers: Sequence[_Worker], events: _Events) -> None:
@@ -166,7 +166,7 @@ class _Printer(threading.Thread):
 
     def run(self) -> None:
         while streams := [key.data for key in self.selector.get_map().values()]:
-            # Asked before looking, so that what was written until then is seen.
+            # Read before `select`, so that everything written before it was set is still copied.
             finished = self.finished.is_set()
             ready = [key.data for key, _ in self.selector.select(timeout=0.1)]
             for stream in streams:
@@ -193,22 +193,22 @@ class _Printer(threading.Thread):
             return
         try:
             _write(stream.target, b"".join(stream.label + line + b"\n" for line in lines))
-        except OSError:  # nobody reads it any more, as after `| head`
+        except OSError:  # the reader has closed the pipe, as `head` does
             if not self.broken:
                 self.events.put(_Signal(signal.SIGPIPE))
             self.broken = True
 
 
 def _write(target: int, text: bytes) -> None:
-    """Writes past Python's buffers, whose locks would outlast a thread that stands still."""
+    """Writes without Python's buffers, whose locks a blocked thread would hold."""
     view = memoryview(text)
     while view:
         view = view[os.write(target, view) :]
 
 
 def free_addresses(count: int) -> list[str]:
-    """Addresses on this machine that nobody listens at."""
-    with contextlib.ExitStack() as stack:  # all are open at once, so that none is given twice
+    """Unused addresses on this machine."""
+    with contextlib.ExitStack() as stack:  # all are open at once, so that no port repeats
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
             one.bind(("127.0.0.1", 0))
@@ -217,7 +217,7 @@ def free_addresses(count: int) -> list[str]:
 
 @contextlib.contextmanager
 def _signals_into(events: _Events) -> Iterator[None]:
-    """Makes events of the signals that ask to stop, except those ignored, as under `nohup`."""
+    """Turns signals that ask to stop into events, except ignored ones, as under `nohup`."""
     with contextlib.ExitStack() as stack:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) != signal.SIG_IGN:
@@ -227,16 +227,16 @@ def _signals_into(events: _Events) -> Iterator[None]:
 
 
 def _next_event(events: _Events, until: float = math.inf) -> _Ended | _Signal | None:
-    """None if there is none in time."""
+    """The next event, or None if there is none in time."""
     while (left := until - time.monotonic()) > 0:
         with contextlib.suppress(queue.Empty):
-            # In short waits, as not every platform lets a signal interrupt a long one.
+            # Short waits, because on some platforms a signal does not interrupt a long one.
             return events.get(timeout=min(left, 0.2))
     return None
 
 
 def _wait(running: dict[int, _Worker], events: _Events) -> tuple[int, str]:
-    """Waits for success or a reason to stop: the exit status, and what happened."""
+    """Waits for success or a reason to stop. Returns the exit status and a message."""
     while running:
         match _next_event(events):
             case _Signal(number):
@@ -254,7 +254,7 @@ def _wait(running: dict[int, _Worker], events: _Events) -> tuple[int, str]:
 
 
 def _stop(running: dict[int, _Worker], events: _Events, grace_seconds: float) -> None:
-    """Ends all that run: by SIGTERM, and later by SIGKILL, as TensorFlow may hang in between."""
+    """Stops all running workers: by SIGTERM, and later by SIGKILL, because TensorFlow may hang."""
     for worker in running.values():
         worker.send(signal.SIGTERM)
     until = time.monotonic() + grace_seconds
@@ -262,23 +262,23 @@ def _stop(running: dict[int, _Worker], events: _Events, grace_seconds: float) ->
         match _next_event(events, until):
             case _Ended(index, _):
                 running.pop(index).clean_up()
-            case None:  # time is up; a signal changes nothing any more
+            case None:  # time is up; signals are ignored from here on
                 for worker in running.values():
                     worker.send(signal.SIGKILL)
                 until = math.inf
 
 
 def run(command: Sequence[str], workers: int, grace_seconds: float = 5.0) -> int:
-    """Runs a cluster to its end. For the main thread, as it handles signals meanwhile.
+    """Runs a cluster to its end. Call it in the main thread, because it handles signals.
 
     Args:
         command: What each worker runs, with its arguments.
-        workers: How many there are.
-        grace_seconds: From SIGTERM to SIGKILL, for workers that are stopped.
+        workers: Number of workers.
+        grace_seconds: Seconds from SIGTERM to SIGKILL for workers that are stopped.
 
     Returns:
-        The exit status: 0 if that of every worker is, else that of the first that failed. It is 128
-        and the number of the signal if one ended that worker, or the cluster.
+        The exit status: 0 if all workers succeed, else the status of the first that failed. If a
+        signal ended that worker or the cluster, it is 128 plus the number of the signal.
 
     Raises:
         LaunchError: If the cluster cannot be started.
@@ -308,13 +308,13 @@ def run(command: Sequence[str], workers: int, grace_seconds: float = 5.0) -> int
         finally:
             _stop(running, events, grace_seconds)
         printer.finished.set()
-        # What is left is printed, unless a further signal asks to end a standstill.
+        # Print the remaining output, unless another signal arrives while the terminal is blocked.
         while printer.is_alive() and (events.empty() or events.get() == _Signal(signal.SIGPIPE)):
             printer.join(0.1)
         for worker in started:
             if worker.left_behind:
                 left = "; ".join(worker.left_behind)
-                _print_message(f"killed what worker {worker.index} left: {left}")
+                _print_message(f"killed what worker {worker.index} left behind: {left}")
         _print_message(message)
     return status
 
@@ -324,6 +324,8 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_integer("workers", 2, "How many workers.")
-    flags.DEFINE_float("grace_seconds", 5.0, "From SIGTERM to SIGKILL, for workers being stopped.")
+    flags.DEFINE_integer("workers", 2, "Number of workers.")
+    flags.DEFINE_float(
+        "grace_seconds", 5.0, "Seconds from SIGTERM to SIGKILL for workers that are stopped."
+    )
     command_line.run(main, arguments="command")

@@ -18,21 +18,21 @@ from benchmarks.recipe import Execution, Recipe, RecipeError
 
 
 def train(recipe: Recipe, execution: Execution) -> dict:
-    """Trains a recipe and leaves a run folder.
+    """Trains a recipe and writes a run folder.
 
     Args:
         recipe: What to train.
-        execution: How, and where to: its `output_dir` will hold `config.json`, `history.csv`,
+        execution: How to run it. Its `output_dir` will hold `config.json`, `history.csv`,
             `history.json`, `plot.png`, `model.keras` and `result.json`.
 
     Returns:
-        What `result.json` holds: the accuracy on the held-out images at the end and halfway
-        (None where there was none), epochs, updates, seconds, and at which update it diverged, if
-        it did. Of a run that is finished already, what it reached.
+        The content of `result.json`: the accuracy on the held-out images at the end and halfway
+        (None if not evaluated), epochs, updates, seconds, and the update at which the training
+        diverged, if it did. A finished run is not trained again; its result is returned.
 
     Raises:
-        RecipeError: If the recipe cannot be trained. The folder is untouched then.
-        Interrupted: If a signal asked the process to end; the run can be resumed.
+        RecipeError: If the recipe cannot be trained. The folder is then unchanged.
+        Interrupted: If a signal asked the process to end. The run can be resumed.
     """
     started = time.perf_counter()
     plan = make_plan(recipe, execution)
@@ -40,12 +40,12 @@ def train(recipe: Recipe, execution: Execution) -> dict:
 
 
 def train_plan(plan: Plan, started: float, strategy: tf.distribute.Strategy | None = None) -> dict:
-    """As `train`, for a plan that is made already, and is not that of a finished run.
+    """Like `train`, for an existing plan whose run is not finished.
 
     Args:
-        plan: What to train. A worker that is not the chief prints and writes nothing.
+        plan: What to train. Only the chief prints and writes files.
         started: The `time.perf_counter()` from which `seconds` are counted.
-        strategy: Over which replicas to train; one device by default.
+        strategy: The strategy to train under; one device by default.
     """
     strategy = strategy or tf.distribute.get_strategy()
     with settings(plan.recipe):
@@ -68,7 +68,7 @@ def describe(plan: Plan, strategy: tf.distribute.Strategy | None = None) -> None
 
 @contextlib.contextmanager
 def settings(recipe: Recipe) -> Iterator[None]:
-    """Weights are drawn, and sums are added up, the same way each time, at a recipe's precision."""
+    """Sets the seed, deterministic operations and the precision of a recipe."""
     keras.utils.set_random_seed(recipe.seed)
     tf.config.experimental.enable_op_determinism()
     keras.config.set_dtype_policy(recipe.precision)
@@ -102,26 +102,26 @@ def make_model(plan: Plan, strategy: tf.distribute.Strategy) -> keras.Model:
 
 
 def _fit(plan: Plan, model: keras.Model) -> dict:
-    """Trains to the end, from the backup if there is one: whether and where it diverged."""
+    """Trains to the end, from the backup if there is one. Returns whether and when it diverged."""
     shard = cluster.shard(model.distribute_strategy)
     backup = keras_lars.callbacks.BackupAndRestore(
         plan.folder / run_folder.BACKUP,
         save_freq=plan.execution.backup_every_updates * plan.micro_batches or "epoch",
-        delete_checkpoint=False,  # before the result is on the disk
+        delete_checkpoint=False,  # `_finish` deletes it, after the result is written
     )
     resumed_at = backup.epoch * plan.updates_per_epoch + backup.batch // plan.micro_batches
     divergence = callbacks.StopAtDivergence()
     # Several workers cannot save at once: a signal reaches them at different updates.
     stop = callbacks.Stop(backup if shard.count == 1 else None)
     epochs = backup.epochs(functools.partial(plan.epoch, shard=shard))
-    with stop.listening(), _unreadable_images_named(plan, model):
+    with stop.listening(), _name_unreadable_images(plan, model):
         model.fit(
             plan.data_set.distributed(epochs, model.distribute_strategy),
             epochs=plan.recipe.epochs,
             steps_per_epoch=plan.updates_per_epoch * plan.micro_batches,
             validation_data=plan.data_set.validation(plan.view, plan.micro_batch_size),
             validation_freq=plan.validated_epochs,
-            shuffle=False,  # it is shuffled already
+            shuffle=False,  # the data are already shuffled
             callbacks=[
                 divergence,
                 *_statistics(plan, model, shard),
@@ -140,8 +140,8 @@ def _fit(plan: Plan, model: keras.Model) -> dict:
 
 
 @contextlib.contextmanager
-def _unreadable_images_named(plan: Plan, model: keras.Model) -> Iterator[None]:
-    """Where a training fails for an image that cannot be read, names it in one line."""
+def _name_unreadable_images(plan: Plan, model: keras.Model) -> Iterator[None]:
+    """If an image cannot be read, replaces TensorFlow's error by one line that names the file."""
     try:
         yield
     except (
@@ -160,10 +160,10 @@ def _unreadable_images_named(plan: Plan, model: keras.Model) -> Iterator[None]:
 
 def _statistics(plan: Plan, model: keras.Model, shard: Shard) -> list[keras.callbacks.Callback]:
     """The callbacks that correct moving statistics before they are used."""
-    # Those of each replica differ, and one is validated and saved.
+    # Each replica has its own statistics, and those of one are validated and saved.
     found = [keras_lars.callbacks.AverageStatistics()]
     if report.recalibrates(plan, model):
-        # The images of one epoch, so many at once as a replica saw in training.
+        # The images of one epoch, in batches of the size that a replica saw in training.
         at_once = plan.micro_batch_size // model.distribute_strategy.num_replicas_in_sync
         images = plan.epoch(tf.constant(0, tf.int64), shard).rebatch(at_once)
         found.append(keras_lars.callbacks.RecalibrateStatistics(images))
@@ -171,7 +171,7 @@ def _statistics(plan: Plan, model: keras.Model, shard: Shard) -> list[keras.call
 
 
 def _loggers(plan: Plan) -> list[keras.callbacks.Callback]:
-    """The callbacks that add to the logs of an epoch."""
+    """The callbacks that add values to the logs of an epoch."""
     loggers = [callbacks.LearningRate(optimizers.schedule(plan))]
     if images := plan.execution.evaluate_training_images:
         batches = plan.data_set.training_as_held_out(plan.view, plan.micro_batch_size, images)
@@ -180,7 +180,7 @@ def _loggers(plan: Plan) -> list[keras.callbacks.Callback]:
 
 
 def _writers(plan: Plan, epoch: int) -> list[keras.callbacks.Callback]:
-    """The callbacks that write files, from the epoch at which the run resumes."""
+    """The callbacks that write files; `epoch` is the one at which the run resumes."""
     execution = plan.execution
     evaluated = execution.evaluate_training_images > 0
     writers = [callbacks.History(plan.folder / "history.csv", epoch, evaluated)]
@@ -192,12 +192,12 @@ def _writers(plan: Plan, epoch: int) -> list[keras.callbacks.Callback]:
 
 
 def _finish(plan: Plan, model: keras.Model, end: dict, started: float) -> dict:
-    """Writes the files of a run that is over, the result last: from then on it is finished."""
+    """Writes the files of a run. The result is last, because it marks the run as finished."""
     if plan.execution.save_model:
         model.save(plan.folder / "model.keras")
     accuracy = report.write_history(plan, optimizers.schedule(plan))["val_accuracy"]
     half = plan.recipe.epochs // 2
-    reached = 0 < half <= len(accuracy)  # not in a single epoch, nor where it diverged before
+    reached = 0 < half <= len(accuracy)  # false for one epoch, or after an early divergence
     result = {
         "validation_accuracy": accuracy[-1],
         "validation_accuracy_at_half_time": accuracy[half - 1] if reached else None,

@@ -7,7 +7,7 @@ from keras import ops
 
 
 def cross_entropy(label_smoothing: float) -> keras.losses.Loss:
-    """The loss of logits and integer labels."""
+    """The loss for logits and integer labels."""
     if label_smoothing == 0:
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     return SmoothedCrossEntropy(label_smoothing)
@@ -17,11 +17,11 @@ def cross_entropy(label_smoothing: float) -> keras.losses.Loss:
 class SmoothedCrossEntropy(keras.losses.Loss):
     """Cross entropy with a fraction of each label spread over all classes.
 
-    Keras's own wants labels as rows of numbers, 4 MB for each batch of 1,000 images and classes.
+    Keras's own label smoothing needs one-hot labels: 4 MB for 1,000 images of 1,000 classes.
 
     Args:
         label_smoothing: Number, at least 0 and below 1.
-        **kwargs: Those of `keras.losses.Loss`.
+        **kwargs: Arguments of `keras.losses.Loss`.
 
     Reference: [Szegedy et al., 2016](https://arxiv.org/abs/1512.00567), section 7.
     """

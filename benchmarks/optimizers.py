@@ -1,4 +1,4 @@
-"""The optimizer of a recipe, and its learning rate."""
+"""The optimizer and the learning rate schedule of a recipe."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -18,7 +18,7 @@ EXCLUSIONS: dict[str, Callable[[], Any]] = {
 
 
 def schedule(plan: Plan) -> LearningRateSchedule:
-    """The learning rate by update: a ramp, and then a decay."""
+    """The learning rate schedule: a warm-up, then a decay."""
     recipe = plan.recipe
     updates = plan.updates - (plan.warmup_updates if recipe.shift_decay else 0)
     return keras_lars.schedules.WarmUp(
@@ -44,12 +44,12 @@ def _decay(recipe: Recipe, updates: int) -> float | LearningRateSchedule:
 def make(plan: Plan) -> keras.optimizers.Optimizer:
     """The optimizer of a plan.
 
-    "sgd" is LARS with no variable adapted: momentum SGD with the decay in the gradient, as in Caffe
-    and in the paper. Keras's takes the decay out of the momentum, which makes it ten times weaker
-    at a momentum of 0.9. Both optimizers then differ in the trust ratio, and in nothing else.
+    "sgd" is LARS without layer adaptation: momentum SGD with weight decay added to the gradient, as
+    in Caffe and in the paper. The two optimizers then differ only in the trust ratio. Keras's SGD
+    keeps weight decay out of the momentum, which makes it ten times weaker at a momentum of 0.9.
 
     Raises:
-        RecipeError: If the optimizer refuses a field.
+        RecipeError: If the optimizer rejects a field.
     """
     recipe = plan.recipe
     adaptation: dict[str, Any] = {"exclude_from_layer_adaptation": ".*"}

@@ -1,6 +1,6 @@
-"""A recipe with its data and the way it is run: how many updates, and whether it can run at all.
+"""A recipe with its data and execution: the number of updates, and whether it can run.
 
-Needs neither Keras nor TensorFlow, which take seconds to start.
+Needs neither Keras nor TensorFlow, which take seconds to import.
 """
 
 import dataclasses
@@ -15,12 +15,12 @@ from benchmarks.words import counted
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A training that was found to be possible."""
+    """A training that can run, as `make_plan` has checked."""
 
     recipe: Recipe
     data_set: DataSet
     execution: Execution
-    is_chief: bool = True  # of all workers, the one that prints and writes files
+    is_chief: bool = True  # whether this worker is the one that prints and writes files
 
     @property
     def folder(self) -> pathlib.Path:
@@ -42,17 +42,17 @@ class Plan:
 
     @property
     def micro_batch_size(self) -> int:
-        """Images that the replicas see at once, all of them together."""
+        """Images in a micro-batch, over all replicas."""
         return self.execution.micro_batch_size or self.recipe.global_batch_size
 
     @property
     def micro_batches(self) -> int:
-        """Of an update."""
+        """The number of micro-batches in an update."""
         return self.recipe.global_batch_size // self.micro_batch_size
 
     @property
     def validated_epochs(self) -> list[int]:
-        """Counted from 1: every so many, and the last."""
+        """The epochs that end with a validation, counted from 1. They include the last."""
         every, epochs = self.execution.validate_every_epochs, self.recipe.epochs
         return sorted({*range(every, epochs + 1, every), epochs})
 
@@ -74,18 +74,18 @@ class Plan:
 def make_plan(
     recipe: Recipe, execution: Execution, is_chief: bool = True, described: bool = False
 ) -> Plan:
-    """The plan of a recipe, having changed nothing on the disk.
+    """Checks a recipe and makes its plan. Changes nothing on disk.
 
     Args:
         recipe: What to train.
-        execution: How, and where to.
-        is_chief: Whether this worker writes files.
-        described: Whether the plan is only to be described; known data need not be there then.
+        execution: How to run it, and where to write.
+        is_chief: Whether this worker prints and writes files.
+        described: Whether the plan is only described. Published data may then be missing.
 
     Raises:
-        RecipeError: If the data are not there, the batch is larger than they are or no multiple of
-            the micro-batch, the warm-up is as long as the training, or the folder cannot be written
-            or holds something else.
+        RecipeError: If the data are missing, the batch is larger than the data or not a multiple of
+            the micro-batch, the warm-up is as long as the training, or the folder cannot be
+            written or holds another run.
     """
     if execution.output_dir is not None and is_chief:
         run_folder.check(pathlib.Path(execution.output_dir), recipe, execution)
@@ -111,7 +111,7 @@ def make_plan(
 
 
 def check_replicas(plan: Plan, replicas: int) -> None:
-    """Raise unless each replica gets the same number of images, and whole virtual batches."""
+    """Raises RecipeError unless replicas get equally many images, in whole virtual batches."""
     if plan.micro_batch_size % replicas:
         flag = "micro" if plan.execution.micro_batch_size else "global"
         raise RecipeError(
@@ -121,6 +121,6 @@ def check_replicas(plan: Plan, replicas: int) -> None:
     seen, virtual = plan.micro_batch_size // replicas, plan.recipe.virtual_batch_size
     if virtual and seen > virtual and seen % virtual:
         raise RecipeError(
-            f"--virtual_batch_size must divide the {counted(seen, 'image')} that a replica "
-            f"sees at once. Received: {virtual}"
+            f"--virtual_batch_size must divide the {counted(seen, 'image')} of a micro-batch on a "
+            f"replica. Received: {virtual}"
         )

@@ -1,4 +1,4 @@
-"""What a training tells: the lines before and after it, and the files in its run folder."""
+"""What a training prints before and after it, and most files of its run folder."""
 
 import dataclasses
 import importlib.metadata
@@ -15,12 +15,12 @@ from benchmarks.plan import Plan
 from benchmarks.recipe import RecipeError
 from benchmarks.words import counted
 
-POINTS = 500  # of the learning rate in the plot
-INITIAL_STATISTICS = 0.05  # the fraction of them that may be left at the end of a training
+POINTS = 500  # at which the plot shows the learning rate
+INITIAL_STATISTICS = 0.05  # largest fraction of them that may remain at the end of a training
 
 
 def summary(plan: Plan, model: keras.Model, strategy: tf.distribute.Strategy) -> str:
-    """What will be done, a line for each thing."""
+    """A description of the training, one line per topic."""
     recipe, data_set = plan.recipe, plan.data_set
     height, width, channels = model.input_shape[1:]
     devices = cluster.summary(strategy)
@@ -34,19 +34,19 @@ def summary(plan: Plan, model: keras.Model, strategy: tf.distribute.Strategy) ->
         f"{counted(data_set.validation_images, 'held-out image', spec=',')} of "
         f"{height}x{width}x{channels}, {counted(data_set.classes, 'class', 'classes')}, "
         f"augmentation {recipe.augmentation}",
-        **({"no data yet": data_set.missing} if data_set.missing else {}),
+        **({"missing data": data_set.missing} if data_set.missing else {}),
         "batch": f"{counted(recipe.global_batch_size, 'image')}, "
-        f"{counted(plan.updates_per_epoch, 'update')} an epoch, "
+        f"{counted(plan.updates_per_epoch, 'update')} per epoch, "
         f"{counted(recipe.epochs, 'epoch')}, {counted(plan.updates, 'update')}",
         "learning rate": _learning_rate(plan),
         "optimizer": _optimizer(plan),
         "seed": str(recipe.seed),
         "devices": f"{counted(replicas, 'replica')} on "
         f"{counted(devices['workers'], 'worker')}, {devices['strategy']}",
-        "at once": f"{counted(plan.micro_batch_size, 'image')}, "
-        f"{counted(plan.micro_batches, 'time')} an update; {_normalization(plan, model, replicas)}",
-        "memory": f"about {estimate.memory_bytes(plan, model, replicas) / 1e9:.2g} GB a replica, "
-        "without the data",
+        "micro-batch": f"{counted(plan.micro_batch_size, 'image')}, {plan.micro_batches} per "
+        f"update; {_normalization(plan, model, replicas)}",
+        "memory": f"about {estimate.memory_bytes(plan, model, replicas) / 1e9:.2g} GB per "
+        "replica, without the data",
         "time": f"about {words.duration(estimate.training_seconds(plan, model, replicas))}, "
         "if it never waits for data",
         "output": str(plan.folder),
@@ -58,7 +58,7 @@ def _learning_rate(plan: Plan) -> str:
     recipe = plan.recipe
     ramp = (
         f"{recipe.start_learning_rate:g} to {recipe.learning_rate:g} in "
-        f"{counted(plan.warmup_updates, 'update')} by power {recipe.warmup_power:g}, then "
+        f"{counted(plan.warmup_updates, 'update')} with power {recipe.warmup_power:g}, then "
         if plan.warmup_updates
         else f"{recipe.learning_rate:g}, "
     )
@@ -66,7 +66,7 @@ def _learning_rate(plan: Plan) -> str:
         return ramp + "constant"
     power = f" of power {recipe.decay_power:g}" if recipe.decay == "polynomial" else ""
     start = "" if recipe.shift_decay else ", counted from update 0"
-    return f"{ramp}to {recipe.end_learning_rate:g} by {recipe.decay} decay{power}{start}"
+    return f"{ramp}{recipe.decay} decay{power} to {recipe.end_learning_rate:g}{start}"
 
 
 def _optimizer(plan: Plan) -> str:
@@ -91,12 +91,12 @@ def _optimizer(plan: Plan) -> str:
 def _normalization(plan: Plan, model: keras.Model, replicas: int) -> str:
     seen = plan.micro_batch_size // replicas
     samples = min(plan.recipe.virtual_batch_size or seen, seen)
-    anew = ", statistics recomputed before validation" if recalibrates(plan, model) else ""
-    return f"normalization layers, if any, see {samples}{anew}"
+    recomputed = ", statistics recomputed before validation" if recalibrates(plan, model) else ""
+    return f"normalization layers, if any, see {counted(samples, 'sample')}{recomputed}"
 
 
 def recalibrates(plan: Plan, model: keras.Model) -> bool:
-    """Whether a training is too short for the moving statistics of its model to be left to it."""
+    """Whether to recompute the moving statistics: the training is too short to update them well."""
     batches = plan.updates * plan.micro_batches
     return plan.execution.recalibrate_statistics and any(
         layer.momentum**batches > INITIAL_STATISTICS
@@ -106,7 +106,7 @@ def recalibrates(plan: Plan, model: keras.Model) -> bool:
 
 
 def conclusion(plan: Plan, result: dict) -> str:
-    """What was reached, in a line."""
+    """The result in one line."""
     if result["diverged"]:
         return (
             f"diverged: the loss was not finite at update {result['diverged_at_update']} of "
@@ -114,13 +114,13 @@ def conclusion(plan: Plan, result: dict) -> str:
             f"see {plan.folder}"
         )
     return (
-        f"{result['validation_accuracy']:.1%} of the held-out images right after "
+        f"{result['validation_accuracy']:.1%} accuracy on the held-out images after "
         f"{counted(plan.updates, 'update')} in {result['seconds']:.0f} s; see {plan.folder}"
     )
 
 
 def start_folder(plan: Plan, model: keras.Model, strategy: tf.distribute.Strategy) -> None:
-    """Makes the run folder, with `config.json` in it."""
+    """Creates the run folder and writes `config.json`."""
     config = {
         "recipe": dataclasses.asdict(plan.recipe),
         "micro_batch_size": plan.execution.micro_batch_size,
@@ -144,14 +144,14 @@ def start_folder(plan: Plan, model: keras.Model, strategy: tf.distribute.Strateg
 
 
 def write_history(plan: Plan, schedule: Callable[[int], Any]) -> dict:
-    """Writes `history.json`, a list for each quantity with a number for each epoch, and the plot.
+    """Writes `history.json`, a list of values by epoch for each quantity, and the plot.
 
     Args:
-        plan: What was trained, and has left `history.csv`.
-        schedule: The learning rate at an update.
+        plan: What was trained. Its folder has `history.csv`.
+        schedule: Returns the learning rate of an update.
 
     Returns:
-        What it wrote, with None where there is no finite number.
+        The content of `history.json`, with None for values that are missing or not finite.
     """
     rows = run_folder.read_table(plan.folder / "history.csv")
     names = [name for name in rows[0] if name != "epoch"]

@@ -1,4 +1,4 @@
-"""The folder of a run: whether a run may start or resume in it, its result, and its tables."""
+"""The folder of a run: whether a run can start or resume in it, its result and its tables."""
 
 import contextlib
 import csv
@@ -17,7 +17,7 @@ BACKUP = "backup"  # a folder in the run folder
 
 
 def check(folder: pathlib.Path, recipe: Recipe, execution: Execution) -> None:
-    """Raises RecipeError unless a run can start in the folder, or resume. Changes nothing."""
+    """Raises RecipeError unless a run can start or resume in the folder. Changes nothing."""
     try:
         nearest = next(path for path in [folder, *folder.absolute().parents] if path.exists())
     except OSError as error:  # a name that is too long
@@ -29,25 +29,26 @@ def check(folder: pathlib.Path, recipe: Recipe, execution: Execution) -> None:
     if nearest != folder or not any(folder.iterdir()):
         return
     if not (folder / "config.json").is_file():
-        raise RecipeError(f"--output_dir must be a new folder, or an empty one. Received: {folder}")
+        raise RecipeError(f"--output_dir must be a new or empty folder. Received: {folder}")
     if not execution.resume:
         raise RecipeError(
-            "--output_dir must be a new folder, or an empty one, unless --resume is given. "
+            "--output_dir must be a new or empty folder unless --resume is given. "
             f"Received: {folder}, which holds a run"
         )
-    there, asked = _identity_of(folder), _identity(recipe, execution)
-    differing = [name for name in asked if there.get(name) != asked[name]]
+    existing, asked = _identity_of(folder), _identity(recipe, execution)
+    differing = [name for name in asked if existing.get(name) != asked[name]]
     if differing:
         differences = ", ".join(
-            f"--{name}={there.get(name)} there, {asked[name]} now" for name in differing
+            f"--{name}={asked[name]} instead of {existing.get(name)}" for name in differing
         )
         raise RecipeError(
-            f"--resume must be of the run in --output_dir, {folder}. Received: {differences}"
+            "--resume must be given with the settings of the run in --output_dir, "
+            f"{folder}. Received: {differences}"
         )
 
 
 def _identity(recipe: Recipe, execution: Execution) -> dict[str, Any]:
-    """What may not change when a run resumes, as JSON returns it."""
+    """The settings that must not change when a run resumes, in the types that JSON returns."""
     how = {"micro_batch_size": execution.micro_batch_size}
     return json.loads(json.dumps({**dataclasses.asdict(recipe), **how}))
 
@@ -59,28 +60,28 @@ def _identity_of(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def result(folder: pathlib.Path) -> dict | None:
-    """What a finished run reached; None if it is not finished."""
+    """The result of a finished run; None if it is not finished."""
     path = folder / "result.json"
     if not path.is_file():
         return None
     with _of_a_run(path) as found:
-        reached = {**found}  # a TypeError where it is no object
+        reached = {**found}  # raises TypeError if it is not an object
     return reached
 
 
 @contextlib.contextmanager
 def _of_a_run(path: pathlib.Path) -> Iterator[Any]:
-    """What a file holds. An error inside means that it holds something else."""
+    """The JSON content of a file. Reports an error in the block as a file of no run."""
     try:
         yield json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RecipeError(
-            f"--output_dir holds a {path.name} of something else: {path.parent}"
+            f"--output_dir must hold the {path.name} of a run. Received: {path.parent}"
         ) from error
 
 
 def write_table(path: pathlib.Path, columns: Sequence[str], rows: Iterable[dict]) -> None:
-    """Writes rows as CSV, blank where there is nothing."""
+    """Writes rows as CSV. Missing values are blank."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns)
     writer.writeheader()
@@ -89,7 +90,7 @@ def write_table(path: pathlib.Path, columns: Sequence[str], rows: Iterable[dict]
 
 
 def read_table(path: pathlib.Path) -> list[dict]:
-    """The rows of a CSV file, with numbers as numbers and None where there is nothing."""
+    """The rows of a CSV file, with numbers parsed and None for blanks."""
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:

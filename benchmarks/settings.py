@@ -1,6 +1,6 @@
-"""Settings that are flags as well: how their fields are declared, and checked.
+"""Settings that are also flags: how their fields are declared and checked.
 
-Nothing here needs Keras, so that a mistake in a flag is reported at once.
+Needs no Keras, so a wrong flag is reported at once.
 """
 
 import dataclasses
@@ -9,11 +9,11 @@ import typing
 from collections.abc import Collection, Sequence
 from typing import Any
 
-LARGEST = 2**31  # below it are all integers but a seed: updates are counted in 32 bits on JAX
+LARGEST = 2**31  # all integers except seeds must be below it: JAX counts updates in 32 bits
 
 
 class RecipeError(ValueError):
-    """A training that cannot be: the message is one line, for the person who asked for it."""
+    """Something impossible was asked for. The message is one line for the user."""
 
 
 def setting(
@@ -24,24 +24,24 @@ def setting(
     minimum: float = 0,
     below: float = math.inf,
 ) -> Any:
-    """A field of `FlagSettings`.
+    """Declares a field of `FlagSettings`.
 
     Args:
-        help: Of the flag.
-        default: The field has to be given if there is none.
-        choices: What a text may be, or each of several; anything by default.
-        minimum: The smallest number.
-        below: What a number must be less than.
+        help: Help text of the flag.
+        default: The default; without it the field is required.
+        choices: The allowed strings; any by default.
+        minimum: The smallest allowed number.
+        below: Numbers must be below this.
     """
     metadata = {"help": help, "choices": choices, "minimum": minimum, "below": below}
     return dataclasses.field(default=default, metadata=metadata)
 
 
 def kind_of(field: dataclasses.Field) -> tuple[type, bool]:
-    """What a field holds: `(int, True)` of one that is `tuple[int, ...] | None`.
+    """The type of a field: `(int, True)` for `tuple[int, ...] | None`.
 
     Returns:
-        The type, of each value if there are several; and whether there may be several.
+        The type of one value, and whether the field is a sequence.
     """
     kind, several = field.type, False
     while arguments := typing.get_args(kind):
@@ -52,10 +52,10 @@ def kind_of(field: dataclasses.Field) -> tuple[type, bool]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FlagSettings:
-    """A dataclass of fields made by `setting`, which are checked unless they are None.
+    """A dataclass with fields declared by `setting`. Values other than None are checked.
 
     Raises:
-        RecipeError: If a field breaks its rule.
+        RecipeError: If a value is not allowed.
     """
 
     def __post_init__(self) -> None:

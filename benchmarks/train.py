@@ -1,17 +1,18 @@
-"""Trains a network, and leaves a run folder: `python -m benchmarks.train`.
+"""Trains a network and writes a run folder: `python -m benchmarks.train`.
 
-Without flags: the paper's ResNet-50, a quarter as wide, with LARS on scikit-learn's digits, in a
-minute or two on two cores. `--recipe=NAME` trains a row of the list that `--list_recipes` prints;
-with `--data=fashion_mnist` or `--data=digits` the same scaled down, with `--data=image_folder
---data_dir=DIR` on your own images. Each other flag overrides one field of the recipe, or says how
-it is run. `--dry_run` says what would be done; it needs no data, except for your own images.
+Without flags, trains the paper's ResNet-50 at a quarter of its width, with LARS, on scikit-learn's
+digits. That takes a minute or two on two cores. `--recipe=NAME` trains a recipe of the list that
+`--list_recipes` prints. `--data=fashion_mnist` or `--data=digits` scales it down, and
+`--data=image_folder --data_dir=DIR` trains it on your own images. Each other flag overrides one
+field of the recipe, or sets how it is run. `--dry_run` prints what would be done. It needs no data,
+except for your own images.
 
-`--strategy` trains the same on several devices, or, started once for each, on several machines:
+`--strategy` trains on several devices, or on several machines if the command runs on each of them:
 
 python -m benchmarks.local_cluster --workers=2 -- python -m benchmarks.train --strategy=multi_worker
 
-Exit status: 0 if the training is finished, 1 if it cannot be (a wrong flag, missing data), 3 if it
-diverged, 75 if it was interrupted and can be resumed by the same command with `--resume`.
+Exit status: 0 if the training finished, 1 if it cannot run (a wrong flag, missing data), 3 if it
+diverged, 75 if it was interrupted. The same command with `--resume` continues an interrupted run.
 """
 
 import sys
@@ -29,19 +30,24 @@ DIVERGED, INTERRUPTED = 3, 75  # the latter is EX_TEMPFAIL of sysexits.h
 
 def define_flags() -> None:
     flags.DEFINE_string("recipe", None, "Name of a recipe; see --list_recipes.")
-    flags.DEFINE_boolean("list_recipes", False, "Print a line for each recipe, and exit.")
+    flags.DEFINE_boolean("list_recipes", False, "Print one line per recipe, and exit.")
     flags.DEFINE_boolean("dry_run", False, "Print what would be done, and exit.")
     define_flags_of(Recipe)
     define_flags_of(Execution)
-    flags.DEFINE_enum("strategy", "none", cluster.STRATEGIES, "Devices: one, all, or a cluster's.")
-    flags.DEFINE_integer(
-        "replicas", 2, "Replicas of --strategy=mirrored without GPUs, as logical CPUs.", 1, 1024
+    flags.DEFINE_enum(
+        "strategy",
+        "none",
+        cluster.STRATEGIES,
+        "Devices to train on: one; all of this machine (mirrored); a cluster (multi_worker).",
     )
-    flags.DEFINE_float("startup_seconds", 300, "How long to wait for the other workers.", 0)
+    flags.DEFINE_integer(
+        "replicas", 2, "Logical CPUs for --strategy=mirrored on a machine without GPUs.", 1, 1024
+    )
+    flags.DEFINE_float("startup_seconds", 300, "Seconds to wait for the other workers.", 0)
 
 
 def main(argv: list[str]) -> int:
-    """What the command does; returns its exit status."""
+    """Runs the command. Returns its exit status."""
     del argv
     logging.set_verbosity(logging.WARNING)  # TensorFlow logs each exchange between replicas
     if flags.FLAGS.list_recipes:
@@ -49,7 +55,7 @@ def main(argv: list[str]) -> int:
         return 0
     if flags.FLAGS.dry_run and flags.FLAGS.recipe:
         row = recipes.find(flags.FLAGS.recipe)
-        print(f"As it was published:\n{recipes.details(row)}\n", flush=True)
+        print(f"As published:\n{recipes.details(row)}\n", flush=True)
         if row.recipe is None:
             return 0
         print("What would be done:", flush=True)
@@ -57,7 +63,7 @@ def main(argv: list[str]) -> int:
 
 
 def plan_of_flags() -> Plan:
-    """What the command line asks for. Needs no Keras, which takes seconds to start."""
+    """The plan that the flags ask for. Needs no Keras, which takes seconds to import."""
     recipe = recipes.override(flags.FLAGS.recipe, **given(Recipe))
     if flags.FLAGS.resume and flags.FLAGS.output_dir is None:
         raise RecipeError("--resume needs the --output_dir of the run. Received: none")
@@ -69,22 +75,23 @@ def plan_of_flags() -> Plan:
 
 
 def _run(plan: Plan) -> int:
-    """Trains, or describes the training; returns the exit status."""
+    """Trains, or describes the training. Returns the exit status."""
     if (result := run_folder.result(plan.folder)) is not None:
         if plan.is_chief:
-            print(f"finished already; see {plan.folder}")
+            print(f"already finished; see {plan.folder}")
         return DIVERGED if result.get("diverged") else 0
-    # Late, as Keras takes seconds to start.
+    # Imported late, because Keras takes seconds.
     from benchmarks import callbacks
     from keras_lars import multi_worker
 
     try:
-        # Wherever a worker is missed: while all start, or when a model is made, say.
+        # A worker can be lost at any time, even while workers start or the model is built.
         with multi_worker._lost_workers_named():
             return _train(plan)
     except (callbacks.Interrupted, multi_worker.WorkerLostError) as interruption:
         print(
-            f"{interruption}; go on by the same command with --resume --output_dir={plan.folder}",
+            f"{interruption}; to continue, run the same command with --resume "
+            f"--output_dir={plan.folder}",
             file=sys.stderr,
         )
         return INTERRUPTED

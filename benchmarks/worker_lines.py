@@ -1,4 +1,4 @@
-"""Lines of what a worker writes, for the one who copies them: `benchmarks.local_cluster`."""
+"""Splits the output of a worker into lines, for `benchmarks.local_cluster`."""
 
 import math
 import time
@@ -8,15 +8,15 @@ LONGEST_LINE, BAR_SECONDS = 1 << 16, 1.0
 
 
 class Lines:
-    """Makes lines of the bytes that come out of a pipe, in time linear in their number.
+    """Splits bytes from a pipe into lines, in linear time.
 
-    The rest of a line that is too long is left out. A carriage return restarts a line, as
-    progress bars do: of such a line the last text is shown at its end, and now and then before.
+    A line that is too long is cut. A carriage return restarts a line, as in progress bars. The last
+    text of such a line is returned when it ends, and `bar` returns earlier ones from time to time.
     """
 
     def __init__(self) -> None:
-        self.next_bar = -math.inf  # the time from which a bar may be shown again
-        self.shown: bytes | None = None  # of the bar
+        self.next_bar = -math.inf  # the earliest time to show a bar again
+        self.shown: bytes | None = None  # the text of the bar that was shown last
         self._begin(is_bar=False)
 
     def _begin(self, is_bar: bool) -> None:
@@ -24,7 +24,7 @@ class Lines:
         self.is_bar, self.has_returned = is_bar, False
 
     def add(self, chunk: bytes) -> list[bytes]:
-        """The lines that end in this chunk."""
+        """Adds a chunk of output. Returns the lines that end in it."""
         first, *others = chunk.split(b"\n")
         self._extend(first)
         lines = []
@@ -49,7 +49,7 @@ class Lines:
         return [] if is_known else [text]
 
     def bar(self) -> list[bytes]:
-        """The line that has no end yet, if it is a bar, and none was shown for a while."""
+        """The unfinished line, if it is a progress bar and none was shown for a while."""
         if not self.is_bar or time.monotonic() < self.next_bar:
             return []
         text = self._so_far()
@@ -59,11 +59,11 @@ class Lines:
         return [text]
 
     def rest(self) -> list[bytes]:
-        """The last line, which has no end."""
+        """The last line, if it has no line end."""
         return self._end() if self.text else []
 
     def _so_far(self) -> bytes:
         text = bytes(self.text)
         if self.size > len(text):
             return text + b" ... (%d more bytes)" % (self.size - len(text))
-        return text.rstrip(b"\b") if self.is_bar else text  # a bar goes back over itself
+        return text.rstrip(b"\b") if self.is_bar else text  # Keras's bars end with backspaces

@@ -1,7 +1,7 @@
-"""Writes the tables of the pages from the committed results: `python -m benchmarks.write_pages`.
+"""Writes the tables on the pages from the committed results: `python -m benchmarks.write_pages`.
 
-A table stands between `<!-- NAME -->` and `<!-- /NAME -->`, and `BLOCKS` says what that is.
-`--check` changes nothing, and fails if a page would change.
+A table is between `<!-- NAME -->` and `<!-- /NAME -->`; `BLOCKS` maps the names to tables.
+`--check` changes nothing, and fails if a page is out of date.
 """
 
 import importlib
@@ -28,9 +28,9 @@ def _read(name: str) -> Any:
 
 
 def _block(function: str, *names: str) -> Callable[[], str]:
-    """What a function of `benchmarks`, as "module:function", makes of files of results.
+    """Applies a function of `benchmarks`, given as "module:function", to result files.
 
-    Its module is imported once it is needed.
+    The module is imported only when the block is written.
     """
 
     def make() -> str:
@@ -41,7 +41,7 @@ def _block(function: str, *names: str) -> Callable[[], str]:
 
 
 def _batch_size(function: str, *names: str) -> Callable[[], str]:
-    """One of the tables by batch size."""
+    """Applies a function of `experiments.small.tables` to results by batch size."""
 
     def make() -> str:
         from benchmarks.experiments.small import tables
@@ -58,7 +58,7 @@ def _table(name: str, path: pathlib.Path) -> Callable[[], str]:
     return lambda: experiments.find(name).table(results.read(path, "a page", name))
 
 
-# The later ones of torch are parts that were measured again.
+# The last two repeat parts of torch, and replace the earlier measurements.
 _H100 = [
     f"speed/h100/{name}" for name in ("tensorflow", "jax", "torch", "torch_large", "torch_update")
 ]
@@ -101,7 +101,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
 
 
 def written(page: str) -> str:
-    """The text of a page with the tables of the results."""
+    """The text of a page, with its tables written from the results."""
 
     def replaced(match: re.Match) -> str:
         name = match[1]
@@ -119,11 +119,11 @@ def main(argv: list[str]) -> None:
         if text == (ROOT / page).read_text(encoding="utf-8"):
             continue
         if flags.FLAGS.check:
-            raise UsageError(f"{page} is not as `python -m benchmarks.write_pages` writes it")
+            raise UsageError(f"{page} is out of date; run `python -m benchmarks.write_pages`")
         files.write_text(ROOT / page, text)
         print(page)
 
 
 if __name__ == "__main__":
-    flags.DEFINE_boolean("check", False, "Fail where a page would change, in place of writing it.")
+    flags.DEFINE_boolean("check", False, "Fail if a page is out of date; write nothing.")
     run(main)

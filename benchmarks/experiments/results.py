@@ -74,7 +74,7 @@ def read(path: str | os.PathLike[str], flag: str, experiment: str) -> dict:
     """
     found = read_json(path, flag)
     if not isinstance(found, dict):
-        raise RecipeError(f"{flag} must be a file of results. Received: {path}")
+        raise RecipeError(f"{flag} must be a result file. Received: {path}")
     with results_of(path, flag):
         found = earlier_results.as_today(found)
     missing = [name for name in _PARTS if name not in found]

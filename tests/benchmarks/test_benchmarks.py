@@ -142,14 +142,14 @@ def test_train_says_what_it_does_and_what_it_reached(run):
     lines = said.strip().split("\n")
     assert lines[0].startswith("model         resnet_tiny of width 0.125, 9 convolutions, ")
     assert "110 updates" in said
-    assert re.fullmatch(r"\d+\.\d% of the held-out images right after 110 updates .*", lines[-1])
+    assert re.fullmatch(r"\d+\.\d% accuracy on the held-out images after 110 updates .*", lines[-1])
 
 
 def test_a_finished_run_is_not_trained_again(run):
     folder, *_ = run
     again = command("train", *FLAGS, f"--output_dir={folder}", "--resume")
     assert again.returncode == 0
-    assert again.stdout == f"finished already; see {folder}\n"
+    assert again.stdout == f"already finished; see {folder}\n"
 
 
 # --- the commands ---------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ def test_exit_status_of_an_interruption(tmp_path):
         interrupted = done.result()
     assert interrupted.returncode == 75, interrupted.stderr[-4000:]
     message = re.search(
-        r"interrupted by SIGTERM after update (\d+), saved; go on by .*", interrupted.stderr
+        r"interrupted by SIGTERM after update (\d+), saved; to continue, .*", interrupted.stderr
     )
     assert message[0].endswith(f"--resume --output_dir={folder}")
     assert not (folder / "result.json").exists()
@@ -258,13 +258,13 @@ def test_a_dry_run_leaves_nothing(tmp_path):
     assert done.returncode == 0, done.stderr[-4000:]
     published, here = done.stdout.split("\nWhat would be done:\n")
     row = recipes.find("alexnet_bn_lars_8192")
-    assert published == f"As it was published:\n{recipes.details(row)}\n"
+    assert published == f"As published:\n{recipes.details(row)}\n"
     assert here.startswith("model         alexnet_bn of width 0.25, ")
-    assert "batch         128 images, 11 updates an epoch, 20 epochs, 220 updates" in done.stdout
-    assert "at once       32 images, 4 times an update; normalization layers, if any, see 16" in (
+    assert "batch         128 images, 11 updates per epoch, 20 epochs, 220 updates" in done.stdout
+    assert "micro-batch   32 images, 4 per update; normalization layers, if any, see 16 s" in (
         done.stdout
     )
-    assert re.search(r"^memory        about .* GB a replica", done.stdout, re.MULTILINE)
+    assert re.search(r"^memory        about .* GB per replica", done.stdout, re.MULTILINE)
     assert re.search(r"^time          about \d+ \w+", done.stdout, re.MULTILINE)
     assert not (tmp_path / "run").exists()
 

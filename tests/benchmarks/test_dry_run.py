@@ -87,15 +87,15 @@ def test_what_is_said_without_data(tmp_path, capsys):
     assert lines["data".ljust(14)].startswith(
         "imagenet2012, 1,281,167 training and 50,000 held-out images of 16x16x3, 1000 classes, "
     )
-    assert lines["no data yet".ljust(14)].startswith("--data_dir must hold imagenet2012/5.*, ")
-    assert lines["batch".ljust(14)].startswith("512 images, 2502 updates an epoch, 100 epochs, ")
+    assert lines["missing data".ljust(14)].startswith("--data_dir must hold imagenet2012/5.*, ")
+    assert lines["batch".ljust(14)].startswith("512 images, 2502 updates per epoch, 100 epochs, ")
 
 
 @pytest.mark.parametrize("name", ["simclr", "googlenet_lars_8192"])
 def test_what_cannot_be_trained_is_shown(name):
     done = command("train", f"--recipe={name}", "--dry_run")
     assert done.returncode == 0
-    assert done.stdout == f"As it was published:\n{recipes.details(recipes.find(name))}\n\n"
+    assert done.stdout == f"As published:\n{recipes.details(recipes.find(name))}\n\n"
 
 
 def test_own_images_are_needed():

@@ -418,7 +418,7 @@ def test_the_default_recipe_is_the_paper_s_resnet():
     assert recipes.override(data="image_folder", optimizer="sgd").learning_rate == 0.2
     moved = recipes.override("mlperf_32768", data="image_folder")
     assert moved == dataclasses.replace(recipes.find("mlperf_32768").recipe, data="image_folder")
-    with pytest.raises(RecipeError, match=r"^--data=image_folder needs .* a recipe of digits$"):
+    with pytest.raises(RecipeError, match=r"^--data=image_folder needs .* a recipe for digits$"):
         recipes.override("digits_lars", data="image_folder")
 
 
@@ -472,7 +472,7 @@ def test_other_failures_are_not_those_of_images(copy, tmp_path):
     model = type("Model", (), {"optimizer": type("Optimizer", (), {"iterations": 1})})
     with (
         pytest.raises(tf.errors.InvalidArgumentError, match="another"),
-        loop._unreadable_images_named(plan, model),
+        loop._name_unreadable_images(plan, model),
     ):
         raise tf.errors.InvalidArgumentError(None, None, "another")
 
@@ -488,7 +488,7 @@ def test_the_command_trains_on_replicas(folder, tmp_path):
     )
     assert done.returncode == 0, done.stderr[-4000:]
     assert "image_folder, 24 training and 6 held-out images of 16x16x3, 3 classes" in done.stdout
-    assert "3 updates an epoch, 1 epoch, 3 updates" in done.stdout
+    assert "3 updates per epoch, 1 epoch, 3 updates" in done.stdout
     assert "2 replicas on 1 worker, MirroredStrategy" in done.stdout
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["updates"] == 3

@@ -372,7 +372,7 @@ def test_a_process_that_left_its_session_is_killed_and_named(launcher):
     (number,) = launcher.numbers("child")
     status, output, errors = launcher.finish()
     assert (status, output) == (0, ["[worker 0] last"])
-    assert errors[0] == f"local_cluster: killed what worker 0 left: sleep, process {number}"
+    assert errors[0] == f"local_cluster: killed what worker 0 left behind: sleep, process {number}"
     wait_until(lambda: gone(number))
 
 

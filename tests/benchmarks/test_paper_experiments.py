@@ -334,12 +334,12 @@ OTHER = '{"experiment": "other", "settings": {}, "environments": [], "planned": 
     ("content", "message"),
     [
         (None, "--show cannot be read: No such file"),
-        ("[", "--show must be a file of results .*. Received"),
-        ("[]", "--show must be a file of results. Received"),
+        ("[", "--show must be a result file .*. Received"),
+        ("[]", "--show must be a result file. Received"),
         ("{}", "--show must be results of ablations. Received: .*, without settings"),
         (OTHER, "must be results of ablations. Received: .*, of other"),
         ('{"experiment": "ablations"}', "must be results of ablations. Received: .*, without"),
-        ('{"figure": "ablations"}', "--show must be a file of results of this command"),
+        ('{"figure": "ablations"}', "--show must be a result file of this command"),
     ],
     ids=["missing", "cut off", "list", "empty", "other", "incomplete", "before"],
 )
@@ -428,7 +428,7 @@ def test_show_draws_again_without_a_framework(tmp_path):
         (
             "accuracy_by_epoch",
             ["--seeds=0,a"],
-            "--seeds must be ints with commas between them.",
+            "--seeds must be integers separated by commas.",
         ),
         ("local_learning_rate", ["--layers=("], "--layers must be a regular expression"),
         ("ablations", ["--ablation=longer", "--epochs=3"], "--epochs must not be given with"),

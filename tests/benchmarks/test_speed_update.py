@@ -159,7 +159,7 @@ def test_a_quick_run_and_its_results_again(tmp_path):
         (["--contenders=("], "error: --contenders must be a regular expression: .*"),
         (["--rounds=0"], "error: .*rounds.*"),
         (["--show=nothing.json"], "error: --show cannot be read: .* Received: nothing.json"),
-        (["--output=none/x.json"], "error: --output must be in a folder that is there. .*"),
+        (["--output=none/x.json"], "error: --output must be in an existing folder. .*"),
         (["more"], "error: unknown argument more"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",

@@ -134,7 +134,7 @@ def test_a_folder_with_another_recipe_is_refused_before_anything_is_trained(tmp_
         for one in runs(1, 2)
     ]
     train = FakeTrain()
-    with pytest.raises(RecipeError, match=r"^rate_2-seed0: .*--epochs=2 there, 3 now$") as error:
+    with pytest.raises(RecipeError, match=r"^rate_2-seed0: .*--epochs=3 instead of 2$") as error:
         run(longer, tmp_path, train)
     assert train.trained == []
     assert "\n" not in str(error.value)

@@ -50,7 +50,7 @@ def test_the_commands_of_several_machines_run(command, tmp_path):
     (tmp_path / "training.py").write_text(SCRIPT, encoding="utf-8")
     output = run(command, tmp_path)
     if "benchmarks.train" in command:
-        assert len(re.findall("of the held-out images right after 22 updates", output)) == 1
+        assert len(re.findall("% accuracy on the held-out images after 22 updates", output)) == 1
         assert len(list(tmp_path.glob("runs/*/result.json"))) == 1
     else:
         epochs = {line for line in output.splitlines() if re.search(r"Epoch \d", line)}

@@ -343,7 +343,7 @@ def said(module, *arguments):
     [
         (["--startup_seconds=nan"], "error: --startup_seconds must be a finite number. .*nan"),
         (["--output_dir="], "error: --output_dir must not be empty. Received: ''"),
-        (["--data_dir=a\nb"], "error: --data_dir must be printable text in one line. .*"),
+        (["--data_dir=a\nb"], "error: --data_dir must be one line of printable text. .*"),
         ([f"--epochs={HUGE}"], r"error: --epochs must be below 2\*\*63. Received: about 10\*\*400"),
         ([f"--epochs={2**31}"], "error: --epochs must be at least 1 and below 2147483648. .*"),
         (["--micro_batch_size=2147483648"], "error: --micro_batch_size must be .* 2147483648.*"),
@@ -357,11 +357,11 @@ def test_flags_of_a_training(flags, expected):
 @pytest.mark.slow
 def test_flags_of_other_commands(tmp_path):
     line = said("benchmarks.experiments.ablations", "--seeds=1,1")
-    assert re.fullmatch(r"error: --seeds must hold each value once. Received: \['1', '1'\]", line)
+    assert re.fullmatch(r"error: --seeds must not repeat a value. Received: \['1', '1'\]", line)
     assert "--memory" in said("benchmarks.speed.update", "--memory=inf")
-    assert "--models must hold each value once" in said("benchmarks.speed.update", "--models=a,a")
+    assert "--models must not repeat a value" in said("benchmarks.speed.update", "--models=a,a")
     line = said("benchmarks.experiments.first_try", f"--output={tmp_path}/none/x.json")
-    assert "--output must be in a folder that is there" in line
+    assert "--output must be in an existing folder" in line
 
 
 @pytest.mark.parametrize(
@@ -387,5 +387,5 @@ def test_results_with_halves_of_characters(tmp_path):
     """They are JSON, and cannot be printed."""
     path = tmp_path / "results.json"
     path.write_text(r'{"\ud800": 1}', encoding="utf-8")
-    with pytest.raises(command_line.UsageError, match=r"^--show must be a file of .*surrogates"):
+    with pytest.raises(command_line.UsageError, match=r"^--show must be a result .*surrogates"):
         command_line.read_json(path, "--show")

@@ -37,9 +37,9 @@ def test_a_training_of_one_of_each(capsys, tmp_path):
     plan = make_plan(recipe, Execution(output_dir=str(tmp_path / "run")))
     loop.describe(plan)
     said = capsys.readouterr().out
-    assert "1437 images, 1 update an epoch, 1 epoch, 1 update\n" in said
+    assert "1437 images, 1 update per epoch, 1 epoch, 1 update\n" in said
     assert "1 replica on 1 worker, " in said
-    assert "1437 images, 1 time an update; " in said
+    assert "1437 images, 1 per update; normalization layers, if any, see 1437 samples" in said
     assert not PLURAL_OF_ONE.search(said)
     result = {"diverged": False, "validation_accuracy": 0.1, "seconds": 5}
-    assert "right after 1 update in 5 s; " in report.conclusion(plan, result)
+    assert " after 1 update in 5 s; " in report.conclusion(plan, result)
