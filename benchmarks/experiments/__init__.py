@@ -1,9 +1,9 @@
-"""Questions answered by many trainings, a command each: `python -m benchmarks.experiments.NAME`.
+"""Questions that need many trainings: `python -m benchmarks.experiments.NAME`.
 
-Those of the paper train its rows as they are with `--data=imagenet2012`, and scaled down on other
-data sets; `batch_size`, `first_try`, `fine_tuning`, `linear_probe`, `learning_rate_choice` and
-`noise_scale` train small networks on small images. A command given again trains what is not done
-yet, and takes divergence as a result.
+The experiments of the paper train its rows at full size with `--data=imagenet2012`, and scaled down
+on other data sets. `batch_size`, `first_try`, `fine_tuning`, `linear_probe`, `learning_rate_choice`
+and `noise_scale` train small networks on small images. Running a command again continues with the
+trainings that are not done. A training that diverges is a result, not an error.
 """
 
 import importlib
@@ -14,6 +14,6 @@ if TYPE_CHECKING:
 
 
 def find(name: str) -> type["Experiment"]:
-    """The experiment of a module here, whose class has the same name."""
+    """The class of an experiment, by the name of its module."""
     module = importlib.import_module(f"benchmarks.experiments.{name}")
     return getattr(module, name.title().replace("_", ""))

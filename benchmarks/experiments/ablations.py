@@ -1,8 +1,9 @@
-"""One thing of a training varied: `python -m benchmarks.experiments.ablations --ablation=NAME`.
+"""Varies one setting of a training: `python -m benchmarks.experiments.ablations --ablation=NAME`.
 
-longer: more epochs at a large batch, table 5 of the paper. warmup: with and without one, of SGD and
-of LARS, which the paper never ran. exclusions: bias and normalization without decay, without
-adaptation. momentum_form: where rate and ratio stand in the momentum; see `keras_lars.LARS`.
+longer: more epochs at a large batch, as in table 5 of the paper. warmup: SGD and LARS with and
+without warm-up, which the paper does not compare. exclusions: bias and normalization parameters
+without weight decay or without layer adaptation. momentum_form: where the learning rate and the
+trust ratio enter the momentum; see `keras_lars.LARS`.
 """
 
 import dataclasses
@@ -44,7 +45,7 @@ PRESETS: dict[str, paper.Presets] = {
     "exclusions": _presets(lars(8192)),
     "momentum_form": _presets(lars(8192)),
 }
-# By ablation and variant, the fields of the recipe that are varied.
+# For each ablation and variant, the values of the recipe fields that vary.
 _DECAY, _ADAPTATION = "exclude_from_weight_decay", "exclude_from_layer_adaptation"
 _EXCLUDED = "bias_or_normalization"
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
@@ -65,7 +66,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
 class Ablations(Paper):
     name = "ablations"
 
-    ablation: str = setting("What is varied.", "longer", choices=TITLES)
+    ablation: str = setting("The setting to vary.", "longer", choices=TITLES)
 
     @property
     def variation(self) -> str:
@@ -104,8 +105,8 @@ class Ablations(Paper):
         longer = rows.longer_rows(self.model, batch)
         if not longer:
             raise RecipeError(
-                f"--batches must be one of table 5 for {self.model} with --ablation=longer. "
-                f"Received: the row of a batch of {batch}"
+                f"--batches must be batches of table 5 for {self.model} with --ablation=longer. "
+                f"Received: the row for a batch of {batch}"
             )
         for row in longer:
             recipe = rows.recipe_of(row, self)
@@ -134,12 +135,12 @@ def _plot_longer(found: dict, title: str, path: pathlib.Path) -> None:
         known = table[table["published"].notna()].drop_duplicates("epochs")
         if len(known):
             sources = dict.fromkeys(source.split(",")[0] for source in known["source"])
-            # Scaled down they stand at the epochs that theirs became.
+            # Scaled down, the points are drawn at the scaled-down epochs.
             lengths = [recipes.find(row).trained.epochs for row in known["row"]]
             span = f"{min(lengths)} to {counted(max(lengths), 'epoch')}"
             label = f"published, ImageNet, {span}: {', '.join(sources)}, table 5"
             plots.published(axis, list(known["epochs"]), list(known["published"]), label, color)
-        axis.set(xlabel="epochs of the training", ylabel=paper.ACCURACY)
+        axis.set(xlabel="epochs", ylabel=paper.ACCURACY)
         plots.legend(axis, table)
 
 

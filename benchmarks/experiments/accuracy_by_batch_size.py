@@ -1,4 +1,4 @@
-"""Accuracy by batch: SGD with linear scaling and warm-up, beside LARS: tables 1, 3 and 4.
+"""Accuracy by batch size of LARS, and of SGD with linear scaling and warm-up: tables 1, 3 and 4.
 
 python -m benchmarks.experiments.accuracy_by_batch_size [--model=resnet50] [--data=imagenet2012]
 """
@@ -30,7 +30,7 @@ class AccuracyByBatchSize(Paper):
     def variants(self, optimizer: str, batch: int) -> Iterator[rows.Variant]:
         for label, recipe, row in super().variants(optimizer, batch):
             if optimizer == "sgd" and batch != next(iter(rows.best_rows(self.model, "sgd"))):
-                # Its rows were tuned at each batch; here the rate follows from the smallest.
+                # The rows of SGD were tuned at each batch. Here the rate of the smallest is scaled.
                 recipe, row = rows.scaled(batch, self), None
             yield label, recipe, row
 

@@ -1,4 +1,4 @@
-"""Accuracy by epoch at small and large batches, without and with LARS: figures 3 and 5.
+"""Accuracy by epoch at small and large batches, with and without LARS: figures 3 and 5.
 
 python -m benchmarks.experiments.accuracy_by_epoch [--model=resnet50] [--data=imagenet2012]
 """
@@ -30,7 +30,7 @@ class AccuracyByEpoch(Paper):
             f"batch {batch:g}, rate {rate:g}"
             for batch, rate in zip(table["batch"], recipe["learning_rate"])
         ]
-        # The end of the published training; scaled down it says nothing.
+        # The published accuracy, at the last epoch and only at full size.
         at_the_end = (recipe["data"] == "imagenet2012") & (table["epoch"] == recipe["epochs"])
         table["reference"] = table["published"].where(at_the_end)
         title = paper.title("Accuracy by epoch, at small and large batches", found)

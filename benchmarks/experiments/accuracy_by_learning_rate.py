@@ -1,4 +1,4 @@
-"""Accuracy by learning rate at a batch, and where it diverges: table 1 and figure 4 of the paper.
+"""Accuracy by learning rate, and where training diverges: table 1 and figure 4 of the paper.
 
 python -m benchmarks.experiments.accuracy_by_learning_rate [--learning_rates=1,3,10]
 """
@@ -30,7 +30,7 @@ class AccuracyByLearningRate(Paper):
         ("alexnet_bn",): (
             Preset(
                 {"sgd": (4096, 8192), "lars": (16384, 32768)},
-                # The plateaus of the text: 13 to 22 at a batch of 16K, 17 to 28 at one of 32K.
+                # The paper's text names plateaus: 13 to 22 at a batch of 16K, 17 to 28 at 32K.
                 learning_rates={"lars": (13.0, 17.0, 20.0, 28.0)},
             ),
             SCALED_DOWN,
@@ -44,11 +44,11 @@ class AccuracyByLearningRate(Paper):
         ),
     }
 
-    learning_rates: tuple[float, ...] | None = setting("Peak learning rates.", None)
+    learning_rates: tuple[float, ...] | None = setting("Peak learning rates to try.", None)
 
     def variants(self, optimizer: str, batch: int) -> Iterator[rows.Variant]:
         ((label, recipe, _),) = super().variants(optimizer, batch)
-        # Scaled down, rates of rows say nothing.
+        # Scaled down, the learning rates of rows are not comparable.
         known = {
             row.trained.learning_rate: row
             for row in rows.rows_of(self.model, optimizer)

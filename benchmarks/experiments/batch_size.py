@@ -1,11 +1,11 @@
-"""Accuracy by batch size, at a fixed number of epochs, with equal tuning for every optimizer.
+"""Accuracy by batch size at a fixed number of epochs, with equal tuning for every optimizer.
 
 python -m benchmarks.experiments.batch_size [--size=quick|small|rates|resnet50]
 
-says how long it will take, and trains what is not done yet: it may be stopped at any time and
-started again, and also goes on from the file of results that `--output` names. `--show=FILE` prints
-the tables of such a file, or one table of several with the same methods; with `--repeat=NAME` it
-trains one of its runs again, as plain-lars-2048-seed1.
+The command estimates its time, and trains what is not done yet. It can be stopped at any time and
+run again. It also continues the result file that `--output` names. `--show=FILE` prints the tables
+of a result file, or one table of several files with the same methods. With `--repeat=NAME`, such as
+plain-lars-2048-seed1, it repeats one training of the file.
 """
 
 import dataclasses
@@ -31,10 +31,14 @@ class BatchSize(Experiment):
     plot_flags: ClassVar[tuple[str, ...]] = ("plot", "plot_rates")
     joins: ClassVar[bool] = True
 
-    size: str = setting("How large the experiment is.", "small", choices=SIZES)
-    processes: int = setting("Trainings at once, one on a GPU.", os.cpu_count(), minimum=1)
-    minutes: float | None = setting("Start no training after this many. Default: no end.", None)
-    repeat: str | None = setting("A training in the results of --show to train again.", None)
+    size: str = setting("Size of the experiment.", "small", choices=SIZES)
+    processes: int = setting(
+        "Trainings at the same time. Use 1 on a GPU.", os.cpu_count(), minimum=1
+    )
+    minutes: float | None = setting(
+        "Start no training after this many minutes. Default: no limit.", None
+    )
+    repeat: str | None = setting("Name of a training in the results of --show to repeat.", None)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -46,7 +50,7 @@ class BatchSize(Experiment):
 
     def runs(self, done: Mapping[str, dict]) -> list[Run]:
         if self.repeat:
-            raise UsageError("--repeat needs --show with a file of results. Received: no --show")
+            raise UsageError("--repeat needs --show with a result file. Received: no --show")
         return runs(SIZES[self.size], done)
 
     def check(self, run: Run, folder: pathlib.Path) -> int:
@@ -58,7 +62,7 @@ class BatchSize(Experiment):
         progress.train(self.processes, minutes, save)
 
     def measure(self, run: Run) -> float | None:
-        """By two epochs at the largest batch but one."""
+        """Trains two epochs at the second largest batch, and extrapolates."""
         size = SIZES[self.size]
         short = {"epochs": 2, "global_batch_size": sorted(size.batches)[-2:][0]}
         found = dataclasses.replace(run.settings, **short).train(self.data_dir)
@@ -68,14 +72,14 @@ class BatchSize(Experiment):
         return found["seconds"] + (size.epochs - 2) * of_epoch
 
     def show(self, found: Sequence[dict], folder: pathlib.Path) -> None:
-        """Also trains one of the results once more, and prints what it reached beside that."""
+        """With --repeat, trains one of the runs again, and prints both results side by side."""
         if not self.repeat:
             super().show(found, folder)
             return
         asked, before = training_of(found[0], self.repeat)
         print(asked, flush=True)
         if self.processes > 1:
-            share_the_machine()  # as it was
+            share_the_machine()  # as in the recorded training
         now = asked.train(self.data_dir)
         print(f"{'':17} {'recorded':>8} {'now':>8}")
         for key in ("test_accuracy", "test_loss", "measured_accuracy", "measured_loss"):
@@ -88,9 +92,10 @@ class BatchSize(Experiment):
 
 
 def runs(size: Size, done: Mapping[str, dict]) -> list[Run]:
-    """All trainings, in the order in which they are best done.
+    """All trainings, in the best order.
 
-    The largest batches come first, which say most and take least, and of each batch the trials.
+    The largest batches come first, because they tell most and take least time. For each batch, the
+    trials come before the seeds.
     """
     compared = [methods.BY_NAME[name] for name in size.methods]
     tried = size.trials * size.trial_seeds
@@ -127,7 +132,7 @@ def _training(
     kind: str,
     number: int,
 ) -> Training | None:
-    """What is to be trained; None where it is not known yet."""
+    """The settings of a training; None if they depend on trials that are not done."""
     if method.rate is not None:
         setting: dict[str, float] | None = {"learning_rate": method.rate(batch)}
     elif kind == "trial":
@@ -150,14 +155,14 @@ def _training(
 
 
 def _seed(kind: str, number: int, trials: int) -> int:
-    """All trials with the first seed come first, then all with the next one."""
+    """The seed of a training. Trials try all settings with one seed before the next seed."""
     return number // trials if kind == "trial" else number
 
 
 def chosen(
     size: Size, done: Mapping[str, dict], network: str, method: Method, batch: int
 ) -> dict[str, float] | None:
-    """The best setting of the trials, or that of the base batch, scaled; None if not known."""
+    """The best setting of the trials, or the scaled one of the base batch; None if not known."""
     if method.scaled_from:
         base = min(size.batches)
         setting = chosen(size, done, network, methods.BY_NAME[method.scaled_from], base)
@@ -167,17 +172,17 @@ def chosen(
     if not all(name in done for name in names):
         return None
     found = [done[name]["result"] for name in names]
-    # Of those that diverged none is better than another: the lowest rate stands for them.
+    # If all diverged, the lowest learning rate is chosen.
     scores = [-1.0 if each["diverged"] else each["choosing_accuracy"] for each in found]
     best = max(range(len(scores)), key=lambda i: (scores[i], -settings[i]["learning_rate"]))
     return settings[best]
 
 
 def training_of(found: dict, name: str) -> tuple[Training, dict]:
-    """What was trained under a name, to be trained again, and what it reached.
+    """The settings and the result of a recorded training.
 
     Raises:
-        RecipeError: If it is not among the results.
+        RecipeError: If there is no training of that name.
     """
     for row in found["rows"]:
         if row["name"] != name:
@@ -194,7 +199,7 @@ def training_of(found: dict, name: str) -> tuple[Training, dict]:
         }
         return Training(**settings), row["result"]
     last = found["rows"][-1]["name"] if found["rows"] else "none"
-    raise RecipeError(f"--repeat must name a training that is done, as {last}. Received: {name}")
+    raise RecipeError(f"--repeat must name a training of --show, as {last}. Received: {name}")
 
 
 if __name__ == "__main__":

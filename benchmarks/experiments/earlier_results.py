@@ -1,8 +1,8 @@
-"""Results as earlier versions wrote them, in the form that `results` has today."""
+"""Converts results of earlier versions to the current format of `results`."""
 
 
-def as_today(found: dict) -> dict:
-    """Results in any form that was ever written, in the one that `gather` makes."""
+def to_current_format(found: dict) -> dict:
+    """Converts results of any version to the format that `gather` makes."""
     if "figure" in found:
         rows = [
             {**{k: v for k, v in row.items() if k != "recipe"}, "settings": row["recipe"]}
@@ -13,13 +13,13 @@ def as_today(found: dict) -> dict:
         about = {renamed.get(k, k): v for k, v in found.items() if k != "points"}
         return {**about, "settings": settings, "rows": rows}
     if "form" in found:
-        return _of_batch_size(found)
+        return _from_batch_size(found)
     if "experiment" not in found and "batch_size" in found:
-        return _of_a_few(found)
+        return _from_optimizers(found)
     return found
 
 
-def _of_batch_size(found: dict) -> dict:
+def _from_batch_size(found: dict) -> dict:
     label = ("network", "method", "batch", "kind", "number")
     renamed = {"arm": "method", "warmup_share": "warmup_fraction"}
     settings = ["learning_rate", "momentum", "warmup_fraction"]
@@ -41,7 +41,7 @@ def _of_batch_size(found: dict) -> dict:
     return {
         "experiment": "batch_size",
         "settings": {
-            "data": "fashion_mnist",  # which the first ones were of, and did not say
+            "data": "fashion_mnist",  # the only data of the first files, which do not name it
             "trial_seeds": 1,
             **{asked.get(name, name): value for name, value in found.items() if name not in about},
         },
@@ -50,7 +50,7 @@ def _of_batch_size(found: dict) -> dict:
     }
 
 
-def _of_a_few(found: dict) -> dict:
+def _from_optimizers(found: dict) -> dict:
     label = ("network", "optimizer", "learning_rate", "seed")
     rows = [
         {

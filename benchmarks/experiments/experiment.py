@@ -1,4 +1,4 @@
-"""`Experiment`: a question that many trainings answer, and its command."""
+"""`Experiment`: a question that needs many trainings, and its command."""
 
 import dataclasses
 import pathlib
@@ -17,22 +17,22 @@ from benchmarks.recipe import RecipeError
 from benchmarks.settings import FlagSettings, setting
 from benchmarks.words import counted
 
-INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h, as `benchmarks.train` has it
+INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h, as in `benchmarks.train`
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Experiment(FlagSettings):
-    """A question that many trainings answer. A class is the question, an object what was asked.
+    """A question that needs many trainings. The class is the question, an object its settings.
 
-    Its fields are flags of its command.
+    Its fields are the flags of its command.
 
     Attributes:
-        name: Of its module.
-        table: Results as Markdown; takes several if it `joins`.
-        plot_flags: Its methods that draw results into a PNG file, and its flags for that file.
-        figure: Name of the file that `plot` draws beside the results without being asked.
-        joins: Whether results in several files are shown together.
-        keeps_results: Whether its results file is all that it keeps, and what it goes on from.
+        name: Name of its module.
+        table: Formats results as Markdown; takes several results if `joins` is true.
+        plot_flags: Names of methods that plot results to a PNG file, and of the flags for the file.
+        figure: Name of a file beside the results that `plot` writes by default.
+        joins: Whether several result files can be shown together.
+        keeps_results: Whether the result file is all that it keeps, and what it continues from.
     """
 
     name: ClassVar[str]
@@ -42,7 +42,7 @@ class Experiment(FlagSettings):
     joins: ClassVar[bool] = False
     keeps_results: ClassVar[bool] = True
 
-    data_dir: str | None = setting("Where the data set is.", None)
+    data_dir: str | None = setting("Folder of the data set.", None)
 
     @classmethod
     def from_flags(cls) -> "Experiment":
@@ -50,25 +50,25 @@ class Experiment(FlagSettings):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What was asked for, as results keep it."""
-        of_all = [field.name for field in dataclasses.fields(Experiment)]
+        """The settings as result files record them, without those that all experiments share."""
+        shared = [field.name for field in dataclasses.fields(Experiment)]
         asked = dataclasses.asdict(self)
-        return {name: value for name, value in asked.items() if name not in of_all}
+        return {name: value for name, value in asked.items() if name not in shared}
 
     @property
     def folder(self) -> str:
         return f"runs/experiments/{self.name}"
 
     def runs(self, done: Mapping[str, dict]) -> list[Run]:
-        """All trainings in their order, given the results so far by name."""
+        """All trainings in order, given the results so far by name."""
         raise NotImplementedError
 
     def check(self, run: Run, folder: pathlib.Path) -> int:
-        """The images that a run trains on, counted in each epoch; a RecipeError if it cannot be."""
+        """The images that a run processes over all epochs. Raises RecipeError if it cannot run."""
         raise NotImplementedError
 
     def train(self, run: Run, folder: pathlib.Path) -> dict:
-        """Trains, by what the settings of the run have as `train`. May be another process.
+        """Calls `train` of the run's settings. It may run in another process.
 
         Returns:
             `settings`, `result`, `versions` and `device`.
@@ -85,17 +85,17 @@ class Experiment(FlagSettings):
         }
 
     def find(self, run: Run, folder: pathlib.Path) -> dict | None:
-        """What `train` returned, if the folder holds it."""
+        """The result of an earlier `train`, if the folder holds it."""
 
     def measure(self, run: Run) -> float | None:
-        """The seconds that a run will take, by a short one; None to do without."""
+        """The seconds that a run will take, extrapolated from a short one; None if not measured."""
 
     def train_all(self, progress: sweep.Sweep, save: Callable[[list[dict]], None]) -> None:
-        """Trains what is not done, and saves the rows so far after each training."""
+        """Trains all runs that are not done, and saves the rows so far after each one."""
         progress.train(save=save)
 
     def show(self, found: Sequence[dict], folder: pathlib.Path) -> None:
-        """Prints the tables, and draws."""
+        """Prints the tables, and writes the plots."""
         if not all(each["rows"] for each in found):
             raise RecipeError(f"there are no results yet. Received: {folder}")
         print(type(self).table(*found))
@@ -104,23 +104,25 @@ class Experiment(FlagSettings):
             path = flags.FLAGS[name].value or (self.figure and folder / self.figure)
             if path:
                 getattr(self, name)(found[0], pathlib.Path(path))
-                without = f", without {counted(missing, 'training')} not done yet" * (missing > 0)
+                without = f", without {counted(missing, 'unfinished training')}" * (missing > 0)
                 print(f"\n{path}{without}")
 
 
 def main(kind: type[Experiment]) -> None:
-    """Runs the command, and exits: 0 if all is done, 1 at a mistake, 75 if it was interrupted."""
+    """Runs the command, and exits: 0 if all is done, 1 after an error, 75 if interrupted."""
     define_flags_of(kind, with_defaults=True)
-    flags.DEFINE_string("output_dir", None, "Folder; by default one of its own in runs/.")
+    flags.DEFINE_string(
+        "output_dir", None, "Folder for all files. Default: a folder in runs/experiments/."
+    )
     flags.DEFINE_boolean("dry_run", False, "Print what would be trained, and exit.")
     if kind.keeps_results:
-        help = "File for the results so far, and to go on from. Default: results.json in a folder."
+        help = "Result file to write and to continue from. Default: results.json in --output_dir."
         flags.DEFINE_string("output", None, help)
     define_show = flags.DEFINE_list if kind.joins else flags.DEFINE_string
-    define_show("show", None, "Results to print and draw again, without training.")
+    define_show("show", None, "Result file to print and plot, without training.")
     for name in kind.plot_flags:
-        default = f"{kind.figure} beside results" if kind.figure else "not drawn"
-        flags.DEFINE_string(name, None, f"File for the plot, as PNG. Default: {default}.")
+        default = f"{kind.figure} beside the results" if kind.figure else "no plot"
+        flags.DEFINE_string(name, None, f"PNG file for the plot. Default: {default}.")
     run_command(lambda argv: _run(kind))
 
 
@@ -135,7 +137,7 @@ def _run(kind: type[Experiment]) -> int:
             _train(asked)
     except KeyboardInterrupt as interruption:
         reason = str(interruption) or "interrupted"
-        print(f"{reason}; the same command goes on", file=sys.stderr)
+        print(f"{reason}; run the same command again to continue", file=sys.stderr)
         return INTERRUPTED
     return 0
 
@@ -165,15 +167,15 @@ def _train(experiment: Experiment) -> None:
 
 
 def done_before(experiment: Experiment, path: pathlib.Path) -> dict[str, dict]:
-    """The rows of a file of results, by name.
+    """The rows of a result file, by name.
 
     Raises:
-        RecipeError: If it holds something else, or what other settings led to.
+        RecipeError: If the file holds something else, or results of other settings.
     """
     found = results.read(path, "--output", experiment.name)
     if found["settings"] != results.as_json(experiment.settings):
         raise RecipeError(
-            f"--output must be new, or hold results of the same settings. Received: {path}"
+            f"--output must be new or hold results of the same settings. Received: {path}"
         )
     with results_of(path, "--output"):
         environments = found["environments"]
@@ -181,7 +183,7 @@ def done_before(experiment: Experiment, path: pathlib.Path) -> dict[str, dict]:
 
 
 def _listed(runs: list[Run]) -> str:
-    """The runs as a table."""
+    """The runs as a Markdown table."""
     shown = ("optimizer", "global_batch_size", "learning_rate", "warmup_epochs", "epochs")
     lines = []
     for run in runs:

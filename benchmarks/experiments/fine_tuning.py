@@ -1,10 +1,10 @@
-"""Fine-tuning at a batch of 512: LARS with `for_fit`, and others at the best of three rates.
+"""Fine-tuning at a batch of 512: LARS with `for_fit`, other optimizers at several learning rates.
 
 python -m benchmarks.experiments.fine_tuning [--seeds=3]
 
-`plain` is trained on the 30,000 training images of Fashion-MNIST's first five classes. Then it gets
-new logits, and all of it is trained on 10,000 images of the other five for 8 epochs. `evaluate` is
-on the 5,000 held-out images of these five.
+`plain` is first trained on the 30,000 training images of Fashion-MNIST's first five classes. Then
+its last layer is replaced, and the whole network is trained for 8 epochs on 10,000 images of the
+other five classes. It is evaluated on the 5,000 held-out images of these classes.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import keras
 
 BATCH_SIZE, EPOCHS, IMAGE_SIZE, IMAGES, CLASSES = 512, 8, 14, 10_000, 5
-# By optimizer, the rates at the top of one ramp and decay for all; 0 is that of `for_fit`.
+# Peak learning rates by optimizer, all with the same schedule; 0 is the rate of `for_fit`.
 RATES = {
     "LARS, for_fit": (0.0,),
     "SGD, momentum 0.9": (0.01, 0.03, 0.1),
@@ -37,14 +37,14 @@ RATES = {
 
 @dataclasses.dataclass(frozen=True)
 class Tuning:
-    """One training of a network that was trained before; `rate` is 0 for that of `for_fit`."""
+    """One fine-tuning. A `rate` of 0 is the learning rate of `for_fit`."""
 
     optimizer: str
     rate: float
     seed: int
 
     def train(self, data_dir: str | None) -> dict:
-        """What it reached, after the first training if that was not done yet."""
+        """Fine-tunes a network, after its first training. Returns the result."""
         import keras
 
         from benchmarks.experiments.small.networks import NETWORKS
@@ -76,7 +76,7 @@ class FineTuning(Seeds):
 
     @staticmethod
     def table(found: dict) -> str:
-        """A row for each optimizer at each rate, as Markdown."""
+        """A Markdown table with one row per optimizer and learning rate."""
         rows = results.frame(found).groupby(["optimizer", "learning_rate"], sort=False)
         return frames.markdown(
             [
@@ -118,7 +118,7 @@ def of_classes(part: images.Part, last: bool) -> images.Part:
 
 @functools.cache
 def first_training(seed: int, data_dir: str | None) -> list[np.ndarray]:
-    """The weights that the fine-tunings of a seed begin with."""
+    """The weights from which all fine-tunings of a seed start."""
     import keras
 
     import keras_lars

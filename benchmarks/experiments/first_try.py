@@ -1,12 +1,11 @@
-"""A newcomer's first training, as docs/learning_rate.md says: three networks at a batch of 4,096.
+"""A newcomer's first training, as in docs/learning_rate.md: three networks at a batch of 4,096.
 
 python -m benchmarks.experiments.first_try [--seeds=3]
 
-Fashion-MNIST at 14x14 pixels, 8 epochs, nothing tuned: `for_fit`, `RecalibrateStatistics`, and then
-`model.evaluate` on the 10,000 held-out images. The callback is for batch normalization, so the
-networks without it are trained without the callback. Then `plain` at a constant rate of 4 under the
-`LearningRateScheduler` of tutorials, whose rates are meant for another optimizer, and under one
-with the same rates times 4,000.
+Trains on Fashion-MNIST at 14x14 pixels for 8 epochs, without tuning: `for_fit`, and
+`RecalibrateStatistics` for the network with batch normalization. `model.evaluate` uses the 10,000
+held-out images. `plain` is also trained with the `LearningRateScheduler` of tutorials, whose
+learning rates are meant for another optimizer, and with the same rates times 4,000.
 """
 
 import dataclasses
@@ -23,9 +22,9 @@ from benchmarks.experiments.small.training import reached
 from benchmarks.experiments.sweep import Run
 
 BATCH_SIZE, EPOCHS, IMAGE_SIZE, RECALIBRATION_IMAGES = 4096, 8, 14, 10_000
-# By epoch, as in TensorFlow's guide to distributed training with Keras.
+# Learning rates by epoch, from TensorFlow's guide to distributed training with Keras.
 TUTORIAL_RATES = (1e-3, 1e-3, 1e-3, 1e-4, 1e-4, 1e-4, 1e-4, 1e-5)
-# The networks, each with the first rate of a `LearningRateScheduler` in place of `for_fit`, or 0.
+# A network, and the first learning rate of a `LearningRateScheduler`, or 0 for `for_fit`.
 WAYS = (("plain", 0.0), ("residual", 0.0), ("vit", 0.0), ("plain", 1e-3), ("plain", 4.0))
 
 
@@ -35,8 +34,8 @@ class Way:
 
     Attributes:
         network: A name in `NETWORKS`.
-        seed: Of weights and order.
-        rate_at_first: That of a `LearningRateScheduler`, in place of `for_fit` if it is not 0.
+        seed: Seed of the initial weights and the order of images.
+        rate_at_first: First rate of a `LearningRateScheduler`; 0 to use `for_fit`.
     """
 
     network: str
@@ -44,7 +43,7 @@ class Way:
     rate_at_first: float = 0.0
 
     def train(self, data_dir: str | None) -> dict:
-        """What `evaluate` says, and how long it took."""
+        """Trains and evaluates a network. Returns the result, with the time of recalibration."""
         import keras
 
         import keras_lars
@@ -58,7 +57,7 @@ class Way:
         seconds_of_recalibration = 0.0
 
         class Timed(keras_lars.callbacks.RecalibrateStatistics):
-            """Adds up the seconds that it takes at the ends of epochs."""
+            """Adds up the seconds that recalibration takes."""
 
             def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
                 nonlocal seconds_of_recalibration
@@ -104,7 +103,7 @@ class FirstTry(Seeds):
 
     @staticmethod
     def table(found: dict) -> str:
-        """A row for each way to train, as Markdown."""
+        """A Markdown table with one row per network and learning rate."""
         lines = []
         ways = results.frame(found).groupby(["network", "learning_rate"], sort=False)
         for (network, rate), percent in ways["test_accuracy"]:

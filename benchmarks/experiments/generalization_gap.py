@@ -1,9 +1,9 @@
-"""Loss on training and on held-out images, both seen alike, and their gap: figure 1 of the paper.
+"""The loss on training and held-out images, and the gap between them: figure 1 of the paper.
 
 python -m benchmarks.experiments.generalization_gap [--batches=128,2048]
 
-Training images are evaluated at the end of each epoch without dropout and augmentation: the loss
-that training itself reports is with both, and of the weights as they were on the way.
+Both are evaluated in the same way at the end of each epoch, without dropout or augmentation. The
+loss that training reports has both, and is a mean over the changing weights of the epoch.
 """
 
 import pathlib
@@ -23,7 +23,7 @@ GAP = "gap: held-out less training"
 
 
 def losses(found: dict) -> pd.DataFrame:
-    """A row for each epoch of each training, with both losses and their gap."""
+    """One row per training and epoch, with both losses and their gap."""
     table = results.by_epoch(found)
     table = table.rename(columns=dict(zip(["train_loss", "val_loss"], LOSSES)))
     return table.assign(**{GAP: table[LOSSES[1]] - table[LOSSES[0]]})

@@ -1,11 +1,11 @@
-"""The learning rate of `for_fit`, and that of the range test: what each reaches.
+"""Compares the accuracy at the learning rate of `for_fit` and at that of the range test.
 
 python -m benchmarks.experiments.learning_rate_choice [--seeds=3]
 
-Three networks on Fashion-MNIST at 14x14 pixels, 8 epochs, and two on the digits, 40 epochs, at two
-batch sizes each. `find_learning_rate` is given the training images and its defaults. `for_fit`
-makes a schedule of the rate, `RecalibrateStatistics` follows batch normalization, and `evaluate` is
-on images that are held out. Nothing was chosen by these.
+Trains three networks on Fashion-MNIST at 14x14 pixels for 8 epochs, and two on the digits for 40
+epochs, at two batch sizes each. `find_learning_rate` runs on the training images with its defaults.
+`for_fit` turns the learning rate into a schedule. Networks with batch normalization use
+`RecalibrateStatistics`. Evaluation uses held-out images, which no choice depends on.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from benchmarks.experiments.sweep import Run
 EPOCHS = {"fashion_mnist": 8, "digits": 40}
 IMAGE_SIZE = {"fashion_mnist": 14, "digits": 8}
 RECALIBRATION_IMAGES = 10_000
-# Data, network and batch sizes.
+# Data set, network and batch sizes.
 TASKS = (
     ("fashion_mnist", "plain", (512, 4096)),
     ("fashion_mnist", "residual", (512, 4096)),
@@ -36,7 +36,7 @@ CHOICES = ("rule", "range test")
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """One training, at the rate that one of `CHOICES` gives."""
+    """One training, at the learning rate that one of `CHOICES` gives."""
 
     data: str
     network: str
@@ -45,7 +45,7 @@ class Choice:
     seed: int
 
     def train(self, data_dir: str | None) -> dict:
-        """The rate, and what it reached."""
+        """Chooses the learning rate and trains. Returns the result, with the learning rate."""
         import keras
 
         import keras_lars
@@ -120,7 +120,7 @@ class LearningRateChoice(Seeds):
 
     @staticmethod
     def table(found: dict) -> str:
-        """A row for each task: the rates, and the mean accuracy of each choice, as Markdown."""
+        """A Markdown table with one row per task: learning rate and mean accuracy by choice."""
         rows = results.frame(found)
         cells = []
         tasks = rows.groupby(["data", "network", "batch"], sort=False)

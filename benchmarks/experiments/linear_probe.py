@@ -1,10 +1,11 @@
-"""Linear probing of frozen features: LARS as MAE has it, SGD and AdamW, seven rates each.
+"""Linear probing of frozen features: LARS as in MAE, SGD and AdamW, at seven rates each.
 
 python -m benchmarks.experiments.linear_probe [--seeds=3]
 
-`plain` learns to tell by how much an image of Fashion-MNIST is turned, and sees no label. Then its
-convolutions are frozen, and their features, normalized without scale and shift, are classified by
-one dense layer: 20 epochs at a batch of 4,096. `evaluate` is on 5,000 held-out images.
+`plain` first learns, without labels, by how much an image of Fashion-MNIST is rotated. Then its
+convolutions are frozen. One dense layer classifies their features, which are normalized without
+scale and shift. It is trained for 20 epochs at a batch of 4,096, and evaluated on 5,000 held-out
+images.
 """
 
 import dataclasses
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
 BATCH_SIZE, EPOCHS, IMAGE_SIZE = 4096, 20, 14
 TURNS, FIRST_BATCH_SIZE, FIRST_EPOCHS = 4, 512, 2
-# By optimizer, the rates at the top of one ramp and decay for all. MAE's rule, 0.1 * batch / 256,
-# is the third of LARS. The last of each was added when the best of AdamW was at the end.
+# Peak learning rates by optimizer, all with the same schedule. The third of LARS follows MAE's
+# rule, 0.1 * batch / 256. The last of each was added because the best of AdamW was the largest.
 RATES = {
     "LARS": (0.1, 0.4, 1.6, 6.4, 25.6, 102.4, 409.6),
     "SGD, momentum 0.9": (0.01, 0.04, 0.16, 0.64, 2.56, 10.24, 40.96),
@@ -45,7 +46,7 @@ class Probing:
     seed: int
 
     def train(self, data_dir: str | None) -> dict:
-        """What it reached, after the features were learned if that was not done yet."""
+        """Trains a dense layer, after the features are learned. Returns the result."""
         import keras
 
         parts = features(self.seed, data_dir)
@@ -66,7 +67,7 @@ class LinearProbe(Seeds):
 
     @staticmethod
     def table(found: dict) -> str:
-        """A row for each optimizer, its rates in the order of size, as Markdown."""
+        """A Markdown table with one row per optimizer, its learning rates in increasing order."""
         rows = results.frame(found).groupby(["optimizer", "learning_rate"], sort=False)
         cells: dict[str, dict[str, str]] = {}
         for (optimizer, rate), accuracy in rows["test_accuracy"]:
@@ -77,7 +78,7 @@ class LinearProbe(Seeds):
 
 
 def probe(shape: tuple[int, ...]) -> "keras.Model":
-    """What MAE trains: normalization without scale and shift, and one layer of small weights."""
+    """The probe of MAE: normalization without scale and shift, and a layer with small weights."""
     import keras
 
     return keras.Sequential(
@@ -118,7 +119,7 @@ def make_optimizer(asked: Probing) -> "keras.optimizers.Optimizer":
 
 @functools.lru_cache(maxsize=1)
 def features(seed: int, data_dir: str | None) -> dict[str, images.Part]:
-    """What the convolutions make of the images, by part."""
+    """The features of the training and test images."""
     import keras
 
     import keras_lars
@@ -138,7 +139,7 @@ def features(seed: int, data_dir: str | None) -> dict[str, images.Part]:
 
 
 def turns(pixels: np.ndarray) -> images.Part:
-    """The images turned by 0, 90, 180 and 270 degrees, which is their label."""
+    """The images rotated by 0, 90, 180 and 270 degrees; the label is the rotation."""
     turned = [np.rot90(pixels, count, axes=(1, 2)) for count in range(TURNS)]
     labels = np.repeat(np.arange(TURNS, dtype="int32"), len(pixels))
     return images.Part(np.concatenate(turned), labels)

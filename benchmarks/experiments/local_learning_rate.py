@@ -1,4 +1,4 @@
-"""Local learning rates, which are LARS's ratios, by layer and batch: figure 2 of the paper.
+"""Local learning rates, the paper's name for trust ratios, by layer and batch: its figure 2.
 
 python -m benchmarks.experiments.local_learning_rate [--layers=REGEX] [--batches=128,1024]
 """
@@ -35,7 +35,7 @@ class LocalLearningRate(Paper):
     }
     label = ("batch",)
 
-    layers: str | None = setting("Regular expression for names of variables.", None)
+    layers: str | None = setting("Regular expression for the variables to show.", None)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -52,7 +52,7 @@ class LocalLearningRate(Paper):
 
     @staticmethod
     def table(found: dict) -> str:
-        """The local learning rate at the first update, halfway and at the last record."""
+        """Tables of accuracy, and of local learning rates at the start, halfway and at the end."""
         lines = []
         for row in found["rows"]:
             for variable, norms in row["norms"].items():

@@ -1,14 +1,14 @@
-"""What the gradient noise scale predicts of batches, and what these reach.
+"""Compares accuracies at large batches with predictions from the gradient noise scale.
 
 python -m benchmarks.experiments.noise_scale [--seeds=3] [--processes=N]
 
-That the last quarter of a training tells was chosen by other networks and images than these. One
-training of each measures the noise scale there, at a batch that fits: it says what a pass over the
-data is worth in batches of any size. Trainings in very small batches say what fewer epochs reach.
-Both together predict an accuracy, which is in the results before a larger batch is trained.
+For each task, one training measures the noise scale in its last quarter. (That choice was made with
+other networks and images.) The noise scale tells what an epoch is worth at any batch size.
+Trainings in very small batches tell which accuracy fewer epochs reach. Both together predict the
+accuracy at larger batches. Each prediction is recorded before its batch is trained.
 
-Every training has a schedule of `for_fit`, for its own epochs. Half an epoch is one of half the
-images. Batches divide the images, so that all updates of a training are of the same size.
+Every training has a schedule of `for_fit` for its own number of epochs. Half an epoch is one epoch
+on half the images. Batches divide the number of images, so all updates have the same batch size.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ from benchmarks.experiments.small.training import reached, recalibration
 from benchmarks.experiments.sweep import Run
 
 RECALIBRATION_IMAGES = 10_000
-SHARES = (1, 1 / 2, 1 / 4, 1 / 8, 1 / 16)  # of the epochs, in the smallest batches
+FRACTIONS = (1, 1 / 2, 1 / 4, 1 / 8, 1 / 16)  # of the epochs, trained in the smallest batches
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,9 +38,9 @@ class Task:
     """A network, its data, and the batches that are compared.
 
     Attributes:
-        images: How many of the data, the first ones.
-        batches: A very small one, the one in which the noise is measured, and larger ones.
-        parts: Micro-batches of an update where the noise is measured.
+        images: Number of training images; the first ones are used.
+        batches: A very small batch size, the one at which the noise is measured, and larger ones.
+        parts: Micro-batches per update where the noise is measured.
     """
 
     data: str
@@ -62,7 +62,7 @@ TASKS = (
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """One training, in which the noise is measured if its batches have parts."""
+    """One training. It measures the noise scale if its updates have several micro-batches."""
 
     images: int
     seed: int
@@ -74,7 +74,7 @@ class Training:
     image_size: int
 
     def train(self, data_dir: str | None) -> dict:
-        """What it reached; with parts, also the noise scale in images, None for no answer."""
+        """Trains a network. Returns the result, and the noise scale in images if measured."""
         import keras
 
         import keras_lars
@@ -102,7 +102,7 @@ class Training:
             return {**fit([*callbacks, monitor]), **self._noise(folder)}
 
     def _noise(self, folder: str) -> dict[str, float | None]:
-        """What the last quarter of a record tells."""
+        """The noise scale in the last quarter of a record; None if it cannot be estimated."""
         from keras_lars._monitoring import noise, record
 
         rows = record.read(record.locate(folder, record.NOISE_SCALE), record.NOISE_SCALE)
@@ -115,12 +115,12 @@ class Training:
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """What so many epochs in batches of this size will reach, by trainings that are done.
+    """A prediction of the accuracy at a batch size, from trainings that are done.
 
     Attributes:
-        noise_scale: In images; None where there was no answer.
-        small_batch: That of `by_epochs`.
-        by_epochs: Numbers of epochs, and the test accuracy of each.
+        noise_scale: In images; None if it could not be estimated.
+        small_batch: The batch size of `by_epochs`.
+        by_epochs: Pairs of a number of epochs and its test accuracy.
     """
 
     noise_scale: float | None
@@ -130,10 +130,10 @@ class Prediction:
     by_epochs: tuple[tuple[float, float], ...]
 
     def train(self, data_dir: str | None) -> dict:
-        """What a pass is worth, and the accuracy; None if that cannot be told."""
+        """Predicts what an epoch is worth, and the accuracy; None if that is not possible."""
         del data_dir
         worth, accuracy = (
-            self._found(self.noise_scale) if self.noise_scale else (math.nan, math.nan)
+            self._predicted(self.noise_scale) if self.noise_scale else (math.nan, math.nan)
         )
         return {
             "diverged": False,
@@ -142,8 +142,8 @@ class Prediction:
             "seconds": 0.0,
         }
 
-    def _found(self, noise_scale: float) -> tuple[float, float]:
-        """By trainings of as many epochs as these are worth: linear in their logarithm."""
+    def _predicted(self, noise_scale: float) -> tuple[float, float]:
+        """Interpolates the accuracy of as many epochs as these are worth, linear in their log."""
         from keras_lars._noise_scale import worth
 
         asked, small = (
@@ -151,12 +151,12 @@ class Prediction:
         )
         epochs, accuracies = np.array(sorted(self.by_epochs)).T
         equal = np.log(self.epochs * asked), np.log(epochs * small)
-        # Worth less than the shortest of them: it is not known how much less accurate.
+        # NaN below the shortest training, because the accuracy there is unknown.
         return asked, float(np.interp(*equal, accuracies, left=math.nan))
 
 
 def runs_of(task: Task, seed: int, done: Mapping[str, dict]) -> list[Run]:
-    """The trainings that predict, the predictions, and the trainings that these are about."""
+    """The trainings to predict from, the predictions, and the trainings that are predicted."""
     about: dict[str, Any] = {
         "data": task.data,
         "network": task.network,
@@ -172,7 +172,7 @@ def runs_of(task: Task, seed: int, done: Mapping[str, dict]) -> list[Run]:
     def training(batch: int, epochs: float = task.epochs, parts: int | None = None) -> Training:
         return Training(task.images, seed, batch, epochs, parts, **about)
 
-    lengths = [task.epochs * share for share in SHARES]
+    lengths = [task.epochs * fraction for fraction in FRACTIONS]
     first = [run("small", small, training(small, epochs), epochs) for epochs in lengths]
     first.append(run("measured", measured, training(measured, parts=task.parts)))
     found = [done[each.name]["result"] for each in first if each.name in done]
@@ -210,13 +210,13 @@ class NoiseScale(Seeds):
 
     @staticmethod
     def table(found: dict) -> str:
-        """A row for each task and batch: means of the seeds, with their range, as Markdown."""
+        """A Markdown table with one row per task and batch: means over the seeds, and ranges."""
         rows = results.frame(found).reindex(columns=[*_LABEL, *_FOUND])
         lines = []
         for (data, network, size), of_task in rows.groupby(_LABEL[:3], sort=False):
             whole = of_task[of_task["epochs"] == of_task["epochs"].max()]
             for batch, group in whole.groupby("batch"):
-                # The first that is known: a prediction has some of it, and a training the rest.
+                # The first known value: predictions have some columns, trainings the others.
                 of_seed = group.set_index("seed")[_FOUND].astype(float).groupby("seed").first()
                 noise_scale, worth, predicted, trained = (of_seed[name] for name in _FOUND)
                 lines.append(
@@ -240,7 +240,7 @@ _FOUND = ["noise_scale", "worth", "predicted_accuracy", "test_accuracy"]
 
 
 def _spread(values: pd.Series, format: str) -> str:
-    """The mean and the range of those that are known, of which there may be none."""
+    """The mean and the range of the known values; "-" if there are none."""
     known = values.dropna()
     if known.empty:
         return "-"

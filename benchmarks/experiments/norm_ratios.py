@@ -36,7 +36,7 @@ NOTE = (
 
 
 def norms(found: dict) -> pd.DataFrame:
-    """A row for each variable of each run, with what was published of it."""
+    """One row per run and variable, with the published values."""
     table = results.by_record(found).drop_duplicates(["name", "variable"], ignore_index=True)
     gradient = table["gradient_norm"].astype(float)
     table["ratio"] = table["weight_norm"] / gradient.where(gradient != 0)
@@ -45,7 +45,7 @@ def norms(found: dict) -> pd.DataFrame:
 
 
 def table_2() -> pd.DataFrame:
-    """What was published, by variable."""
+    """The published values, by variable."""
     return pd.read_csv(TABLE_2, comment="#", index_col="variable")
 
 
@@ -56,20 +56,20 @@ def _text(value: str | float) -> str:
 
 
 def first_update(recipe: Recipe, execution: Execution) -> dict:
-    """Makes one update, and leaves a run folder with norms, as `benchmarks.loop.train` does.
+    """Makes one update, and writes a run folder with norms, like `benchmarks.loop.train`.
 
     Args:
         recipe: What would be trained.
-        execution: How, and where to.
+        execution: How to run it, and where to write.
 
     Returns:
-        What `result.json` holds.
+        The content of `result.json`.
 
     Raises:
-        RecipeError: If the recipe cannot be trained, or not by LARS.
+        RecipeError: If the recipe cannot be trained, or its optimizer is not LARS.
     """
     if recipe.optimizer != "lars":
-        raise RecipeError(f"--optimizer must be lars to have ratios. Received: {recipe.optimizer}")
+        raise RecipeError(f"--optimizer must be lars, for ratios. Received: {recipe.optimizer}")
     started = time.perf_counter()
     plan = make_plan(recipe, dataclasses.replace(execution, record_trust_ratios_every=1))
 
@@ -88,7 +88,7 @@ def first_update(recipe: Recipe, execution: Execution) -> dict:
         loss = model.fit(
             plan.data_set.training(epoch, plan.view, plan.micro_batch_size, plan.micro_batches),
             callbacks=[keras_lars.callbacks.TrustRatioMonitor(plan.folder, 1, verbose=False)],
-            shuffle=False,  # it is shuffled already
+            shuffle=False,  # the data are already shuffled
             verbose=2,
         ).history["loss"]
     files.write_json(plan.folder / "history.json", {"loss": loss})
@@ -137,14 +137,14 @@ class NormRatios(Paper):
                 axis.bar(variables, reached["mean"].fillna(0), yerr=spread, color=colors, width=0.7)
                 of_paper = by_variable[f"published_{column}"].first()
                 if of_paper.notna().any():
-                    label = f"published, ImageNet: {SOURCE}, with names put right"
+                    label = f"published, ImageNet: {SOURCE}, names corrected"
                     axis.plot(variables, of_paper, "D", color="#444444", mfc="none", label=label)
                 axis.set(yscale="log", ylabel=words, title="")
                 axis.grid(axis="x", visible=False)
             (first, _), *_, (last, _) = panels
             if first.get_legend_handles_labels()[0]:
                 first.legend(fontsize="small", loc="upper right")
-            # Room for the legend above the highest mark.
+            # Make room for the legend above the highest mark.
             first.set_ylim(top=first.get_ylim()[1] * 6)
             last.tick_params(axis="x", rotation=90 if len(variables) > 20 else 45)
 

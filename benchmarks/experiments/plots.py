@@ -1,5 +1,4 @@
-"""Plots of results: for each line the mean of the seeds, with their range as a band, and a cross
-where a training failed."""
+"""Plots of results: lines show the mean over seeds, bands their range, crosses failed trainings."""
 
 import contextlib
 import math
@@ -12,7 +11,7 @@ import pandas as pd
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# For values that are not optimizers: batches, variants.
+# Colors of lines that are not optimizers, such as batches and variants.
 CYCLE = ("#1f5fa8", "#d1620a", "#2a8a4a", "#8b3fa8", "#7a7a7a")
 
 
@@ -27,17 +26,17 @@ def panels(
     bottom: float | None = None,
     **options: Any,
 ) -> Iterator[list[tuple["Axes", pd.DataFrame]]]:
-    """Axes to draw on, each with its rows of the table; the file is written at the end.
+    """Yields axes to draw on, each with its rows of the table, and then writes the file.
 
     Args:
         path: The PNG file.
-        title: Of the figure.
-        table: What is drawn; it has `failed` where a training failed.
-        by: The column of which each value has a panel of its own; one panel by default.
-        columns: So many panels beside each other; all by default.
-        size: Of the figure, in inches.
-        bottom: Of the y axis of the first panel, and of those that share it.
-        **options: Of `Figure.subplots`.
+        title: Title of the figure.
+        table: The data. Its column `failed` marks failed trainings.
+        by: Column with one panel per value; by default there is a single panel.
+        columns: Number of panels in a row; all by default.
+        size: Size of the figure in inches.
+        bottom: Lower limit of the y axis of the first panel, and of those that share it.
+        **options: Arguments of `Figure.subplots`.
     """
     from matplotlib.figure import Figure
 
@@ -54,7 +53,7 @@ def panels(
         axis.grid(alpha=0.3, which="major")
         drawn.append((axis, part))
     yield drawn
-    if bottom is not None:  # last, as it ends the search for limits
+    if bottom is not None:  # last, because it turns automatic limits off
         axes[0].set_ylim(bottom=bottom)
     for axis in axes[len(drawn) :]:
         axis.set_axis_off()
@@ -70,17 +69,17 @@ def lines(
     styles: Mapping[Any, dict] | None = None,
     **style: Any,
 ) -> None:
-    """Mean and range of a column by another one, and crosses where trainings failed.
+    """Draws mean and range of a column against another, and crosses where trainings failed.
 
     Args:
         axis: Where to draw.
-        table: A row for each point of each training. Where it has `reference`, what was published
-            is drawn faintly behind, with its `source` in the legend.
-        x: Column of the positions.
-        y: Column of the values.
-        line: Column whose values tell lines apart, and are their names in the legend.
-        styles: Of each line, by its name; else colors are taken in turn.
-        **style: Of all lines.
+        table: One row per training and point. Values in `reference` are published ones, and are
+            drawn faintly in the background, with their `source` in the legend.
+        x: Column for the x axis.
+        y: Column for the y axis.
+        line: Column with the name of the line, as shown in the legend.
+        styles: Style of each line, by name; by default colors are taken in turn.
+        **style: Style of all lines.
     """
     if x == "epoch":
         axis.locator_params(axis="x", integer=True)
@@ -93,7 +92,7 @@ def lines(
             shade: dict[str, Any] = {"color": look["color"], "alpha": 0.18, "linewidth": 0}
             axis.fill_between(reached.index, reached["min"], reached["max"], **shade)
         if failed := sorted(set(group.loc[group["failed"], x])):
-            at_the_bottom = axis.get_xaxis_transform()  # whatever the scale
+            at_the_bottom = axis.get_xaxis_transform()  # y is a fraction of the axis
             axis.plot(
                 failed,
                 [0.025] * len(failed),
@@ -115,7 +114,7 @@ def lines(
 def published(
     axis: "Axes", xs: Sequence[float], ys: Sequence[float], label: str, color: str
 ) -> None:
-    """Numbers of others, faintly behind. The legend has each label once."""
+    """Draws published values faintly in the background, with one legend entry per label."""
     if label in axis.get_legend_handles_labels()[1]:
         label = "_" + label
     faint: dict[str, Any] = {"alpha": 0.45, "linewidth": 1.2, "linestyle": "--", "zorder": 1}
@@ -136,14 +135,14 @@ def legend(axis: "Axes", table: pd.DataFrame, **options: Any) -> None:
 
 
 def log_axis(axis: "Axes", ticks: Sequence[float], format: Callable = "{:g}".format) -> None:
-    """A logarithmic x axis with the values themselves at the ticks."""
+    """Makes the x axis logarithmic, with ticks at the given values."""
     axis.set_xscale("log")
     axis.set_xticks(ticks, list(map(format, ticks)), rotation=60)
     axis.minorticks_off()
 
 
 def log_values(axis: "Axes") -> None:
-    """A logarithmic y axis with plain numbers: 0.2, 0.5, 1."""
+    """Makes the y axis logarithmic, with plain numbers such as 0.2, 0.5 and 1."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     axis.set_yscale("log")

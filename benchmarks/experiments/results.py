@@ -1,9 +1,9 @@
-"""The results of an experiment: what was asked for, and a row for each training that is done.
+"""The results of an experiment: its settings, and one row per finished training.
 
-`results.json` holds `experiment`, `settings`, `environments` (versions and device), `planned`, and
-`rows`, each with its `name`, `label`, `settings`, `result` and the number of its `environment`.
-Files of earlier versions, which the committed ones are, are read as well: see `earlier_results`.
-`results.csv` beside it holds the same for other programs.
+`results.json` has `experiment`, `settings`, `environments` (versions and device), `planned`, and
+`rows`. Each row has `name`, `label`, `settings`, `result` and the index of its `environment`.
+`earlier_results` reads files of earlier versions, such as the committed ones. `results.csv` holds
+the rows for other programs.
 """
 
 import itertools
@@ -26,13 +26,13 @@ _PARTS = ("settings", "environments", "planned", "rows")
 
 
 def gather(experiment: str, settings: dict, planned: int, rows: Iterable[dict]) -> dict:
-    """Results as they are written.
+    """The results in the format of the file.
 
     Args:
-        experiment: Its name.
-        settings: What was asked for.
-        planned: How many rows there will be.
-        rows: What `Sweep.rows` returns.
+        experiment: Name of the experiment.
+        settings: Settings of the experiment.
+        planned: Number of rows when all trainings are done.
+        rows: The result of `Sweep.rows`.
     """
     environments: list[dict] = []
     found = []
@@ -52,7 +52,7 @@ def gather(experiment: str, settings: dict, planned: int, rows: Iterable[dict]) 
 
 
 def write(path: pathlib.Path, found: dict) -> None:
-    """Writes results as JSON, each row in a line, and as CSV beside it."""
+    """Writes results as JSON, one line per row, and as CSV beside it."""
     found = files.finite(found)
     head = json.dumps({**found, "rows": []}, indent=1).removesuffix("[]\n}")
     rows = ",\n".join(map(json.dumps, found["rows"]))
@@ -62,21 +62,21 @@ def write(path: pathlib.Path, found: dict) -> None:
 
 
 def read(path: str | os.PathLike[str], flag: str, experiment: str) -> dict:
-    """The results in a file.
+    """Reads a result file.
 
     Args:
         path: The file.
-        flag: Which names it.
-        experiment: Whose they are.
+        flag: The flag that names the file, for errors.
+        experiment: The name of the experiment that the file must belong to.
 
     Raises:
-        RecipeError: If it cannot be read, or is of another experiment.
+        RecipeError: If the file cannot be read, or belongs to another experiment.
     """
     found = read_json(path, flag)
     if not isinstance(found, dict):
         raise RecipeError(f"{flag} must be a result file. Received: {path}")
     with results_of(path, flag):
-        found = earlier_results.as_today(found)
+        found = earlier_results.to_current_format(found)
     missing = [name for name in _PARTS if name not in found]
     if found.get("experiment") != experiment or missing:
         what = f"without {missing[0]}" if missing else f"of {found.get('experiment')}"
@@ -88,9 +88,9 @@ def read(path: str | os.PathLike[str], flag: str, experiment: str) -> dict:
 
 
 def frame(found: dict) -> pd.DataFrame:
-    """A row for each training, with the versions and the device that it ran on.
+    """One row per training, with the versions and the device that it ran on.
 
-    The parts of `label` and `result` are columns of their own as well.
+    The parts of `label` and `result` are also separate columns.
     """
     environments = found["environments"]
     return pd.DataFrame(
@@ -102,9 +102,9 @@ def frame(found: dict) -> pd.DataFrame:
 
 
 def by_epoch(found: dict) -> pd.DataFrame:
-    """A row for each epoch of each training, with what its history holds as columns.
+    """One row per training and epoch, with the quantities of the history as columns.
 
-    A training has `failed` in the epoch in which it diverged.
+    `failed` is true in the epoch in which a training diverged.
     """
     table = frame(found)
     histories = [pd.DataFrame(history) for history in table["history"]]
@@ -117,7 +117,7 @@ def by_epoch(found: dict) -> pd.DataFrame:
 
 
 def by_record(found: dict) -> pd.DataFrame:
-    """A row for each record of the norms and the ratio of a variable in a training."""
+    """One row per training, variable and record, with norms and trust ratio."""
     rows = [
         {"training": number, "variable": variable, **dict(zip(norms, values))}
         for number, row in enumerate(found["rows"])
@@ -130,7 +130,7 @@ def by_record(found: dict) -> pd.DataFrame:
 
 
 def flat(found: dict) -> pd.DataFrame:
-    """Numbers and text alone: a row for each record of a variable, or else for each training."""
+    """A table of numbers and text: one row per record of a variable, or else per training."""
     if any(row.get("norms") for row in found["rows"]):
         label = found["rows"][0]["label"]
         return by_record(found)[["name", *label, "seed", "variable", "epoch", *NORMS]]
@@ -140,7 +140,7 @@ def flat(found: dict) -> pd.DataFrame:
 
 
 def of(table: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
-    """The rows that have these values."""
+    """The rows in which each named column has the given value."""
     chosen = pd.Series(True, table.index)
     for name, value in wanted.items():
         chosen &= table[name] == value
@@ -148,7 +148,7 @@ def of(table: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
 
 
 def by_seed(table: pd.DataFrame) -> list[pd.DataFrame]:
-    """The rows that differ in the seed alone, together."""
+    """Groups the rows that differ only in their seed."""
     labels = table["label"].map(json.dumps)
     return [group for _, group in table.groupby(labels, sort=False)]
 
@@ -157,7 +157,7 @@ def by_seed(table: pd.DataFrame) -> list[pd.DataFrame]:
 
 
 def describe(result: dict) -> str:
-    """What a run reached."""
+    """The result of a run in words."""
     reached = result.get("test_accuracy", result.get("validation_accuracy"))
     if result["diverged"]:
         update = result.get("diverged_at_update")
@@ -168,11 +168,11 @@ def describe(result: dict) -> str:
 
 
 def environments(*found: dict) -> list[str]:
-    """The versions and devices of results, a line each."""
+    """The distinct versions and devices of results, one line each."""
     every = itertools.chain(*(each["environments"] for each in found))
     return list(dict.fromkeys(in_words(each["versions"], each["device"]) for each in every))
 
 
 def as_json(value: Any) -> Any:
-    """A value as it is read again."""
+    """A value after a round trip through JSON."""
     return json.loads(json.dumps(value))

@@ -1,4 +1,4 @@
-"""Trains the runs of an experiment, several at once if asked; given again, goes on where it was."""
+"""Trains the runs of an experiment, several at a time if asked, and resumes where it stopped."""
 
 import concurrent.futures
 import dataclasses
@@ -19,8 +19,8 @@ from benchmarks.words import counted, duration
 if TYPE_CHECKING:
     from benchmarks.experiments.experiment import Experiment
 
-# A process is replaced after so many trainings: what frameworks keep of each adds up.
-TRAININGS_OF_A_PROCESS = 25
+# A process is replaced after this many trainings, because frameworks keep some memory of each.
+TRAININGS_PER_PROCESS = 25
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,12 +28,12 @@ class Run:
     """One training of an experiment.
 
     Attributes:
-        name: Of its files.
-        label: What sets it apart; it becomes columns of the results.
-        settings: What is trained, a dataclass; None while it follows from results not there yet.
-        row: Name of the published row that it stands for; empty if it stands for none.
+        name: Unique name, also of its files.
+        label: What distinguishes it from other runs; its items become columns of the results.
+        settings: A dataclass of what is trained; None while it depends on missing results.
+        row: Name of the published row that it repeats; empty if it repeats none.
         published: Top-1 accuracy of that row on ImageNet, in percent, or None.
-        source: Where that was read.
+        source: Where that accuracy was published.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Run:
 
     @property
     def network(self) -> str:
-        """By which the time of trainings is told apart."""
+        """The network; times are estimated per network."""
         return str(self.label.get("network", ""))
 
 
@@ -53,12 +53,12 @@ class Sweep:
     """The runs of an experiment, and the results of those that are done.
 
     Args:
-        experiment: Of which.
-        folder: Where runs leave files.
-        before: Results by name, which are done as well.
+        experiment: The experiment.
+        folder: Folder for the files of the runs.
+        before: Results of runs that are already done, by name.
 
     Raises:
-        RecipeError: If a run cannot be trained, or its files are those of another one.
+        RecipeError: If a run cannot be trained, or its files belong to another run.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Sweep:
             raise RecipeError("there is nothing to train. Received: no runs")
         for name in names:
             if names.count(name) > 1:
-                raise RecipeError(f"each run must be there once. Received: {name} twice")
+                raise RecipeError(f"runs must have different names. Received: {name} twice")
         self.planned = len(runs)
         self._images = {run.name: experiment.check(run, folder) for run in runs}
         found = {run.name: experiment.find(run, folder) or before.get(run.name) for run in runs}
@@ -85,7 +85,7 @@ class Sweep:
         return [run for run in self.runs() if run.name not in self.done]
 
     def rows(self) -> list[dict]:
-        """The results of all runs that are done, each with what it is of."""
+        """The results of all runs that are done, each with the name and label of the run."""
         return [
             {
                 **{name: getattr(run, name) for name in ("name", "row", "source", "published")},
@@ -102,16 +102,16 @@ class Sweep:
         minutes: float = float("inf"),
         save: Callable[[list[dict]], None] = lambda rows: None,
     ) -> None:
-        """Trains all that is waiting.
+        """Trains all runs that are not done.
 
         Args:
-            processes: How many at once, each in its own process, and on one core if several. With
-                0, one after the other in this process, which Ctrl-C then reaches in the training.
-            minutes: After which none is started.
-            save: Called with the rows so far at first, if there are any, and after each run.
+            processes: Number of processes. Several processes use one core each. With 0, runs are
+                trained one by one in this process, where Ctrl-C reaches them.
+            minutes: No run is started after this many minutes.
+            save: Called with the rows so far: at the start if there are any, and after each run.
 
         Raises:
-            KeyboardInterrupt: If it was interrupted; the same call goes on.
+            KeyboardInterrupt: If it was interrupted. The same call continues.
         """
         started, at_once = time.perf_counter(), max(1, processes)
         running: dict[concurrent.futures.Future, Run] = {}
@@ -120,7 +120,7 @@ class Sweep:
             self._measure(pool)
             images = sum(self._images[run.name] for run in self.waiting())
             print(
-                f"{counted(self.planned, 'training')}, {len(self.done)} of them done, "
+                f"{counted(self.planned, 'training')}, {len(self.done)} done, "
                 f"{images:,} images to train on{self._left(at_once)}",
                 flush=True,
             )
@@ -144,7 +144,10 @@ class Sweep:
             pool.shutdown(cancel_futures=True)
 
     def seconds_left(self, at_once: int = 1) -> float | None:
-        """By what runs of the same network took for an image, or else all; None if none is done."""
+        """The estimated time, from seconds per image of the same network, or else of all networks.
+
+        None if nothing is known yet.
+        """
         spent = pd.DataFrame(
             [
                 (run.network, self.done[run.name]["result"]["seconds"], images)
@@ -165,13 +168,13 @@ class Sweep:
         return total / at_once
 
     def _ready(self, running: Mapping, at_once: int) -> list[Run]:
-        """As many as there is room for, of those whose settings are known."""
+        """The next runs with known settings, as many as there are free processes."""
         busy = {run.name for run in running.values()}
         known = [r for r in self.waiting() if r.settings is not None and r.name not in busy]
         return known[: max(0, at_once - len(busy))]
 
     def _measure(self, pool: concurrent.futures.Executor) -> None:
-        """How long a run of each network takes of which none is done, where that can be told."""
+        """Measures the pace of each network without finished runs, if the experiment can."""
         known = {run.network for run in self.runs() if run.name in self.done}
         first = {r.network: r for r in reversed(self.waiting()) if r.settings is not None}
         asked = {
@@ -189,7 +192,7 @@ class Sweep:
         return "" if seconds is None else f"; about {duration(seconds)} left"
 
     def _images_trained_on(self, name: str) -> int:
-        """Those that its `seconds` were spent on: a resumed run counts from where it went on."""
+        """The images that `seconds` were spent on: those after the resumption of a resumed run."""
         result, settings = self.done[name]["result"], self.done[name]["settings"]
         if "updates" not in result:
             return self._images[name]
@@ -198,7 +201,7 @@ class Sweep:
 
 
 class _InThisProcess(concurrent.futures.Executor):
-    """Does what it is given at once."""
+    """An executor that runs tasks in this process, as soon as they are submitted."""
 
     def submit(self, function: Callable, /, *arguments: Any, **named: Any) -> Any:
         future: concurrent.futures.Future = concurrent.futures.Future()
@@ -208,7 +211,7 @@ class _InThisProcess(concurrent.futures.Executor):
 
 def _process_pool(processes: int) -> concurrent.futures.ProcessPoolExecutor:
     options: dict[str, Any] = (
-        {"max_tasks_per_child": TRAININGS_OF_A_PROCESS} if sys.version_info >= (3, 11) else {}
+        {"max_tasks_per_child": TRAININGS_PER_PROCESS} if sys.version_info >= (3, 11) else {}
     )
     return concurrent.futures.ProcessPoolExecutor(
         processes,
@@ -219,9 +222,10 @@ def _process_pool(processes: int) -> concurrent.futures.ProcessPoolExecutor:
 
 
 def share_the_machine() -> None:
-    """Before a framework is imported: as many trainings run beside each other as there are.
+    """Limits this process to one core, and to the GPU memory that it needs.
 
-    Nor does any take all memory of a GPU, as JAX and TensorFlow do at first.
+    Call it before a framework is imported, if several trainings run at the same time. By default
+    JAX and TensorFlow take all memory of a GPU.
     """
     os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
     flags = os.environ.get("XLA_FLAGS", "")

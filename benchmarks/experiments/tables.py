@@ -1,4 +1,4 @@
-"""Cells of tables that several experiments write alike, and the table of the paper's."""
+"""The table of the paper's experiments, and cells that several experiments share."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from benchmarks.experiments import results
 
 
 def by_seed(found: dict) -> str:
-    """A line for all seeds of a label: what sets it apart, its rate, and what it reached."""
+    """One row per label, over all of its seeds: settings, accuracy and the published accuracy."""
     table = results.frame(found)
     lines = [_line(group) for group in results.by_seed(table)]
     names = list(dict.fromkeys(name for line in lines for name in line))
@@ -37,7 +37,7 @@ def _line(group: pd.DataFrame) -> dict[str, str]:
 
 
 def accuracy(group: pd.DataFrame) -> str:
-    """The mean of the seeds on held-out images with their range, and how many diverged when."""
+    """Mean and range of the accuracy on held-out images, and the updates of divergences."""
     diverged = group["diverged"].astype(bool)
     reached = 100 * group.loc[~diverged, "validation_accuracy"].astype(float)
     updates = sorted(group.loc[diverged, "diverged_at_update"])
@@ -51,13 +51,13 @@ def accuracy(group: pd.DataFrame) -> str:
 
 
 def mean(values: pd.Series, format: Callable[[float], str]) -> str:
-    """The mean, and in brackets the standard deviation of several."""
+    """The mean, with the standard deviation in brackets if there are several values."""
     spread = f" ({format(values.std())})" if len(values) > 1 else ""
     return format(values.mean()) + spread
 
 
 def cell(value: str | float | None) -> str:
-    """A value in a table; blank where there is none."""
+    """A value in a table; blank if it is missing."""
     if isinstance(value, str):
         return value
     if value is None or pd.isna(value):

@@ -184,7 +184,7 @@ def test_a_file_of_results_is_gone_on_with(tmp_path):
     again = a_sweep(tmp_path, before=before)
     assert not again.waiting()
     assert gathered(again) == gathered(some)
-    with pytest.raises(ValueError, match="--output must be new, or hold results of the same"):
+    with pytest.raises(ValueError, match="--output must be new or hold results of the same"):
         experiment.done_before(BatchSize(size="quick"), tmp_path / "results.json")
 
 

@@ -36,7 +36,7 @@ def digits(monkeypatch):
     monkeypatch.setattr(images, "load", lambda *arguments: {"training": part, "test": part})
     monkeypatch.setitem(networks.NETWORKS, "plain", models.two_layers)
     monkeypatch.setattr(noise_scale, "TASKS", (TASK,))
-    monkeypatch.setattr(noise_scale, "SHARES", (1, 1 / 2, 1 / 8))
+    monkeypatch.setattr(noise_scale, "FRACTIONS", (1, 1 / 2, 1 / 8))
 
 
 def test_as_many_epochs_as_a_pass_is_worth():

@@ -222,9 +222,9 @@ def test_what_flags_ask_for():
 
 
 def test_batches_that_are_those_of_no_row():
-    with pytest.raises(RecipeError, match=r"--batches must be of 128, .*, 8192, .* Received: 100$"):
+    with pytest.raises(RecipeError, match=r"--batches must be .* 128, .*, 8192.* Received: 100$"):
         runs("accuracy_by_epoch", data="fashion_mnist", batches=(100,))
-    with pytest.raises(RecipeError, match=r"--batches must be one of table 5"):
+    with pytest.raises(RecipeError, match=r"--batches must be batches of table 5"):
         runs("ablations", "longer", batches=(512,))
 
 

@@ -163,8 +163,8 @@ def test_divergence_is_a_result(tmp_path, capsys):
     ("given", "message"),
     [
         ([], "nothing to train"),
-        (runs(1, 2, 1), "must be there once. Received: rate_1-seed0 twice"),
-        (runs(1, seeds=(0, 0)), "must be there once"),
+        (runs(1, 2, 1), "must have different names. Received: rate_1-seed0 twice"),
+        (runs(1, seeds=(0, 0)), "must have different names"),
     ],
     ids=["none", "rate", "seed"],
 )

@@ -1,4 +1,4 @@
-"""`Paper`: an experiment that trains the paper's rows, each with a run folder."""
+"""`Paper`: an experiment that trains the paper's rows, one run folder each."""
 
 import contextlib
 import dataclasses
@@ -34,30 +34,30 @@ DATA = {
 OPTIMIZERS = {"sgd": "SGD", "lars": "LARS"}
 COLORS = {"sgd": "#d1620a", "lars": "#1f5fa8"}
 ACCURACY = "accuracy on held-out images, %"
-# Those on which the rows are trained as they are; on others they are scaled down.
+# Data sets on which rows are trained at full size; on others they are scaled down.
 FULL_SIZE = ("imagenet2012", "image_folder", "synthetic")
-# Where none is asked for. ResNet-50 on the digits is the quick start.
+# The default data sets. ResNet-50 on the digits is the quick start.
 DEFAULT_DATA = {"alexnet_bn": "fashion_mnist", "alexnet": "fashion_mnist", "resnet50": "digits"}
-DIGITS = 5  # of the numbers of histories and norms that are kept
-RECORDS = 200  # of norms and ratios that are kept, of a variable in a run
+DIGITS = 5  # significant digits of the histories and norms that are kept
+RECORDS = 200  # records of norms and trust ratios that are kept for a variable in a run
 
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
-    """What an experiment shows unless flags say otherwise.
+    """What an experiment trains by default.
 
-    Batches are those of the paper's rows, also where these are scaled down: on Fashion-MNIST a
-    batch of 512 becomes one of 128, on the digits one of 8,192 becomes one of 128. Of smaller
-    batches on the digits a normalization would see two or four samples.
+    Batches are those of the paper's rows, even if the rows are scaled down. On Fashion-MNIST, 512
+    becomes 128; on the digits, 8,192 becomes 128. With smaller batches on the digits, a
+    normalization would see only two or four samples.
 
     Attributes:
-        batches: By optimizer, the batches of the paper's rows that are trained.
-        seeds: One training each, of every label.
-        epochs: Of every training; None is those of the row.
-        learning_rates: By optimizer, those tried at each batch, beside the ones of its rows.
-        layers: Regular expression for the variables that are drawn.
-        records_per_epoch: How often norms and ratios are recorded.
-        training_images: How many are evaluated each epoch as held-out ones are.
+        batches: By optimizer, the batches of the paper's rows to train.
+        seeds: Seeds to train each variant with.
+        epochs: Epochs of every training; None for those of the row.
+        learning_rates: By optimizer, learning rates to try at each batch besides those of its rows.
+        layers: Regular expression for the variables to plot.
+        records_per_epoch: How often norms and trust ratios are recorded.
+        training_images: Number of training images to evaluate in each epoch.
     """
 
     batches: Mapping[str, tuple[int, ...]]
@@ -69,7 +69,7 @@ class Preset:
     training_images: int = 0
 
 
-# By networks, the preset for the rows as they are, and the one for them scaled down.
+# By networks, the preset for full size and the preset for scaled-down rows.
 Presets = Mapping[tuple[str, ...], tuple[Preset, Preset]]
 
 
@@ -84,12 +84,12 @@ def lars(*batches: int) -> dict[str, tuple[int, ...]]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Paper(Experiment):
-    """An experiment on the paper's rows. What is not asked for is as the preset has it.
+    """An experiment on the paper's rows. The preset supplies what the flags leave open.
 
     Attributes:
-        presets: What it shows.
-        label: Of "optimizer" and "batch", what sets trainings apart.
-        updates: How many a run has, if not all that its recipe has.
+        presets: The presets, by networks.
+        label: Which of "optimizer" and "batch" distinguish the trainings.
+        updates: Number of updates of a run, if not that of its recipe.
     """
 
     figure: ClassVar[str] = "figure.png"
@@ -98,17 +98,20 @@ class Paper(Experiment):
     label: ClassVar[tuple[str, ...]] = ("optimizer", "batch")
     updates: ClassVar[int | None] = None
 
-    model: str = setting("Network.", "alexnet_bn", choices=NETWORKS)
+    model: str = setting("Network to train.", "alexnet_bn", choices=NETWORKS)
     data: str = setting(
-        "Data set. Default: fashion_mnist, and digits for resnet50.", choices=DATA_SETS
+        "Data set to train on. Default: digits for resnet50, else fashion_mnist.",
+        choices=DATA_SETS,
     )
-    micro_batch_size: int = setting("Images at once; 0 is the whole batch.", 0)
-    epochs: int | None = setting("Of all trainings; warm-ups keep their fraction.", None, minimum=1)
-    width: float | None = setting("Multiplies filters and units of every hidden layer.", None)
-    image_size: int | None = setting("In pixels.", None, minimum=1)
-    seeds: tuple[int, ...] | None = setting("One training each, of every label.", None, below=2**32)
+    micro_batch_size: int = setting("Images per micro-batch. 0: the whole batch.", 0)
+    epochs: int | None = setting(
+        "Epochs of every training. Warm-ups keep their fraction of them.", None, minimum=1
+    )
+    width: float | None = setting("Factor for the filters and units of every hidden layer.", None)
+    image_size: int | None = setting("Image height and width in pixels.", None, minimum=1)
+    seeds: tuple[int, ...] | None = setting("Seeds to train each variant with.", None, below=2**32)
     batches: tuple[int, ...] | None = setting(
-        "Global batch sizes, as they are trained.", None, minimum=1
+        "Global batch sizes, after scaling down.", None, minimum=1
     )
 
     @classmethod
@@ -118,7 +121,7 @@ class Paper(Experiment):
 
     @property
     def variation(self) -> str:
-        """Which of several experiments in one it is."""
+        """Which variation of the experiment it is, if there are several."""
         return ""
 
     @property
@@ -131,12 +134,12 @@ class Paper(Experiment):
 
     @property
     def preset(self) -> Preset:
-        """What is shown.
+        """The preset for the network and the data.
 
         Raises:
-            RecipeError: If the experiment is not one of that network.
+            RecipeError: If the experiment has no preset for the network.
         """
-        known = {model: of for models, of in self.known_presets.items() for model in models}
+        known = {model: pair for models, pair in self.known_presets.items() for model in models}
         if self.model not in known:
             name = self.variation or self.name
             raise RecipeError(
@@ -161,7 +164,7 @@ class Paper(Experiment):
     # What is trained.
 
     def variants(self, optimizer: str, batch: int) -> Iterator[rows.Variant]:
-        """What is trained at a batch of the paper: by default its best row."""
+        """The variants to train at a batch of the paper; by default its best row."""
         recipe, row = rows.recipe_at(batch, optimizer, self)
         label = {"optimizer": OPTIMIZERS[optimizer], "batch": recipe.global_batch_size}
         yield {name: label[name] for name in self.label}, recipe, row
@@ -198,7 +201,7 @@ class Paper(Experiment):
         )
 
     def train(self, run: Run, folder: pathlib.Path) -> dict:
-        """Trains; what it prints goes to a file beside its folder."""
+        """Trains a run. Its output goes to a log file beside its folder."""
         execution = self.execution(run, folder)
         if records := self.preset.records_per_epoch:
             every = max(1, make_plan(run.settings, execution).updates_per_epoch // records)
@@ -218,12 +221,12 @@ class Paper(Experiment):
 
         from benchmarks import loop
 
-        # Or each run would keep the graphs of all before it.
+        # Otherwise the graphs of all earlier runs would stay in memory.
         keras.backend.clear_session()
         gc.collect()
         return loop.train(recipe, execution)
 
-    # What is kept of it.
+    # What is kept of the runs.
 
     def find(self, run: Run, folder: pathlib.Path) -> dict | None:
         path = folder / "runs" / run.name
@@ -240,7 +243,7 @@ class Paper(Experiment):
         }
 
     def _norms(self, folder: pathlib.Path) -> dict[str, dict[str, list]]:
-        """By variable, its norms and ratio by epoch, thinned."""
+        """The norms and trust ratios of each variable by epoch, at most `RECORDS` of each."""
         layers = self.shown_layers
         records = run_folder.read_table(folder / "trust_ratios.csv")
         names = dict.fromkeys(record["variable"] for record in records)
@@ -268,24 +271,24 @@ def _rounded(value: Any) -> Any:
     return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
 
-# --- what plots have in common --------------------------------------------------------------------
+# --- what plots share -----------------------------------------------------------------------------
 
 
 def by_training(found: dict) -> pd.DataFrame:
-    """A row for each training, with its accuracy in percent, to be drawn."""
+    """One row per training, with its accuracy in percent, for plots."""
     table = results.frame(found)
     percent = 100 * table["validation_accuracy"].astype(float)
     return table.assign(percent=percent, failed=table["diverged"].astype(bool))
 
 
 def by_epoch(found: dict) -> pd.DataFrame:
-    """A row for each epoch of each training, with its accuracy in percent, to be drawn."""
+    """One row per training and epoch, with its accuracy in percent, for plots."""
     table = results.by_epoch(found)
     return table.assign(percent=100 * table["val_accuracy"])
 
 
 def title(what: str, found: dict) -> str:
-    """What is shown, and the network, the data set and how long, in words."""
+    """The title of a plot: what it shows, network, data set, epochs and image size."""
     first = found["rows"][0]["settings"]
     width = "" if first["width"] == 1 else f" (width {first['width']:g})"
     size = first["image_size"]
@@ -300,7 +303,7 @@ def title(what: str, found: dict) -> str:
 
 
 def words(label: Mapping[str, str | float]) -> str:
-    """A label, for a legend."""
+    """A label as text for a legend."""
     return ", ".join(
         value if isinstance(value, str) else f"{name} {value:g}" for name, value in label.items()
     )

@@ -1,4 +1,4 @@
-"""The paper's rows as runs: as they are on ImageNet, scaled down elsewhere."""
+"""The paper's rows as runs: at full size on ImageNet, scaled down on small data."""
 
 import dataclasses
 import re
@@ -13,23 +13,23 @@ from benchmarks.recipes import Row
 if TYPE_CHECKING:
     from benchmarks.experiments.paper.experiment import Paper
 
-# A training: its label, its recipe, and the row that it is.
+# A training: its label, its recipe, and the row that it repeats.
 Variant = tuple[dict[str, Any], Recipe, Row | None]
 
-EPOCHS = 100  # of all tables but the one on longer training
-# Of a warm-up where the row has none, of the training: the paper's is 5 of 100 epochs.
+EPOCHS = 100  # in all tables except the one on longer training
+# Fraction of the training that a warm-up takes if the row has none. The paper's is 5 of 100 epochs.
 WARMUP_FRACTION = 0.05
-# Scaled down, learning rates of rows are multiplied by these. They are not tuned: they lead to
-# about the rates of the quick start at its batch of 64.
+# Factors for the learning rates of scaled-down rows. They are not tuned. They give about the rates
+# of the quick start at its batch of 64.
 LEARNING_RATE_FACTORS: Mapping[tuple[str, str, str], float] = {
-    # 0.2 at a batch of 4 becomes 0.02 at one of 64 by linear scaling, as in `digits_sgd`.
+    # 0.2 becomes 0.00125 at a batch of 4, and by linear scaling 0.02 at 64, as in `digits_sgd`.
     ("digits", "resnet50", "sgd"): 1 / 160,
     ("digits", "resnet50", "lars"): 0.2,
 }
 
 
 def trained(model: str, optimizer: str) -> list[Row]:
-    """The rows of a network and an optimizer that have a recipe."""
+    """The rows with a recipe for a network and an optimizer."""
     return [
         row
         for row in recipes.ROWS.values()
@@ -38,7 +38,7 @@ def trained(model: str, optimizer: str) -> list[Row]:
 
 
 def rows_of(model: str, optimizer: str) -> list[Row]:
-    """Those of tables 1, 3 and 4."""
+    """The rows of tables 1, 3 and 4."""
     return [
         row
         for row in trained(model, optimizer)
@@ -47,7 +47,7 @@ def rows_of(model: str, optimizer: str) -> list[Row]:
 
 
 def best_rows(model: str, optimizer: str) -> dict[int, Row]:
-    """By batch, in order, the row of tables 1, 3 and 4 that reached most."""
+    """The most accurate row of tables 1, 3 and 4 for each batch, in order of the batch."""
     best: dict[int, Row] = {}
     for row in sorted(rows_of(model, optimizer), key=lambda row: row.published or 0):
         best[row.trained.global_batch_size] = row
@@ -55,7 +55,7 @@ def best_rows(model: str, optimizer: str) -> dict[int, Row]:
 
 
 def longer_rows(model: str, batch: int) -> list[Row]:
-    """The rows of table 5, and the one of 100 epochs that goes with them."""
+    """The rows of table 5, and the row of 100 epochs to compare them with."""
     candidates = [
         row
         for row in trained(model, "lars")
@@ -64,7 +64,7 @@ def longer_rows(model: str, batch: int) -> list[Row]:
     longest = max((row.trained for row in candidates), key=lambda r: r.epochs, default=None)
     if longest is None or longest.epochs == EPOCHS:
         return []
-    # Table 5 has ResNet-50 with extended augmentation alone.
+    # In table 5, ResNet-50 has only extended augmentation.
     return sorted(
         (row for row in candidates if row.trained.augmentation == longest.augmentation),
         key=lambda row: row.trained.epochs,
@@ -72,9 +72,9 @@ def longer_rows(model: str, batch: int) -> list[Row]:
 
 
 def recipe_of(row: Row, asked: "Paper") -> Recipe:
-    """The recipe of a row on the data set that is asked for, with what else is asked for.
+    """The recipe of a row on the requested data set, with the requested changes.
 
-    A number of epochs takes the warm-up with it, which keeps its fraction of the training.
+    If the number of epochs changes, the warm-up keeps its fraction of them.
     """
     recipe = recipes.override(row.name, data=asked.data)
     factor = LEARNING_RATE_FACTORS.get((recipe.data, recipe.model, recipe.optimizer), 1.0)
@@ -91,9 +91,9 @@ def recipe_of(row: Row, asked: "Paper") -> Recipe:
 
 
 def recipe_at(batch: int, optimizer: str, asked: "Paper") -> tuple[Recipe, Row | None]:
-    """The recipe of the best row of a batch, with that row.
+    """The recipe of the best row of a batch, and that row.
 
-    Where SGD has none, that of its smallest batch by linear scaling and warm-up, with None.
+    If SGD has no row for the batch, returns `scaled` and None.
     """
     best = best_rows(asked.model, optimizer)
     if batch in best:
@@ -104,11 +104,11 @@ def recipe_at(batch: int, optimizer: str, asked: "Paper") -> tuple[Recipe, Row |
 
 
 def scaled(batch: int, asked: "Paper") -> Recipe:
-    """SGD at a batch by linear scaling from its smallest one, with a warm-up.
+    """A recipe for SGD by linear scaling from its smallest batch, with a warm-up.
 
     A normalization sees as many samples as in the row of LARS.
     """
-    from keras_lars.schedules import linear_scaling  # late, as Keras takes seconds to start
+    from keras_lars.schedules import linear_scaling  # imported late, because Keras takes seconds
 
     smallest = next(iter(best_rows(asked.model, "sgd").values()))
     recipe = recipe_of(smallest, asked)
@@ -129,7 +129,7 @@ def scaled(batch: int, asked: "Paper") -> Recipe:
 
 
 def with_warmup(recipe: Recipe) -> Recipe:
-    """With its own warm-up, or if it has none with one that starts at 0."""
+    """The recipe with its own warm-up, or else with one that starts at 0."""
     if recipe.warmup_epochs:
         return recipe
     epochs = WARMUP_FRACTION * recipe.epochs
@@ -137,10 +137,10 @@ def with_warmup(recipe: Recipe) -> Recipe:
 
 
 def batches(optimizer: str, asked: "Paper") -> tuple[int, ...]:
-    """The batches of rows that an optimizer is trained at.
+    """The batches, as in the paper's rows, that an optimizer is trained at.
 
     Raises:
-        RecipeError: If one that is asked for is that of no row.
+        RecipeError: If a requested batch is not that of a row.
     """
     chosen = asked.preset.batches.get(optimizer, ())
     if asked.batches is None or not chosen:
@@ -153,26 +153,26 @@ def batches(optimizer: str, asked: "Paper") -> tuple[int, ...]:
     for batch in asked.batches:
         if batch not in known:
             raise RecipeError(
-                f"--batches must be of {', '.join(map(str, sorted(known)))}, which are those of "
-                f"the paper's rows on {asked.data}. Received: {batch}"
+                f"--batches must be batches of the paper's rows on {asked.data}: "
+                f"{', '.join(map(str, sorted(known)))}. Received: {batch}"
             )
     return tuple(known[batch] for batch in asked.batches)
 
 
 def exactly(row: Row | None, recipe: Recipe) -> Row | None:
-    """The row, if but for the seed it has this recipe."""
+    """The row if it has this recipe, apart from the seed; else None."""
     if row and row.recipe == dataclasses.replace(recipe, seed=row.trained.seed):
         return row
     return None
 
 
 def make_run(label: Mapping[str, str | float], recipe: Recipe, row: Row | None = None) -> Run:
-    """A run with a name of its own.
+    """A run with a name that follows from its label and seed.
 
     Args:
-        label: What sets it apart.
+        label: What distinguishes it from other runs.
         recipe: What is trained.
-        row: The published row that it stands for, if it does.
+        row: The published row that it repeats, if any.
     """
     parts = [_part(name, value) for name, value in label.items()]
     return Run(
@@ -191,5 +191,5 @@ def _part(name: str, value: str | float) -> str:
 
 
 def _rounded(rate: float) -> float:
-    """Without the last digits, which are products' noise: it is in names of folders."""
+    """The rate to six digits, because folder names contain it and products have rounding errors."""
     return float(f"{rate:.6g}")

@@ -1,1 +1,1 @@
-"""Small networks on small images, which hundreds of trainings can be afforded of."""
+"""Experiments with hundreds of trainings of small networks on small images."""

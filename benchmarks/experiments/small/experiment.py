@@ -1,4 +1,4 @@
-"""`Seeds`: an experiment of which the number of seeds can be chosen."""
+"""`Seeds`: an experiment with a flag for the number of seeds."""
 
 import dataclasses
 import pathlib
@@ -16,13 +16,13 @@ def runs_at_rates(
     make: Callable[[str, float, int], Any],
     shown: Callable[[float], float] = lambda rate: rate,
 ) -> list[Run]:
-    """A training of each optimizer at each of its rates, with each seed.
+    """One training of each optimizer at each of its learning rates, with each seed.
 
     Args:
-        rates: By optimizer.
-        seeds: How many.
-        make: The settings of a training, from its optimizer, its rate and its seed.
-        shown: The rate as results have it.
+        rates: The learning rates by optimizer.
+        seeds: Number of seeds.
+        make: Makes the settings of a training from its optimizer, learning rate and seed.
+        shown: Returns the learning rate that results record.
     """
     return [
         Run(
@@ -31,26 +31,26 @@ def runs_at_rates(
             settings=make(optimizer, rate, seed),
         )
         for seed in range(1, seeds + 1)
-        for optimizer, of_optimizer in rates.items()
-        for rate in of_optimizer
+        for optimizer, several in rates.items()
+        for rate in several
     ]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Seeds(Experiment):
-    """An experiment of which the number of seeds can be chosen.
+    """An experiment with a flag for the number of seeds.
 
     Attributes:
-        constants: What is the same in all of its trainings, as results keep it.
-        images_of_a_run: Those that it trains on, counted in each epoch.
+        constants: Settings that all of its trainings share, as result files record them.
+        images_of_a_run: Number of images that a run processes over all epochs.
     """
 
     constants: ClassVar[dict[str, Any]]
     images_of_a_run: ClassVar[int]
     plot_flags: ClassVar[tuple[str, ...]] = ()
 
-    seeds: int = setting("Trainings of each kind.", 3, minimum=1)
-    processes: int = setting("Trainings at once, each in a process of its own.", 1, minimum=1)
+    seeds: int = setting("Number of seeds to train each setting with.", 3, minimum=1)
+    processes: int = setting("Trainings at the same time, each in its own process.", 1, minimum=1)
 
     @property
     def settings(self) -> dict[str, Any]:

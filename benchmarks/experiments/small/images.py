@@ -1,4 +1,4 @@
-"""Fashion-MNIST or the digits as arrays: no framework is needed for them."""
+"""Fashion-MNIST and the digits as NumPy arrays. Needs no framework."""
 
 import dataclasses
 import functools
@@ -9,9 +9,9 @@ from benchmarks.data import digits, fashion_mnist
 
 CLASSES = 10
 TRAINING = {"fashion_mnist": 60_000, "digits": 1437}
-# The first of Fashion-MNIST's held-out images choose settings, the others tell what came of it.
+# This many of Fashion-MNIST's held-out images are for choosing settings, the others for testing.
 CHOOSING = 5000
-# Of the training images, on which the loss is taken at the end, as it is on held-out ones.
+# Training images on which the loss is evaluated at the end.
 MEASURED = 10000
 
 
@@ -27,11 +27,11 @@ class Part:
 def load(data_dir: str | None, image_size: int, data_set: str = "fashion_mnist") -> dict[str, Part]:
     """The parts "training", "measured", "choosing" and "test".
 
-    The digits are few: all that are held out are in both of the last two parts.
+    There are few digits, so both of the last two parts are all held-out digits.
 
     Raises:
-        RecipeError: If Fashion-MNIST is not there.
-        ValueError: If the size is not that of the images, or that divided by a whole number.
+        RecipeError: If Fashion-MNIST is missing.
+        ValueError: If `image_size` does not divide the size of the images.
     """
     data = digits.load() if data_set == "digits" else fashion_mnist.load(data_dir)
     size = data.images("train").pixels.shape[1]
@@ -56,7 +56,7 @@ def load(data_dir: str | None, image_size: int, data_set: str = "fashion_mnist")
 
 
 def joined(*parts: Part) -> Part:
-    """The images of several parts."""
+    """Several parts as one."""
     return Part(
         np.concatenate([part.images for part in parts]),
         np.concatenate([part.labels for part in parts]),

@@ -1,4 +1,4 @@
-"""The methods that are compared, and what is searched for each: written down beforehand."""
+"""The methods that are compared, and their search spaces, which were fixed beforehand."""
 
 import dataclasses
 import functools
@@ -8,9 +8,9 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """What a setting is searched in, by its logarithm or by itself.
+    """The range in which a setting is searched, on a logarithmic or linear scale.
 
-    With `from_1` it is the distance to 1 that is searched: a momentum of 0.9 is one of 0.1.
+    With `from_1`, it is the range of 1 minus the setting: 0.1 is a momentum of 0.9.
     """
 
     low: float
@@ -36,14 +36,14 @@ class Method:
     """One way to train.
 
     Attributes:
-        name: As in results.
-        words: As in tables and plots.
+        name: Name in results.
+        words: Name in tables and plots.
         optimizer: "momentum", "nesterov", "lars", "lars_nesterov" or "lamb".
-        space: What is tuned, at each batch size by itself; empty if nothing is.
-        fixed: What is not tuned, and not as `Training` has it.
-        rate: The learning rate by batch size, where it is given and nothing is tuned.
-        scaled_from: Name of the method whose setting for the smallest batch is taken.
-        power: Of the ratio of batch sizes, by which the learning rate is then multiplied.
+        space: What is tuned, separately for each batch size; empty if nothing is tuned.
+        fixed: Settings that are not tuned and differ from the defaults of `Training`.
+        rate: Returns the learning rate of a batch size, if nothing is tuned.
+        scaled_from: Name of the method whose setting for the smallest batch is scaled.
+        power: Its learning rate is multiplied by the ratio of batch sizes to this power.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Method:
 
 
 def square_root_rule(batch: int) -> float:
-    """The learning rate that the documentation begins with, without tuning."""
+    """The learning rate that the documentation suggests as a first guess, without tuning."""
     return min(4.0 * (batch / 128) ** 0.5, 30.0)
 
 
@@ -78,7 +78,7 @@ METHODS = (
     Method("lars_scaled", "LARS, square-root scaling", "lars", **_SQUARE_ROOT),
     Method("lamb", "Lamb of Keras, tuned", "lamb", {"learning_rate": Range(1e-3, 0.1)}),
 )
-# How wide a range of learning rates works: each rate twice the one before, in as many cells.
+# To see how wide the range of working learning rates is. With 8 trials, each is twice the last.
 _MOMENTUM_RATES = {"learning_rate": Range(0.02, 5.12)}
 _LARS_RATES = {"learning_rate": Range(1.0, 256.0)}
 RATES = (
@@ -96,7 +96,7 @@ def _floor(floor: float) -> dict[str, Any]:
     return {"zero_weight_ratio": None, "weight_norm_floor": floor}
 
 
-# The second round: wider ranges, LARS as it is by default, and LARS with Nesterov momentum.
+# The second round: wider ranges, LARS with its defaults, and LARS with Nesterov momentum.
 _DEFAULTS = _floor(0.05)
 _ALL_OF_NESTEROV = {**_OF_NESTEROV, **_MOMENTUM_RATES}
 _WORDS = "LARS with Nesterov"
@@ -130,7 +130,7 @@ SECOND_ROUND = (
     ),
     Method("lamb_wide", "Lamb of Keras, tuned", "lamb", {"learning_rate": Range(0.002, 0.512)}),
 )
-# What is done where the norm of a weight is 0, as that of most biases is at first.
+# What to do if the norm of a weight is 0, as for most biases at first.
 ZERO_WEIGHTS = tuple(
     Method(f"lars_{name}", f"`{words}`", "lars", fixed=fixed, rate=square_root_rule)
     for name, words, fixed in (
@@ -141,7 +141,7 @@ ZERO_WEIGHTS = tuple(
         *((f"floor_{x:g}", f"weight_norm_floor={x:g}", _floor(x)) for x in (0.1, 0.05)),
     )
 )
-# What somebody gets who writes `LARS(rate)` and no schedule.
+# The results of `LARS(rate)` without a schedule.
 CONSTANT_RATES = tuple(
     Method(
         f"lars_constant_{rate:g}",
@@ -159,11 +159,11 @@ BY_NAME = {
 
 
 def trials(method: Method, count: int) -> list[dict[str, float]]:
-    """The settings that are tried: points of a Sobol sequence, the same at each batch size."""
+    """The settings to try: points of a Sobol sequence, the same at each batch size."""
     if not method.space:
         return []
     return [
-        {name: of.at(fraction) for (name, of), fraction in zip(method.space.items(), point)}
+        {name: span.at(fraction) for (name, span), fraction in zip(method.space.items(), point)}
         for point in _fractions(len(method.space), count)
     ]
 
@@ -172,11 +172,11 @@ def trials(method: Method, count: int) -> list[dict[str, float]]:
 def _fractions(settings: int, count: int) -> list[list[float]]:
     from scipy.stats import qmc
 
-    # From the lower edge of each cell to its middle.
+    # Sobol points are at the lower edges of cells; this moves them to the centres.
     return (qmc.Sobol(settings, scramble=False).random(count) + 0.5 / count).tolist()
 
 
 def scaled(method: Method, setting: dict[str, float], times_the_batch: float) -> dict[str, float]:
-    """The setting of a smaller batch, for one so many times as large."""
+    """The setting of a smaller batch, scaled to a batch `times_the_batch` as large."""
     rate = setting["learning_rate"] * times_the_batch**method.power
     return {**setting, "learning_rate": rate}

@@ -1,4 +1,4 @@
-"""The networks: one like AlexNet, without normalization, two with it, and a transformer."""
+"""The networks: one like AlexNet, residual ones with batch normalization, and a transformer."""
 
 import functools
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from benchmarks import models
 
 
 def plain(image_shape: tuple[int, int, int], classes: int) -> keras.Model:
-    """Three convolutions and two dense layers, as AlexNet is made, and 52,586 parameters."""
+    """Three convolutions and two dense layers, similar to AlexNet, with 52,586 parameters."""
     x = images = keras.Input(image_shape, name="images")
     for i, (filters, size) in enumerate([(16, 5), (32, 3), (32, 3)], 1):
         x = layers.Conv2D(filters, size, padding="same", activation="relu", name=f"conv{i}")(x)
@@ -24,10 +24,10 @@ def plain(image_shape: tuple[int, int, int], classes: int) -> keras.Model:
 def residual(
     image_shape: tuple[int, int, int], classes: int, gamma: str = "ones", name: str = "residual"
 ) -> keras.Model:
-    """A residual block at each of three sizes, batch normalization, and 20,146 parameters.
+    """A residual block at each of three sizes, with batch normalization and 20,146 parameters.
 
-    As in ResNet-50 the first convolution halves the size, which is most of its speed. `gamma` is
-    the first scale of the last normalization of a block.
+    As in ResNet-50, the first convolution halves the size, which saves most of the time. `gamma`
+    initializes the scale of the last normalization of each block.
     """
     x = images = keras.Input(image_shape, name="images")
     x = _normalized(x, 8, 3, 2, "stem")
@@ -53,9 +53,9 @@ def _normalized(
 
 
 def vit(image_shape: tuple[int, int, int], classes: int) -> keras.Model:
-    """Two transformer blocks of width 32 on patches of 4x4, layer normalization, 18,538 parameters.
+    """Two transformer blocks of width 32 on patches of 4x4 pixels, with 18,538 parameters.
 
-    Attention of two heads, learned positions, the mean of all patches before the logits.
+    It has two attention heads, layer normalization, learned positions and mean pooling.
     """
     x = images = keras.Input(image_shape, name="images")
     padding = -image_shape[0] % 4
@@ -80,10 +80,10 @@ _VIT_WIDTH = 32
 NETWORKS: dict[str, Callable[..., keras.Model]] = {
     "plain": plain,
     "residual": residual,
-    # Residual branches that are silent at first, as recipes for ResNet-50 have them.
+    # Residual branches start at zero, as in recipes for ResNet-50.
     "residual_zero_gamma": functools.partial(residual, gamma="zeros", name="residual_zero_gamma"),
-    # The paper's, whose first convolution keeps the size of small images; and the one of
-    # `python -m benchmarks.train`, a quarter as wide, with 1,497,178 parameters.
+    # The paper's network, whose first convolution keeps the size of small images, and the
+    # quarter-width one of `python -m benchmarks.train`, with 1,497,178 parameters.
     "resnet50": functools.partial(models.build, "resnet50"),
     "resnet50_quarter": functools.partial(models.build, "resnet50", width=0.25),
     "vit": vit,

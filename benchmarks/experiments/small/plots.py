@@ -10,8 +10,8 @@ from benchmarks.experiments import plots
 from benchmarks.experiments.results import of
 from benchmarks.experiments.small.tables import frame, methods_of
 
-# Colors of Okabe and Ito, which the color-blind tell apart, and shapes for those who see no color.
-LOOKS: dict[str, dict[str, Any]] = {
+# Okabe and Ito's colors for the color-blind, and shapes for readers who see no color.
+STYLES: dict[str, dict[str, Any]] = {
     "momentum": {"color": "#222222", "marker": "v"},
     "nesterov": {"color": "#0072b2", "marker": "s"},
     "lars": {"color": "#d55e00", "marker": "o"},
@@ -20,7 +20,7 @@ LOOKS: dict[str, dict[str, Any]] = {
 }
 SCALED = {"linestyle": "--", "markerfacecolor": "white"}
 ACCURACY, LOSS = "accuracy on test images, %", "training loss"
-# Those whose learning rate alone is searched, or follows from a search.
+# Optimizers of which only the learning rate is searched.
 BY_RATE = {
     "momentum": "momentum",
     "lars": "LARS",
@@ -31,7 +31,10 @@ _MARKERS = "osD^v"
 
 
 def plot(found: dict, path: pathlib.Path) -> None:
-    """Accuracy and training loss by batch size, a line for each method, if there are seeds."""
+    """Plots accuracy and training loss by batch size, one line per method.
+
+    If there are only trials, plots accuracy by learning rate.
+    """
     seeds = of(frame(found), kind="seed")
     if seeds.empty:
         plot_rates(found, path)
@@ -39,13 +42,13 @@ def plot(found: dict, path: pathlib.Path) -> None:
     methods = {method.name: method for method in methods_of(found)}
     seeds = seeds.assign(words=seeds["method"].map(lambda name: methods[name].words))
     styles = {
-        method.words: {**LOOKS[method.optimizer], **({} if method.space else SCALED)}
+        method.words: {**STYLES[method.optimizer], **({} if method.space else SCALED)}
         for method in methods.values()
     }
     names = ["network", "batch", "words", "failed"]
     seeds[ACCURACY] = 100 * seeds["test_accuracy"].astype(float)
     points = seeds.rename(columns={"measured_loss": LOSS}).melt(names, [ACCURACY, LOSS], "quantity")
-    # The networks one below the other, in their order.
+    # One row of panels per network, in order.
     points["panel"] = points["network"] + ": " + points["quantity"]
     points = points.sort_values("network", kind="stable", key=_order(seeds["network"]))
     title = f"{_subject(found)}: mean and range of {found['settings']['seeds']} seeds"
@@ -61,7 +64,7 @@ def plot(found: dict, path: pathlib.Path) -> None:
 
 
 def plot_rates(found: dict, path: pathlib.Path) -> None:
-    """Accuracy by learning rate, a line for each batch size: how wide the range is that works."""
+    """Plots accuracy by learning rate, one line per batch size: how wide is the working range?"""
     from matplotlib import colormaps
 
     methods = {method.name: method for method in methods_of(found)}
@@ -80,7 +83,7 @@ def plot_rates(found: dict, path: pathlib.Path) -> None:
         for number, batch in enumerate(batches)
     }
     columns = table["optimizer"].nunique()
-    title = f"{_subject(found)}: one that diverged counts as a guess"
+    title = f"{_subject(found)}: diverged trainings count as guessing"
     size = (3.7 * columns, 3.6 * table["network"].nunique())
     options: dict[str, Any] = {"sharey": "row", "sharex": "col"}
     with plots.panels(path, title, table, "panel", columns, size, **options) as panels:
@@ -96,7 +99,7 @@ def plot_rates(found: dict, path: pathlib.Path) -> None:
 
 
 def _order(values: Iterable[str]) -> Callable[[pd.Series], pd.Series]:
-    """A key for `sort_values`: by where a value is first among these."""
+    """A sort key for `sort_values`: the first position of each value in `values`."""
     places = {value: number for number, value in reversed(list(enumerate(values)))}
     return lambda column: column.map(places)
 

@@ -1,11 +1,11 @@
-"""What others published about the same question on ImageNet; nothing of it was run here."""
+"""Published accuracies by batch size on ImageNet. None of them were measured here."""
 
 from benchmarks import frames
 from benchmarks.recipes import ROWS
 
 BATCHES = (512, 8192, 16384, 32768)
 
-# A row by what was trained: the recipe that holds what was published, or the number itself.
+# For each table row, points by batch size: the recipe with the published accuracy, or the accuracy.
 _GOYAL = "arXiv 1706.02677"
 _SGD: dict[int, str | float] = {512: "alexnet_sgd_512_0.02", 8192: "alexnet_sgd_8192_0.03"}
 _SGD_BN: dict[int, str | float] = {512: "alexnet_bn_sgd_512_0.02", 8192: "alexnet_bn_sgd_8192_0.3"}
@@ -22,7 +22,7 @@ PUBLISHED: dict[str, tuple[dict[int, str | float], str]] = {
 
 
 def table() -> str:
-    """As Markdown."""
+    """The published accuracies as a Markdown table."""
     lines = []
     for words, (points, source) in PUBLISHED.items():
         named = [ROWS[name] for name in points.values() if isinstance(name, str)]

@@ -1,4 +1,4 @@
-"""How large the experiment is: which networks, batch sizes and methods, and how often."""
+"""Sizes of the experiment: networks, batch sizes, methods, and numbers of trials and seeds."""
 
 import dataclasses
 
@@ -8,18 +8,19 @@ from benchmarks.experiments.small.methods import Method
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """The same experiment, larger or smaller.
+    """The size of an experiment.
 
     Attributes:
         networks: Names in `networks.NETWORKS`.
         batches: Batch sizes.
-        epochs: Of every training.
-        trials: Settings that are tried for each tuned method, at each batch size.
-        trial_seeds: How many seeds each of them is tried with.
-        seeds: Fresh ones that the chosen setting is trained with; none where nothing is chosen.
-        image_size: Pixels each way; 28 divided by a whole number, or 8 of the digits.
-        micro_batch_size: Larger batches are accumulated from micro-batches of this size, which
-            memory holds; an update may then reach into the next epoch. None for whole batches.
+        epochs: Epochs of every training.
+        trials: Number of settings to try for each tuned method at each batch size.
+        trial_seeds: Number of seeds to try each setting with.
+        seeds: Number of new seeds to train the chosen setting with; 0 if none is chosen.
+        image_size: Image height and width in pixels. It must divide the 28 of Fashion-MNIST, or
+            the 8 of the digits.
+        micro_batch_size: Larger batches are accumulated from micro-batches of this size, to save
+            memory. An update may then extend into the next epoch. None for whole batches.
         methods: Names in `methods.BY_NAME`.
         data: "fashion_mnist" or "digits".
     """
@@ -50,7 +51,7 @@ _SECOND = Size(
     seeds=4,
     methods=tuple(method.name for method in methods.SECOND_ROUND),
 )
-# How long large batches take to what small ones reach.
+# How many epochs large batches need for the accuracy of small ones.
 _LONGER = dataclasses.replace(
     _SECOND,
     batches=(8192, 32768),
@@ -63,7 +64,7 @@ _ZERO, _CONSTANT = methods.ZERO_WEIGHTS, methods.CONSTANT_RATES
 SIZES = {
     "quick": Size(("plain",), (128, 2048, 32768), epochs=5, trials=2, seeds=1),
     "small": _SMALL,
-    # The same trainings at many more learning rates, and nothing chosen of them.
+    # The same trainings at more learning rates, without a choice among them.
     "rates": _of(methods.RATES, dataclasses.replace(_SMALL, trials=8, seeds=0)),
     "second_round": _SECOND,
     "second_round_rates": dataclasses.replace(
@@ -73,14 +74,14 @@ SIZES = {
     "four_times_as_long": dataclasses.replace(_LONGER, epochs=40),
     "zero_weights": _of(_ZERO, Size(_THREE, (512, 4096, 8192), epochs=8, trials=0, seeds=3)),
     "zero_weights_gamma": _of(_ZERO, Size(_GAMMA, (4096,), epochs=8, trials=0, seeds=3)),
-    # 4x4 pixels and 3 epochs, since it is the slowest by far.
+    # 4x4 pixels and 3 epochs, because it is by far the slowest.
     "zero_weights_resnet50": _of(
         _ZERO, Size(_QUARTER, (4096, 8192), epochs=3, trials=0, seeds=3, image_size=4)
     ),
     "zero_weights_digits": _of(_ZERO, _DIGITS),
     "constant_rates": _of(_CONSTANT, Size(_THREE, (128, 1024, 8192), epochs=8, trials=0, seeds=1)),
     "constant_rates_digits": _of(_CONSTANT, dataclasses.replace(_DIGITS, seeds=1)),
-    # For a GPU of 80 GB.
+    # For a GPU with 80 GB.
     "resnet50": Size(
         networks=("resnet50",),
         batches=(256, 1024, 4096, 32768),

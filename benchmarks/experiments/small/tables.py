@@ -1,4 +1,4 @@
-"""What trainings at many batch sizes say, as Markdown."""
+"""Markdown tables of trainings at many batch sizes."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -14,10 +14,10 @@ from benchmarks.experiments.small.methods import BY_NAME, Method
 from benchmarks.experiments.small.training import Training
 from benchmarks.experiments.tables import mean
 
-# How far below the best trial of all a setting still counts as one that works.
+# A setting works if its accuracy is at most this far below that of the best trial.
 WORKS_WITHIN = 0.02
-# The loss of a guess that is the same for every image, nearly.
-_OF_GUESSING = 0.99 * math.log(CLASSES)
+# A loss from here on is that of guessing: log(CLASSES) less a margin.
+_GUESSING_LOSS = 0.99 * math.log(CLASSES)
 
 _ONE_SETTING = (
     "One setting for all batch sizes: the trial setting with the best mean over the batch sizes, "
@@ -28,28 +28,28 @@ _Cell = Callable[[pd.DataFrame], str]
 
 
 def frame(found: dict) -> pd.DataFrame:
-    """Results, with the learning rate of each training and what it counts as.
+    """Results, with the learning rate of each training and the accuracy that it counts with.
 
-    `failed` is whether it diverged, be it to infinity or to a guess that it never leaves;
-    `counted_accuracy` and `counted_choosing` are its accuracies, or that of a guess if it failed.
+    `failed` is true if the training diverged or ended at the loss of guessing. `counted_accuracy`
+    and `counted_choosing` are its accuracies, or that of guessing if it failed.
     """
     table = results.frame(found)
-    guessed = table["measured_loss"].astype(float) >= _OF_GUESSING
+    guessed = table["measured_loss"].astype(float) >= _GUESSING_LOSS
     table["failed"] = table["diverged"].astype(bool) | guessed
-    for name, of_it in (("counted_accuracy", "test"), ("counted_choosing", "choosing")):
-        reached = table[f"{of_it}_accuracy"].astype(float)
+    for name, part in (("counted_accuracy", "test"), ("counted_choosing", "choosing")):
+        reached = table[f"{part}_accuracy"].astype(float)
         table[name] = reached.mask(table["failed"], 1 / CLASSES)
     table["rate"] = table["settings"].str.get("learning_rate")
     return table
 
 
 def methods_of(found: dict) -> list[Method]:
-    """Those that are compared."""
+    """The methods that are compared."""
     return [BY_NAME[name] for name in found["settings"]["methods"]]
 
 
 def report(*found: dict) -> str:
-    """All tables; of several results with the same methods the one of their settings."""
+    """All tables of one result file, or a table by setting of several with the same methods."""
     first, *others = found
     if others or not first["settings"]["trials"]:
         parts = [by_setting(*found)]
@@ -78,7 +78,7 @@ def _searched(found: dict) -> list[str]:
 
 
 def _of_seeds(found: dict, network: str, table: pd.DataFrame) -> list[str]:
-    """The tables of a network, each after what it is."""
+    """The tables of a network, each with a caption."""
     seeds, trials = of(table, kind="seed"), of(table, kind="trial")
     every = methods_of(found)
     tuned = [method for method in every if method.space]
@@ -95,7 +95,7 @@ def _of_seeds(found: dict, network: str, table: pd.DataFrame) -> list[str]:
         "Chosen learning rate:",
         by_batch(found, every, seeds, lambda rows: f"{rows['rate'].iloc[0]:.3g}"),
     ]
-    # Several trainings at once, on the cores of one processor, tell nothing of speed.
+    # Times of trainings that share the cores of a processor say nothing about speed.
     if any(each["device"]["accelerators"] for each in found["environments"]):
         parts += [
             "Images a second in the fastest epoch, median of all trainings:",
@@ -105,7 +105,7 @@ def _of_seeds(found: dict, network: str, table: pd.DataFrame) -> list[str]:
 
 
 def _of_rates(found: dict, network: str, table: pd.DataFrame) -> list[str]:
-    """The same where learning rates were tried, and none chosen."""
+    """The tables of a network whose learning rates were tried, but not chosen."""
     return [
         f"Network `{network}`, how many of {found['settings']['trials']} learning rates come "
         f"within {100 * WORKS_WITHIN:g} points of the optimizer's best one, and which:",
@@ -127,16 +127,16 @@ def _grid(
     cell: _Cell,
     corner: str = "",
 ) -> str:
-    """A cell for the trainings that have a value of one column and a value of another one.
+    """A pivot table: one cell for the trainings of each pair of values of two columns.
 
     Args:
         table: The trainings.
-        down: Column whose values have a row each.
-        rows: These values, and what they are called.
-        across: Column whose values have a column each.
-        columns: As `rows`.
-        cell: Of the trainings that there are.
-        corner: What `rows` are.
+        down: Column with the values for the rows.
+        rows: The values for the rows, and their names.
+        across: Column with the values for the columns.
+        columns: The values for the columns, and their names.
+        cell: Formats the trainings of a cell.
+        corner: Header of the column of row names.
     """
     cells = {place: cell(chosen) for place, chosen in table.groupby([down, across])}
     return frames.markdown(
@@ -149,14 +149,14 @@ def _grid(
 
 
 def by_batch(found: dict, methods: Iterable[Method], table: pd.DataFrame, cell: _Cell) -> str:
-    """A row for each method, and a column for each batch size."""
+    """One row per method, and one column per batch size."""
     words = {method.name: method.words for method in methods}
     batches = {batch: f"{batch:,}" for batch in found["settings"]["batches"]}
     return _grid(table, "method", words, "batch", batches, cell)
 
 
 def in_short(found: dict) -> str:
-    """Of each network: LARS and momentum whose rate follows a rule, and tuned Nesterov."""
+    """LARS and momentum with scaled learning rates, and tuned Nesterov, for each network."""
     seeds = of(frame(found), kind="seed")
     lines = []
     for network in found["settings"]["networks"]:
@@ -168,7 +168,7 @@ def in_short(found: dict) -> str:
 
 
 def divergences(found: dict) -> str:
-    """A row for each method, and a column for each network."""
+    """One row per method, and one column per network."""
     words = {method.name: method.words for method in methods_of(found)}
     networks = {name: name for name in found["settings"]["networks"]}
 
@@ -179,7 +179,7 @@ def divergences(found: dict) -> str:
 
 
 def by_rate(found: dict, method: str) -> str:
-    """A row for each learning rate that was tried, and a column for each network and batch size."""
+    """One row per learning rate that was tried, and one column per network and batch size."""
     trials = of(frame(found), method=method, kind="trial")
     places = [f"{n}, {batch:,}" for n, batch in zip(trials["network"], trials["batch"])]
     rates = {rate: f"{rate:.3g}" for rate in sorted(trials["rate"].unique())}
@@ -193,10 +193,10 @@ def by_rate_of_lars(found: dict) -> str:
 
 
 def one_setting(found: dict, network: str) -> str:
-    """What the setting that is best on average reaches at each batch size.
+    """The accuracy of each method's best setting on average, at each batch size.
 
-    All methods try the same settings at every batch size, so that each of them is one that might
-    be used throughout. A training that diverged counts as a guess.
+    A method tries the same settings at every batch size, so any of them could be used for all
+    sizes. A training that diverged counts as guessing.
     """
     trials = of(frame(found), network=network, kind="trial")
     tuned = [method for method in methods_of(found) if method.space]
@@ -206,7 +206,7 @@ def one_setting(found: dict, network: str) -> str:
     for method in tuned if complete else ():
         tried = of(trials, method=method.name)
         tried = tried[tried["batch"].isin(complete)].sort_values("batch")
-        # The first of the best: `idxmax` is the one with the lowest number.
+        # Among equals, `idxmax` returns the lowest number.
         setting = tried["number"] % found["settings"]["trials"]
         best = tried.groupby(setting)["counted_choosing"].sum().idxmax()
         rows = tried[setting == best]
@@ -217,10 +217,10 @@ def one_setting(found: dict, network: str) -> str:
 
 
 def by_setting(*found: dict) -> str:
-    """One table of trainings at given settings: networks and batch sizes down, settings across.
+    """Test accuracy in % by network and batch size (rows) and setting (columns).
 
-    Test accuracy in %, mean (and standard deviation) of the seeds. The last row is what each
-    setting loses at most to the best one of a row. A training that diverged counts as a guess.
+    Cells are means (and standard deviations) of the seeds. The last row is the largest difference
+    of each setting from the best in a row. A training that diverged counts as guessing.
     """
     methods = methods_of(found[0])
     lines, losses = [], []
@@ -240,7 +240,7 @@ def by_setting(*found: dict) -> str:
 
 
 def search_spaces(found: dict) -> str:
-    """What is searched for each tuned method, and what the others take."""
+    """The search space of each tuned method, and the settings of the others."""
     lines = []
     for method in methods_of(found):
         rule = {0.5: "square root of batch / 128", 1.0: "ratio batch / 128"}.get(method.power)
@@ -261,7 +261,7 @@ def search_spaces(found: dict) -> str:
 
 
 def _reached(seeds: pd.DataFrame, values: pd.Series, digits: int) -> str:
-    """The mean of those that did not diverge, and how many did."""
+    """The mean of the trainings that did not diverge, and the number of those that did."""
     left = values[~seeds["failed"]].astype(float)
     text = mean(left, f"{{:.{digits}f}}".format) if len(left) else ""
     return ", ".join(filter(None, [text, _diverged(seeds)]))
@@ -278,7 +278,7 @@ def _diverged(seeds: pd.DataFrame) -> str:
 
 
 def _trial(of_setting: pd.DataFrame) -> str:
-    """The mean of the seeds of a trial, of which there is often one."""
+    """The mean over the seeds of a trial, which often has only one."""
     if of_setting["failed"].all():
         return "diverged"
     left = of_setting[~of_setting["failed"]]
@@ -287,7 +287,7 @@ def _trial(of_setting: pd.DataFrame) -> str:
 
 
 def works(ours: pd.DataFrame, trials: pd.DataFrame) -> str:
-    """How many trials come close to the best one of any method, and how many diverged."""
+    """How many trials come close to the best of any method, and how many diverged."""
     at_batch = of(trials, batch=ours["batch"].iloc[0])
     close = ours["counted_choosing"] >= at_batch["counted_choosing"].max() - WORKS_WITHIN
     count = ours["failed"].sum()
@@ -295,7 +295,7 @@ def works(ours: pd.DataFrame, trials: pd.DataFrame) -> str:
 
 
 def width(trials: pd.DataFrame) -> str:
-    """How many learning rates come close to the best one, and from where to where they are."""
+    """How many learning rates come close to the best one, and their range."""
     reached = trials.groupby("rate")["counted_accuracy"].mean()
     close = reached.index[reached >= reached.max() - WORKS_WITHIN]
     ends = f"{close.min():.3g} to {close.max():.3g}" if len(close) > 1 else f"{close[0]:.3g}"

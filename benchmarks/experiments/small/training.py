@@ -1,4 +1,4 @@
-"""One training of a small network, on any backend of Keras."""
+"""Trains one small network, on any backend of Keras."""
 
 import dataclasses
 import itertools
@@ -17,22 +17,22 @@ DECAY_POWER = 2.0
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """What is trained.
+    """The settings of a training.
 
     Attributes:
         network: A name in `networks.NETWORKS`.
         optimizer: "momentum", "nesterov", "lars", "lars_nesterov" or "lamb".
-        global_batch_size: Images of an update; those that are left over are an update of their own.
-        epochs: How many.
-        image_size: Pixels each way.
-        seed: Of weights and order.
-        learning_rate: At the end of the ramp.
-        momentum: Of all but Lamb.
-        warmup_fraction: Of the updates, in which the rate rises from 0.
-        micro_batch_size: Images that a batch is accumulated from, if it is larger than that.
-        constant_rate: Whether the rate neither rises nor decays.
-        zero_weight_ratio: Of LARS.
-        weight_norm_floor: Of LARS.
+        global_batch_size: Images per update. The last update of an epoch may have fewer.
+        epochs: Number of epochs.
+        image_size: Image height and width in pixels.
+        seed: Seed of the initial weights and the order of images.
+        learning_rate: Peak learning rate.
+        momentum: Momentum of all optimizers except Lamb.
+        warmup_fraction: Fraction of the updates for the warm-up from 0.
+        micro_batch_size: Images in a micro-batch. Larger batches are accumulated.
+        constant_rate: Whether the learning rate is constant.
+        zero_weight_ratio: Argument of LARS.
+        weight_norm_floor: Argument of LARS.
         data: "fashion_mnist" or "digits".
     """
 
@@ -53,16 +53,16 @@ class Training:
 
     @property
     def accumulated(self) -> int:
-        """Micro-batches of an update."""
+        """Micro-batches per update."""
         return max(1, self.global_batch_size // (self.micro_batch_size or self.global_batch_size))
 
     def train(self, data_dir: str | None) -> dict:
-        """Trains; what it reached, and how long it took: see `train` of this module."""
+        """Trains the network; see `train` of this module."""
         return train(self, data_dir)
 
 
 def optimizer(training: Training, learning_rate: Any) -> Any:
-    """The optimizer; momentum is `LARS` that adapts nothing, so that all decay alike."""
+    """The optimizer. Momentum is LARS without layer adaptation, so weight decay is the same."""
     import keras
 
     import keras_lars
@@ -86,7 +86,7 @@ def optimizer(training: Training, learning_rate: Any) -> Any:
 
 
 def learning_rate(training: Training, steps: int) -> Any:
-    """A ramp and a decay over so many steps, or a number."""
+    """A schedule with warm-up and decay over the steps, or a constant."""
     import keras
 
     import keras_lars
@@ -101,10 +101,10 @@ def learning_rate(training: Training, steps: int) -> Any:
 
 
 def recalibration(model: Any, images: Any, epochs: int) -> list[Any]:
-    """What gives batch normalization the statistics of the final weights, if there is any.
+    """A callback that recomputes batch statistics at the end, if the model has any.
 
-    After the few updates of a large batch the moving averages are far behind, and an evaluation
-    would tell of that and not of the weights.
+    In the few updates of a large batch, moving averages lag far behind the weights. An evaluation
+    would measure that lag instead of the weights.
     """
     import keras
 
@@ -124,7 +124,7 @@ def fit(
     callbacks: Sequence[Any] = (),
     jit_compile: bool | str = "auto",
 ) -> float:
-    """Compiles and trains a model, as a newcomer would; returns the seconds of `fit`."""
+    """Compiles and trains a model as in a tutorial. Returns the seconds of `fit`."""
     import keras
 
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -143,23 +143,23 @@ def reached(
     epochs: int,
     callbacks: Sequence[Any] = (),
 ) -> dict[str, Any]:
-    """Trains a model as `fit` does; what `evaluate` says of it then, as results keep it."""
+    """Trains a model with `fit` and evaluates it. Returns the result for result files."""
     seconds = fit(model, optimizer, part, batch_size, epochs, callbacks)
     accuracy = round(evaluate(model, held_out)["accuracy"], 4)
     return {"diverged": False, "test_accuracy": accuracy, "seconds": seconds}
 
 
 def evaluate(model: Any, part: Part) -> dict[str, float]:
-    """Loss and accuracy."""
+    """The loss and accuracy of a model on a part."""
     return model.evaluate(part.images, part.labels, 1000, verbose=0, return_dict=True)
 
 
 def train(training: Training, data_dir: str | None) -> dict:
-    """Trains; what it reached, and how long it took.
+    """Trains a network.
 
     Returns:
-        Accuracies and losses, of which those of a training that diverged are None; the images a
-        second of the fastest epoch; updates, and seconds of it all.
+        Accuracies and losses, which are None if the training diverged; images per second in the
+        fastest epoch; the number of updates; and the seconds of the whole training.
     """
     import keras
 
@@ -172,9 +172,9 @@ def train(training: Training, data_dir: str | None) -> dict:
     part = data["training"]
     at_once = training.global_batch_size // training.accumulated
     micro_batches = training.epochs * math.ceil(len(part.labels) / at_once)
-    # Schedules of Keras's own optimizers count micro-batches, and of ours updates.
-    of_a_step = 1 if training.optimizer == "lamb" else training.accumulated
-    steps = micro_batches // of_a_step
+    # Keras's optimizers count a schedule in micro-batches, keras_lars in updates.
+    per_step = 1 if training.optimizer == "lamb" else training.accumulated
+    steps = micro_batches // per_step
     model = NETWORKS[training.network](part.images.shape[1:], images.CLASSES)
     times: list[float] = []
     fit(
@@ -190,7 +190,7 @@ def train(training: Training, data_dir: str | None) -> dict:
                 on_epoch_end=lambda epoch, logs: times.append(time.perf_counter())
             ),
         ],
-        # Its many small operations are half as fast again when they are compiled.
+        # Compiling its many small operations makes it 1.5 times as fast.
         jit_compile=True if training.network == "vit" else "auto",
     )
     found = {name: evaluate(model, data[name]) for name in ("measured", "choosing", "test")}
