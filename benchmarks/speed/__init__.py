@@ -1,1 +1,1 @@
-"""What an update, a training step and the input cost: `python -m benchmarks.speed.NAME`."""
+"""Measures the cost of updates, training steps and input: `python -m benchmarks.speed.NAME`."""

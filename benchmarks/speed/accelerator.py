@@ -1,11 +1,12 @@
-"""What to run on a GPU: `python -m benchmarks.speed.accelerator`, in 15 minutes.
+"""Measures what matters on a GPU in 15 minutes: `python -m benchmarks.speed.accelerator`.
 
-On every backend that is installed and finds one: whether an update with each option is what float64
-says; one update of ResNet-50 and of AlexNet beside what else is installed, and the bytes that it
-must move; images a second of a ResNet-50 that is trained with SGD and with LARS; memory. Each part
-is a command of this folder in a process of its own, and ends when its share of the minutes is over.
-What fails is named, and the next part begins. The results are written to `accelerator.json`, and
-printed as one table with the goals beside; `--show=FILE` prints it again.
+It uses every installed backend that finds a GPU. It compares an update with each option to float64;
+times an update of ResNet-50 and AlexNet, beside other installed optimizers and a copy of the bytes
+that it must move; measures images per second of ResNet-50 with SGD and with LARS; and measures
+memory. Each part runs as a command of this folder, in its own process, and ends when its share of
+the time is over. If a part fails, the failure is recorded and the next part starts. The results are
+written to `accelerator.json`, and printed as one table with the goals. `--show=FILE` prints the
+table again.
 """
 
 import contextlib
@@ -31,15 +32,15 @@ _TIMED = (
     r"/(keras_lars|keras_lars, a cluster (a variable|for all)|Keras SGD.*|Keras Lamb(, XLA|, jit)?"
     r"|optax.*|.*, foreach|torch SGD, fused)$"
 )
-_REMEMBERED = r"/(keras_lars|Keras SGD(, XLA|, jit)?)$"
+_MEMORY_MEASURED = r"/(keras_lars|Keras SGD(, XLA|, jit)?)$"
 
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """A command of this folder, of which every backend has its turn."""
+    """A command of this folder, which runs on every backend in turn."""
 
     module: str
-    share: float  # of the minutes
+    share: float  # relative share of the time
     arguments: Sequence[str]
 
 
@@ -59,10 +60,10 @@ PARTS = {
     "memory": Part(
         "update",
         1,
-        ["--parts=memory", "--memory_model=resnet50", f"--contenders={_REMEMBERED}"],
+        ["--parts=memory", "--memory_model=resnet50", f"--contenders={_MEMORY_MEASURED}"],
     ),
 }
-# Added to the others, which they overrule.
+# Added after the other arguments, which they override.
 _QUICK = {
     "update": ["--quick", "--rounds=2", "--warmup=1"],
     "step": ["--model=resnet_tiny", "--image_size=8", "--global_batch_size=2", "--rounds=2"],
@@ -71,26 +72,28 @@ _QUICK = {
 
 @dataclasses.dataclass(frozen=True)
 class Settings(FlagSettings):
-    """What is measured, and for how long, as flags."""
+    """What to measure and for how long; the fields are flags."""
 
     backends: Sequence[str] = setting(
-        "Of tensorflow, jax, torch. Default: what is installed.", (), choices=BACKENDS
+        "Backends: tensorflow, jax, torch. Default: all that are installed.", (), choices=BACKENDS
     )
-    parts: Sequence[str] = setting("What to measure.", tuple(PARTS), choices=tuple(PARTS))
+    parts: Sequence[str] = setting("Parts to measure.", tuple(PARTS), choices=tuple(PARTS))
     device: str = setting(
-        "accelerator; or cpu, to do without one.", "accelerator", choices=("accelerator", "cpu")
+        "Device to measure. cpu needs no accelerator.",
+        "accelerator",
+        choices=("accelerator", "cpu"),
     )
-    minutes: float = setting("In all.", 15.0, minimum=0.01, below=1e6)
-    image_size: int = setting("Pixels each way of the images that are trained on.", 224, minimum=8)
-    global_batch_size: int = setting("Images in a step of the training.", 256, minimum=1)
-    quick: bool = setting("Tiny shapes: to see whether it works, not how fast.", False)
+    minutes: float = setting("Total time in minutes.", 15.0, minimum=0.01, below=1e6)
+    image_size: int = setting("Image height and width in pixels.", 224, minimum=8)
+    global_batch_size: int = setting("Images per training step.", 256, minimum=1)
+    quick: bool = setting("Use tiny shapes, to test the benchmark itself.", False)
 
 
 def measure(settings: Settings) -> Iterator[dict]:
-    """The results so far, after each part of them.
+    """Yields the results so far, after each part.
 
     Raises:
-        UsageError: If no backend finds an accelerator, and none was waived.
+        UsageError: If no backend finds an accelerator, and `device` is not "cpu".
     """
     if settings.device == "cpu":
         os.environ.update(CUDA_VISIBLE_DEVICES="-1", JAX_PLATFORMS="cpu")
@@ -103,7 +106,7 @@ def measure(settings: Settings) -> Iterator[dict]:
     ]
     if not backends:
         raise UsageError(
-            "--device must be cpu where no backend finds an accelerator. "
+            "--device must be cpu if no backend finds an accelerator. "
             f"Received: {settings.device}, with {', '.join(known) or 'no backend'} installed"
         )
     results: dict = {
@@ -124,7 +127,7 @@ def measure(settings: Settings) -> Iterator[dict]:
 
 
 def devices(backends: Sequence[str]) -> dict[str, dict]:
-    """By backend, its versions and its device, or how it failed."""
+    """The versions and the device of each backend, or how it failed."""
     found = {}
     with Processes() as processes:
         for name in backends:
@@ -148,7 +151,7 @@ def _command(name: str, backend: str, settings: Settings) -> list[str]:
 
 
 def run(command: Sequence[str], backend: str, seconds: float) -> dict:
-    """How a command ended that writes its results to `--output`, and what it had written."""
+    """Runs a command with `--output` for limited time. Returns its status and its results."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         output, errors = pathlib.Path(folder, "results.json"), pathlib.Path(folder, "errors")
@@ -159,7 +162,7 @@ def run(command: Sequence[str], backend: str, seconds: float) -> dict:
                 env=environment(backend),
                 stdout=subprocess.DEVNULL,
                 stderr=file,
-                start_new_session=True,  # a group with all that it starts, which is ended as one
+                start_new_session=True,  # a process group, to kill its children with it
             )
         try:
             code = process.wait(seconds)
@@ -182,7 +185,7 @@ def run(command: Sequence[str], backend: str, seconds: float) -> dict:
 
 def _why(code: int, errors: pathlib.Path) -> str:
     if code < 0:
-        return f"ended by {signal.Signals(-code).name}"
+        return f"killed by {signal.Signals(-code).name}"
     lines = errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return (lines or ["no message"])[-1][:300]
 

@@ -1,4 +1,4 @@
-"""What `accelerator.py` found, as one table, with the goals beside."""
+"""The results of `accelerator.py` as one table, with the goals."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,10 +11,10 @@ from benchmarks.speed import tables
 from benchmarks.speed.worker import TOLERANCE
 from benchmarks.words import counted
 
-# The most that an update of this package may take, relative to something else.
-MOST = {
-    "the floor": 1.3,  # what its bytes take, where launches do not count: variables are large
-    "Keras SGD": 2.0,  # where they do
+# The goals: the longest time that an update of this package may take, relative to something else.
+GOALS = {
+    "the floor": 1.3,  # copying its bytes; for large variables, where launches hardly matter
+    "Keras SGD": 2.0,  # for small variables, where launches matter
     "a step with SGD": 1.01,
     "another LARS": 1.0,
 }
@@ -23,9 +23,9 @@ _OURS = "keras_lars"
 
 
 def table(*results: dict) -> str:
-    """Versions and devices, and a row for each number.
+    """Versions and devices, and a table with one row per number.
 
-    Of several results that have a part the last one counts.
+    If several results have the same part, the last one is used.
     """
     lines = []
     for each in results:
@@ -45,12 +45,12 @@ _SPEED, _RELATIVE = "LARS, images a second", "a step relative to SGD's"
 
 
 def trainings(*results: dict) -> str:
-    """Images a second with SGD and LARS, on each backend."""
+    """Images per second with SGD and LARS, one row per backend and precision."""
     return frames.markdown(_trainings(results), texts=2)
 
 
 def trainings_in_short(*results: dict) -> str:
-    """A row for each backend, and two columns for each precision."""
+    """One row per backend, and two columns per precision."""
     rows: dict[str, dict[str, str]] = {}
     for cell in _trainings(results):
         row = rows.setdefault(cell["backend"], {"backend": cell["backend"]})
@@ -89,9 +89,9 @@ def _row(what: str, measured: str, goal: str = "", is_met: bool | None = None) -
 
 
 def _relative(what: str, ratio: float | None, to: str) -> Iterator[dict[str, str]]:
-    """A goal, if there is what it is measured by."""
+    """A ratio with its goal, if it was measured."""
     if ratio is not None and not pd.isna(ratio):
-        yield _row(what, f"{ratio:.3f}", f"at most {MOST[to]:g}", ratio <= MOST[to])
+        yield _row(what, f"{ratio:.3f}", f"at most {GOALS[to]:g}", ratio <= GOALS[to])
 
 
 def _options(results: dict) -> Iterator[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""The command line of a measurement: it is saved as JSON, and can be shown again."""
+"""The command line of a measurement, whose results are saved as JSON and can be shown again."""
 
 import importlib.util
 import pathlib
@@ -26,21 +26,21 @@ def main(
     draw: Callable[[dict, pathlib.Path], None] | None = None,
     output: str | None = None,
 ) -> None:
-    """Measures, or shows.
+    """Runs the command: measures, or shows saved results.
 
     Args:
-        settings: What can be asked for.
-        measure: Yields the results, each time with more in them, and each time they are saved.
-            Imports its frameworks itself, so that `--show` does without.
+        settings: The class of the settings, whose fields become flags.
+        measure: Yields the results so far, which are saved each time. It imports frameworks itself,
+            so that `--show` needs none.
         tables: Formats results.
         draw: Writes a plot of results.
-        output: Where results are written that no flag says where to write.
+        output: Default of `--output`; by default results are not saved.
     """
     define_flags_of(settings, with_defaults=True)
-    flags.DEFINE_string("output", None, "File for the results, as JSON.")
-    flags.DEFINE_string("show", None, "File of results to show, in place of measuring.")
+    flags.DEFINE_string("output", None, "JSON file for the results.")
+    flags.DEFINE_string("show", None, "Result file to show instead of measuring.")
     if draw:
-        flags.DEFINE_string("plot", None, "File for the plot, as PNG.")
+        flags.DEFINE_string("plot", None, "PNG file for the plot.")
 
     def read(path: str) -> Iterable[dict]:
         results = read_json(path, "--show")

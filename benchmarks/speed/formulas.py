@@ -1,7 +1,7 @@
 """What each contender should compute, in NumPy float64, from the formula that it documents.
 
 `w` is a weight, `g` its gradient, `v` the velocity, `s` the second moment, `q` the trust ratio.
-No tensor here is ever zero, where implementations differ by convention.
+Implementations treat zero tensors differently, so no tensor here is zero.
 """
 
 import dataclasses
@@ -13,19 +13,19 @@ from benchmarks.speed.variables import Hyperparameters, is_decayed
 
 @dataclasses.dataclass(frozen=True)
 class Lars:
-    """LARS, with what differs between its implementations.
+    """LARS, with the differences between its implementations.
 
     Attributes:
-        form: Where the rates stand, as in `keras_lars.LARS`.
-        nesterov: Whether the step looks ahead.
+        form: The momentum form, as in `keras_lars.LARS`.
+        nesterov: Whether to use Nesterov momentum.
         decay_in_norm: Whether the denominator is |g + decay * w| and not |g| + decay * |w|.
-        vectors: How variables of one axis are treated: "adapted" as the others are; or not, and
-            "plain" without decay or "decayed" with it.
+        vectors: How to treat variables of rank 1: "adapted" like the others; or without layer
+            adaptation, "plain" without weight decay and "decayed" with it.
         epsilon: Added to the denominator.
-        trust_clip: Whether the rate times the ratio is at most the rate.
-        momentum: Whether there is any.
-        accumulated: How many gradients make an update, by their mean.
-        unadapted: What stands in the place of the ratio of a variable that is not adapted.
+        trust_clip: Whether to divide the trust ratio by the learning rate and limit it to 1.
+        momentum: Whether to use momentum.
+        accumulated: Number of gradients whose mean makes an update.
+        unadapted: Replaces the trust ratio of variables without layer adaptation.
     """
 
     form: str = "classic"
@@ -78,7 +78,7 @@ class Lars:
 
 @dataclasses.dataclass(frozen=True)
 class Momentum:
-    """SGD with momentum; at a constant rate it does not matter where the rate stands."""
+    """SGD with momentum. At a constant learning rate, all momentum forms are equal."""
 
     def weights(
         self, path: str, w: np.ndarray, g: np.ndarray, steps: int, hyper: Hyperparameters
@@ -92,7 +92,7 @@ class Momentum:
 
 @dataclasses.dataclass(frozen=True)
 class Lamb:
-    """Lamb as in Keras: unbiased moments, the ratio of |w| to |update|, no decay."""
+    """Lamb as in Keras: bias-corrected moments, the ratio |w| / |update|, no weight decay."""
 
     beta_1: float = 0.9
     beta_2: float = 0.999
@@ -121,14 +121,14 @@ def error(
     steps: int,
     hyper: Hyperparameters,
 ) -> float:
-    """The largest error of a variable after some steps, relative to how far it should have moved.
+    """The largest error of a variable after some steps, relative to the correct total step.
 
     Args:
-        formula: What it should be.
+        formula: The correct update.
         variables: Initial weight and constant gradient by path.
-        weights: What was reached.
-        steps: After how many steps.
-        hyper: The rates.
+        weights: The computed weights.
+        steps: Number of steps.
+        hyper: The hyperparameters.
     """
     norm, errors = np.linalg.norm, []
     for (path, (weight, gradient)), reached in zip(variables.items(), weights, strict=True):

@@ -1,7 +1,7 @@
-"""What XLA makes of a JAX function for an H100, compiled on a machine without one.
+"""Compiles a JAX function for an H100 on a machine without one, to count what XLA makes of it.
 
-It takes three wheels, of JAX's version, in a folder of their own. `use` has to be called before
-JAX is imported.
+This needs three wheels that match JAX's version, in a separate folder. Call `use` before JAX is
+imported.
 """
 
 import importlib.metadata
@@ -17,7 +17,7 @@ from unittest import mock
 
 from benchmarks.command_line import UsageError
 
-# What the compiler asks of the device. The version of CUDA is that of the wheels.
+# What the compiler needs to know about the device. The CUDA version is that of the wheels.
 _DEVICE = """
 gpu_device_info {
   threads_per_block_limit: 1024
@@ -50,7 +50,7 @@ _NO_KERNEL = {"bitcast", "constant", "get-tuple-element", "parameter", "tuple", 
 
 
 def use(folder: str) -> dict[str, str]:
-    """Lets this process compile by the wheels in a folder; their versions, by name.
+    """Makes this process compile with the wheels in a folder. Returns their versions by name.
 
     Raises:
         UsageError: If JAX is not installed, or pip cannot install the wheels.
@@ -72,7 +72,7 @@ def use(folder: str) -> dict[str, str]:
     sys.path.append(folder)
     data = pathlib.Path(folder, "nvidia", "cuda_nvcc").absolute()
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_cuda_data_dir={data}"
-    os.environ["JAX_PLATFORMS"] = "cpu"  # what runs, runs there
+    os.environ["JAX_PLATFORMS"] = "cpu"  # what is run, is run on the CPU
     return {name: found[name] for name in wheels}
 
 
@@ -82,7 +82,7 @@ def _versions(folder: str) -> dict[str, str]:
 
 
 def compiled(function: Any, arguments: Any) -> Any:
-    """A function that `jax.jit` returned, compiled for arguments like these."""
+    """Compiles a function that `jax.jit` returned, for arguments of the same shapes."""
     import jax
     from jax.experimental import topologies
 
@@ -95,7 +95,7 @@ def compiled(function: Any, arguments: Any) -> Any:
     arguments = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), arguments
     )
-    with mock.patch.object(jax_update, "together", return_value=True):  # as where there is a GPU
+    with mock.patch.object(jax_update, "together", return_value=True):  # as on a GPU
         return function.trace(*arguments).lower(lowering_platforms=("cuda",)).compile()
 
 
@@ -104,14 +104,14 @@ class Instruction(NamedTuple):
     shape: str
     operation: str
     operands: list[str]
-    calls: list[str]  # computations: what is fused, or a loop's condition and body
+    calls: list[str]  # computations: a fusion's, or a loop's condition and body
 
 
-Program = dict[str, list[Instruction]]  # by the name of the computation; "ENTRY" is the first
+Program = dict[str, list[Instruction]]  # by computation; "ENTRY" is the main one
 
 
 def program(text: str) -> Program:
-    """The instructions of a compiled program, from its text."""
+    """Parses the instructions of a compiled program from its text."""
     found: Program = {}
     instructions: list[Instruction] = []
     for line in re.sub(r"/\*.*?\*/", "", text).splitlines():
@@ -127,9 +127,9 @@ def program(text: str) -> Program:
 
 
 def paths(found: Program) -> list[dict[str, int]]:
-    """Kernels, copies, and the bytes that kernels read and write, of each way through a program.
+    """The kernels, copies and bytes moved by kernels, for each path through a program.
 
-    There is one; or two, where there is a loop, which is taken to run never or once.
+    There is one path. If there is a loop, there are two: it runs never or once.
     """
     entry = _costs(found, "ENTRY")
     loops = [each.calls for each in found["ENTRY"] if each.operation == "while"]
@@ -164,7 +164,7 @@ def _with_fused(found: Program, kernels: list[Instruction]) -> Iterator[Instruct
 
 
 def _is_copy(instruction: Instruction) -> bool:
-    """Whether it copies an array: a counter does not matter."""
+    """Whether it copies an array. Copies of scalars, such as counters, do not matter."""
     return instruction.operation == "copy" and "[]" not in instruction.shape
 
 

@@ -1,8 +1,8 @@
-"""Whether images come as fast as they are trained on: `python -m benchmarks.speed.input`.
+"""Compares the speed of the input with that of training: `python -m benchmarks.speed.input`.
 
-Images a second of decoding alone, of the whole input alone, of the training step alone, on one
-batch over and over, and of both together, each for `--seconds` after a warm-up. Where there is no
-ImageNet, `python -m benchmarks.data.fake_imagenet` writes JPEGs of that size.
+Measures images per second of decoding, of the whole input, of the training step on one batch, and
+of input and training together, each for `--seconds` after a warm-up. Without ImageNet, use
+`python -m benchmarks.data.fake_imagenet`, which writes JPEGs of similar size.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 WARMUP_BATCHES = 2
 SCALE = 1 / 256
-# JPEGs that are held in memory, to decode them without a file.
+# JPEGs held in memory, to measure decoding without reading files.
 DECODED = 256
 NAMES = {
     "decode": "decoding and cropping alone",
@@ -38,7 +38,7 @@ _RECIPE = {field.name: field for field in dataclasses.fields(Recipe)}
 
 
 def _of_recipe(name: str, default: Any = dataclasses.MISSING) -> Any:
-    """The field of a recipe, and its default if it has one."""
+    """A field of `Recipe`, with its own default or another one."""
     field = _RECIPE[name]
     default = field.default if default is dataclasses.MISSING else default
     return dataclasses.field(default=default, metadata=field.metadata)
@@ -46,24 +46,24 @@ def _of_recipe(name: str, default: Any = dataclasses.MISSING) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Settings(FlagSettings):
-    """What is measured, as flags."""
+    """What to measure; the fields are flags."""
 
     data: str = _of_recipe("data")
-    data_dir: str | None = setting("Where the data set is.", None)
+    data_dir: str | None = setting("Folder of the data set.", None)
     model: str = _of_recipe("model", "resnet50")
     width: float = _of_recipe("width")
-    image_size: int = setting("Pixels each way.", 224, minimum=8)
+    image_size: int = setting("Image height and width in pixels.", 224, minimum=8)
     augmentation: str = _of_recipe("augmentation")
-    batch_size: int = setting("Images in a batch.", 64, minimum=1)
+    batch_size: int = setting("Images per batch.", 64, minimum=1)
     precision: str = _of_recipe("precision")
-    seconds: float = setting("How long to measure each part.", 20.0, minimum=0.001)
+    seconds: float = setting("Seconds to measure each part.", 20.0, minimum=0.001)
 
 
 def measure(settings: Settings) -> dict:
-    """Images and seconds of each part, with what they were measured on.
+    """The images and seconds of each part, with versions and device.
 
     Raises:
-        RecipeError: If the data are not there, or are less than a batch.
+        RecipeError: If the data are missing, or fewer than a batch.
     """
     from benchmarks import data
 
@@ -75,12 +75,12 @@ def measure(settings: Settings) -> dict:
             f"Received: {settings.batch_size}"
         )
 
-    import keras  # which takes seconds
+    import keras  # imported late, because it takes seconds
 
     from benchmarks import environment
 
     keras.utils.set_random_seed(0)
-    tf.config.experimental.enable_op_determinism()  # as a training has it
+    tf.config.experimental.enable_op_determinism()  # as in a training
     keras.config.set_dtype_policy(settings.precision)
     view = View(
         image_size=settings.image_size,
@@ -117,14 +117,14 @@ def _rate(settings: Settings, take_batch: Callable) -> dict:
 
 
 def _batches(data_set: DataSet, view: View, batch_size: int) -> Iterator:
-    """Those of one epoch after the other."""
+    """An iterator over the batches of successive epochs."""
     of_epoch = data_set.train_images // batch_size
     epochs = tf.data.Dataset.range(tf.int64.max)
     return iter(epochs.flat_map(lambda epoch: data_set.training(epoch, view, batch_size, of_epoch)))
 
 
 def _decoded(data_set: EncodedImages, view: View, batch_size: int) -> Iterator:
-    """Batches of images that are decoded from memory, and nothing else done to them."""
+    """An iterator over batches of images that are only decoded, from memory."""
     from benchmarks.data import augmentation, image_file
 
     strings = [string for string, _ in data_set.encoded("train").take(DECODED)]
@@ -157,7 +157,7 @@ def _model(settings: Settings, data_set: DataSet) -> "keras.Model":
 
 
 def table(results: dict) -> str:
-    """A Markdown table of what was measured, and which part the other waits for."""
+    """A Markdown table of the speeds, and which part is the bottleneck."""
     rates = {
         name: measured["images"] / measured["seconds"]
         for name, measured in results["measured"].items()

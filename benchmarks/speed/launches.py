@@ -1,10 +1,10 @@
-"""Counts what one update launches on an H100: `python -m benchmarks.speed.launches --compiler=DIR`.
+"""Counts the kernels of an update on an H100: `python -m benchmarks.speed.launches --compiler=DIR`.
 
-It needs no GPU: XLA compiles the update for one, and what it made is counted. Each form of LARS is
-there, beside optax's and Keras's SGD. An update of small variables takes as long as its kernels are
-many, and one of large variables as long as its bytes.
+It needs no GPU: XLA compiles the update for one, and the compiled program is analysed. It covers
+LARS with each option, optax's LARS and Keras's SGD. The time of an update depends on the number of
+kernels if variables are small, and on the bytes moved if they are large.
 
-`--show=FILE` prints the table of a file of results.
+`--show=FILE` prints the table of a result file.
 """
 
 import dataclasses
@@ -27,17 +27,17 @@ _STEPS = {"update": "", "micro-batch": ", each but the last", "last micro-batch"
 
 @dataclasses.dataclass(frozen=True)
 class Settings(FlagSettings):
-    """What is compiled, as flags."""
+    """What to compile; the fields are flags."""
 
     compiler: str = setting(
-        "Folder of the compiler. pip installs it there (573 MB) unless it is there already.", ""
+        "Folder of the compiler. If it is missing, pip installs it there (573 MB).", ""
     )
-    models: Sequence[str] = setting("Models that are updated.", MODELS, choices=MODELS)
-    updates: str = setting("Regular expression, searched in the names of updates.", "")
+    models: Sequence[str] = setting("Models to update.", MODELS, choices=MODELS)
+    updates: str = setting("Regular expression for the names of updates to compile.", "")
 
 
 class Row(NamedTuple):
-    """An update that is compiled: a function of `contenders.on_jax`, and its arguments."""
+    """An update to compile: a function of `contenders.on_jax`, and its arguments."""
 
     name: str
     build: str
@@ -73,7 +73,7 @@ def rows() -> list[Row]:
 
 
 def measure(settings: Settings) -> Iterator[dict]:
-    """The results so far, after each update."""
+    """Yields the results so far, after each update."""
     if not settings.compiler:
         raise UsageError("--compiler must be given")
     try:
@@ -113,7 +113,7 @@ def measure(settings: Settings) -> Iterator[dict]:
 
 
 def _facts(update: Any, parameters: int) -> Iterator[dict]:
-    """Of an update, and of a micro-batch before it where it has several."""
+    """The counts of an update, or of a micro-batch and the last one if it accumulates several."""
     compiled = h100.compiled(update.function, update.arguments)
     text = compiled.as_text()
     ways = h100.paths(h100.program(text))
@@ -130,7 +130,7 @@ def _facts(update: Any, parameters: int) -> Iterator[dict]:
 
 
 def table(results: dict) -> str:
-    """A Markdown table of what was counted."""
+    """A Markdown table of the counts."""
     cells = [
         {
             "update": f"{row['update']}{_STEPS[row['step']]}",

@@ -1,4 +1,4 @@
-"""The memory that this process holds, as Linux counts it; `None` where it does not tell."""
+"""The resident memory of this process on Linux; None elsewhere."""
 
 import contextlib
 import ctypes
@@ -10,16 +10,16 @@ _CLEAR = pathlib.Path("/proc/self/clear_refs")
 
 
 def settled_bytes() -> int | None:
-    """Resident bytes, once the C library gave back what was freed."""
+    """Resident bytes, after the C library has returned freed memory."""
     _trim()
     return _status("VmRSS")
 
 
 def high_water_bytes(function: Callable[[], None]) -> int | None:
-    """The most that is resident while the function runs."""
+    """The peak of resident bytes while the function runs."""
     _trim()
     try:
-        _CLEAR.write_text("5")  # sets the high-water mark to what is resident now
+        _CLEAR.write_text("5")  # resets the peak to what is resident now
     except OSError:
         return None
     function()
@@ -27,7 +27,7 @@ def high_water_bytes(function: Callable[[], None]) -> int | None:
 
 
 def _trim() -> None:
-    with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
+    with contextlib.suppress(OSError, AttributeError):  # only glibc has `malloc_trim`
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 

@@ -1,4 +1,4 @@
-"""What is measured of an update: parts, each of which times some contenders on one model."""
+"""The parts of `benchmarks.speed.update`. Each measures some contenders on one model."""
 
 import dataclasses
 import re
@@ -23,43 +23,47 @@ PARTS = ("options", "large", "contenders", "sizes", "replicas", "memory")
 _LARGE_MODEL = "embedding"
 _REPLICATED_MODEL = "resnet50"
 
-# Roughly, from a machine of two cores.
-_START_SECONDS = 15  # of a framework, with its checks
+# Rough times for estimates, from a machine with two cores.
+_START_SECONDS = 15  # to start a framework and check its contenders
 _BYTES_PER_SECOND = 5e9
-_UPDATE_BYTES = 40  # a parameter, between the best and the worst
-_VARIABLE_SECONDS = 5e-5  # of a step
-_COMPILE_SECONDS = 0.03  # a variable
-_LARGE_SECONDS = 20  # of the float64 that a large variable is compared with
+_UPDATE_BYTES = 40  # per parameter, between the best and the worst
+_VARIABLE_SECONDS = 5e-5  # per variable in a step
+_COMPILE_SECONDS = 0.03  # per variable
+_LARGE_SECONDS = 20  # to compute the float64 reference of a large variable
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings(FlagSettings):
-    """What is measured of whom, and how thoroughly, as flags.
+    """What to measure, and how thoroughly; the fields are flags.
 
     Raises:
         RecipeError: If there is no such model, part or backend.
     """
 
     models: Sequence[str] = setting(
-        "Models that contenders are timed on.",
+        "Models to time contenders on.",
         tuple(variables.MODELS),
         choices=tuple(variables.MODELS),
     )
     backends: Sequence[str] = setting(
-        "Of tensorflow, jax, torch. Default: what is installed.", (), choices=BACKENDS
+        "Backends: tensorflow, jax, torch. Default: all that are installed.", (), choices=BACKENDS
     )
-    parts: Sequence[str] = setting("What to measure.", PARTS, choices=PARTS)
-    contenders: str = setting("Regular expression, searched in `backend/name`.", "")
+    parts: Sequence[str] = setting("Parts to measure.", PARTS, choices=PARTS)
+    contenders: str = setting(
+        "Regular expression for the contenders to measure, searched in `backend/name`.", ""
+    )
     rounds: int = setting("Timed steps of each contender.", 30, minimum=1)
-    warmup: int = setting("Steps after the first call that are not timed.", 3, minimum=1)
+    warmup: int = setting("Untimed steps after the first call.", 3, minimum=1)
     memory: float = setting(
-        "GB of weights and slots; larger: main contenders only.", 16.0, below=1e9
+        "Limit for weights and slots in GB. Beyond it, only the main contenders are timed.",
+        16.0,
+        below=1e9,
     )
     memory_model: str = setting(
-        "Model whose memory is measured.", "embedding", choices=tuple(variables.MODELS)
+        "Model to measure memory with.", "embedding", choices=tuple(variables.MODELS)
     )
-    copied: int = setting("MB that are copied to see how fast memory is.", 256, minimum=1)
-    quick: bool = setting("Tiny shapes: to see whether it works, not how fast.", False)
+    copied: int = setting("MB to copy to measure the speed of memory.", 256, minimum=1)
+    quick: bool = setting("Use tiny shapes, to test the benchmark itself.", False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,20 +77,20 @@ class Settings(FlagSettings):
 
     @property
     def copy_bytes(self) -> int:
-        """Size of the array that tells how fast memory is."""
+        """Size of the array that measures the speed of memory."""
         return 4_000_000 if self.quick else 1_000_000 * self.copied
 
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    kind: str  # of `PARTS`
+    kind: str  # one of `PARTS`
     model: str
     shapes: Shapes
     contenders: list[Contender]
-    axis: str = ""  # of sizes: what grows
+    axis: str = ""  # what grows, for "sizes"
 
     def seconds(self, settings: Settings) -> float:
-        """Roughly how long it takes."""
+        """The approximate time that it takes."""
         if self.kind == "large":
             return len(self.contenders) * _LARGE_SECONDS
         step = variables.parameters(self.shapes) * _UPDATE_BYTES / _BYTES_PER_SECOND
@@ -110,10 +114,10 @@ class Part:
 
 
 def make(settings: Settings) -> list[Part]:
-    """The parts that are asked for and have somebody to time.
+    """The requested parts that have contenders.
 
     Raises:
-        UsageError: If `--contenders` is no regular expression, or matches nobody.
+        UsageError: If `--contenders` is not a regular expression, or matches nothing.
     """
     try:
         pattern = re.compile(settings.contenders)
@@ -146,5 +150,5 @@ def make(settings: Settings) -> list[Part]:
     parts.append(of_model("memory", settings.memory_model, alone))
     parts = [part for part in parts if part.kind in settings.parts and part.contenders]
     if not parts:
-        raise UsageError(f"--contenders must match one of them. Received: {settings.contenders}")
+        raise UsageError(f"--contenders must match a contender. Received: {settings.contenders}")
     return parts

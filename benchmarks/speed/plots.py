@@ -1,4 +1,4 @@
-"""The times of updates as one plot: bars for the models, lines for growing sizes."""
+"""One plot of the times of updates: bars for models, lines for growing sizes."""
 
 import math
 import pathlib
@@ -20,7 +20,7 @@ _COLORS = {
     "replicas": "#1c7c7d",
     "all_reduce": "#888888",
 }
-# By what grows: what of the models, what of the contenders, and the labels of the axes.
+# Axis of growth, column for x, column for y, and the labels of both axes.
 _LINES = (
     ("elements", "parameters", "median_ms", "elements of one variable", "milliseconds"),
     ("variables", "variables", "median_ms", "small variables", "milliseconds"),
@@ -66,7 +66,7 @@ def _bars(model: dict, axes: "Axes") -> None:
     axes.set_xlim(left=0)
     axes.tick_params(axis="y", labelsize="small")
     axes.set(
-        xlabel="milliseconds an update: median and quartiles; hatched: keras_lars",
+        xlabel="milliseconds per update: median and quartiles; hatched: keras_lars",
         title=f"{model['model']}: {counted(model['parameters'], 'parameter', spec=',')}, "
         f"{counted(model['variables'], 'variable', spec=',')}",
     )

@@ -1,7 +1,7 @@
-"""Times contenders on one model, all of them in turns, round by round.
+"""Times contenders on one model, interleaved in rounds.
 
-In each round each contender takes one step, in an order that a fixed seed shuffles, so that
-whatever else the machine does hits all of them alike, and ratios are taken within a round.
+In each round, each contender takes one step, in an order that a fixed seed shuffles. Other load on
+the machine then affects all contenders equally. Ratios are taken within a round.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from benchmarks.speed.workers import Process, Processes, WorkerDied, WorkerError
 def check(
     processes: Processes, contenders: Iterable[Contender], say: Callable[[str], None]
 ) -> tuple[dict, dict]:
-    """Whether each contender computes what it should, and the workers' versions and devices."""
+    """Checks each contender. Returns the outcomes, and the versions and devices of the workers."""
     contenders = list(contenders)
     outcomes = {c.key: f"not installed: {c.missing}" for c in contenders if c.missing}
     workers = {}
@@ -48,7 +48,7 @@ def _checked(process: Process, contender: Contender) -> str:
 
 
 def check_large(processes: Processes, part: Part, outcomes: dict) -> dict[str, dict]:
-    """By contender, how far it is from what it should compute on large variables."""
+    """The error of each contender on large variables."""
     found: dict[str, dict] = {}
     for contender in part.contenders:
         found[contender.key] = {"failed": outcomes[contender.key]}
@@ -68,7 +68,7 @@ def check_large(processes: Processes, part: Part, outcomes: dict) -> dict[str, d
 def measure(processes: Processes, part: Part, outcomes: dict, settings: Settings) -> dict:
     """The times of all contenders on one model, as a dictionary for JSON.
 
-    Workers are new, so that nothing is compiled yet.
+    Each worker is new, so nothing is compiled yet.
     """
     contenders, shapes = part.contenders, part.shapes
     parameters = variables.parameters(shapes)
@@ -98,7 +98,7 @@ def measure(processes: Processes, part: Part, outcomes: dict, settings: Settings
             try:
                 return processes[contender.framework].ask(do, contender=contender.key)
             except WorkerDied as error:
-                # With the worker, all that it holds is gone.
+                # Everything that the worker held is lost.
                 for other in contenders:
                     if other.framework == contender.framework and status[other.key] == "right":
                         status[other.key] = f"failed: {error}"
@@ -141,7 +141,7 @@ def measure(processes: Processes, part: Part, outcomes: dict, settings: Settings
 
 
 def measure_memory(processes: Processes, part: Part, outcomes: dict) -> list[dict]:
-    """The high-water mark of a step of each contender, each in a worker of its own."""
+    """The peak memory of a step of each contender, each in a new worker."""
     rows = []
     for contender in part.contenders:
         result: dict = {"status": outcomes[contender.key]}

@@ -1,9 +1,9 @@
-"""Images a second of a training with LARS and with SGD: `python -m benchmarks.speed.step`.
+"""Images per second of training with LARS and with SGD: `python -m benchmarks.speed.step`.
 
-The paper's ResNet-50 at full width, on images that are noise, with the cross entropy of a training.
-The optimizers take turns, a step each in every round, so that both have the same hours of the
-machine. With `--micro_batches` these are LARS with and without `record_noise_scale`. It runs on
-every backend of Keras.
+Trains the paper's ResNet-50 at full width on noise images, with cross entropy. The optimizers take
+turns, one step each per round, so other load on the machine affects them equally. With
+`--micro_batches`, it compares LARS with and without `record_noise_scale`. It runs on every backend
+of Keras.
 """
 
 import dataclasses
@@ -24,35 +24,41 @@ ACCUMULATED = ("lars", "lars, record_noise_scale")
 
 @dataclasses.dataclass(frozen=True)
 class Settings(FlagSettings):
-    """What is trained, as flags."""
+    """What to train; the fields are flags."""
 
     model: str = setting(
-        "Network.", "resnet50", choices=[name for name in MODELS if name.startswith("resnet")]
+        "Network to train.",
+        "resnet50",
+        choices=[name for name in MODELS if name.startswith("resnet")],
     )
-    image_size: int = setting("Pixels each way.", 64, minimum=8)
-    global_batch_size: int = setting("Images a step.", 64, minimum=1)
+    image_size: int = setting("Image height and width in pixels.", 64, minimum=8)
+    global_batch_size: int = setting("Images per step.", 64, minimum=1)
     precision: str = setting(
-        "Of the layers.", "float32", choices=("float32", "mixed_bfloat16", "mixed_float16")
+        "Precision of the layers.",
+        "float32",
+        choices=("float32", "mixed_bfloat16", "mixed_float16"),
     )
     rounds: int = setting("Timed steps of each optimizer.", 30, minimum=2)
-    micro_batches: int = setting("That a batch is accumulated from, by LARS.", 1, minimum=1)
+    micro_batches: int = setting(
+        "Micro-batches per batch. If there are several, only LARS is trained.", 1, minimum=1
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.global_batch_size % self.micro_batches:
             raise RecipeError(
                 "--micro_batches must divide --global_batch_size. "
-                f"Received: {self.micro_batches}, and {self.global_batch_size}"
+                f"Received: {self.micro_batches} and {self.global_batch_size}"
             )
 
     @property
     def optimizers(self) -> tuple[str, ...]:
-        """Those that take turns; the others are compared to the first."""
+        """The optimizers that take turns; the others are compared to the first."""
         return OPTIMIZERS if self.micro_batches == 1 else ACCUMULATED
 
 
 class Training:
-    """A model with its optimizer, and one batch."""
+    """A compiled model and one batch."""
 
     def __init__(self, settings: Settings, optimizer: str):
         import keras
@@ -63,7 +69,7 @@ class Training:
 
         keras.utils.set_random_seed(0)
         image_shape = (settings.image_size, settings.image_size, 3)
-        # The stem of large images, though these are small: a step is then mostly the update.
+        # The stem for large images reduces small ones, so a step is mostly the update.
         self.model = models.build(settings.model, image_shape, CLASSES, small_stem=False)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         options: dict[str, Any] = {"momentum": 0.9, "weight_decay": 5e-4}
@@ -79,7 +85,7 @@ class Training:
         self.batches = keras.tree.map_structure(keras.ops.convert_to_tensor, list(zip(*parts)))
 
     def seconds(self) -> float:
-        """Takes a step. The loss that it returns is a number, and so the step is done."""
+        """Times a step. It has ended, because `train_on_batch` returns the loss as a number."""
         started = time.perf_counter()
         for images, labels in self.batches:
             self.model.train_on_batch(images, labels)
@@ -87,7 +93,7 @@ class Training:
 
 
 def measure(settings: Settings) -> dict:
-    """Times of the steps of each optimizer, in turns."""
+    """Times the steps of the optimizers, which take turns."""
     import keras
 
     keras.config.set_dtype_policy(settings.precision)
@@ -98,7 +104,7 @@ def measure(settings: Settings) -> dict:
             training.seconds()
     rounds_us: dict[str, list[int]] = {name: [] for name in trainings}
     for i in range(settings.rounds):
-        # Each of them is first in every other round.
+        # The optimizers alternate in being first.
         for name in settings.optimizers[:: 1 if i % 2 else -1]:
             rounds_us[name].append(round(1e6 * trainings[name].seconds()))
     keras.config.set_dtype_policy("float32")
@@ -113,7 +119,7 @@ def measure(settings: Settings) -> dict:
 
 
 def table(results: dict) -> str:
-    """A Markdown table of what was measured."""
+    """A Markdown table of the times."""
     rows = []
     first, *_ = results["rounds_us"]
     for name, rounds_us in results["rounds_us"].items():

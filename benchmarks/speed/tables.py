@@ -1,4 +1,4 @@
-"""What was measured of updates, as data frames and as Markdown tables."""
+"""The times of updates as data frames and Markdown tables."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -9,9 +9,9 @@ from benchmarks import frames
 from benchmarks.environment import in_words
 from benchmarks.words import counted
 
-# LARS as it comes, and SGD: in the short table, beside the LARS of others.
+# Contenders in the short table, besides the LARS of other packages.
 _SHORT = ("keras_lars", "Keras SGD, XLA", "Keras SGD, jit", "Keras SGD", "torch SGD, fused")
-_AXES = {"elements": "parameters", "variables": "variables"}  # what of a model grows
+_AXES = {"elements": "parameters", "variables": "variables"}  # the column of each axis of growth
 _MEASURES = [
     "median_ms",
     "lower_quartile_ms",
@@ -25,7 +25,7 @@ _MEASURES = [
 
 
 def times(model: dict) -> pd.DataFrame:
-    """A row for each contender on a model, with what its rounds say if it was measured."""
+    """One row per contender on a model, with statistics of its rounds if it was measured."""
     rows = model["results"]
     measured = {
         (row["framework"], row["contender"]): row for row in rows if row["status"] == "measured"
@@ -56,7 +56,7 @@ def times(model: dict) -> pd.DataFrame:
 
 
 def spread(rounds_us: Sequence[int]) -> dict[str, float]:
-    """Median, quartiles and least of the rounds, in milliseconds."""
+    """Median, quartiles and minimum of the rounds, in milliseconds."""
     several = [*rounds_us, *rounds_us] if len(rounds_us) == 1 else rounds_us
     lower, median, upper = statistics.quantiles(several, n=4, method="inclusive")
     return {
@@ -68,20 +68,20 @@ def spread(rounds_us: Sequence[int]) -> dict[str, float]:
 
 
 def images_per_second(trained: dict, optimizer: str) -> float:
-    """Of the trainings that `step.py` measured, by the median of the rounds."""
+    """Images per second in a result of `step.py`, from the median of the rounds."""
     median_ms = spread(trained["rounds_us"][optimizer])["median_ms"]
     return 1000 * trained["settings"]["global_batch_size"] / median_ms
 
 
 def ratio(rounds_us: Sequence[int], others_us: Sequence[int] | None) -> float | None:
-    """The median of the ratios within each round."""
+    """The median over the rounds of the ratio within a round."""
     if others_us is None:
         return None
     return statistics.median(a / b for a, b in zip(rounds_us, others_us))
 
 
 def of_updates(results: dict) -> str:
-    """All tables of a file of results, each under a line that says what it is."""
+    """All tables of a result file, each with a caption."""
     workers = results["workers"].items()
     parts = [head(results, {name: in_words(w["versions"], w["device"]) for name, w in workers})]
     for model in results["contenders"]:
@@ -109,7 +109,7 @@ def of_updates(results: dict) -> str:
 
 
 def short(results: dict) -> str:
-    """LARS as it comes, the LARS of others, and SGD on the first model: who takes how long."""
+    """The times of LARS, the LARS of other packages and SGD on the first model."""
     found = times(results["contenders"][0])
     others = (found["role"] == "lars") & ~found["ours"].astype(bool)
     found = found[found["contender"].isin(_SHORT) | others].dropna(subset="median_ms")
@@ -123,7 +123,7 @@ def short(results: dict) -> str:
 
 
 def clusters(results: dict) -> str:
-    """What XLA launches and compiles for each model, and what a step of one of them holds."""
+    """Launches, compile time and time of each update, and its memory on one of the models."""
     memory = {row["contender"]: row["high_water_bytes"] for row in results["memory"]}
     rows = []
     for model in results["contenders"]:
@@ -143,7 +143,7 @@ def clusters(results: dict) -> str:
 
 
 def head(results: dict, words: Mapping[str, str]) -> str:
-    """The command and its date as an item of a list, with the words on each framework below it."""
+    """The date and the command as a list item, with one sub-item per framework."""
     lines = [f"- {results['date']}: `{results['command']}`"]
     return "\n".join([*lines, *(f"  - {name}: {text}" for name, text in words.items())])
 
@@ -187,7 +187,7 @@ def _times(model: dict) -> str:
 
 
 def _grid(models: list[dict], axis: str, quantity: str) -> str:
-    """A row for each contender, a column for each size."""
+    """One row per contender, one column per size."""
     rows: dict[tuple, dict] = {}
     for row in pd.concat(map(times, models)).to_dict("records"):
         names = {"contender": row["contender"], "backend": row["framework"]}
@@ -224,7 +224,7 @@ def _large(found: dict[str, dict]) -> str:
 
 
 def _number(value: float | None) -> str:
-    """Three digits, or two of a small number."""
+    """A number with three digits, or two if it is small."""
     if value is None or pd.isna(value):
         return ""
     if value < 0.01:

@@ -1,11 +1,11 @@
 """Times one update in isolation: `python -m benchmarks.speed.update --output=FILE --plot=FILE`.
 
-LARS of this package beside SGD and Lamb of Keras, TensorFlow's own momentum kernel, and the LARS of
-optax, timm, pytorch_optimizer and open_lars where these are installed, on every backend that is
-installed. Each framework has a process of its own; in each round each contender takes one step,
-alone on the machine. What computes something wrong is named and not timed.
+It times LARS of this package, SGD and Lamb of Keras, TensorFlow's own momentum kernel, and the LARS
+of optax, timm, pytorch_optimizer and open_lars if these are installed, on every installed backend.
+Each framework has its own process. In each round, each contender takes one step while the others
+wait. Contenders with wrong results are reported and not timed.
 
-`--show=FILE` prints the tables of a file of results; with `--plot` it draws them as well.
+`--show=FILE` prints the tables of a result file. With `--plot`, it also plots them.
 """
 
 import shlex
@@ -20,7 +20,7 @@ from benchmarks.words import counted
 
 
 def measure(settings: Settings) -> Iterator[dict]:
-    """What the flags ask for: the results so far, after each part of them."""
+    """Yields the results so far, after each part."""
     planned = parts.make(settings)
     contenders = {row.key: row for part in planned for row in part.contenders}
     say(
@@ -30,7 +30,7 @@ def measure(settings: Settings) -> Iterator[dict]:
     for part in planned:
         say(part.describe(settings))
     minutes = round(sum(part.seconds(settings) for part in planned) / 60)
-    say(f"about {counted(minutes, 'minute')} in all, more on a busy machine")
+    say(f"about {counted(minutes, 'minute')} in total, more on a busy machine")
 
     with Processes() as processes:
         outcomes, workers = rounds.check(processes, contenders.values(), say)
@@ -55,7 +55,7 @@ def measure(settings: Settings) -> Iterator[dict]:
                 results["memory"] = rounds.measure_memory(processes, part, outcomes)
             elif part.kind == "large":
                 results["large"] = rounds.check_large(processes, part, outcomes)
-            elif part.kind != "options":  # which are checked, as all are
+            elif part.kind != "options":  # `rounds.check` has checked the options
                 found = rounds.measure(processes, part, outcomes, settings)
                 of_kind = results[part.kind]
                 (of_kind.setdefault(part.axis, []) if part.axis else of_kind).append(found)

@@ -1,7 +1,7 @@
-"""What is updated: the variables of some models, the numbers in them, and the rates.
+"""The variables that are updated: models as paths and shapes, initial values, hyperparameters.
 
-Nothing must be built for it: a variable is a path and a shape. A path ends as in Keras, since
-biases and normalization are told by their names.
+No model needs to be built. Paths end as in Keras, because biases and normalization parameters are
+recognized by their names.
 """
 
 import dataclasses
@@ -14,26 +14,26 @@ Shapes = dict[str, tuple[int, ...]]
 
 WEIGHT_SCALE = 0.1  # standard deviation
 _SMALL_KINDS = 20  # distinct shapes among many small variables
-_BLOCK = 2**20  # random numbers are drawn once, and repeated: drawing 1e8 of them takes seconds
+_BLOCK = 2**20  # this many random numbers are drawn and then repeated, because 1e8 take seconds
 
 
 @dataclasses.dataclass(frozen=True)
 class Hyperparameters:
     learning_rate: float
-    weight_decay: float  # of LARS; SGD and Lamb are timed without
+    weight_decay: float  # for LARS; SGD and Lamb are timed without weight decay
     trust_coefficient: float
-    lamb_learning_rate: float  # a step of Lamb is this fraction of the weight
+    lamb_learning_rate: float  # a step of Lamb is this fraction of the weight norm
     momentum: float = 0.9
     gradient_scale: float = 1e-3  # standard deviation
 
 
 TIMED = Hyperparameters(0.1, weight_decay=5e-4, trust_coefficient=1e-3, lamb_learning_rate=1e-3)
-# Large steps, and decay as large as the gradient: a mistake in any term shows in the weights.
+# Steps are large, and weight decay is as large as the gradient, so any wrong term is noticed.
 CHECKED = Hyperparameters(10.0, weight_decay=0.01, trust_coefficient=1e-2, lamb_learning_rate=0.1)
 
 
 def weight(position: int, shape: tuple[int, ...]) -> np.ndarray:
-    """The initial value of a variable: the same for each contender."""
+    """The initial value of a variable, the same for each contender."""
     return _normal(2 * position, shape, WEIGHT_SCALE)
 
 
@@ -49,7 +49,7 @@ def _normal(seed: int, shape: tuple[int, ...], scale: float) -> np.ndarray:
 
 
 def is_decayed(path: str) -> bool:
-    """Whether a variable is decayed: all but biases and normalization are."""
+    """Whether a variable has weight decay: all except biases and normalization parameters do."""
     return path.rpartition("/")[2] not in ("bias", "gamma", "beta")
 
 
@@ -58,7 +58,7 @@ def parameters(shapes: Shapes) -> int:
 
 
 def resnet50() -> Shapes:
-    """The paper's ResNet-50 with 1000 classes, the variables of `benchmarks.models`."""
+    """The paper's ResNet-50 with 1000 classes, as in `benchmarks.models`."""
     shapes: Shapes = {}
 
     def convolution(name: str, size: int, inputs: int, filters: int) -> int:
@@ -82,7 +82,7 @@ def resnet50() -> Shapes:
 
 
 def alexnet() -> Shapes:
-    """The paper's AlexNet, as Caffe has it: the second, fourth and fifth layer in two groups."""
+    """The paper's AlexNet as in Caffe: the second, fourth and fifth layer have two groups."""
     kernels = {
         "conv1": (11, 11, 3, 96),
         "conv2": (5, 5, 48, 256),
@@ -101,7 +101,7 @@ def alexnet() -> Shapes:
 
 
 def small_variables(count: int = 1000) -> Shapes:
-    """Many small variables, kernels and biases in turns, of 20 distinct shapes."""
+    """Many small variables, alternating kernels and biases, with 20 distinct shapes."""
     kinds = itertools.cycle(range(_SMALL_KINDS // 2))
     shapes: Shapes = {}
     for layer, kind in zip(range(math.ceil(count / 2)), kinds):
@@ -124,7 +124,7 @@ MODELS = {
 
 
 def model(name: str, quick: bool = False) -> Shapes:
-    """The variables of a model; quick: the first three, cut small, for trying the benchmark out."""
+    """The variables of a model, or with `quick` tiny versions of the first three."""
     shapes = MODELS[name]()
     if not quick:
         return shapes
@@ -133,7 +133,7 @@ def model(name: str, quick: bool = False) -> Shapes:
 
 
 def growing(quick: bool = False) -> dict[str, list[Shapes]]:
-    """How the cost grows: by the size of one variable, and by the number of small ones."""
+    """Models of growing size: one variable with more elements, and more small variables."""
     elements = (10_000,) if quick else (10_000, 100_000, 1_000_000, 10_000_000, 100_000_000)
     counts = (1, 2) if quick else (10, 30, 100, 300, 1000, 2000)
     return {

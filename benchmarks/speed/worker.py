@@ -1,9 +1,9 @@
-"""The workers of one framework: each does what it is asked, one line of JSON at a time.
+"""The workers of one framework. A worker answers requests, each one line of JSON.
 
-`python -m benchmarks.speed.worker tensorflow` imports the framework, which takes seconds, and does
-nothing else with it. Told to start a worker, it forks. The worker reads requests from standard
-input and answers each by a line, until it ends. Between two requests it waits for input, so that
-another framework's worker has the machine to itself. The parent's side is `workers.py`.
+`python -m benchmarks.speed.worker tensorflow` imports the framework, which takes seconds, and then
+forks whenever it is asked to start a worker. The worker reads requests from standard input and
+answers each with one line. Between requests it only waits for input, so that the worker of another
+framework has the machine to itself. `workers.py` is the parent's side.
 """
 
 import contextlib
@@ -25,9 +25,9 @@ from benchmarks.speed import formulas, memory, variables
 from benchmarks.speed.contenders import BY_KEY, FRAMEWORKS, Update
 from benchmarks.speed.variables import Hyperparameters, Shapes
 
-# Of no model: nothing that a check compiles must be there already when a first call is timed. The
-# sizes are below and above those at which sums may be computed in another way, and some variables
-# are alike, since these may be updated together.
+# Shapes that no model has, so that a check compiles nothing that a timed first call would reuse.
+# Sizes are below and above thresholds of algorithms for sums. Some variables are alike, because
+# such variables may be updated together.
 CHECKED_SHAPES: Shapes = {
     **{f"convolution{i}/kernel": (3, 3, 7, 11) for i in range(3)},
     "convolution/bias": (11,),
@@ -40,11 +40,11 @@ CHECKED_STEPS = 3
 TOLERANCE = 1e-5
 _TINY: Shapes = {"tiny/kernel": (5, 7)}
 _COPIES = 5
-_WHERE = ("File ", "Graph execution error", "Detected at node")
+_LOCATIONS = ("File ", "Graph execution error", "Detected at node")
 
 
 class Worker:
-    """What can be asked of a framework; a method a request."""
+    """The requests that a worker answers, one method each."""
 
     def __init__(self, framework: str):
         self._framework = importlib.import_module(
@@ -55,14 +55,14 @@ class Worker:
         self._updates: dict[str, Update] = {}
 
     def hello(self, distributions: list[str]) -> dict:
-        """Versions, of what is loaded by parts as well, and device."""
+        """The versions, including those of the given distributions, and the device."""
         versions = environment.versions(*self._framework.MODULES)
         for name in distributions:
             versions[name] = importlib.metadata.version(name)
         return {"versions": versions, "device": environment.device()}
 
     def check(self, contender: str, shapes: dict[str, list[int]] | None = None) -> dict:
-        """How far a contender is from what it should compute, and whether that is too far."""
+        """The error of a contender, and whether it is within the tolerance."""
         formula = BY_KEY[contender].formula
         if formula is None:
             return {"error": 0.0, "right": True}
@@ -81,7 +81,7 @@ class Worker:
         return {"error": error, "right": error <= TOLERANCE}
 
     def model(self, shapes: dict[str, list[int]]) -> None:
-        """Forgets all contenders, and makes the gradients that the next ones share."""
+        """Removes all contenders, and makes the gradients that the next ones share."""
         self._updates.clear()
         self._gradients = []
         gc.collect()
@@ -89,9 +89,9 @@ class Worker:
         self._gradients = self._framework.gradients(self._shapes, variables.TIMED)
 
     def build(self, contender: str) -> float:
-        """Makes a contender; seconds of its first call, which traces, compiles and runs.
+        """Builds a contender. Returns the seconds of its first call, which traces and compiles.
 
-        Without what a process does only once: for that there is a tiny model before.
+        A step of a tiny model precedes it, so that costs of starting the framework do not count.
         """
         self._step_tiny(contender)
         update = self._build(contender, self._shapes, self._gradients, variables.TIMED)
@@ -99,7 +99,7 @@ class Worker:
         return _seconds_of(update)
 
     def launches(self, contender: str) -> int | None:
-        """How many clusters a step launches, once it was built."""
+        """The number of XLA clusters that a step of a built contender launches."""
         return self._updates[contender].launches()
 
     def step(self, contender: str) -> float:
@@ -107,7 +107,7 @@ class Worker:
         return _seconds_of(self._updates[contender])
 
     def memory_speed(self, size_bytes: int) -> dict:
-        """Gigabytes a second, read and written, of a copy by NumPy and of `x += 1` by this one."""
+        """Gigabytes per second, read and written, of NumPy's copy and the framework's `x += 1`."""
         copy = _copier(size_bytes // 4)
         speeds = {"numpy_copy": _speed(copy, size_bytes)}
         del copy
@@ -115,9 +115,9 @@ class Worker:
         return speeds
 
     def memory(self, contender: str, shapes: dict[str, list[int]]) -> dict:
-        """What one step holds at most, over what the process held before there were variables.
+        """The peak memory of one step, less the memory of the process before it had variables.
 
-        For a process of its own: ask nothing else of it.
+        Use a new worker, and make no other request.
         """
         self._step_tiny(contender)
         baseline = self._settled()
@@ -153,7 +153,7 @@ class Worker:
         return build(shapes, gradients, hyper, **contender.arguments)
 
     def _settled(self) -> int | None:
-        """Bytes in use while nothing runs: of the GPU if there is one, else of the process."""
+        """Bytes in use between steps, on the GPU if there is one, else by the process."""
         gc.collect()
         gpu = self._framework.gpu_memory()
         return gpu[0] if gpu else memory.settled_bytes()
@@ -189,14 +189,14 @@ def _speed(function: Callable[[], None], size_bytes: int) -> float:
 
 
 def _message(error: Exception) -> str:
-    """An error in one line, without TensorFlow's account of where the graph was made."""
+    """An error in one line, without TensorFlow's lines on where the graph was created."""
     lines = [line.strip() for line in str(error).splitlines()]
-    lines = [line for line in lines if line and not line.startswith(_WHERE)]
+    lines = [line for line in lines if line and not line.startswith(_LOCATIONS)]
     return f"{type(error).__name__}: {' '.join(lines)}"[:300]
 
 
 def serve(framework: str, answers: TextIO) -> None:
-    """Answers requests until there are no more."""
+    """Answers requests until standard input ends."""
     worker = None
     for line in sys.stdin:
         request = json.loads(line)
@@ -216,19 +216,19 @@ def _send(answers: TextIO, answer: dict) -> None:
 
 
 def start_workers(framework: str, answers: TextIO) -> None:
-    """Starts workers; answers with the process ID of each, and how it ended once it has."""
+    """Starts workers. Answers with the process ID of each, and with its exit code when it ends."""
     with contextlib.suppress(Exception):  # a worker reports the error
         importlib.import_module("keras_lars")
     gc.freeze()  # a collection would copy the memory that workers share with this process
     for line in sys.stdin:
-        if json.loads(line)["do"] != "start":  # asked of a worker that had ended
+        if json.loads(line)["do"] != "start":  # a request for a worker that had ended
             continue
         if sys.platform == "linux":
             worker = os.fork()
             if not worker:
                 serve(framework, answers)
                 os._exit(0)
-        else:  # where frameworks may not survive a fork
+        else:  # elsewhere, frameworks may not survive a fork
             command = [sys.executable, "-m", __spec__.name, framework, "serve"]
             worker = subprocess.Popen(command, stdout=answers).pid
         _send(answers, {"value": worker})
@@ -236,10 +236,10 @@ def start_workers(framework: str, answers: TextIO) -> None:
 
 
 def main(framework: str, task: str = "start_workers") -> None:
-    # Answers go to a copy of standard output, so that what libraries print is not taken for one.
+    # Answers go to a copy of standard output, so that output of libraries is not taken for one.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    gc.disable()  # or a collection that happens to be due would count as part of a step
+    gc.disable()  # otherwise a collection might count as part of a step
     {"start_workers": start_workers, "serve": serve}[task](framework, answers)
 
 

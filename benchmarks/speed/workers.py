@@ -1,4 +1,4 @@
-"""The parent's side of `worker.py`: starts workers, asks them, and says how they died."""
+"""The parent's side of `worker.py`: starts workers, sends requests, and reports how they ended."""
 
 import contextlib
 import json
@@ -17,15 +17,15 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 class WorkerError(RuntimeError):
-    """A request that failed: the message is one line. The worker may be alive."""
+    """A request failed. The message is one line. The worker may still be alive."""
 
 
 class WorkerDied(WorkerError):  # noqa: N818
-    """There is no worker any more."""
+    """The worker has ended."""
 
 
 class Process:
-    """The process of one framework, and its workers: forks of it, one at a time.
+    """The process of one framework. Its workers are forks of it, one at a time.
 
     Use it in a `with` statement, which ends both.
     """
@@ -49,10 +49,10 @@ class Process:
 
     @contextlib.contextmanager
     def new_worker(self) -> Iterator[None]:
-        """In here a worker is asked that has done nothing yet.
+        """Starts a worker for the requests in the block, and ends it afterwards.
 
         Raises:
-            WorkerDied: If none can be started.
+            WorkerDied: If it cannot be started.
         """
         self._worker = self.ask("start")
         try:
@@ -64,11 +64,11 @@ class Process:
                     self._answer()
 
     def ask(self, do: str, **arguments: Any) -> Any:
-        """The worker's answer.
+        """Sends a request. Returns the worker's answer.
 
         Raises:
-            WorkerDied: If there is none, since the worker ended.
-            WorkerError: If what was asked raised an error.
+            WorkerDied: If the worker ended without an answer.
+            WorkerError: If the request raised an error.
         """
         with contextlib.suppress(BrokenPipeError):
             self._requests.write(json.dumps({"do": do, **arguments}) + "\n")
@@ -87,7 +87,7 @@ class Process:
 
     def _end(self, status: int) -> str:
         if status < 0:
-            return f"the worker was ended by {signal.Signals(-status).name}"
+            return f"the worker was killed by {signal.Signals(-status).name}"
         self._errors.seek(0)
         last = (self._errors.read().strip().splitlines() or ["no message"])[-1]
         return f"the worker ended with status {status}: {last[:200]}"
@@ -104,7 +104,7 @@ class Process:
 
 
 class Processes(contextlib.ExitStack):
-    """The process of each framework, which is started when it is first needed."""
+    """The process of each framework, started on first use."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -117,18 +117,18 @@ class Processes(contextlib.ExitStack):
 
 
 def environment(backend: str) -> dict[str, str]:
-    """The environment of a process that measures a backend of Keras, and is not alone."""
+    """The environment of a process that measures a backend of Keras beside other processes."""
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(paths),
         "KERAS_BACKEND": backend,
-        # Threads that wait for work would spin for a while, in another worker's time.
+        # Otherwise idle threads would spin for a while, in the time of another worker.
         "OMP_WAIT_POLICY": "PASSIVE",
         "KMP_BLOCKTIME": "0",
         # Several workers share one GPU.
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-        # Keras asks torch for a GPU when it is imported: without starting CUDA, which no fork has.
+        # Keras asks torch for a GPU on import. This must not start CUDA, which a fork cannot use.
         "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
     }

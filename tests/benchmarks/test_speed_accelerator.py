@@ -51,7 +51,7 @@ def test_goes_on_where_a_part_fails(waived, monkeypatch):
     assert statuses == {
         "options": "not finished in its 1 s",
         "update": "failed: no memory",
-        "bfloat16": "failed: ended by SIGKILL",
+        "bfloat16": "failed: killed by SIGKILL",
         "memory": "done",
     }
     # What was written until then is there.
@@ -63,7 +63,7 @@ def test_goes_on_where_a_part_fails(waived, monkeypatch):
 
 
 def test_without_an_accelerator_it_must_be_waived(waived):
-    with pytest.raises(accelerator.UsageError, match=r"^--device must be cpu where no backend"):
+    with pytest.raises(accelerator.UsageError, match=r"^--device must be cpu if no backend"):
         next(accelerator.measure(accelerator.Settings()))
 
 
@@ -140,10 +140,10 @@ def test_goals_of_an_update(ours_us, met):
 
 
 def test_an_update_that_failed():
-    failed = update_of("keras_lars", "lars", [], status="failed: the worker was ended by SIGKILL")
+    failed = update_of("keras_lars", "lars", [], status="failed: the worker was killed by SIGKILL")
     model = {**model_of("resnet50", [1]), "memory_speed": {}, "results": [failed]}
     assert rows_of("update", {"contenders": [model]}) == {
-        "resnet50: keras_lars": ["failed: the worker was ended by SIGKILL", "", ""]
+        "resnet50: keras_lars": ["failed: the worker was killed by SIGKILL", "", ""]
     }
 
 
@@ -234,5 +234,7 @@ def test_the_arguments_of_all_parts_are_right():
     }
     for backend in BACKENDS:
         remembered = [row.name for row in CONTENDERS if row.framework == backend]
-        remembered = [n for n in remembered if re.search(accelerator._REMEMBERED, f"{backend}/{n}")]
+        remembered = [
+            n for n in remembered if re.search(accelerator._MEMORY_MEASURED, f"{backend}/{n}")
+        ]
         assert len(remembered) == 2

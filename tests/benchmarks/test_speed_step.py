@@ -54,7 +54,7 @@ def test_with_micro_batches_one_of_two_records_the_noise_scale(monkeypatch):
 
 
 def test_micro_batches_divide_the_batch():
-    with pytest.raises(RecipeError, match=r"must divide --global_batch_size. Received: 3, and 2"):
+    with pytest.raises(RecipeError, match=r"must divide --global_batch_size. Received: 3 and 2"):
         dataclasses.replace(TINY, micro_batches=3)
 
 

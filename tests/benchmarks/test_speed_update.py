@@ -128,7 +128,7 @@ def test_a_quick_run_and_its_results_again(tmp_path):
         f"--plot={tmp_path / 'plot.png'}", "--parts=contenders,sizes,memory",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
-    assert "minutes in all" in done.stderr
+    assert "minutes in total" in done.stderr
     results = json.loads(path.read_text())
     assert results["workers"]["tensorflow"]["versions"]["tensorflow"]
     assert results["workers"]["tensorflow"]["device"]["processor"]
@@ -155,7 +155,7 @@ def test_a_quick_run_and_its_results_again(tmp_path):
     [
         (["--models=vgg"], "error: --models must be one of .* Received: vgg"),
         (["--parts=gpu"], "error: --parts must be one of .* Received: gpu"),
-        (["--contenders=nobody"], "error: --contenders must match one of them. Received: nobody"),
+        (["--contenders=nobody"], "error: --contenders must match a contender. Received: nobody"),
         (["--contenders=("], "error: --contenders must be a regular expression: .*"),
         (["--rounds=0"], "error: .*rounds.*"),
         (["--show=nothing.json"], "error: --show cannot be read: .* Received: nothing.json"),
@@ -176,7 +176,7 @@ def test_how_a_worker_fails(monkeypatch):
     with workers.Process("tensorflow") as process:
         with process.new_worker():
             os.kill(process._worker, signal.SIGKILL)
-            with pytest.raises(workers.WorkerDied, match="was ended by SIGKILL"):
+            with pytest.raises(workers.WorkerDied, match="was killed by SIGKILL"):
                 process.ask("hello", distributions=[])
         with process.new_worker(), pytest.raises(workers.WorkerError, match="nonsense"):
             process.ask("hello", distributions=[])

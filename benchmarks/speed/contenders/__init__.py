@@ -1,6 +1,6 @@
-"""Who is timed: one row a contender, as data; the modules beside this one build them.
+"""The contenders that are timed, as data; the other modules of this folder build them.
 
-Nothing here needs a framework, so that the parent can tell what is not installed.
+Needs no framework, so the parent can tell which ones are not installed.
 """
 
 import dataclasses
@@ -12,16 +12,16 @@ import numpy as np
 from benchmarks.speed.formulas import Formula, Lamb, Lars, Momentum
 
 _ROLES = {Lars: "lars", Momentum: "sgd", Lamb: "lamb", type(None): "yardstick"}
-# The bytes that an update cannot do without: LARS reads weight and gradient for the norms, then
-# both and the velocity, and writes two; SGD needs no norms.
+# The bytes per parameter that an update must move. LARS reads the weight and the gradient for the
+# norms, then both and the velocity, and writes two. SGD needs no norms.
 _BYTES = {"lars": 28, "sgd": 20}
 
 
 class Update:
-    """The variables of a contender, ready for a step."""
+    """A contender with its variables, ready for a step."""
 
     def prepare(self) -> None:
-        """Does what has to be done before a step and is not timed: nothing."""
+        """Prepares a step, untimed. By default there is nothing to do."""
 
     def step(self) -> None:
         """Takes a step, and waits until it is done."""
@@ -31,15 +31,15 @@ class Update:
         raise NotImplementedError
 
     def launches(self) -> int | None:
-        """How many clusters of XLA a step launches, or None where that is not counted."""
+        """The number of XLA clusters that a step launches; None if they are not counted."""
         return None
 
 
 @dataclasses.dataclass(frozen=True)
 class Framework:
-    module: str  # the file beside this one that builds its contenders
-    backend: str  # of Keras; a module of that name must be installed
-    baseline: str = ""  # the contender that ratios are taken to
+    module: str  # the module of this folder that builds its contenders
+    backend: str  # Keras's backend, which is also the name of a module
+    baseline: str = ""  # the contender that others are compared to
 
 
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -49,7 +49,7 @@ FRAMEWORKS = {
     "jax": Framework("on_jax", "jax", "Keras SGD, jit"),
     "torch": Framework("on_torch", "torch", "Keras SGD"),
     "replicas": Framework("on_replicas", "tensorflow"),
-    # By itself: beside other collectives of its process it failed with "shape mismatch".
+    # A separate framework: beside other collectives in a process it failed with "shape mismatch".
     "all_reduce": Framework("on_replicas", "tensorflow"),
 }
 
@@ -59,15 +59,15 @@ class Contender:
     """One way to update variables.
 
     Attributes:
-        framework: The worker that runs it, one of `FRAMEWORKS`.
-        name: What it is called in tables.
+        framework: The framework whose worker runs it, one of `FRAMEWORKS`.
+        name: Name in tables.
         build: The function of the framework's module that builds it.
-        formula: What it should compute, or None for a yardstick, which is no optimizer.
-        arguments: Of that function.
-        baseline: The contender that ratios are taken to, where it is not that of the framework.
-        needs: A further module that must be installed.
+        formula: What it should compute; None for a yardstick, which is no optimizer.
+        arguments: Arguments of `build`.
+        baseline: The contender that it is compared to, if not that of the framework.
+        needs: Another module that must be installed.
         main: Whether it is one of the few that are also timed on the largest model.
-        slots: How many numbers it keeps for each parameter.
+        slots: Number of values that it keeps per parameter.
     """
 
     framework: str
@@ -98,22 +98,22 @@ class Contender:
 
     @property
     def grows(self) -> bool:
-        """Whether it is timed on growing sizes too."""
+        """Whether it is also timed on growing sizes."""
         return self.name in ("keras_lars", FRAMEWORKS[self.framework].baseline)
 
     @property
     def bytes_per_parameter(self) -> int | None:
-        """What an update must move at least, or None where that says nothing."""
+        """The bytes that an update must move at least; None if that is not meaningful."""
         return _BYTES.get(self.role) if self.framework in BACKENDS else None
 
     @property
     def missing(self) -> str:
-        """A module that it needs and that is not installed, or nothing."""
+        """The name of a needed module that is not installed, or an empty string."""
         needs = filter(None, (FRAMEWORKS[self.framework].backend, self.needs))
         return next((module for module in needs if not installed(module)), "")
 
     def state_bytes(self, parameters: int) -> int:
-        """Weights and slots, without the gradients, which contenders share."""
+        """Bytes of weights and slots, without the gradients, which contenders share."""
         return 4 * parameters * (1 + self.slots)
 
 
@@ -145,7 +145,10 @@ def _ours(framework: str) -> list[Contender]:
 
 
 def _options(framework: str) -> list[Contender]:
-    """LARS of this package with its options, but those for norms of 0: checked, and not timed."""
+    """LARS of this package with each option, to be checked and not timed.
+
+    Options for norms of 0 are left out.
+    """
     forms = [
         (form, nesterov, decay_in_norm)
         for form in ("classic", "learning_rate_outside", "ratio_outside", "ratio_of_update")
@@ -212,7 +215,7 @@ CONTENDERS = [
         Lars("learning_rate_outside", vectors="plain"),
         needs="pytorch_optimizer",
         main=True,
-        slots=2,  # a gradient of its own besides the velocity
+        slots=2,  # it copies the gradient, besides the velocity
     ),
     Contender(
         "torch",

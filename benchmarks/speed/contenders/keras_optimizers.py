@@ -1,4 +1,4 @@
-"""Optimizers of Keras and of this package, with the rates that all contenders share."""
+"""Optimizers of Keras and of this package, with the hyperparameters that all contenders share."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from benchmarks.speed.variables import Hyperparameters, Shapes
 def build(
     shapes: Shapes, hyper: Hyperparameters, name: str, **arguments: Any
 ) -> tuple[list[keras.Variable], keras.optimizers.Optimizer]:
-    """The variables of a model, and a built optimizer of them."""
+    """The variables of a model, and a built optimizer for them."""
     own = keras_variables(shapes)
     if name == "SGD":
         optimizer = keras.optimizers.SGD(hyper.learning_rate, hyper.momentum, **arguments)
@@ -31,7 +31,7 @@ def build(
 
 
 def keras_variables(shapes: Shapes) -> list[keras.Variable]:
-    """Keras variables with the paths of a model: `LARS` tells biases by their names."""
+    """Keras variables with the paths of a model, because `LARS` recognizes biases by name."""
     made = []
     for position, (path, shape) in enumerate(shapes.items()):
         layer, _, name = path.rpartition("/")

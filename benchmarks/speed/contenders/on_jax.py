@@ -1,4 +1,4 @@
-"""Contenders of JAX: whole updates under `jax.jit`, with weights and slots donated."""
+"""Contenders on JAX: whole updates under `jax.jit`, with weights and slots donated."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,11 +15,11 @@ MODULES = ("jax", "jaxlib")
 
 
 class Update(contenders.Update):
-    """Weights and slots, and a compiled function that gives the next ones in their place.
+    """Weights and slots, and a compiled function that replaces them by the next ones.
 
-    The function takes and returns them in one order, (weights, slots): JAX hands the memory of what
-    is donated to results of the same shape in the order of both, and weights that are written where
-    slots were are copied first. (Keras's own training has the right order.)
+    The function takes and returns them in the same order, (weights, slots). JAX assigns donated
+    memory in this order to results of the same shape. In another order, weights would be written
+    over slots, which costs a copy. (Keras's own training has the right order.)
     """
 
     def __init__(self, function: Callable, gradients: list, weights: list, slots: Any):
@@ -44,7 +44,7 @@ def gradients(shapes: Shapes, hyper: Hyperparameters) -> list[jax.Array]:
 
 
 def _array(values: Any) -> jax.Array:
-    # Copied: an array that borrows NumPy's memory is not like one that JAX computed.
+    # Copied, because an array that borrows NumPy's memory may behave differently.
     return jnp.array(values, copy=True)
 
 
@@ -56,7 +56,7 @@ def keras(
     def apply(weights: list, slots: list, gradients: list) -> tuple:
         return built.stateless_apply(slots, gradients, weights)
 
-    # Copied, since these arrays are donated and Keras keeps its own.
+    # Copied, because these arrays are donated while Keras keeps its own.
     weights = [_array(variable.value) for variable in own]
     slots = [_array(variable.value) for variable in built.variables]
     for variable in [*own, *built.variables]:
@@ -84,7 +84,7 @@ def optax(shapes: Shapes, gradients: list, hyper: Hyperparameters) -> Update:
 
 
 def adder(elements: int) -> Callable[[], None]:
-    """Adds 1 to an array in place: reads it once and writes it once."""
+    """Returns a function that adds 1 to an array in place, which reads and writes it once."""
     arrays = [jnp.zeros([elements])]
     add = jax.jit(lambda x: x + 1, donate_argnums=0)
 
@@ -95,7 +95,7 @@ def adder(elements: int) -> Callable[[], None]:
 
 
 def gpu_memory(reset_peak: bool = False) -> tuple[int, int] | None:
-    """The bytes in use on a GPU, and the most that ever were: JAX cannot forget that peak."""
+    """The bytes in use on a GPU, and their peak, which JAX cannot reset; None on a CPU."""
     del reset_peak
     device = jax.devices()[0]
     if device.platform == "cpu":

@@ -1,9 +1,8 @@
-"""Contenders under `MirroredStrategy`, on two logical CPUs, against one replica without it.
+"""Contenders under `MirroredStrategy` on two logical CPUs, compared to one replica without it.
 
-What a strategy adds to the update itself is told apart from the all-reduce: TensorFlow lets a
-strategy be given its own `tf.distribute.CrossDeviceOps`, and one that returns each replica's value
-as it is does no all-reduce. The replicas are then given gradients as if these were summed already.
-With the all-reduce each is given half.
+This separates the cost of the all-reduce from the other costs of a strategy. A strategy takes
+`tf.distribute.CrossDeviceOps`, and ops that return each replica's value unchanged do no all-reduce.
+The replicas then get gradients that are already summed. With the all-reduce, each gets half.
 """
 
 import functools
@@ -13,7 +12,7 @@ import tensorflow as tf
 
 REPLICAS = 2
 
-# Before TensorFlow starts, which the first tensor makes it do.
+# Must be set before TensorFlow starts, which the first tensor triggers.
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * REPLICAS
 )
@@ -27,7 +26,7 @@ gpu_memory = on_tensorflow.gpu_memory
 
 
 class AlreadySummed(tf.distribute.ReductionToOneDevice):
-    """Leaves each replica the value that it has."""
+    """Leaves the value of each replica unchanged."""
 
     def reduce_implementation(self, reduce_op, per_replica_value, destinations, options):
         del reduce_op, destinations, options
@@ -61,7 +60,7 @@ def update(
 
 
 def all_reduce(shapes: Shapes, gradients: list, hyper: Hyperparameters) -> on_tensorflow.Update:
-    """The sum over replicas to where the variables are, and nothing else."""
+    """Only the all-reduce: sums gradients over replicas, on the devices of the variables."""
     del hyper
     strategy = _strategy(all_reduce=True)
     with strategy.scope():
@@ -82,7 +81,7 @@ def _strategy(all_reduce: bool) -> tf.distribute.MirroredStrategy:
 
 
 def _per_replica(strategy: tf.distribute.Strategy, gradients: list, factor: float) -> list:
-    def of(gradient: tf.Tensor) -> Callable:
+    def scaled(gradient: tf.Tensor) -> Callable:
         return lambda context: tf.multiply(gradient, factor)
 
-    return [strategy.experimental_distribute_values_from_function(of(g)) for g in gradients]
+    return [strategy.experimental_distribute_values_from_function(scaled(g)) for g in gradients]

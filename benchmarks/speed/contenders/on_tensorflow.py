@@ -1,4 +1,4 @@
-"""Contenders of TensorFlow: Keras optimizers in a `tf.function`, and its momentum kernel."""
+"""Contenders on TensorFlow: Keras optimizers in a `tf.function`, and its momentum kernel."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ MODULES = ("tensorflow",)
 
 
 class Update(contenders.Update):
-    """Variables and a traced function that updates them by the gradients that it is given."""
+    """Variables, and a traced function that updates them with given gradients."""
 
     def __init__(
         self,
@@ -32,8 +32,8 @@ class Update(contenders.Update):
 
     def step(self) -> None:
         if self._traced is None:
-            # Without the search for the right trace at each call, which in a training, where
-            # gradients are no arguments, has nothing to look at.
+            # Avoids the search for a trace in each call. In a training, gradients are not
+            # arguments, so that search is trivial.
             self._traced = self._function.get_concrete_function(self._gradients)
         self._traced(self._gradients)
         synchronize()
@@ -50,7 +50,7 @@ class Update(contenders.Update):
 
 
 def synchronize() -> None:
-    # A CPU has run a function when the call returns; a GPU may not have.
+    # On a CPU the call returns when the function has run; on a GPU it may return earlier.
     if tf.config.list_logical_devices("GPU"):
         tf.test.experimental.sync_devices()
 
@@ -81,7 +81,7 @@ def keras(
 
 @contextlib.contextmanager
 def _traced(sharing: tensorflow_clusters.Sharing | None) -> Iterator[None]:
-    """For a trace in here variables share clusters so, and no other contender has compiled one."""
+    """In the block, traces share clusters as given, and reuse none of another contender."""
     choose = (lambda on_cpu: sharing) if sharing else tensorflow_clusters.sharing
     compiled = tensorflow_xla.CompiledUpdates()
     with (
@@ -92,7 +92,7 @@ def _traced(sharing: tensorflow_clusters.Sharing | None) -> Iterator[None]:
 
 
 def native(shapes: Shapes, gradients: list, hyper: Hyperparameters) -> Update:
-    """The kernel that TensorFlow's own momentum optimizer called, one variable after the other."""
+    """The kernel of TensorFlow's own momentum optimizer, called for one variable at a time."""
     own = [tf.Variable(variables.weight(i, shape)) for i, shape in enumerate(shapes.values())]
     velocities = [tf.Variable(tf.zeros(shape)) for shape in shapes.values()]
 
@@ -111,7 +111,7 @@ def native(shapes: Shapes, gradients: list, hyper: Hyperparameters) -> Update:
 
 
 def adder(elements: int) -> Callable[[], None]:
-    """Adds 1 to an array in place: reads it once and writes it once."""
+    """Returns a function that adds 1 to an array in place, which reads and writes it once."""
     array = tf.Variable(tf.zeros([elements]))
 
     @tf.function(jit_compile=True, autograph=False)
@@ -126,7 +126,7 @@ def adder(elements: int) -> Callable[[], None]:
 
 
 def gpu_memory(reset_peak: bool = False) -> tuple[int, int] | None:
-    """The bytes in use on a GPU, and the most since the peak was reset; None on a CPU."""
+    """The bytes in use on a GPU, and their peak since the last reset; None on a CPU."""
     if not tf.config.list_logical_devices("GPU"):
         return None
     if reset_peak:

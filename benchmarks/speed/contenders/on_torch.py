@@ -1,4 +1,4 @@
-"""Contenders of torch: Keras optimizers and torch's own kind, all of them eager."""
+"""Contenders on torch: Keras optimizers and torch optimizers, all of them eager."""
 
 import importlib
 import importlib.util
@@ -20,7 +20,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 class Update(contenders.Update):
-    """Tensors, and an eager function that updates them by their gradients."""
+    """Tensors, and an eager function that updates them with their gradients."""
 
     def __init__(self, function: Callable[[], None], weights: list[torch.Tensor]):
         self._function, self._weights = function, weights
@@ -34,7 +34,7 @@ class Update(contenders.Update):
 
 
 class OverwritingUpdate(Update):
-    """For an optimizer that leaves the step in `grad`: gradients are copied back, untimed."""
+    """For an optimizer that overwrites `grad`. Gradients are restored untimed."""
 
     def __init__(self, function: Callable[[], None], weights: list, gradients: list):
         super().__init__(function, weights)
@@ -79,7 +79,7 @@ def timm(shapes: Shapes, gradients: list, hyper: Hyperparameters, foreach: bool)
         hyper.learning_rate,
         hyper.momentum,
         trust_coeff=hyper.trust_coefficient,
-        always_adapt=True,  # also what is not decayed, as the others do
+        always_adapt=True,  # adapt variables without weight decay, like the others
         foreach=foreach,
     )
     return Update(optimizer.step, weights)
@@ -134,10 +134,10 @@ def _groups(shapes: Shapes, weights: list, hyper: Hyperparameters) -> list[dict]
 
 
 def _timm_lars() -> types.ModuleType:
-    """timm's LARS without timm: the package imports torchvision, which not every machine runs.
+    """timm's LARS, without importing timm, which needs torchvision.
 
-    Its folder of optimizers is made known as a package of another name, so that what the file
-    imports from beside it is found, and nothing else of timm is run.
+    Its folder of optimizers is registered as a package with another name. The module finds its
+    relative imports there, and nothing else of timm is imported.
     """
     name = "_timm_optimizers"
     if name not in sys.modules:
@@ -152,7 +152,7 @@ def _timm_lars() -> types.ModuleType:
 
 
 def adder(elements: int) -> Callable[[], None]:
-    """Adds 1 to an array in place: reads it once and writes it once."""
+    """Returns a function that adds 1 to an array in place, which reads and writes it once."""
     array = torch.zeros(elements, device=DEVICE)
 
     def run() -> None:
@@ -163,7 +163,7 @@ def adder(elements: int) -> Callable[[], None]:
 
 
 def gpu_memory(reset_peak: bool = False) -> tuple[int, int] | None:
-    """The bytes in use on a GPU, and the most since the peak was reset; None on a CPU."""
+    """The bytes in use on a GPU, and their peak since the last reset; None on a CPU."""
     if DEVICE == "cpu":
         return None
     if reset_peak:
