@@ -54,7 +54,7 @@ def _identity(recipe: Recipe, execution: Execution) -> dict[str, Any]:
 
 
 def _identity_of(folder: pathlib.Path) -> dict[str, Any]:
-    with _of_a_run(folder / "config.json") as config:
+    with _run_file(folder / "config.json") as config:
         identity = {**config["recipe"], "micro_batch_size": config["micro_batch_size"]}
     return identity
 
@@ -64,13 +64,13 @@ def result(folder: pathlib.Path) -> dict | None:
     path = folder / "result.json"
     if not path.is_file():
         return None
-    with _of_a_run(path) as found:
+    with _run_file(path) as found:
         reached = {**found}  # raises TypeError if it is not an object
     return reached
 
 
 @contextlib.contextmanager
-def _of_a_run(path: pathlib.Path) -> Iterator[Any]:
+def _run_file(path: pathlib.Path) -> Iterator[Any]:
     """The JSON content of a file. Reports an error in the block as a file of no run."""
     try:
         yield json.loads(path.read_text(encoding="utf-8-sig"))

@@ -62,7 +62,7 @@ class Tuning:
 
 class FineTuning(Seeds):
     name = "fine_tuning"
-    images_of_a_run = EPOCHS * IMAGES
+    images_per_run = EPOCHS * IMAGES
     constants: ClassVar = {
         "batch_size": BATCH_SIZE,
         "epochs": EPOCHS,

@@ -81,7 +81,7 @@ class Way:
 
 class FirstTry(Seeds):
     name = "first_try"
-    images_of_a_run = EPOCHS * images.TRAINING["fashion_mnist"]
+    images_per_run = EPOCHS * images.TRAINING["fashion_mnist"]
     constants: ClassVar = {
         "batch_size": BATCH_SIZE,
         "epochs": EPOCHS,

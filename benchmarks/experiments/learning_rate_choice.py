@@ -95,7 +95,7 @@ class Choice:
 
 class LearningRateChoice(Seeds):
     name = "learning_rate_choice"
-    images_of_a_run = max(EPOCHS[name] * images.TRAINING[name] for name in EPOCHS)
+    images_per_run = max(EPOCHS[name] * images.TRAINING[name] for name in EPOCHS)
     constants: ClassVar = {"recalibration_images": RECALIBRATION_IMAGES}
 
     def runs(self, done: Mapping[str, dict]) -> list[Run]:

@@ -58,7 +58,7 @@ class Probing:
 
 class LinearProbe(Seeds):
     name = "linear_probe"
-    images_of_a_run = EPOCHS * images.TRAINING["fashion_mnist"]
+    images_per_run = EPOCHS * images.TRAINING["fashion_mnist"]
     constants: ClassVar = {"batch_size": BATCH_SIZE, "epochs": EPOCHS, "image_size": IMAGE_SIZE}
 
     def runs(self, done: Mapping[str, dict]) -> list[Run]:

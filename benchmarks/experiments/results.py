@@ -139,7 +139,7 @@ def flat(found: dict) -> pd.DataFrame:
     return pd.DataFrame(rows, dtype=object).drop(columns=nested, errors="ignore")
 
 
-def of(table: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
+def select(table: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
     """The rows in which each named column has the given value."""
     chosen = pd.Series(True, table.index)
     for name, value in wanted.items():

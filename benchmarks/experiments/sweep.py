@@ -76,7 +76,7 @@ class Sweep:
         self._images = {run.name: experiment.check(run, folder) for run in runs}
         found = {run.name: experiment.find(run, folder) or before.get(run.name) for run in runs}
         self.done = {name: result for name, result in found.items() if result is not None}
-        self._measured: dict[str, float] = {}  # seconds for an image, by network
+        self._measured: dict[str, float] = {}  # seconds per image, by network
 
     def runs(self) -> list[Run]:
         return self._experiment.runs(self.done)

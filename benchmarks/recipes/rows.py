@@ -11,11 +11,11 @@ from benchmarks.recipe import Recipe, RecipeError
 from benchmarks.settings import kind_of
 
 # How the networks of published rows differ from the defaults of `Recipe`.
-_OF_THE_PAPER = {"shift_decay": False}
+_PAPER = {"shift_decay": False}
 NETWORKS: Mapping[str, Mapping[str, Any]] = {
-    "alexnet": {**_OF_THE_PAPER, "image_size": 227, "pixel_scale": 1.0, "dropout": 0.5},
-    "alexnet_bn": {**_OF_THE_PAPER, "image_size": 227, "dropout": 0.5},
-    "resnet50": _OF_THE_PAPER,
+    "alexnet": {**_PAPER, "image_size": 227, "pixel_scale": 1.0, "dropout": 0.5},
+    "alexnet_bn": {**_PAPER, "image_size": 227, "dropout": 0.5},
+    "resnet50": _PAPER,
     # As in MLPerf and torchvision.
     "resnet50_v1_5": {
         "augmentation": "extended",

@@ -14,7 +14,7 @@ from benchmarks.recipes.rows import Row, read
 
 _SHARED = ("global_batch_size", "learning_rate", "warmup_epochs", "decay")
 # The columns that are arguments of `keras_lars.LARS`, and the arguments that all methods share.
-_OF_LARS = ("weight_decay", "momentum_form", "unadapted_learning_rate_multiplier")
+_LARS_COLUMNS = ("weight_decay", "momentum_form", "unadapted_learning_rate_multiplier")
 _LARS = {
     "momentum": 0.9,
     "trust_coefficient": 1e-3,
@@ -27,7 +27,7 @@ def _methods() -> dict[str, dict[str, Any]]:
     methods = {}
     for line in read("self_supervised.csv"):
         name = line.pop("name")
-        lars = {column: line.pop(column) for column in _OF_LARS if column in line}
+        lars = {column: line.pop(column) for column in _LARS_COLUMNS if column in line}
         methods[name] = {"unverified": (), "note": "", **line, "lars": _LARS | lars}
     return methods
 

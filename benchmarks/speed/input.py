@@ -37,7 +37,7 @@ NAMES = {
 _RECIPE = {field.name: field for field in dataclasses.fields(Recipe)}
 
 
-def _of_recipe(name: str, default: Any = dataclasses.MISSING) -> Any:
+def _recipe_field(name: str, default: Any = dataclasses.MISSING) -> Any:
     """A field of `Recipe`, with its own default or another one."""
     field = _RECIPE[name]
     default = field.default if default is dataclasses.MISSING else default
@@ -48,14 +48,14 @@ def _of_recipe(name: str, default: Any = dataclasses.MISSING) -> Any:
 class Settings(FlagSettings):
     """What to measure; the fields are flags."""
 
-    data: str = _of_recipe("data")
+    data: str = _recipe_field("data")
     data_dir: str | None = setting("Folder of the data set.", None)
-    model: str = _of_recipe("model", "resnet50")
-    width: float = _of_recipe("width")
+    model: str = _recipe_field("model", "resnet50")
+    width: float = _recipe_field("width")
     image_size: int = setting("Image height and width in pixels.", 224, minimum=8)
-    augmentation: str = _of_recipe("augmentation")
+    augmentation: str = _recipe_field("augmentation")
     batch_size: int = setting("Images per batch.", 64, minimum=1)
-    precision: str = _of_recipe("precision")
+    precision: str = _recipe_field("precision")
     seconds: float = setting("Seconds to measure each part.", 20.0, minimum=0.001)
 
 

@@ -204,7 +204,7 @@ def test_what_a_schedule_loses_to_the_best_constant_rate():
 
 def at_8192(name, network, *method):
     wanted = {"method": method[0]} if method else {}
-    return results.of(tables.frame(found(name)), network=network, batch=8192, **wanted)
+    return results.select(tables.frame(found(name)), network=network, batch=8192, **wanted)
 
 
 def test_the_first_try_is_as_good_as_promised():
@@ -212,7 +212,7 @@ def test_the_first_try_is_as_good_as_promised():
     table = results.frame(results.read(FOLDER / "first_try.json", "--show", "first_try"))
     table = table[table["learning_rate"].str.contains("FitSchedule")]
     for network, accuracy in least.items():
-        reached = results.of(table, network=network)["test_accuracy"]
+        reached = results.select(table, network=network)["test_accuracy"]
         assert len(reached) == 3
         assert reached.min() >= accuracy
 

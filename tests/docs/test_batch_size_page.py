@@ -197,8 +197,10 @@ def lowest_that_diverged(network, batch):
 
 
 def widths(network, optimizer):
-    table = results.of(tables.frame(RESULTS["rates"]), network=network, method=f"{optimizer}_rates")
-    cells = [tables.width(results.of(table, batch=batch)) for batch in (*SMALL, LARGE)]
+    table = results.select(
+        tables.frame(RESULTS["rates"]), network=network, method=f"{optimizer}_rates"
+    )
+    cells = [tables.width(results.select(table, batch=batch)) for batch in (*SMALL, LARGE)]
     return [int(cell.split(":")[0]) for cell in cells]
 
 

@@ -42,11 +42,11 @@ class Seeds(Experiment):
 
     Attributes:
         constants: Settings that all of its trainings share, as result files record them.
-        images_of_a_run: Number of images that a run processes over all epochs.
+        images_per_run: Number of images that a run processes over all epochs.
     """
 
     constants: ClassVar[dict[str, Any]]
-    images_of_a_run: ClassVar[int]
+    images_per_run: ClassVar[int]
     plot_flags: ClassVar[tuple[str, ...]] = ()
 
     seeds: int = setting("Number of seeds to train each setting with.", 3, minimum=1)
@@ -60,4 +60,4 @@ class Seeds(Experiment):
         progress.train(self.processes if self.processes > 1 else 0, save=save)
 
     def check(self, run: Run, folder: pathlib.Path) -> int:
-        return self.images_of_a_run
+        return self.images_per_run

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.experiments import plots
-from benchmarks.experiments.results import of
+from benchmarks.experiments.results import select
 from benchmarks.experiments.small.tables import frame, methods_of
 
 # Okabe and Ito's colors for the color-blind, and shapes for readers who see no color.
@@ -35,7 +35,7 @@ def plot(found: dict, path: pathlib.Path) -> None:
 
     If there are only trials, plots accuracy by learning rate.
     """
-    seeds = of(frame(found), kind="seed")
+    seeds = select(frame(found), kind="seed")
     if seeds.empty:
         plot_rates(found, path)
         return
@@ -89,7 +89,7 @@ def plot_rates(found: dict, path: pathlib.Path) -> None:
     with plots.panels(path, title, table, "panel", columns, size, **options) as panels:
         for axis, rows in panels:
             plots.lines(axis, rows, "rate", ACCURACY, "line", styles, markersize=4)
-            tried = of(rows, kind="trial")["rate"]
+            tried = select(rows, kind="trial")["rate"]
             plots.log_axis(axis, sorted(tried.unique()), lambda rate: f"{float(f'{rate:.2g}'):g}")
         for axis, _ in panels[::columns]:
             axis.set_ylabel(ACCURACY)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from benchmarks import frames
 from benchmarks.experiments import results
-from benchmarks.experiments.results import of
+from benchmarks.experiments.results import select
 from benchmarks.experiments.small.images import CLASSES
 from benchmarks.experiments.small.methods import BY_NAME, Method
 from benchmarks.experiments.small.training import Training
@@ -64,12 +64,12 @@ def report(*found: dict) -> str:
 
 def _searched(found: dict) -> list[str]:
     table, seeds = frame(found), found["settings"]["seeds"]
-    of_network = _of_seeds if seeds else _of_rates
+    network_tables = _seed_tables if seeds else _rate_tables
     parts = [
         part
         for network in found["settings"]["networks"]
-        if len(chosen := of(table, network=network))
-        for part in of_network(found, network, chosen)
+        if len(chosen := select(table, network=network))
+        for part in network_tables(found, network, chosen)
     ]
     for method in () if seeds else methods_of(found):
         words = f"Test accuracy in % by learning rate, {method.words}:"
@@ -77,9 +77,9 @@ def _searched(found: dict) -> list[str]:
     return parts
 
 
-def _of_seeds(found: dict, network: str, table: pd.DataFrame) -> list[str]:
+def _seed_tables(found: dict, network: str, table: pd.DataFrame) -> list[str]:
     """The tables of a network, each with a caption."""
-    seeds, trials = of(table, kind="seed"), of(table, kind="trial")
+    seeds, trials = select(table, kind="seed"), select(table, kind="trial")
     every = methods_of(found)
     tuned = [method for method in every if method.space]
     parts = [
@@ -104,12 +104,12 @@ def _of_seeds(found: dict, network: str, table: pd.DataFrame) -> list[str]:
     return parts
 
 
-def _of_rates(found: dict, network: str, table: pd.DataFrame) -> list[str]:
+def _rate_tables(found: dict, network: str, table: pd.DataFrame) -> list[str]:
     """The tables of a network whose learning rates were tried, but not chosen."""
     return [
         f"Network `{network}`, how many of {found['settings']['trials']} learning rates come "
         f"within {100 * WORKS_WITHIN:g} points of the optimizer's best one, and which:",
-        by_batch(found, methods_of(found), of(table, kind="trial"), width),
+        by_batch(found, methods_of(found), select(table, kind="trial"), width),
         _ONE_SETTING,
         one_setting(found, network),
     ]
@@ -157,12 +157,14 @@ def by_batch(found: dict, methods: Iterable[Method], table: pd.DataFrame, cell: 
 
 def in_short(found: dict) -> str:
     """LARS and momentum with scaled learning rates, and tuned Nesterov, for each network."""
-    seeds = of(frame(found), kind="seed")
+    seeds = select(frame(found), kind="seed")
     lines = []
     for network in found["settings"]["networks"]:
         for name in _IN_SHORT:
-            rows = of(seeds, network=network, method=name)
-            reached = {f"{n:,}": _trial(of(rows, batch=n)) for n in found["settings"]["batches"]}
+            rows = select(seeds, network=network, method=name)
+            reached = {
+                f"{n:,}": _trial(select(rows, batch=n)) for n in found["settings"]["batches"]
+            }
             lines.append({"network": f"`{network}`", "": BY_NAME[name].words, **reached})
     return frames.markdown(lines, texts=2)
 
@@ -180,7 +182,7 @@ def divergences(found: dict) -> str:
 
 def by_rate(found: dict, method: str) -> str:
     """One row per learning rate that was tried, and one column per network and batch size."""
-    trials = of(frame(found), method=method, kind="trial")
+    trials = select(frame(found), method=method, kind="trial")
     places = [f"{n}, {batch:,}" for n, batch in zip(trials["network"], trials["batch"])]
     rates = {rate: f"{rate:.3g}" for rate in sorted(trials["rate"].unique())}
     columns = dict(zip(places, places))
@@ -198,20 +200,20 @@ def one_setting(found: dict, network: str) -> str:
     A method tries the same settings at every batch size, so any of them could be used for all
     sizes. A training that diverged counts as guessing.
     """
-    trials = of(frame(found), network=network, kind="trial")
+    trials = select(frame(found), network=network, kind="trial")
     tuned = [method for method in methods_of(found) if method.space]
     planned = len(tuned) * found["settings"]["trials"] * found["settings"]["trial_seeds"]
-    complete = [b for b in found["settings"]["batches"] if len(of(trials, batch=b)) == planned]
+    complete = [b for b in found["settings"]["batches"] if len(select(trials, batch=b)) == planned]
     lines = []
     for method in tuned if complete else ():
-        tried = of(trials, method=method.name)
+        tried = select(trials, method=method.name)
         tried = tried[tried["batch"].isin(complete)].sort_values("batch")
         # Among equals, `idxmax` returns the lowest number.
         setting = tried["number"] % found["settings"]["trials"]
         best = tried.groupby(setting)["counted_choosing"].sum().idxmax()
         rows = tried[setting == best]
         line = {"": method.words, "learning rate": f"{rows['rate'].iloc[0]:.3g}"}
-        lines.append(line | {f"{batch:,}": _trial(of(rows, batch=batch)) for batch in complete})
+        lines.append(line | {f"{batch:,}": _trial(select(rows, batch=batch)) for batch in complete})
     names = ["", "learning rate", *(f"{batch:,}" for batch in complete)]
     return frames.markdown(pd.DataFrame(lines, columns=names))
 
@@ -227,7 +229,7 @@ def by_setting(*found: dict) -> str:
     for each in found:
         digits = ", digits" if each["settings"]["data"] == "digits" else ""
         for (network, batch), rows in frame(each).groupby(["network", "batch"], sort=False):
-            columns = {m.words: of(rows, method=m.name) for m in methods}
+            columns = {m.words: select(rows, method=m.name) for m in methods}
             if not all(map(len, columns.values())):
                 continue
             means = pd.Series({w: c["counted_accuracy"].mean() for w, c in columns.items()})
@@ -288,7 +290,7 @@ def _trial(of_setting: pd.DataFrame) -> str:
 
 def works(ours: pd.DataFrame, trials: pd.DataFrame) -> str:
     """How many trials come close to the best of any method, and how many diverged."""
-    at_batch = of(trials, batch=ours["batch"].iloc[0])
+    at_batch = select(trials, batch=ours["batch"].iloc[0])
     close = ours["counted_choosing"] >= at_batch["counted_choosing"].max() - WORKS_WITHIN
     count = ours["failed"].sum()
     return f"{close.sum()} of {len(ours)}" + (f", {count} diverged" if count else "")
