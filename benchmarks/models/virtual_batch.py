@@ -72,8 +72,8 @@ class VirtualBatchNormalization(keras.layers.BatchNormalization):
         if isinstance(samples, int):
             if samples > size and samples % size:
                 raise ValueError(
-                    f"A batch must be a multiple of `virtual_batch_size`, which is {size}, or "
-                    f"smaller than it. Received: {samples} samples"
+                    f"A batch must be smaller than `virtual_batch_size`, {size}, or a multiple of "
+                    f"it. Received: {samples} samples"
                 )
             return min(samples, size)
         # A batch that is not a multiple of this cannot be reshaped, and fails.
