@@ -93,9 +93,8 @@ def make_plan(
     plan = Plan(recipe, find(recipe.data, execution.data_dir), execution, is_chief)
     if plan.updates_per_epoch == 0:
         raise RecipeError(
-            "--global_batch_size must be at most the "
-            f"{counted(plan.data_set.train_images, 'training image')} of {recipe.data}. "
-            f"Received: {recipe.global_batch_size}"
+            f"--global_batch_size must be at most {plan.data_set.train_images}, the number of "
+            f"training images in {recipe.data}. Received: {recipe.global_batch_size}"
         )
     if plan.micro_batches * plan.micro_batch_size != recipe.global_batch_size:
         raise RecipeError(
@@ -115,7 +114,7 @@ def check_replicas(plan: Plan, replicas: int) -> None:
     if plan.micro_batch_size % replicas:
         flag = "micro" if plan.execution.micro_batch_size else "global"
         raise RecipeError(
-            f"--{flag}_batch_size must be a multiple of the {counted(replicas, 'replica')}. "
+            f"--{flag}_batch_size must be a multiple of {replicas}, the number of replicas. "
             f"Received: {plan.micro_batch_size}"
         )
     seen, virtual = plan.micro_batch_size // replicas, plan.recipe.virtual_batch_size

@@ -6,7 +6,6 @@ from benchmarks.data import augmentation, image_file
 from benchmarks.data.data_set import DataSet, Shard, View, by_image
 from benchmarks.lazy import tf
 from benchmarks.recipe import RecipeError
-from benchmarks.words import counted
 
 # Red, green and blue means of ImageNet's training images. Source: Simonyan and Zisserman's VGG.
 MEAN = (123.68, 116.779, 103.939)
@@ -55,7 +54,7 @@ class EncodedImages(DataSet):
     ) -> "tf.data.Dataset":
         if batch_size % shard.count:
             raise RecipeError(
-                f"a batch must be a multiple of the {counted(shard.count, 'worker')}. "
+                f"a batch must be a multiple of {shard.count}, the number of workers. "
                 f"Received: {batch_size}"
             )
         seed = tf.stack([tf.constant(view.seed, tf.int64), epoch])

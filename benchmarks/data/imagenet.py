@@ -78,8 +78,8 @@ class ImageNet(EncodedImages):
     def _check_shard(self, shard: Shard) -> None:
         if shard.count > len(self._files["train"]):
             raise RecipeError(
-                "the number of workers must be at most that of the training files of "
-                f"{self.name}, {len(self._files['train'])}. Received: {shard.count}"
+                f"there must be at most {len(self._files['train'])} workers, one for each training "
+                f"file of {self.name}. Received: {shard.count}"
             )
 
 

@@ -199,7 +199,7 @@ def training_of(found: dict, name: str) -> tuple[Training, dict]:
         }
         return Training(**settings), row["result"]
     last = found["rows"][-1]["name"] if found["rows"] else "none"
-    raise RecipeError(f"--repeat must name a training of --show, as {last}. Received: {name}")
+    raise RecipeError(f"--repeat must name a training, such as {last}. Received: {name}")
 
 
 if __name__ == "__main__":

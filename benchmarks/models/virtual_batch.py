@@ -48,7 +48,7 @@ class VirtualBatchNormalization(keras.layers.BatchNormalization):
         if not training or not self.trainable:
             return super().call(inputs, training=False)
         if mask is not None:
-            raise ValueError("`mask` is not supported here.")
+            raise ValueError("`mask` is not supported in training.")
         samples, *shape = ops.shape(inputs)
         # As in Keras, because squares overflow float16.
         x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))

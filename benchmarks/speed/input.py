@@ -17,7 +17,6 @@ from benchmarks.lazy import tf
 from benchmarks.recipe import Recipe, RecipeError
 from benchmarks.settings import FlagSettings, setting
 from benchmarks.speed import command
-from benchmarks.words import counted
 
 if TYPE_CHECKING:
     import keras
@@ -70,9 +69,8 @@ def measure(settings: Settings) -> dict:
     data_set = data.load(settings.data, settings.data_dir)
     if settings.batch_size > data_set.train_images:
         raise RecipeError(
-            "--batch_size must be at most the "
-            f"{counted(data_set.train_images, 'training image')} of {settings.data}. "
-            f"Received: {settings.batch_size}"
+            f"--batch_size must be at most {data_set.train_images}, the number of training images "
+            f"in {settings.data}. Received: {settings.batch_size}"
         )
 
     import keras  # imported late, because it takes seconds

@@ -64,7 +64,7 @@ def test_names_that_recipes_know_are_the_tables():
         ({"momentum": 1.0}, "--momentum must be .* at least 0 and below 1. Received: 1.0"),
         ({"width": 0.0}, "--width must be"),
         ({"seed": -1}, "--seed must be"),
-        ({"global_batch_size": 1438}, "--global_batch_size must be at most the 1437 training"),
+        ({"global_batch_size": 1438}, "--global_batch_size must be at most 1437, the number"),
         ({"epochs": 2, "warmup_epochs": 2}, "--warmup_epochs must be less than --epochs"),
     ],
 )
@@ -162,7 +162,7 @@ def test_a_finished_run_is_not_trained_again(run):
         ("--epochs=many", "error: flag --epochs=many: .*"),
         ("--epoch=1", "error: Unknown command line flag 'epoch'.*"),
         ("extra", "error: unknown argument extra"),
-        ("--global_batch_size=2000", "error: --global_batch_size must be at most the 1437 .*"),
+        ("--global_batch_size=2000", "error: --global_batch_size must be at most 1437, .*"),
         ("--warmup_epochs=100", "error: --warmup_epochs must be less than --epochs, .*"),
     ],
 )

@@ -332,8 +332,8 @@ def test_steps_of_a_worker_are_batches_of_its_replicas(data_set, strategy):
 
 def test_more_workers_than_can_be(data_set):
     for shard, batch_size, message in [
-        (Shard(0, 7), 7, "at most .* files of imagenet2012, 6. Received: 7"),
-        (Shard(0, 3), 10, "multiple of the 3 workers. Received: 10"),
+        (Shard(0, 7), 7, "at most 6 workers, .* of imagenet2012. Received: 7"),
+        (Shard(0, 3), 10, "multiple of 3, the number of workers. Received: 10"),
     ]:
         with pytest.raises(RecipeError, match=message):
             epoch_of(data_set, 0, view(), batch_size, 1, shard)

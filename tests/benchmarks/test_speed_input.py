@@ -87,7 +87,7 @@ def test_the_bottleneck_is_said(tmp_path, input_images, line):
             "error: --seconds must be a finite number of at least 0.001. Received: 0.0",
         ),
         (["--data=imagenet2012", "--data_dir={}"], "error: --data_dir must hold imagenet2012/5.*"),
-        (["--data=digits", "--batch_size=2000"], "error: --batch_size must be at most the 1437 .*"),
+        (["--data=digits", "--batch_size=2000"], "error: --batch_size must be at most 1437, .*"),
         (["--show={}/none.json"], r"error: .*none.json"),
     ],
     ids=["data", "seconds", "missing", "batch", "show"],
