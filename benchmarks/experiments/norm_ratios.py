@@ -70,7 +70,7 @@ def first_update(recipe: Recipe, execution: Execution) -> dict:
     """
     if recipe.optimizer != "lars":
         raise RecipeError(
-            f"--optimizer must be lars for trust ratios. Received: {recipe.optimizer}"
+            f"--optimizer must be lars for ratios. Received: {recipe.optimizer}"
         )
     started = time.perf_counter()
     plan = make_plan(recipe, dataclasses.replace(execution, record_trust_ratios_every=1))
