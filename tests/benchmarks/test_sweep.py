@@ -98,7 +98,7 @@ def test_each_run_is_trained_in_a_folder_of_its_own(tmp_path, capsys):
     assert all(execution.resume and not execution.save_model for execution in train.executions)
     assert saved == [["rate_1-seed0"], ["rate_1-seed0", "rate_2-seed0"]]
     assert capsys.readouterr().out.splitlines() == [
-        f"2 trainings, 0 of them done, {2 * IMAGES_OF_A_RUN:,} images to train on",
+        f"2 trainings, 0 done, {2 * IMAGES_OF_A_RUN:,} images to train on",
         "[1/2] rate_1-seed0: 50.0% in 10 s; about 10 seconds left",
         "[2/2] rate_2-seed0: 50.0% in 10 s",
     ]
@@ -112,7 +112,7 @@ def test_finished_points_are_not_trained_again(tmp_path, capsys):
     run(runs(1, 2), tmp_path, again, save=lambda rows: saved.append(len(rows)))
     assert again.trained == [2]
     assert saved == [1, 2]  # what is there already is written at once
-    assert "2 trainings, 1 of them done" in capsys.readouterr().out
+    assert "2 trainings, 1 done" in capsys.readouterr().out
 
 
 @pytest.mark.slow
