@@ -109,7 +109,7 @@ class FirstTry(Seeds):
         for (network, rate), percent in ways["test_accuracy"]:
             line = {"network": f"`{network}`", "learning rate": rate}
             line["test accuracy in %, mean"] = f"{100 * percent.mean():.1f}"
-            lines.append({**line, "least": f"{100 * percent.min():.1f}"})
+            lines.append({**line, "lowest": f"{100 * percent.min():.1f}"})
         return frames.markdown(lines, texts=2)
 
 

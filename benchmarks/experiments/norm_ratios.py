@@ -69,9 +69,7 @@ def first_update(recipe: Recipe, execution: Execution) -> dict:
         RecipeError: If the recipe cannot be trained, or its optimizer is not LARS.
     """
     if recipe.optimizer != "lars":
-        raise RecipeError(
-            f"--optimizer must be lars for ratios. Received: {recipe.optimizer}"
-        )
+        raise RecipeError(f"--optimizer must be lars for ratios. Received: {recipe.optimizer}")
     started = time.perf_counter()
     plan = make_plan(recipe, dataclasses.replace(execution, record_trust_ratios_every=1))
 

@@ -41,7 +41,7 @@ def table(*results: dict) -> str:
     return "\n".join(lines) + "\n\n" + frames.markdown(rows, texts=5)
 
 
-_SPEED, _RELATIVE = "LARS, images a second", "a step relative to SGD's"
+_SPEED, _RELATIVE = "LARS, images per second", "a step relative to SGD's"
 
 
 def trainings(*results: dict) -> str:
@@ -54,7 +54,7 @@ def trainings_in_short(*results: dict) -> str:
     rows: dict[str, dict[str, str]] = {}
     for cell in _trainings(results):
         row = rows.setdefault(cell["backend"], {"backend": cell["backend"]})
-        row[f"images a second, {cell['precision']}"] = cell[_SPEED]
+        row[f"images per second, {cell['precision']}"] = cell[_SPEED]
         row[f"step / SGD's step, {cell['precision']}"] = cell[_RELATIVE]
     return frames.markdown([*rows.values()], texts=1)
 
@@ -70,7 +70,7 @@ def _trainings(results: Sequence[dict]) -> list[dict[str, str]]:
             {
                 "backend": part["backend"],
                 "precision": trained["settings"]["precision"],
-                "SGD, images a second": f"{tables.images_per_second(trained, 'sgd'):,.0f}",
+                "SGD, images per second": f"{tables.images_per_second(trained, 'sgd'):,.0f}",
                 _SPEED: f"{tables.images_per_second(trained, 'lars'):,.0f}",
                 _RELATIVE: f"{ratio:.3f}",
             }
@@ -151,7 +151,7 @@ def _training(results: dict) -> Iterator[dict[str, str]]:
     what = f"{settings['model']}, {settings['precision']}"
     for name in rounds_us:
         images = tables.images_per_second(results, name)
-        yield _row(f"{what}, {name}: images a second", f"{images:,.0f}")
+        yield _row(f"{what}, {name}: images per second", f"{images:,.0f}")
     ratio = tables.ratio(rounds_us["lars"], rounds_us["sgd"])
     yield from _relative(f"{what}: a step relative to SGD's", ratio, "a step with SGD")
 

@@ -160,12 +160,13 @@ def table(results: dict) -> str:
         name: measured["images"] / measured["seconds"]
         for name, measured in results["measured"].items()
     }
-    rows = [{"part": NAMES[name], "images a second": f"{rate:.1f}"} for name, rate in rates.items()]
+    rows = [{"part": NAMES[key], "images per second": f"{rate:.1f}"} for key, rate in rates.items()]
     slower, faster = sorted(("input", "step"), key=rates.__getitem__)
     return (
         f"{frames.markdown(rows)}\n\n"
-        f"The {NAMES[slower].removesuffix(' alone')} is the bottleneck: the other could do "
-        f"{rates[faster] / rates[slower]:.2f} times as many images."
+        f"The {NAMES[slower].removesuffix(' alone')} is the bottleneck. The "
+        f"{NAMES[faster].removesuffix(' alone')} is {rates[faster] / rates[slower]:.2f} times as "
+        "fast."
     )
 
 

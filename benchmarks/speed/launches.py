@@ -136,7 +136,7 @@ def table(results: dict) -> str:
             "update": f"{row['update']}{_STEPS[row['step']]}",
             "variables": f"{row['model']}, {row['variables']:,}",
             "kernels": f"{row['kernels']:,}",
-            "bytes a parameter": f"{row['bytes_per_parameter']:.1f}",
+            "bytes per parameter": f"{row['bytes_per_parameter']:.1f}",
             "copies": f"{row['copies']:,}",
             "float64": f"{row['float64']:,}",
             "temporary MB": f"{row['temporary_bytes'] / 1e6:.1f}",

@@ -129,7 +129,7 @@ def table(results: dict) -> str:
         rows.append(
             {
                 "optimizer": name,
-                "images a second": f"{images_per_second(results, name):.1f}",
+                "images per second": f"{images_per_second(results, name):.1f}",
                 "step in ms, median (quartiles)": f"{found['median_ms']:.0f} ({quartiles})",
                 f"time relative to {first.upper()}": f"{relative:.3f}",
             }

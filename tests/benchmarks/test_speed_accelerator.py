@@ -155,7 +155,7 @@ def test_goals_of_options_training_and_memory():
     for lars_us, met in ((101_000, "yes"), (101_100, "no")):
         rounds = {"sgd": [100_000] * 3, "lars": [lars_us] * 3}
         rows = rows_of("float32", {"settings": settings, "rounds_us": rounds})
-        assert rows["resnet50, float32, sgd: images a second"] == ["2,560", "", ""]
+        assert rows["resnet50, float32, sgd: images per second"] == ["2,560", "", ""]
         ratio = f"{lars_us / 100_000:.3f}"
         assert rows["resnet50, float32: a step relative to SGD's"] == [ratio, "at most 1.01", met]
     checked = {

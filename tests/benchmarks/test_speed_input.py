@@ -60,8 +60,8 @@ def test_data_without_files_have_nothing_to_decode():
 @pytest.mark.parametrize(
     ("input_images", "line"),
     [
-        (100, "The whole input is the bottleneck: the other could do 2.00 times as many images."),
-        (500, "The training step is the bottleneck: the other could do 2.50 times as many images."),
+        (100, "The whole input is the bottleneck. The training step is 2.00 times as fast."),
+        (500, "The training step is the bottleneck. The whole input is 2.50 times as fast."),
     ],
     ids=["input", "step"],
 )

@@ -98,7 +98,7 @@ def _seed_tables(found: dict, network: str, table: pd.DataFrame) -> list[str]:
     # Times of trainings that share the cores of a processor say nothing about speed.
     if any(each["device"]["accelerators"] for each in found["environments"]):
         parts += [
-            "Images a second in the fastest epoch, median of all trainings:",
+            "Images per second in the fastest epoch, median of all trainings:",
             by_batch(found, every, table, throughput),
         ]
     return parts
@@ -237,7 +237,7 @@ def by_setting(*found: dict) -> str:
             place = {"network": f"`{network}`{digits}", "batch": f"{batch:,}"}
             lines.append(place | {words: _counted(chosen) for words, chosen in columns.items()})
     worst = pd.DataFrame(losses).max().map(lambda loss: f"{100 * loss:.1f}")
-    lines.append({"network": "largest loss to the best of a row", **worst})
+    lines.append({"network": "largest gap to the best in a row", **worst})
     return frames.markdown(lines)
 
 
