@@ -33,7 +33,7 @@ class Recipe(FlagSettings):
     width: float = setting(
         "Factor for the filters and units of every hidden layer.", 1.0, minimum=1 / 64
     )
-    dropout: float = setting("Fraction of the inputs of dense layers to drop.", 0.0, below=1)
+    dropout: float = setting("Dropout rate before dense layers.", 0.0, below=1)
     virtual_batch_size: int = setting(
         "Samples that BatchNormalization normalizes over. 0: a replica's share of a micro-batch.",
         0,

@@ -119,10 +119,11 @@ def main(kind: type[Experiment]) -> None:
         help = "Result file to write and to continue from. Default: results.json in --output_dir."
         flags.DEFINE_string("output", None, help)
     define_show = flags.DEFINE_list if kind.joins else flags.DEFINE_string
-    define_show("show", None, "Result file to print and plot, without training.")
+    define_show("show", None, "Result file to show instead of training.")
     for name in kind.plot_flags:
         default = f"{kind.figure} beside the results" if kind.figure else "no plot"
-        flags.DEFINE_string(name, None, f"PNG file for the plot. Default: {default}.")
+        what = name.replace("_", " of learning ")
+        flags.DEFINE_string(name, None, f"PNG file for the {what}. Default: {default}.")
     run_command(lambda argv: _run(kind))
 
 

@@ -41,7 +41,7 @@ class Settings(FlagSettings):
     """
 
     models: Sequence[str] = setting(
-        "Models to time contenders on.",
+        "Models whose updates are timed.",
         tuple(variables.MODELS),
         choices=tuple(variables.MODELS),
     )
@@ -62,7 +62,7 @@ class Settings(FlagSettings):
     memory_model: str = setting(
         "Model to measure memory with.", "embedding", choices=tuple(variables.MODELS)
     )
-    copied: int = setting("MB to copy to measure the speed of memory.", 256, minimum=1)
+    copied: int = setting("MB to copy when measuring the speed of memory.", 256, minimum=1)
     quick: bool = setting("Use tiny shapes, to test the benchmark itself.", False)
 
     def __post_init__(self) -> None:
