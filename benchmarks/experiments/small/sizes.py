@@ -72,6 +72,13 @@ SIZES = {
     ),
     "twice_as_long": dataclasses.replace(_LONGER, epochs=20),
     "four_times_as_long": dataclasses.replace(_LONGER, epochs=40),
+    # The network of the main job, by batch size.
+    "digits": dataclasses.replace(
+        _DIGITS,
+        batches=(64, 256, 512),
+        trials=4,
+        methods=("momentum_wide", "nesterov_wide", "lars_wide", "lars_nesterov"),
+    ),
     "zero_weights": _of(_ZERO, Size(_THREE, (512, 4096, 8192), epochs=8, trials=0, seeds=3)),
     "zero_weights_gamma": _of(_ZERO, Size(_GAMMA, (4096,), epochs=8, trials=0, seeds=3)),
     # 4x4 pixels and 3 epochs, because it is by far the slowest.
