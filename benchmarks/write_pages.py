@@ -69,6 +69,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "batch sizes in short": _batch_size("in_short", "batch_size"),
     "batch sizes, searched": _batch_size("search_spaces", "batch_size"),
     "batch sizes, published": _block("experiments.small.published:table"),
+    "digits by batch size": _batch_size("report", "digits_by_batch"),
     "learning rates": _batch_size("report", "learning_rate"),
     "rates": _batch_size("by_rate_of_lars", "learning_rate"),
     "zero weights": _batch_size("by_setting", *(f"zero_weights{end}" for end in _ENDS)),
@@ -84,6 +85,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "launches": _block("speed.launches:table", "speed/launches"),
     "steps": _block("speed.step:table", "speed/step_cost"),
     "noise steps": _block("speed.step:table", "speed/noise_scale_step"),
+    "noise steps of larger images": _block("speed.step:table", "speed/noise_scale_step_112"),
     "input": _block("speed.input:table", "speed/input_pipeline"),
     "first try": _table("first_try", RESULTS / "studies" / "first_try.json"),
     "rule and range test": _table(
