@@ -138,11 +138,15 @@ def learning_rate(name: str, value: Any, tensors: bool = True) -> Any:
     """A number as a float. Schedules, callables and, with `tensors`, scalars stay as they are."""
     if isinstance(value, type):
         raise refusal(name, "a number or a schedule, not a class", value)
+    if _holds_parameters(value):
+        must_be = "a number or a schedule. Parameters are not an argument: `compile`, `build` or "
+        raise refusal(name, must_be + "`apply` supplies the variables", value)
     if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
         return value
     if callable(value) and not hasattr(value, "dtype"):
         if not can_be_called(value, 0):
-            must_be = "a number, a schedule or a callable without arguments"
+            must_be = "a number, a schedule or a callable without arguments. Put a function of the "
+            must_be += "step into a subclass of `LearningRateSchedule`, as `__call__(self, step)`"
             raise refusal(name, must_be, value)
         return value
     if hasattr(value, "dtype") and not _is_number(value):
@@ -156,6 +160,16 @@ def learning_rate(name: str, value: Any, tensors: bool = True) -> Any:
         must_be += "callable without arguments"
         raise refusal(name, must_be, value)
     return converted
+
+
+def _holds_parameters(value: Any, is_part: bool = False) -> bool:
+    """Whether the value is a module, a layer or a model, or parameters as torch takes them."""
+    if isinstance(value, list | tuple | dict):
+        parts = value.values() if isinstance(value, dict) else value
+        return any(_holds_parameters(part, is_part=True) for part in parts)
+    is_module = hasattr(value, "trainable_variables") or hasattr(value, "named_parameters")
+    is_array = hasattr(value, "dtype") and not _is_number(value)
+    return is_module or inspect.isgenerator(value) or (is_part and is_array)
 
 
 def step(name: str, value: Any) -> Any:
@@ -221,15 +235,22 @@ def is_one_line(text: str) -> bool:
 
 
 def variables(name: str, value: Any) -> list[Variable]:
-    """A list of Keras variables or of a backend's own."""
+    """A list of Keras variables or of TensorFlow's own. Tensors of torch have no name."""
     is_one_thing = hasattr(value, "dtype") or isinstance(value, str | bytes | dict)
     try:
         found = None if is_one_thing else list(value)
     except TypeError:
         found = None
-    if found is None or not all(hasattr(v, "shape") and hasattr(v, "name") for v in found):
-        raise refusal(name, "a list of variables", value)
+    if found is None or not all(map(_is_variable, found)):
+        must_be = "a list of Keras variables"
+        if any(hasattr(each, "requires_grad") for each in found or []):
+            must_be += ". Wrap a torch module in `keras.layers.TorchModuleWrapper`"
+        raise refusal(name, must_be, value)
     return found
+
+
+def _is_variable(value: Any) -> bool:
+    return hasattr(value, "shape") and getattr(value, "name", None) is not None
 
 
 def path(name: str, value: Any) -> pathlib.Path:

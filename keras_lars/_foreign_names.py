@@ -1,10 +1,17 @@
-"""The argument names of other implementations of LARS, and what they are called here."""
+"""The argument names of other implementations of LARS, and what they are called here.
+
+docs/migration_names.md has the same names.
+"""
 
 import difflib
 from collections.abc import Iterable, Mapping
 
 from keras_lars._arguments import shown
 
+_RANK_1 = (
+    "`exclude_from_weight_decay` (pass `rank_at_most(1)`), and if these are not adapted either, "
+    "`exclude_from_layer_adaptation`"
+)
 # Their names and ours, with a note if the meaning differs as well.
 _NAMES = {
     "lr": "`learning_rate`",
@@ -32,6 +39,11 @@ _NAMES = {
     "trust_ratio_mask": "`exclude_from_layer_adaptation` (and selects the opposite variables)",
     "weight_decay_filter": "`exclude_from_weight_decay`",
     "weight_decay_mask": "`exclude_from_weight_decay` (and selects the opposite variables)",
+    "filter_bias_and_bn": _RANK_1,
+    "weight_decay_exclude_1d": _RANK_1,
+    "beta": "`momentum`",
+    "grad_clip": "`clipnorm`, `clipvalue` or `global_clipnorm`",
+    "clip_gradient": "`clipvalue`",
     "clip_norm": "`clipnorm`",
     "clip_value": "`clipvalue`",
     "global_clip_norm": "`global_clipnorm`",
@@ -42,40 +54,53 @@ _NAMES = {
 }
 
 _FORMS = {
-    ("classic_momentum", True): '`momentum_form="classic"`',
-    ("classic_momentum", False): '`momentum_form="ratio_of_update"` with `decay_in_norm=True`',
-    ("momentum_correction", True): '`momentum_form="learning_rate_outside"`',
-    ("momentum_correction", False): '`momentum_form="classic"`',
+    ("classic_momentum", True): 'written `momentum_form="classic"` with `decay_in_norm=True`',
+    ("classic_momentum", False): 'written `momentum_form="ratio_of_update"` with '
+    "`decay_in_norm=True`",
+    ("momentum_correction", True): 'written `momentum_form="learning_rate_outside"`',
+    ("momentum_correction", False): 'written `momentum_form="classic"`',
+    ("always_adapt", True): "the default",
+    ("always_adapt", False): "written `exclude_from_layer_adaptation=...` with the variables that "
+    'have no weight decay (`rank_at_most(1)` for timm\'s factory, `".*"` without weight decay)',
 }
 
 _VARIABLES = "is not an argument here: `compile`, `apply` or `build` supplies the variables"
+_UNSUPPORTED = "is not supported"
+_SCHEDULE = "is not supported: pass a schedule as `learning_rate`"
 _REFUSED = {
-    "decay": "is not supported: pass a schedule as `learning_rate`",
+    "decay": _SCHEDULE,
+    "lr_scheduler": _SCHEDULE,
     "params": _VARIABLES,
     "parameters": _VARIABLES,
     "parameter_list": _VARIABLES,
     "model_parameters": _VARIABLES,
     "optimizer": "is not an argument here: `LARS` is a complete optimizer and wraps no other",
     "dampening": "is not supported: the gradient added to the velocity is never scaled down",
-    "always_adapt": "is not needed: every variable is adapted unless "
-    "`exclude_from_layer_adaptation` excludes it, whatever its weight decay",
+    "foreach": "is not needed: there is one implementation",
+    "maximize": "is not supported: negate the loss",
+    "rescale_grad": "is not supported: divide the loss",
+    "layer_decay": _UNSUPPORTED,
+    "weight_decouple": _UNSUPPORTED,
+    "fixed_decay": _UNSUPPORTED,
+    "min_norm": _UNSUPPORTED,
 }
 
 
 def refuse_unknown(given: Mapping[str, object], known: Iterable[str]) -> None:
-    """Raise ValueError for the first unknown argument, with the name that it has here."""
+    """Raise ValueError for all unknown arguments, with the names that they have here."""
     known = list(known)
-    for name, value in given.items():
-        if name not in known:
-            explained = _explained(name, value, known)
-            raise ValueError(f"{explained} Received: {name}={shown(value)}")
+    unknown = {name: value for name, value in given.items() if name not in known}
+    if unknown:
+        explained = " ".join(_explained(name, value, known) for name, value in unknown.items())
+        received = ", ".join(f"{name}={shown(value)}" for name, value in unknown.items())
+        raise ValueError(f"{explained} Received: {received}. See docs/migration.md")
 
 
 def _explained(name: str, value: object, known: list[str]) -> str:
     if name in _NAMES:
         return f"`{name}` is called {_NAMES[name]} here."
     if isinstance(value, bool) and (name, value) in _FORMS:
-        return f"`{name}={value}` is written {_FORMS[name, value]} here."
+        return f"`{name}={value}` is {_FORMS[name, value]} here."
     if name in _REFUSED:
         return f"`{name}` {_REFUSED[name]}."
     close = difflib.get_close_matches(name, known, n=1)

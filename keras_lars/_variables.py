@@ -35,9 +35,11 @@ def is_overwritten(variable: Variable) -> bool:
 
 
 def described(value: Any) -> str:
-    """`repr` for messages. A variable is shown by its path, never by its value."""
+    """`repr` for messages. Variables and arrays are shown by path or shape, never by value."""
     if hasattr(value, "assign") and hasattr(value, "dtype"):
         return f"<variable {path_of(value)!r}>"
+    if hasattr(value, "dtype") and getattr(value, "shape", ()) != ():
+        return f"<{type(value).__name__} of shape {tuple(value.shape)}>"
     if isinstance(value, list):
         return f"[{', '.join(map(described, value))}]"
     if isinstance(value, tuple):

@@ -66,7 +66,8 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
             learning rate. Schedules are called with the number of updates. A schedule made by
             `keras_lars.schedules.for_fit` adapts to `gradient_accumulation_steps`. Defaults to
             `4.0`, which suits a batch size of 128 with a schedule; larger batches need more.
-        momentum: Number in [0, 1). With 0 no velocity is kept. Defaults to `0.9`.
+        momentum: Number in [0, 1). After `build`, the list `momentums` has the velocity of each
+            variable, in their order; with 0 no velocity is kept. Defaults to `0.9`.
         weight_decay: Number >= 0, the L2 penalty factor, inside the ratio. Defaults to `5e-4`.
         trust_coefficient: Number >= 0. The size of a variable's step relative to its norm, at a
             learning rate of 1. Defaults to `1e-3`.
@@ -168,12 +169,12 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
         name: str = "lars",
         **kwargs: "Unpack[KerasArguments]",
     ):
+        learning_rate = _arguments.learning_rate("learning_rate", learning_rate, tensors=False)
         _foreign_names.refuse_unknown(kwargs, _lars_arguments.defaults(LARS))
         of_keras: dict[str, Any] = {
             argument: _lars_arguments.checked(argument, value) for argument, value in kwargs.items()
         }
         weight_decay = _lars_arguments.checked("weight_decay", weight_decay)
-        learning_rate = _arguments.learning_rate("learning_rate", learning_rate, tensors=False)
         of_keras["name"] = _arguments.name_of_optimizer("name", name)
         steps = of_keras.pop("gradient_accumulation_steps", None)
         learning_rate = _rates.counted(learning_rate, steps)

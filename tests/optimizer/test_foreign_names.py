@@ -9,6 +9,7 @@ import pytest
 import keras_lars
 from keras_lars import _foreign_names
 
+SEE = ". See docs/migration.md"
 PARAMETERS = {
     *inspect.signature(keras_lars.LARS).parameters,
     *inspect.signature(keras.optimizers.SGD).parameters,
@@ -37,15 +38,17 @@ def refusal(**arguments):
     ],
 )
 def test_the_name_here(theirs, ours):
-    assert refusal(**{theirs: 0.1}) == f"`{theirs}` is called {ours} here. Received: {theirs}=0.1"
+    assert (
+        refusal(**{theirs: 0.1}) == f"`{theirs}` is called {ours} here. Received: {theirs}=0.1{SEE}"
+    )
 
 
 def test_what_the_form_of_momentum_is_called():
     assert refusal(classic_momentum=False) == (
         '`classic_momentum=False` is written `momentum_form="ratio_of_update"` with '
-        "`decay_in_norm=True` here. Received: classic_momentum=False"
+        "`decay_in_norm=True` here. Received: classic_momentum=False" + SEE
     )
-    assert '`momentum_form="classic"`' in refusal(classic_momentum=True)
+    assert '`momentum_form="classic"` with `decay_in_norm=True`' in refusal(classic_momentum=True)
     assert '`momentum_form="learning_rate_outside"`' in refusal(momentum_correction=True)
 
 
@@ -55,23 +58,44 @@ def test_what_the_form_of_momentum_is_called():
         ("params", "the variables"),
         ("model_parameters", "the variables"),
         ("dampening", "is not supported"),
-        ("always_adapt", "is not needed.*`exclude_from_layer_adaptation`"),
+        ("foreach", "is not needed"),
+        ("maximize", "negate the loss"),
+        ("rescale_grad", "divide the loss"),
+        ("lr_scheduler", "pass a schedule as `learning_rate`"),
+        ("weight_decouple", "is not supported"),
+        ("min_norm", "is not supported"),
         ("decay", "pass a schedule as `learning_rate`"),
     ],
 )
 def test_what_there_is_not(argument, reason):
     message = refusal(**{argument: 0})
-    assert re.fullmatch(rf"`{argument}` .*{reason}.*\. Received: {argument}=0", message), message
+    assert re.fullmatch(rf"`{argument}` .*{reason}.*\. Received: {argument}=0{SEE}", message), (
+        message
+    )
+    assert "did you mean" not in message
+
+
+def test_what_is_always_adapted():
+    assert "`always_adapt=True` is the default here. " in refusal(always_adapt=True)
+    message = refusal(always_adapt=False)
+    assert "is written `exclude_from_layer_adaptation=...` with the variables that have" in message
+
+
+def test_all_wrong_names_are_in_one_error():
+    assert refusal(lr=0.1, momentum=0.9, maximize=True, eps=1e-8) == (
+        "`lr` is called `learning_rate` here. `maximize` is not supported: negate the loss. "
+        "`eps` is called `epsilon` here. Received: lr=0.1, maximize=True, eps=1e-08" + SEE
+    )
 
 
 def test_the_nearest_name_for_a_slip():
     assert refusal(momentun=0.9) == (
         "`momentun` is not an argument of `keras_lars.LARS`; did you mean `momentum`? "
-        "Received: momentun=0.9"
+        "Received: momentun=0.9" + SEE
     )
     assert "did you mean `clipnorm`?" in refusal(clipnrom=1.0)
     assert refusal(xyzzy=1) == (
-        "`xyzzy` is not an argument of `keras_lars.LARS`. Received: xyzzy=1"
+        "`xyzzy` is not an argument of `keras_lars.LARS`. Received: xyzzy=1" + SEE
     )
 
 
@@ -82,7 +106,7 @@ def test_a_configuration_of_another_implementation():
 
 def test_the_table_names_arguments_that_there_are():
     ours = " ".join([*_foreign_names._NAMES.values(), *_foreign_names._FORMS.values()])
-    assert set(re.findall(r"`(\w+)", ours)) <= PARAMETERS
+    assert set(re.findall(r"`(\w+)", ours)) <= PARAMETERS | {"rank_at_most"}
     theirs = {*_foreign_names._NAMES, *(name for name, _ in _foreign_names._FORMS)}
     assert not {*theirs, *_foreign_names._REFUSED} & PARAMETERS
 

@@ -1,5 +1,6 @@
 """Variables and gradients that no update is defined for; errors name them and print no numbers."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -139,5 +140,41 @@ def test_errors_print_no_numbers(error, make):
 
 @pytest.mark.parametrize("variables", ["", b"", {}, None, 3, ["w"]], ids=repr)
 def test_what_is_no_list_of_variables(variables):
-    with pytest.raises(ValueError, match=r"`variables` must be a list of variables\. Received: "):
+    with pytest.raises(
+        ValueError, match=r"`variables` must be a list of Keras variables\. Received: "
+    ):
         keras_lars.LARS().build(variables)
+
+
+class OfTorch:
+    """As a parameter of torch, whose name is None."""
+
+    shape, dtype, name, requires_grad = (2,), "float32", None, True
+
+    def __repr__(self):
+        return str(SECRET)
+
+
+def test_parameters_of_torch_are_refused():
+    for method in (lars().build, lambda variables: lars().apply([1.0], variables)):
+        with pytest.raises(ValueError, match=r"Keras variables\. Wrap.*Received: ") as caught:
+            method([OfTorch()])
+        assert str(SECRET) not in str(caught.value)
+        assert "<OfTorch of shape (2,)>" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [OfTorch()],
+        (OfTorch() for _ in "a"),
+        [{"params": [OfTorch()]}],
+        [np.full(2, SECRET)],
+        keras.layers.Dense(2),
+    ],
+    ids=["list", "generator", "groups", "arrays", "layer"],
+)
+def test_parameters_are_not_the_learning_rate(given):
+    with pytest.raises(ValueError, match="Parameters are not an argument: `compile`") as caught:
+        keras_lars.LARS(given, lr=0.1)
+    assert str(SECRET) not in str(caught.value)

@@ -162,7 +162,7 @@ def test_a_callable_that_answers_with_an_array():
 
 def test_variables_and_configurations_of_odd_kinds():
     for given in (None, 5, "w", [5], [None], np.ones(3), keras.Variable([1.0])):
-        refused("`variables` must be a list of variables", keras_lars.LARS().build, given)
+        refused("`variables` must be a list of Keras variables", keras_lars.LARS().build, given)
         refused("`config` must be a dictionary", keras_lars.LARS.from_config, given)
     refused("`var_list` must be a rule", keras_lars.LARS().exclude_from_weight_decay, 5)
     refused("`name` must be a string of one line", keras_lars.LARS, name="a\rb")

@@ -20,6 +20,7 @@ import keras_lars
 from keras_lars import _batch_statistics
 from keras_lars._update_rule import MOMENTUM_FORMS
 from keras_lars.schedules import FitSchedule, WarmUp
+from support.backend_page_checks import *  # noqa: F403
 from support.backend_program_checks import *  # noqa: F403
 from support.backend_range_checks import *  # noqa: F403
 from support.backend_update_checks import *  # noqa: F403

@@ -44,3 +44,9 @@ def blocks(*languages):
         if language is not None:
             raise ValueError(f"{page}: a code block without an end in {section!r}")
     return [block for block in found if block.language in languages]
+
+
+def other_backend(block):
+    """The backend that a block imports and needs; None if it runs with any."""
+    found = re.search(r"^import (jax|torch)$", block.text, re.M)
+    return found and found[1]

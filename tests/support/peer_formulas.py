@@ -45,6 +45,15 @@ def torchlars(w, g, v, rate, before, name):
     return w - rate * v, v
 
 
+def timm_always_adapted(w, g, v, rate, before, name):
+    """The factory's groups: those of rank 1 are adapted, but not decayed."""
+    decay = DECAY if w.ndim > 1 else 0.0
+    both = norm(w) > 0 and norm(g) > 0
+    q = ETA * norm(w) / (norm(g) + decay * norm(w) + 1e-8) if both else 1.0
+    v = MOMENTUM * v + q * (g + decay * w)
+    return w - rate * v, v
+
+
 def flax(w, g, v, rate, before, name, *, epsilon=0.0):
     both = norm(w) > 0 and norm(g) > 0
     q = ETA * norm(w) / (norm(g) + DECAY * norm(w) + epsilon) if both else 1.0
@@ -126,6 +135,7 @@ FORMULAS = {
     "the paper": (paper, {}),
     "apex LARC around SGD": (apex, {}),
     "apex LARC, clip=False": (apex_without_clip, {}),
+    "timm lars, always_adapt=True": (timm_always_adapted, {}),
     "torchlars around SGD": (torchlars, {}),
     "MLPerf, TensorFlow 1": (mlperf, {}),
     "MLPerf, TensorFlow 2": (mlperf_tensorflow_2, {}),

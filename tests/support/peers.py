@@ -51,7 +51,7 @@ PEERS = [
         "optax.lars",
         f"weight_decay=0.0, {AT_1}, {IN_NORM}, {NOTHING}",
         "Its `eps` is our `epsilon`. Its masks say what to include, our exclusions what to leave "
-        "out.",
+        "out. Its `weight_decay` may be a schedule, ours is a number.",
         "optax",
     ),
     Peer(
@@ -64,27 +64,35 @@ PEERS = [
     Peer(
         "timm lars, with decay",
         f"{OUTSIDE}, weight_decay=1e-4, {AT_1}, epsilon=1e-8, {RANK_1}",
-        "With timm's factory, which does not decay variables of rank 1. With `always_adapt=True`, "
-        "or without parameter groups, replace the exclusions by empty lists.",
+        "With timm's factory, `create_optimizer_v2`, which does not decay parameters of rank 1 or "
+        'less, those whose names end in ".bias", and those in `no_weight_decay` (add their paths). '
+        "With `always_adapt=True`, replace `exclude_from_layer_adaptation` by `[]`. Without "
+        "parameter groups, replace both exclusions by `[]`.",
         "timm",
+    ),
+    Peer(
+        "timm lars, always_adapt=True",
+        f"{OUTSIDE}, weight_decay=1e-4, {AT_1}, epsilon=1e-8, "
+        "exclude_from_weight_decay=rank_at_most(1)",
+        "With timm's factory, as in the row above.",
     ),
     Peer(
         "timm nlars",
         f"{OUTSIDE}, nesterov=True, weight_decay=1e-4, {AT_1}, epsilon=1e-8, {RANK_1}",
-        "",
+        'As in the row "timm lars, with decay".',
         "timm",
     ),
     Peer(
         "timm larc",
         f"{OUTSIDE}, trust_clip=True, weight_decay=1e-4, {AT_1}, epsilon=1e-8, {RANK_1}",
-        "",
+        'As in the row "timm lars, with decay".',
         "timm",
     ),
     Peer(
         "timm nlarc",
         f"{OUTSIDE}, trust_clip=True, nesterov=True, weight_decay=1e-4, {AT_1}, epsilon=1e-8, "
         f"{RANK_1}",
-        "",
+        'As in the row "timm lars, with decay".',
         "timm",
     ),
     Peer(
@@ -92,12 +100,15 @@ PEERS = [
         f"{OUTSIDE}, trust_coefficient=0.02, trust_clip=True, weight_decay=1e-4, "
         f"epsilon=1e-8, zero_weight_ratio=1e9, weight_norm_floor=0, {UNTOUCHED}, {NOTHING}",
         "The large `zero_weight_ratio` is clipped to 1, which apex uses for weights of 0. A "
-        "gradient of 0 at a learning rate of 0 is treated differently.",
+        "gradient of 0 at a learning rate of 0 is treated differently. A group with "
+        "`weight_decay=0` becomes `exclude_from_weight_decay` only. Groups with different learning "
+        "rates are not supported.",
     ),
     Peer(
         "apex LARC, clip=False",
         f"{OUTSIDE}, trust_coefficient=0.02, weight_decay=1e-4, {AT_1}, epsilon=1e-8, "
         f"{UNTOUCHED}, {NOTHING}",
+        "Groups: as in the row above.",
     ),
     Peer(
         "pytorch_optimizer LARS",
@@ -130,8 +141,9 @@ PEERS = [
     Peer(
         "tf-models-official",
         f"weight_decay=0.0, {AT_1}, {IN_NORM}, {NOTHING}",
-        "Its `weight_decay_rate` is our `weight_decay`. By default it also "
-        "excludes from adaptation what it excludes from decay.",
+        "Its `weight_decay_rate` is our `weight_decay`. By default it also excludes from "
+        "adaptation what it excludes from decay. Its `exclude_from_weight_decay=None` decays "
+        "everything: write `[]`.",
         "tf_models",
     ),
     Peer(
@@ -143,7 +155,8 @@ PEERS = [
     Peer(
         "SimCLR",
         f"weight_decay=1e-6, {AT_1}, {IN_NORM}, {BIAS_AND_NORM}",
-        "It also excludes its supervised head from both: add the path of the head.",
+        "It also excludes its supervised head from both: add the path of the head. Its "
+        "`exclude_from_weight_decay=None` decays everything: write `[]`.",
     ),
     Peer(
         "SimCLR, classic_momentum=False",
