@@ -162,14 +162,15 @@ def learning_rate(name: str, value: Any, tensors: bool = True) -> Any:
     return converted
 
 
-def _holds_parameters(value: Any, is_part: bool = False) -> bool:
+def _holds_parameters(value: Any, depth: int = 0) -> bool:
     """Whether the value is a module, a layer or a model, or parameters as torch takes them."""
     if isinstance(value, list | tuple | dict):
         parts = value.values() if isinstance(value, dict) else value
-        return any(_holds_parameters(part, is_part=True) for part in parts)
+        # At most a list of groups, with lists of parameters.
+        return depth < 3 and any(_holds_parameters(part, depth + 1) for part in parts)
     is_module = hasattr(value, "trainable_variables") or hasattr(value, "named_parameters")
     is_array = hasattr(value, "dtype") and not _is_number(value)
-    return is_module or inspect.isgenerator(value) or (is_part and is_array)
+    return is_module or inspect.isgenerator(value) or (depth > 0 and is_array)
 
 
 def step(name: str, value: Any) -> Any:
