@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_lars._types import Variable
 
@@ -34,11 +35,18 @@ def is_overwritten(variable: Variable) -> bool:
     return getattr(variable, "overwrite_with_gradient", False)
 
 
+_TYPED_IN = 8  # values
+
+
 def described(value: Any) -> str:
-    """`repr` for messages. Variables and arrays are shown by path or shape, never by value."""
+    """`repr` for messages. Variables and arrays are shown by path or shape.
+
+    Except for arrays of NumPy with few values, which were typed in.
+    """
     if hasattr(value, "assign") and hasattr(value, "dtype"):
         return f"<variable {path_of(value)!r}>"
-    if hasattr(value, "dtype") and getattr(value, "shape", ()) != ():
+    is_typed_in = isinstance(value, np.ndarray) and value.size <= _TYPED_IN
+    if hasattr(value, "dtype") and getattr(value, "shape", ()) != () and not is_typed_in:
         return f"<{type(value).__name__} of shape {tuple(value.shape)}>"
     if isinstance(value, list):
         return f"[{', '.join(map(described, value))}]"

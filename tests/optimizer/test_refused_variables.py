@@ -169,7 +169,7 @@ def test_parameters_of_torch_are_refused():
         [OfTorch()],
         (OfTorch() for _ in "a"),
         [{"params": [OfTorch()]}],
-        [np.full(2, SECRET)],
+        [np.full(100, SECRET)],
         keras.layers.Dense(2),
     ],
     ids=["list", "generator", "groups", "arrays", "layer"],
