@@ -138,11 +138,11 @@ def learning_rate(name: str, value: Any, tensors: bool = True) -> Any:
     """A number as a float. Schedules, callables and, with `tensors`, scalars stay as they are."""
     if isinstance(value, type):
         raise refusal(name, "a number or a schedule, not a class", value)
+    if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
+        return value
     if _holds_parameters(value):
         must_be = "a number or a schedule. Parameters are not an argument: `compile`, `build` or "
         raise refusal(name, must_be + "`apply` supplies the variables", value)
-    if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
-        return value
     if callable(value) and not hasattr(value, "dtype"):
         if not can_be_called(value, 0):
             must_be = "a number, a schedule or a callable without arguments. Put a function of the "

@@ -118,6 +118,16 @@ def test_learning_rates_that_are_assigned():
         refused("`learning_rate` must be", setattr, optimizer, "learning_rate", value)
 
 
+def test_a_schedule_may_have_variables():
+    class Learned(keras.optimizers.schedules.LearningRateSchedule):
+        trainable_variables = ()
+
+        def __call__(self, step):
+            return 1.0
+
+    assert float(keras_lars.LARS(Learned()).learning_rate) == 1.0
+
+
 @pytest.mark.parametrize("pattern", ["", "bias|", "|bias", "a||b", "(?i)", "(?i)|bias"], ids=ids)
 def test_patterns_with_nothing_in_them(pattern):
     """They are found in every path, so that they would exclude everything."""
