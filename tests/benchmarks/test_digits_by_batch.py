@@ -1,40 +1,32 @@
 """What the page says of ResNet-50 on the digits, by batch size, is what the results say."""
 
-import statistics
-
 from support import RESULTS, pages
 
 from benchmarks.experiments import results
 from benchmarks.experiments.batch_size import runs
+from benchmarks.experiments.small import tables
 from benchmarks.experiments.small.sizes import SIZES
 
+SIZE = SIZES["digits"]
 FOUND = results.read(RESULTS / "studies" / "digits_by_batch.json", "--show", "batch_size")
 PAGE = " ".join(pages.read(pages.STUDIES).split())
-
-
-def seeds(batch, method):
-    rows = [row for row in FOUND["rows"] if row["label"]["kind"] == "seed"]
-    return [
-        100 * row["result"]["test_accuracy"]
-        for row in rows
-        if (row["label"]["batch"], row["label"]["method"]) == (batch, method)
-    ]
+SEEDS = 100 * results.select(tables.frame(FOUND), kind="seed").set_index(["method", "batch"])[
+    "test_accuracy"
+].astype(float)
+MEANS = SEEDS.groupby(["method", "batch"]).mean()
 
 
 def ahead(batch, method, other):
-    return statistics.mean(seeds(batch, method)) - statistics.mean(seeds(batch, other))
+    return MEANS[method, batch] - MEANS[other, batch]
 
 
 def test_the_results_are_whole():
-    assert len(FOUND["rows"]) == len(runs(SIZES["digits"], {})) == 84
+    assert len(FOUND["rows"]) == len(runs(SIZE, {})) == 84
 
 
 def test_the_page_says_what_the_results_say():
     best = {
-        batch: max(
-            SIZES["digits"].methods, key=lambda method: statistics.mean(seeds(batch, method))
-        )
-        for batch in (64, 256, 512)
+        batch: max(SIZE.methods, key=lambda method: MEANS[method, batch]) for batch in SIZE.batches
     }
     assert best == {64: "lars_wide", 256: "lars_nesterov", 512: "lars_wide"}
     low, high = ahead(64, "lars_wide", "momentum_wide"), ahead(512, "lars_wide", "momentum_wide")
@@ -43,4 +35,4 @@ def test_the_page_says_what_the_results_say():
     assert f"momentum is ahead of it by {behind:.1f}" in PAGE
     costs = [ahead(batch, "lars_wide", "lars_nesterov") for batch in (64, 512)]
     assert f"costs {costs[0]:.1f} points at 64 and {costs[1]:.1f} at 512" in PAGE
-    assert f"ended at {min(seeds(64, 'nesterov_wide')):.1f} %" in PAGE
+    assert f"ended at {SEEDS['nesterov_wide', 64].min():.1f} %" in PAGE

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import statistics
 
 import pytest
 from support import RESULTS, ROOT
@@ -93,6 +94,21 @@ def test_the_page_says_what_the_committed_results_say():
     first = updates_on_tensorflow("update_cost_models", "resnet50")["first_call_seconds"]
     ours, sgd = (f"{first[name]:.3g} s" for name in ("keras_lars", "Keras SGD, XLA"))
     assert f"on TensorFlow took {ours}, and {sgd} with SGD under XLA" in text
+
+
+def test_the_page_says_how_sure_the_cost_of_the_noise_scale_is():
+    page = (RESULTS / "speed" / "README.md").read_text(encoding="utf-8")
+    text = " ".join(page.split())
+    for name, size in (("noise_scale_step", "smaller images"), ("noise_scale_step_112", "larger")):
+        rounds = json.loads((RESULTS / "speed" / f"{name}.json").read_text())["rounds_us"]
+        without, recorded = rounds.values()
+        ratios = sorted(b / a for a, b in zip(without, recorded, strict=True))
+        assert len(ratios) == 40  # the median is between the 14th and the 27th 96 times in 100
+        median = tables.ratio(recorded, without)
+        assert f"{median:.3f} with the {size}" in text
+        assert f"from {ratios[13]:.3f} to {ratios[26]:.3f}" in text
+    apart = statistics.median(recorded) / statistics.median(without) - 1
+    assert f"the two median times differ by {100 * apart:.1f} %" in text
 
 
 def updates_on_tensorflow(name, model):
