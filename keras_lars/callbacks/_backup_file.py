@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from keras_lars._files import taking_the_place_of
 from keras_lars._words import counted
 from keras_lars.callbacks import _backup_header
 from keras_lars.callbacks._backup_header import Header
@@ -45,7 +46,8 @@ def write(path: pathlib.Path, header: Header, arrays: Arrays) -> None:
     for kind, values in arrays.items():
         for i, array in enumerate(values):
             flat[f"{kind}_{i}"] = array.view(_saved_dtype(array.dtype))
-    with _taking_the_place_of(path) as part:
+    part = part_of(path)
+    with taking_the_place_of(path, part):
         with create(part) as file:
             np.savez(file, **flat)
             file.flush()
@@ -55,7 +57,8 @@ def write(path: pathlib.Path, header: Header, arrays: Arrays) -> None:
 
 def keep(path: pathlib.Path, name: pathlib.Path) -> None:
     """Keep a file under a second name before the next one replaces it."""
-    with _taking_the_place_of(name) as part:
+    part = part_of(name)
+    with taking_the_place_of(name, part):
         try:
             os.link(path, part)
         except OSError:  # some file systems have no links
@@ -103,26 +106,6 @@ def read(path: pathlib.Path, header: Header, expected: Mapping[str, list[Spec]])
         for kind, specs in expected.items():
             _check_names(path, header.names.get(kind, []), kind, specs)
     return arrays
-
-
-@contextlib.contextmanager
-def _taking_the_place_of(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A temporary name for a new file, which is renamed at the end, or deleted after an error."""
-    part = part_of(path)
-    try:
-        yield part
-        os.replace(part, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise
-    # So that the rename survives a crash of the machine, on systems that support this.
-    with contextlib.suppress(OSError, AttributeError):
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def _prove(path: pathlib.Path, flat: dict[str, np.ndarray]) -> None:
