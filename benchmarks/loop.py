@@ -54,6 +54,8 @@ def train_plan(plan: Plan, started: float, strategy: tf.distribute.Strategy | No
             print(report.summary(plan, model, strategy), flush=True)
             report.start_folder(plan, model, strategy)
         end = _fit(plan, model)
+        if plan.execution.save_model:
+            model.save(plan.folder / "model.keras")  # together: only the chief's file is written
         return _finish(plan, model, end, started) if plan.is_chief else end
 
 
@@ -193,8 +195,6 @@ def _writers(plan: Plan, epoch: int) -> list[keras.callbacks.Callback]:
 
 def _finish(plan: Plan, model: keras.Model, end: dict, started: float) -> dict:
     """Writes the files of a run. The result is last, because it marks the run as finished."""
-    if plan.execution.save_model:
-        model.save(plan.folder / "model.keras")
     accuracy = report.write_history(plan, optimizers.schedule(plan))["val_accuracy"]
     half = plan.recipe.epochs // 2
     reached = 0 < half <= len(accuracy)  # false for one epoch, or after an early divergence

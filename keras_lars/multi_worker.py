@@ -115,7 +115,7 @@ def strategy(
 
 
 def prepare(model: keras.Model) -> keras.Model:
-    """Makes `fit`, `evaluate` and `predict` of a model work under a multi-worker strategy.
+    """Makes `fit`, `evaluate`, `predict` and `save` work under a multi-worker strategy.
 
     Use it before `compile`, on any Keras model created in the scope of a
     `tf.distribute.MultiWorkerMirroredStrategy`, such as `strategy` returns. Keras 3 alone fails
@@ -126,6 +126,9 @@ def prepare(model: keras.Model) -> keras.Model:
     - A model is built from the shapes of one replica's batch, and logs are reduced over workers.
     - A replica without samples in the last batch of an epoch adds nothing to the update.
     - `compile` uses `keras_lars.LossScaleOptimizer` in place of Keras's own.
+    - `save` and `save_weights` write one file for all workers, which must be given the same path.
+      The first worker writes it. On every worker it is complete when the method returns, or an
+      error is raised on all of them.
     - If a worker is lost, the others raise `WorkerLostError`.
     - If Slurm has started several tasks but the strategy has one worker, each task would train
       separately. A warning says so, once.
@@ -231,7 +234,8 @@ def _refuse_own_scaling(optimizer: object) -> None:
 def _repair_trainer(model: keras.Model) -> None:
     import tensorflow as tf
 
-    from keras_lars._keras import trainer
+    from keras_lars import _replicas
+    from keras_lars._keras import saving, trainer
 
     strategy = model.distribute_strategy
     model.fit = _warning_of_stale_statistics(model.fit)
@@ -245,7 +249,11 @@ def _repair_trainer(model: keras.Model) -> None:
     if trainer.has_logs_fault(strategy):
         trainer.repair_logs(model)
     trainer.repair_endings(model)
-    for name in ("fit", "evaluate", "predict"):
+    exchanging = ["fit", "evaluate", "predict"]
+    if len(_replicas.workers(strategy)) > 1:
+        saving.repair_saving(model)
+        exchanging += ["save", "save_weights"]
+    for name in exchanging:
         setattr(model, name, _naming_lost_workers(getattr(model, name)))
 
 

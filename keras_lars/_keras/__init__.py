@@ -29,6 +29,8 @@ trainer `reduce_per_replica`, and `TFEpochIterator` with its `_num_batches`; and
 It relies on the public `make_train_function` and `make_test_function` to create `train_function`
 and `test_function`.
 
+`saving.py` replaces `_value` of some `keras.Variable`s while a file is written.
+
 `tensorflow_context.py` uses, from TensorFlow, `python.eager.context.context`, with its
 `op_callbacks`, and `python.framework.config.is_op_determinism_enabled`.
 
@@ -95,4 +97,7 @@ if they need several workers, files, JAX or torch, in `test_multi_worker.py`,
 19. On JAX and torch the first `fit` of a model draws one more batch than a second one, to build
    loss and metrics. So its data are shuffled in another order. (Seen on 3.15.1.)
    https://github.com/keras-team/keras/issues/20394
+20. Under several workers, each writes the file that `save` or `save_weights` is given. If all are
+   given the same path, the file is damaged at times.
+   https://github.com/tensorflow/tensorflow/issues/38635 (the same in an older Keras)
 """

@@ -87,7 +87,7 @@ def test_workers_end_equal(clusters, workers, name):
     for other in others:
         assert other.keys() == first.keys()
         for key in first:
-            if key in ("statistics", "batches_of_each", "records"):
+            if key in ("statistics", "batches_of_each", "records", "writes_of_each"):
                 continue  # each worker's own, unless a test says otherwise
             assert_equal(other[key], first[key])
 
@@ -209,6 +209,18 @@ def test_9_10_and_14_keras_fails_under_several_workers(clusters):
 def test_13_each_worker_counts_its_own_batches(clusters):
     counts = [seen["batches_of_each"][0] for seen in clusters(2)["faults"]]
     assert counts == [3, 4]  # and not the same number, or none, on both
+
+
+def test_20_each_worker_writes_a_file_of_its_own(clusters):
+    first, second = [seen["writes_of_each"][0].tolist() for seen in clusters(2)["faults"]]
+    assert first == ["prepared", "stock"]
+    assert second == ["stock"]  # and not the other, which the first has written
+
+
+def test_all_workers_save_to_one_file(clusters):
+    seen = clusters(2)["accumulated"][1]
+    assert_equal(seen["saved_sums"], seen["sums"])
+    assert seen["not_saved"] == [True]
 
 
 @pytest.mark.parametrize("name", ["UnavailableError", "AbortedError", "DeadlineExceededError"])

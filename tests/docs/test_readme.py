@@ -5,6 +5,7 @@ import pathlib
 import re
 import shlex
 import sys
+import zipfile
 from unittest import mock
 
 import keras
@@ -55,8 +56,9 @@ def test_the_commands_of_several_machines_run(command, tmp_path):
     else:
         epochs = {line for line in output.splitlines() if re.search(r"Epoch \d", line)}
         assert epochs == {f"[worker {i}] Epoch {n}/4" for i in range(2) for n in range(1, 5)}
-        # All is done, and stays there: the script has not saved its model.
+        # All is done, and stays there, although the script has saved its model.
         assert (tmp_path / "backup" / "backup.npz").exists()
+        assert zipfile.is_zipfile(tmp_path / "model.keras")
 
 
 # --- the other blocks -----------------------------------------------------------------------------

@@ -86,6 +86,7 @@ TENSORFLOW_MODULES = {
     "_replicas.py",
     "_keras/heartbeat.py",
     "_keras/iterators.py",
+    "_keras/saving.py",
     "_keras/tensorflow_context.py",
     "_keras/trainer.py",
     "callbacks/_backup_state.py",

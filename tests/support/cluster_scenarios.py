@@ -166,16 +166,22 @@ def batches_of_all():
     return tf.data.Dataset.from_tensor_slices((INPUTS, TARGETS)).batch(BATCH)
 
 
+def shared(strategy, folder):
+    """The folder that all workers have in common."""
+    return folder.parents[1] if strategy else folder
+
+
 def with_callbacks(strategy, folder):
     """Callbacks that read logs, change the rate, stop, save and record.
 
-    The data tell their end only by reaching it.
+    The data tell their end only by reaching it. All workers save to the same file.
     """
+    path = shared(strategy, folder) / "model.keras"
     callbacks = [
         keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=0, min_delta=1e9),
         keras.callbacks.EarlyStopping("loss", patience=2, min_delta=1e9),
         keras.callbacks.CSVLogger(folder / "history.csv"),
-        keras.callbacks.ModelCheckpoint(folder / "model.keras"),
+        keras.callbacks.ModelCheckpoint(path),
         keras_lars.callbacks.TrustRatioMonitor(folder / "monitor", 3),
     ]
     data = {"x": batches_of_all().filter(lambda x, y: True), "y": None, "batch_size": None}
@@ -185,11 +191,25 @@ def with_callbacks(strategy, folder):
         lambda: make_lars(learning_rate=0.5, record_trust_ratios=True),
         fit_options={"epochs": 5, "callbacks": callbacks, **data},
     )
-    loaded = keras.saving.load_model(folder / "model.keras")
+    loaded = keras.saving.load_model(path)
     record = folder / "monitor" / "trust_ratios.csv"  # only the chief's is there
     lines = record.read_text().splitlines()[1:] if record.exists() else []
     rows = [[float(x) for i, x in enumerate(line.split(",")) if i != 2] for line in lines]
     return {**seen, "loaded": numbers(loaded.trainable_variables), "records": rows}
+
+
+def saved_together(model, folder):
+    """The optimizer's state in one file for all, and what all raise if it cannot be written."""
+    with model.distribute_strategy.scope():
+        model.save(folder / "together.keras")
+    state = {}
+    keras.saving.load_model(folder / "together.keras").optimizer.save_own_variables(state)
+    saved = [value for name, value in sorted(state.items()) if "accumulators" in name]
+    try:
+        model.save_weights(folder / "missing" / "model.weights.h5")
+    except OSError as error:
+        return {"saved_sums": saved, "not_saved": [np.array("missing" in str(error))]}
+    return {"saved_sums": saved}
 
 
 STEPS = 4
@@ -212,7 +232,8 @@ def squares_of(model):
 def accumulated(strategy, folder):
     """Ten micro-batches an epoch, four an update: two are left over and carry on.
 
-    They also carry on in another model that is given weights and the saved state in between.
+    They also carry on in another model that is given weights and the saved state in between. All
+    workers must read this state, and all write it to the same file.
     """
     first = make(strategy, functional, accumulating)
     data = {"x": batches_of_all().repeat(), "y": None, "batch_size": None, "steps_per_epoch": 10}
@@ -224,6 +245,7 @@ def accumulated(strategy, folder):
     state = {}
     first.optimizer.save_own_variables(state)
     seen["sums"] = [value for name, value in sorted(state.items()) if "accumulators" in name]
+    seen |= saved_together(first, shared(strategy, folder))
     second = make(strategy, functional, accumulating)
     second.set_weights(first.get_weights())
     second.optimizer.load_own_variables(state)
@@ -385,7 +407,10 @@ def faults(strategy, folder):
     found = [trainer.has_build_fault(strategy), trainer.has_logs_fault(strategy)]
     own = trainer.epoch_iterator(batches_of_all(), strategy)
     make(strategy, linear)._maybe_symbolic_build(iterator=own)
+    for name, model in (("stock", stock), ("prepared", make(strategy, linear))):
+        model.save(folder / f"{name}.keras")
     return {
+        "writes_of_each": [np.array([path.stem for path in sorted(folder.iterdir())])],
         "deletes_elsewhere": [np.array("_get_iterator" in vars(own))],
         "failed": [np.array([fault_9, fault_10, fault_14])],
         "found": [np.array(found)],
