@@ -1,4 +1,4 @@
-"""What makes trainings of the benchmarks cheap, and what they leave behind."""
+"""Fixtures that make trainings of the benchmarks cheap, and that undo their settings."""
 
 import keras
 import pytest
@@ -6,10 +6,10 @@ from support.models import smallest_network
 
 
 @pytest.fixture(scope="module")
-def nothing_slow():
-    """The smallest network for "alexnet_tiny", and no plot, which takes as long as the training.
+def fast_training():
+    """Replaces "alexnet_tiny" with the smallest network, and skips the plot.
 
-    `test_benchmarks` trains a real one, and looks at a plot.
+    The plot takes as long as the training. `test_benchmarks` trains a real network and plots it.
     """
     from benchmarks import models, report
 
@@ -20,8 +20,8 @@ def nothing_slow():
 
 
 @pytest.fixture(autouse=True, scope="module")
-def determinism_ends():
-    """A training turns it on for its whole process, where Keras then compiles nothing by XLA."""
+def restore_nondeterminism():
+    """A training turns determinism on for the whole process; Keras then never compiles with XLA."""
     yield
     if keras.backend.backend() == "tensorflow":
         from tensorflow.python.framework import config  # no public function turns it off

@@ -1,4 +1,4 @@
-"""Accuracy by batch size: what is searched, in which order, what is chosen, and what is told."""
+"""Accuracy by batch size: the search, its order, the chosen settings, and the tables."""
 
 import collections
 import dataclasses
@@ -36,7 +36,7 @@ def small_sizes(monkeypatch):
 
 
 @pytest.mark.parametrize("method", TUNED, ids=lambda method: method.name)
-def test_each_part_of_a_range_is_tried_once(method):
+def test_trials_are_spread_evenly_over_each_range(method):
     settings = methods.trials(method, 4)
     assert len(settings) == 4
     for name, of in method.space.items():
@@ -59,7 +59,7 @@ def test_every_tuned_optimizer_has_the_same_number_of_trials():
     assert len(runs) == 2 * 5 * (4 * 4 + 6 * 3)
 
 
-def test_the_second_round_has_as_many_trials_of_each_method():
+def test_the_second_round_has_equally_many_trials_of_each_method():
     runs = BatchSize(size="second_round").runs({})
     trials = collections.Counter(r.label["method"] for r in runs if r.label["kind"] == "trial")
     assert trials == {method.name: 3 * 5 * 8 for method in methods.SECOND_ROUND if method.space}
@@ -79,11 +79,11 @@ def test_scaling():
     assert methods.scaled(of["lars_scaled"], setting, 16)["learning_rate"] == 8.0
 
 
-# The order, and what is chosen.
+# The order, and the chosen settings.
 
 
 def reached(settings, accuracy=0.5, diverged=False, accelerators=(), **more):
-    """What a training leaves."""
+    """A made-up record of a finished training."""
     names = [f"{part}_{kind}" for part in ("choosing", "test", "measured") for kind in KINDS]
     result = {
         "diverged": diverged,
@@ -103,7 +103,7 @@ def reached(settings, accuracy=0.5, diverged=False, accelerators=(), **more):
 KINDS = {"accuracy": lambda x: x, "loss": lambda x: 1 - x}
 
 
-def a_sweep(folder, size="tested", before=None):
+def make_sweep(folder, size="tested", before=None):
     return sweep.Sweep(BatchSize(size=size), folder, before or {})
 
 
@@ -122,7 +122,7 @@ def gathered(some, size="tested"):
 
 
 def finish(some):
-    """All of it, in the order in which it is trained."""
+    """Finish all runs, and return their names in the order of training."""
     order = []
     while ready := some._ready({}, 3):
         for run in ready:
@@ -132,7 +132,7 @@ def finish(some):
 
 
 def test_the_best_trial_is_chosen_for_fresh_seeds(tmp_path):
-    some = a_sweep(tmp_path)
+    some = make_sweep(tmp_path)
     assert settings_of(some, "plain-momentum-128-seed1") is None
     for number, accuracy in enumerate([0.5, 0.7, 0.6, 0.1]):
         assert settings_of(some, "plain-momentum-128-seed1") is None
@@ -141,13 +141,13 @@ def test_the_best_trial_is_chosen_for_fresh_seeds(tmp_path):
     tried = settings_of(some, "plain-momentum-128-trial1")
     assert dataclasses.replace(chosen, seed=tried.seed) == tried
     assert (tried.seed, chosen.seed) == (0, 2)
-    # And for a larger batch without trials, scaled.
+    # A larger batch without trials of its own gets the scaled learning rate.
     scaled = settings_of(some, "plain-momentum_scaled-512-seed1")
     assert scaled.learning_rate == pytest.approx(4 * chosen.learning_rate)
 
 
-def test_where_all_diverged_the_lowest_rate_stands_for_them(tmp_path):
-    some = a_sweep(tmp_path)
+def test_if_all_trials_diverged_the_lowest_rate_is_chosen(tmp_path):
+    some = make_sweep(tmp_path)
     names = [f"plain-momentum-128-trial{number}" for number in range(4)]
     for name in names:
         done(some, name, diverged=True)
@@ -155,33 +155,33 @@ def test_where_all_diverged_the_lowest_rate_stands_for_them(tmp_path):
     assert settings_of(some, "plain-momentum-128-seed1").learning_rate == min(rates)
 
 
-def test_momentum_and_warm_up_of_nesterov_are_tuned_too(tmp_path):
-    some = a_sweep(tmp_path)
+def test_nesterov_also_tunes_momentum_and_warm_up(tmp_path):
+    some = make_sweep(tmp_path)
     asked = [settings_of(some, f"plain-nesterov-128-trial{number}") for number in range(4)]
     assert len({a.momentum for a in asked}) == len({a.warmup_fraction for a in asked}) == 4
     assert all(0.8 <= each.momentum <= 0.98 for each in asked)
     assert {settings_of(some, f"plain-lars-128-trial{n}").momentum for n in range(4)} == {0.9}
 
 
-def test_everything_is_trained_once_and_gone_on_with(tmp_path):
-    some = a_sweep(tmp_path)
+def test_each_run_is_trained_once_and_a_sweep_resumes(tmp_path):
+    some = make_sweep(tmp_path)
     order = finish(some)
     assert len(order) == len(set(order)) == some.planned == 2 * (4 * 4 + 6 * 2)
     assert not some.waiting()
     assert some.seconds_left(2) == 0
     before = {row["name"]: row for row in some.rows()}
-    # Half of it lost: that half is waiting.
-    half = a_sweep(tmp_path, before={name: before[name] for name in order[::2]})
+    # If half of the rows are lost, those runs are waiting again.
+    half = make_sweep(tmp_path, before={name: before[name] for name in order[::2]})
     assert {run.name for run in half.waiting()} == set(order[1::2])
     assert half.seconds_left(2) == pytest.approx(len(order[1::2]) * 2.0 / 2)
 
 
-def test_a_file_of_results_is_gone_on_with(tmp_path):
-    some = a_sweep(tmp_path)
+def test_a_sweep_resumes_from_a_results_file(tmp_path):
+    some = make_sweep(tmp_path)
     finish(some)
     results.write(tmp_path / "results.json", gathered(some))
     before = experiment.done_before(BatchSize(size="tested"), tmp_path / "results.json")
-    again = a_sweep(tmp_path, before=before)
+    again = make_sweep(tmp_path, before=before)
     assert not again.waiting()
     assert gathered(again) == gathered(some)
     with pytest.raises(ValueError, match="--output must be new or hold results of the same"):
@@ -189,7 +189,7 @@ def test_a_file_of_results_is_gone_on_with(tmp_path):
 
 
 def test_a_run_can_be_repeated_exactly_as_it_was(tmp_path):
-    some = a_sweep(tmp_path)
+    some = make_sweep(tmp_path)
     finish(some)
     found = gathered(some)
     for run in some.runs():
@@ -200,11 +200,11 @@ def test_a_run_can_be_repeated_exactly_as_it_was(tmp_path):
         training_of(found, "plain-sgd")
 
 
-# What is told.
+# Tables and plots.
 
 
 def test_tables(tmp_path):
-    some = a_sweep(tmp_path)
+    some = make_sweep(tmp_path)
     for method in ("momentum", "lars"):
         for number, accuracy in enumerate([0.9, 0.89, 0.7, 0.6]):
             failed = method == "momentum" and number > 1
@@ -230,8 +230,8 @@ def test_tables(tmp_path):
     assert "Images per second" not in text
 
 
-def test_speed_is_told_of_accelerators(tmp_path):
-    some = a_sweep(tmp_path)
+def test_speed_is_reported_for_accelerators(tmp_path):
+    some = make_sweep(tmp_path)
     for number, speed in enumerate([1000, 3000, 4000]):
         name = f"plain-lars-512-trial{number}"
         done(some, name, accelerators=["some"], images_per_second=speed)
@@ -241,8 +241,8 @@ def test_speed_is_told_of_accelerators(tmp_path):
 
 
 @pytest.mark.slow
-def test_learning_rates_are_tried_alone(tmp_path):
-    some = a_sweep(tmp_path, "tested_rates")
+def test_a_sweep_of_learning_rates_alone(tmp_path):
+    some = make_sweep(tmp_path, "tested_rates")
     assert not [run for run in some.runs() if run.label["kind"] == "seed"]
     for method in methods.RATES:
         rates = sorted(setting["learning_rate"] for setting in methods.trials(method, 8))
@@ -260,14 +260,14 @@ def test_learning_rates_are_tried_alone(tmp_path):
     assert "Test accuracy in % by learning rate, LARS:" in text
     assert f"| {settings[7]['learning_rate']:.3g} | diverged | diverged |" in text
     assert "Chosen learning rate" not in text
-    # Without seeds the plot is the one by learning rate.
+    # Without runs of several seeds, accuracy is plotted by learning rate.
     plots.plot(found, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_trials_of_several_seeds_count_by_their_mean(tmp_path, monkeypatch):
+def test_trials_of_several_seeds_are_averaged(tmp_path, monkeypatch):
     monkeypatch.setitem(SIZES, "tested_rates", dataclasses.replace(RATES, trial_seeds=2))
-    some = a_sweep(tmp_path, "tested_rates")
+    some = make_sweep(tmp_path, "tested_rates")
     for batch in RATES.batches:
         for number in range(16):
             accuracy = {1: 0.9, 9: 0.8, 2: 0.84, 10: 0.85}.get(number, 0.1)
@@ -280,8 +280,8 @@ def test_trials_of_several_seeds_count_by_their_mean(tmp_path, monkeypatch):
         assert f"| {rates[number]:.3g} | {cell} | {cell} |" in text
 
 
-def test_guessing_is_failing(tmp_path):
-    some = a_sweep(tmp_path)
+def test_a_training_that_only_guesses_counts_as_failed(tmp_path):
+    some = make_sweep(tmp_path)
     done(some, "plain-lars-128-trial0", diverged=True)
     done(some, "plain-lars-128-trial1", measured_loss=2.3026)
     done(some, "plain-lars-128-trial2", measured_loss=2.2)
@@ -289,7 +289,7 @@ def test_guessing_is_failing(tmp_path):
 
 
 def test_one_setting_for_all_batch_sizes(tmp_path):
-    some = a_sweep(tmp_path)
+    some = make_sweep(tmp_path)
     accuracies = {128: [0.8, 0.7, 0.9, 0.1], 512: [0.3, 0.6, 0.9, 0.1]}
     for batch, of_batch in accuracies.items():
         for method in TUNED:
@@ -298,7 +298,8 @@ def test_one_setting_for_all_batch_sizes(tmp_path):
                 done(some, f"plain-{method.name}-{batch}-trial{number}", accuracy, diverged)
     table = re.sub(" +", " ", tables.one_setting(gathered(some), "plain"))
     first = methods.trials(methods.BY_NAME["momentum"], 4)[1]["learning_rate"]
-    # The third setting is the best one, unless it diverges; then 0.9 + 0.1 is less than 0.7 + 0.6.
+    # The third setting is best, except for momentum, where it diverged at 512: 0.9 + 0.1 is less
+    # than 0.7 + 0.6.
     assert f"| momentum, tuned | {first:.3g} | 70.0 | 60.0 |" in table
     assert " | 90.0 | 90.0 |" in table.splitlines()[3]
 
@@ -323,7 +324,7 @@ def small_data(monkeypatch):
 
 @pytest.fixture
 def small_network(monkeypatch):
-    """In place of "plain", which is trained once with it and once without."""
+    """Replaces "plain" with two layers. Only `test_a_training` trains the real network."""
     monkeypatch.setitem(NETWORKS, "plain", models.two_layers)
 
 
@@ -337,7 +338,7 @@ def test_a_training(small_data):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["momentum", "nesterov", "lamb"])
-def test_a_training_by_another_optimizer(optimizer, small_data, small_network):
+def test_a_training_with_another_optimizer(optimizer, small_data, small_network):
     check_a_training(optimizer)
 
 
@@ -346,7 +347,7 @@ def check_a_training(optimizer):
     asked = dataclasses.replace(ASKED, optimizer=optimizer, learning_rate=rate)
     found = training.train(asked, None)
     assert not found["diverged"]
-    # 300 images are four updates of 64 and one of 44.
+    # 300 images make four updates of 64 and one of 44.
     assert found["updates"] == 8 * 5
     assert found["test_accuracy"] > 0.2
     assert found["images_per_second"] > 0
@@ -359,7 +360,7 @@ def test_micro_batches(optimizer, small_data, small_network):
     asked = dataclasses.replace(ASKED, optimizer=optimizer, learning_rate=rate)
     asked = dataclasses.replace(asked, micro_batch_size=32)
     found = training.train(asked, None)
-    # 300 images are ten micro-batches, of which two are an update.
+    # 300 images make ten micro-batches, two to an update.
     assert found["updates"] == 8 * 5
     assert found["test_accuracy"] > 0.2
     whole = dataclasses.replace(asked, micro_batch_size=100)
@@ -376,7 +377,7 @@ def test_a_training_that_diverges(small_data, small_network):
 
 
 @pytest.mark.slow
-def test_networks_have_the_parameters_that_they_say():
+def test_docstrings_of_networks_give_the_right_number_of_parameters():
     for name in ("plain", "residual"):
         model = NETWORKS[name]((14, 14, 1), 10)
         assert f"{model.count_params():,} parameters" in NETWORKS[name].__doc__
@@ -385,7 +386,7 @@ def test_networks_have_the_parameters_that_they_say():
 
 
 @pytest.mark.slow
-def test_statistics_of_normalization_are_those_of_the_images():
+def test_recalibrated_statistics_are_those_of_the_images():
     model = NETWORKS["residual"]((14, 14, 1), 10)
     data = np.random.default_rng(0).normal(3, 2, size=(3000, 14, 14, 1)).astype("float32")
     part = images.Part(data, np.zeros(3000))

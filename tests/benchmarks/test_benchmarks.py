@@ -1,4 +1,4 @@
-"""The loop learns and repeats itself, and its commands tell mistakes in a line."""
+"""Training learns, and the commands report mistakes in one line."""
 
 import concurrent.futures
 import csv
@@ -26,10 +26,10 @@ from benchmarks.recipe import Execution
 FILES = ["config.json", "history.csv", "history.json", "model.keras", "plot.png", "result.json"]
 
 
-# The quick start in a few seconds: with few blocks, and for few epochs.
+# The quick start in a few seconds: few blocks, few epochs.
 TINY = {"model": "resnet_tiny", "width": 0.125, "epochs": 5, "warmup_epochs": 1.0}
 FLAGS = [f"--{name}={value}" for name, value in TINY.items()]
-# Where the network does not matter.
+# For tests in which the network does not matter.
 SMALLEST = ["--model=alexnet_tiny", "--width=1"]
 IN_SMALLEST = {SMALLEST_NETWORK: "1"}
 
@@ -42,10 +42,10 @@ def train(asked, folder):
     return loop.train(asked, Execution(output_dir=str(folder)))
 
 
-# --- what cannot be -------------------------------------------------------------------------------
+# --- refusals -------------------------------------------------------------------------------------
 
 
-def test_names_that_recipes_know_are_the_tables():
+def test_recipes_know_the_names_in_the_tables():
     assert tuple(models.MODELS) == recipe.MODELS
     assert tuple(data.DATA_SETS) == recipe.DATA_SETS
     assert tuple(optimizers.EXCLUSIONS) == recipe.EXCLUSIONS
@@ -68,7 +68,7 @@ def test_names_that_recipes_know_are_the_tables():
         ({"epochs": 2, "warmup_epochs": 2}, "--warmup_epochs must be less than --epochs"),
     ],
 )
-def test_what_cannot_be_trained_is_refused(fields, message, tmp_path):
+def test_impossible_recipes_are_refused(fields, message, tmp_path):
     with pytest.raises(recipe.RecipeError, match=message) as error:
         train(recipes.override(**fields), tmp_path / "run")
     assert "\n" not in str(error.value)
@@ -117,7 +117,7 @@ def test_history(run):
         assert [float(row[name]) for row in rows] == values
     assert history["val_accuracy"][1] == result["validation_accuracy_at_half_time"]
     assert history["val_accuracy"][-1] == result["validation_accuracy"]
-    # The last of 22 updates of the ramp, and the last of each 22 of the decay.
+    # The rate of the last update in each epoch of 22: one of warm-up, then four of decay.
     rates = [4 * 21 / 22, *(4 * (1 - (22 * epoch - 1) / 88) ** 2 for epoch in range(1, 5))]
     assert history["learning_rate"] == pytest.approx(rates, rel=1e-5)
 
@@ -137,7 +137,7 @@ def test_it_learns(run):
     assert run[1]["validation_accuracy"] > 0.6
 
 
-def test_train_says_what_it_does_and_what_it_reached(run):
+def test_train_prints_its_plan_and_its_result(run):
     *_, said = run
     lines = said.strip().split("\n")
     assert lines[0].startswith("model         resnet_tiny of width 0.125, 9 convolutions, ")
@@ -166,7 +166,7 @@ def test_a_finished_run_is_not_trained_again(run):
         ("--warmup_epochs=100", "error: --warmup_epochs must be less than --epochs, .*"),
     ],
 )
-def test_a_wrong_flag_is_told_in_one_line(argument, message, tmp_path):
+def test_a_wrong_flag_gives_a_one_line_error(argument, message, tmp_path):
     done = command("train", argument, f"--output_dir={tmp_path / 'run'}")
     assert done.returncode == 1
     assert done.stdout == ""
@@ -174,7 +174,7 @@ def test_a_wrong_flag_is_told_in_one_line(argument, message, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_unwritable_folder_is_told_in_one_line(tmp_path):
+def test_an_unwritable_folder_gives_a_one_line_error(tmp_path):
     (tmp_path / "file").write_text("")
     done = command("train", f"--output_dir={tmp_path / 'file' / 'run'}")
     assert done.returncode == 1
@@ -191,12 +191,12 @@ def test_exit_status_of_a_divergence(tmp_path):
     assert last.startswith("diverged: the loss was not finite at update ")
     assert " of 22, in epoch 1 of 1;" in last
     result = json.loads((tmp_path / "run" / "result.json").read_text())
-    assert result["validation_accuracy_at_half_time"] is None  # there is no half of one epoch
+    assert result["validation_accuracy_at_half_time"] is None  # one epoch has no halfway point
 
 
 @pytest.mark.slow
 def test_exit_status_of_an_interruption(tmp_path):
-    """A scheduler says SIGTERM, and later gives the same command again."""
+    """As a scheduler does: it sends SIGTERM, and later runs the same command again."""
     folder, number = tmp_path / "run", tmp_path / "number"
     flags = [*FLAGS, *SMALLEST, "--epochs=1000", "--backup_every_updates=1"]
     flags += [f"--output_dir={folder}", "--resume"]
@@ -227,8 +227,8 @@ def test_resuming_needs_a_folder():
 
 
 @pytest.mark.slow
-def test_output_that_nobody_reads_on_is_no_mistake():
-    """As behind `| head -1`."""
+def test_a_closed_pipe_is_not_an_error():
+    """As with `| head -1`."""
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(
@@ -252,7 +252,7 @@ def test_list_recipes():
 
 
 @pytest.mark.slow
-def test_a_dry_run_leaves_nothing(tmp_path):
+def test_a_dry_run_writes_nothing(tmp_path):
     flags = ("--recipe=alexnet_bn_lars_8192", "--data=digits", "--micro_batch_size=32")
     done = command("train", *flags, "--dry_run", f"--output_dir={tmp_path / 'run'}")
     assert done.returncode == 0, done.stderr[-4000:]

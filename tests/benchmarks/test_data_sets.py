@@ -1,4 +1,4 @@
-"""Data sets in memory: order and augmentation by seed and epoch, and files that are checked."""
+"""Data sets in memory: order and augmentation by seed and epoch, and checks of files."""
 
 import gzip
 import hashlib
@@ -39,7 +39,7 @@ def epoch_of(data_set, epoch, view, batch_size=4, batches=2):
 
 
 def epochs_of(data_set, view, epochs=3):
-    """Images and labels of several, in the way of a training."""
+    """Images and labels of several epochs, read as a training does."""
     dataset = tf.data.Dataset.range(epochs).flat_map(
         lambda epoch: data_set.training(epoch, view, 4, 2)
     )
@@ -49,7 +49,7 @@ def epochs_of(data_set, view, epochs=3):
 
 
 def numbered(size=7):
-    """Ten random images, told apart by their label."""
+    """Ten random images, identified by their labels."""
     random = np.random.default_rng(0)
     pixels = random.integers(256, size=(10, size, size, 1), dtype=np.uint8)
     images = Images(pixels, np.arange(10, dtype="int32"))
@@ -58,12 +58,12 @@ def numbered(size=7):
 
 @pytest.fixture
 def deterministic():
-    """As a training has it. The seed is 0, for which some of tf.data's own functions fail."""
+    """Deterministic, as in a training. With its seed, 0, some functions of tf.data fail."""
     keras.utils.set_random_seed(0)
     tf.config.experimental.enable_op_determinism()
 
 
-# --- all of them ----------------------------------------------------------------------------------
+# --- all data sets --------------------------------------------------------------------------------
 
 
 def test_names_are_those_of_recipes():
@@ -73,7 +73,7 @@ def test_names_are_those_of_recipes():
 
 
 @pytest.mark.slow
-def test_numbers_are_known_without_tensorflow():
+def test_image_counts_are_known_without_tensorflow():
     code = (
         "import sys; from benchmarks import data; "
         "print([data.load(name).train_images for name in ('digits', 'synthetic')]); "
@@ -108,7 +108,7 @@ def test_elements(name, augmentation):
 
 
 @pytest.mark.parametrize("name", ["digits", "synthetic"])
-def test_more_images_than_there_are(name):
+def test_more_images_than_the_data_set_has_are_refused(name):
     data_set = data.load(name)
     with pytest.raises(RecipeError, match=rf"{data_set.train_images} training images\. Received:"):
         data_set.training(tf.constant(0, tf.int64), view(), 4, data_set.train_images)
@@ -135,7 +135,7 @@ def test_an_epoch_is_a_function_of_seed_and_epoch(augmentation, deterministic):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("augmentation", ["paper", "extended"])
-def test_an_image_is_shown_differently_in_each_epoch_and_as_itself(augmentation):
+def test_images_differ_between_epochs_and_from_each_other(augmentation):
     data_set, seen = numbered(), {}
     for epoch in range(6):
         for image, label in zip(*epoch_of(data_set, epoch, view(augmentation=augmentation))):
@@ -146,7 +146,7 @@ def test_an_image_is_shown_differently_in_each_epoch_and_as_itself(augmentation)
 
 
 @pytest.mark.slow
-def test_batches_change_no_image():
+def test_the_batch_size_does_not_change_the_images():
     data_set, shown = numbered(), view(augmentation="extended")
     images, labels = epoch_of(data_set, 1, shown, batch_size=4, batches=2)
     same, same_labels = epoch_of(data_set, 1, shown, batch_size=2, batches=4)
@@ -170,7 +170,7 @@ def test_crops_and_mirroring_of_the_paper():
                     for x in range(5)
                     if np.array_equal(scaled[label, y : y + 28, x : x + 28], expected)
                 ]
-    assert len(found) == 12 * 8  # each is one of them
+    assert len(found) == 12 * 8  # each image matches one crop
     assert {y for y, _, _ in found} == {x for _, x, _ in found} == set(range(5))
     assert 0.3 < np.mean([mirrored for _, _, mirrored in found]) < 0.7
     assert len({y == x for y, x, _ in found}) == 2
@@ -198,7 +198,7 @@ def test_scaled_size(size, scaled):
     assert augmentation.scaled_size(size) == scaled
 
 
-def test_corners_are_all_places_alike():
+def test_all_corners_are_equally_likely():
     draws = tf.constant([0.0, 0.999 / 33, 1.001 / 33, 0.5, 1 - 2**-24])
     assert augmentation.corner(224, draws).numpy().tolist() == [0, 0, 1, 16, 32]
     assert augmentation.central_corner(224) == 16
@@ -219,14 +219,14 @@ def test_distorted_windows_keep_to_areas_and_aspects():
     assert 0.07 < areas.min() < 0.1
     assert areas.max() > 0.6
     assert 0.74 < aspects.min() < 0.8
-    # Where nothing fits, the whole image is shown.
+    # If no window fits, the whole image is shown.
     assert 1.25 < aspects[areas < 1].max() < 1.35
 
 
 # --- several workers ------------------------------------------------------------------------------
 
 
-def test_workers_that_read_all_keep_their_part_of_each_batch():
+def test_workers_that_read_everything_keep_their_part_of_each_batch():
     data_set = numbered()
     epochs = tf.data.Dataset.range(2).flat_map(
         lambda epoch: data_set.training(epoch, view(), 4, 2, Shard(1, 2))
@@ -253,7 +253,7 @@ def test_the_digits_are_split_evenly():
 
 @pytest.mark.parametrize("size", [8, 16])
 def test_the_digits_are_those_of_the_committed_results(size):
-    # To the bit as they were when results/studies/digits_resnet50.json was measured.
+    # Bit for bit as when results/studies/digits_resnet50.json was measured.
     images, labels = sklearn.datasets.load_digits(return_X_y=True)
     images = images.reshape(-1, 8, 8, 1).astype("float32") / 16
     train_images, validation_images, train_labels, validation_labels = (
@@ -298,7 +298,7 @@ def idx_files(tmp_path, monkeypatch):
     for number, (name, array) in enumerate(arrays.items()):
         content = idx(array.astype(np.uint8))
         digests[name] = hashlib.sha256(content).hexdigest()
-        if number % 2:  # either way will do
+        if number % 2:  # both are accepted
             (tmp_path / f"{name}.gz").write_bytes(gzip.compress(content))
         else:
             (tmp_path / name).write_bytes(content)
@@ -346,8 +346,8 @@ def test_fashion_mnist_cut_short(idx_files):
 def test_fashion_mnist_prepared_by_tensorflow_datasets(tmp_path):
     tfds = pytest.importorskip(
         "tensorflow_datasets.public_api",
-        reason="tensorflow-datasets, of the extra `benchmarks`, is not there or not whole",
-        exc_type=Exception,  # of an older protobuf than it needs it says so by another error
+        reason="tensorflow-datasets, from the extra `benchmarks`, is missing or incomplete",
+        exc_type=Exception,  # not an ImportError if protobuf is too old
     )
     random, path = np.random.default_rng(0), tmp_path / "fashion_mnist" / "3.0.1"
     features = tfds.features.FeaturesDict(

@@ -1,4 +1,4 @@
-"""The experiments that chose defaults: which trainings they are, their table, what it shows."""
+"""The experiments that chose the defaults: their trainings, their tables, what the tables show."""
 
 import pathlib
 
@@ -35,7 +35,7 @@ def training_of(size, method, batch):
 
 @pytest.mark.parametrize(("batch", "rate"), [(512, 8.0), (4096, 4 * 2**2.5), (8192, 30.0)])
 @pytest.mark.parametrize("ratio", [1.0, 0.01, 0.001])
-def test_weights_of_zero_at_the_rate_of_for_fit(batch, rate, ratio):
+def test_zero_weight_ratios_are_tried_at_the_rate_of_for_fit(batch, rate, ratio):
     asked = training_of("zero_weights", f"lars_zero_{ratio:g}", batch)
     assert (asked.learning_rate, asked.zero_weight_ratio) == (pytest.approx(rate), ratio)
     assert asked.learning_rate == keras_lars.schedules.for_fit(60_000, 8, batch).peak
@@ -44,7 +44,7 @@ def test_weights_of_zero_at_the_rate_of_for_fit(batch, rate, ratio):
 
 
 @pytest.mark.parametrize("floor", [0.1, 0.05])
-def test_the_floor_is_asked_of_the_optimizer(floor):
+def test_the_floor_is_passed_to_the_optimizer(floor):
     asked = training_of("zero_weights", f"lars_floor_{floor:g}", 4096)
     optimizer = training.optimizer(asked, 1.0)
     assert (optimizer.weight_norm_floor, optimizer.zero_weight_ratio) == (floor, None)
@@ -70,7 +70,7 @@ def row(method, batch, accuracy, number=1, loss=0.5):
     }
 
 
-def test_the_table_has_means_and_what_is_lost_at_most():
+def test_the_table_has_means_and_the_largest_gap():
     found = {
         "settings": {"methods": ["lars_zero_1", "lars_zero_0.01"], "data": "fashion_mnist"},
         "environments": [{"versions": {}, "device": {}}],
@@ -93,9 +93,9 @@ def test_the_table_has_means_and_what_is_lost_at_most():
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # so few updates are warned of
+@pytest.mark.filterwarnings("ignore")  # warnings about so few updates
 @pytest.mark.parametrize("module", [first_try, fine_tuning, linear_probe, learning_rate_choice])
-def test_experiments_of_seeds_in_tiny(module, monkeypatch, tmp_path):
+def test_experiments_over_seeds_scaled_down(module, monkeypatch, tmp_path):
     random = np.random.default_rng(0)
 
     def part(count):
@@ -116,7 +116,7 @@ def test_experiments_of_seeds_in_tiny(module, monkeypatch, tmp_path):
     else:
         of_each = {name: rates[:1] for name, rates in module.RATES.items()}
         monkeypatch.setattr(module, "RATES", of_each)
-    if module is not first_try:  # which trains the networks themselves
+    if module is not first_try:  # it trains the real networks
         monkeypatch.setitem(NETWORKS, "plain", models.two_layers)
     one = experiments.find(module.__name__.rpartition(".")[2])(seeds=1)
     progress = sweep.Sweep(one, tmp_path)
@@ -127,7 +127,7 @@ def test_experiments_of_seeds_in_tiny(module, monkeypatch, tmp_path):
     assert all(0 <= row["result"]["test_accuracy"] <= 1 for row in found["rows"])
 
 
-# What is committed, and what pages say of it.
+# The committed results, and what the pages say about them.
 
 
 def found(name):
@@ -135,21 +135,21 @@ def found(name):
 
 
 @pytest.mark.parametrize("name", [*ZERO, *CONSTANT])
-def test_the_results_are_whole(name):
+def test_the_results_are_complete(name):
     assert len(found(name)["rows"]) == found(name)["planned"]
     before = experiment.done_before(BatchSize(size=name), FOLDER / f"{name}.json")
     assert not sweep.Sweep(BatchSize(size=name), pathlib.Path("nowhere"), before).waiting()
     assert tables.report(found(name)).endswith("trainings are done.")
 
 
-def lost(names):
-    """What each setting loses at most to the best of a row."""
+def largest_gaps(names):
+    """For each setting, its largest gap to the best of a row."""
     *_, last = tables.by_setting(*map(found, names)).splitlines()
     return [float(cell) for cell in last.split("|")[3:-1]]
 
 
-def test_the_default_for_weights_of_zero_is_best_at_its_worst():
-    *others, of_floor = lost(ZERO)
+def test_the_default_for_zero_weights_has_the_best_worst_case():
+    *others, of_floor = largest_gaps(ZERO)
     assert of_floor < min(others)
     assert keras_lars.LARS().weight_norm_floor == 0.05
     assert keras_lars.LARS().zero_weight_ratio is None
@@ -173,21 +173,21 @@ def test_the_page_has_the_numbers_of_the_defaults():
         assert words.format(*reached) in rule
     gammas = means["residual_zero_gamma", images, 4096, "floor_0.05"]
     assert f"residual gammas start at 0 reaches {gammas} % at 4,096" in rule
-    *_, of_floor = lost(ZERO)
+    *_, of_floor = largest_gaps(ZERO)
     for page in (rule, " ".join(pages.read(pages.STUDIES).split())):
         assert f"at most {of_floor} points to the best" in page
 
 
-def test_the_default_rate_is_best_at_its_worst():
+def test_the_default_rate_has_the_best_worst_case():
     rates = [1.0, 4.0, 10.0, 20.0]
-    worst = dict(zip(rates, lost(CONSTANT), strict=True))
+    worst = dict(zip(rates, largest_gaps(CONSTANT), strict=True))
     assert keras_lars.LARS().learning_rate == min(worst, key=worst.get)
     page = " ".join(pages.read(pages.STUDIES).split())
     assert f"it loses at most {worst[4.0]} points to the best of a row" in page
     assert f"A rate of 1 loses up to {worst[1.0]} points, and" in page
 
 
-def test_what_a_schedule_loses_to_the_best_constant_rate():
+def test_the_gap_of_a_schedule_to_the_best_constant_rate():
     differences = []
     for network in ("plain", "residual", "vit"):
         best, ours = (
@@ -217,7 +217,7 @@ def test_the_first_try_is_as_good_as_promised():
         assert reached.min() >= accuracy
 
 
-def test_linear_probing_is_as_its_page_says():
+def test_linear_probing_agrees_with_its_page():
     found = results.frame(results.read(FOLDER / "linear_probe.json", "--show", "linear_probe"))
     mean = 100 * found.groupby(["optimizer", "learning_rate"])["test_accuracy"].mean()
     best = mean.groupby("optimizer").max().round(1)

@@ -1,4 +1,4 @@
-"""What the page says of ResNet-50 on the digits, by batch size, is what the results say."""
+"""The page agrees with the results of ResNet-50 on the digits by batch size."""
 
 from support import RESULTS, pages
 
@@ -20,11 +20,11 @@ def ahead(batch, method, other):
     return MEANS[method, batch] - MEANS[other, batch]
 
 
-def test_the_results_are_whole():
+def test_the_results_are_complete():
     assert len(FOUND["rows"]) == len(runs(SIZE, {})) == 84
 
 
-def test_the_page_says_what_the_results_say():
+def test_the_page_agrees_with_the_results():
     best = {
         batch: max(SIZE.methods, key=lambda method: MEANS[method, batch]) for batch in SIZE.batches
     }

@@ -1,4 +1,4 @@
-"""`--dry_run` of any recipe, on a machine that has no data."""
+"""`--dry_run` of any recipe, on a machine without data."""
 
 import keras
 import pytest
@@ -6,8 +6,8 @@ import pytest
 pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
 pytest.importorskip(
     "tensorflow_datasets.public_api",
-    reason="tensorflow-datasets, of the extra `benchmarks`, is not there or not whole",
-    exc_type=Exception,  # of an older protobuf than it needs it says so by another error
+    reason="tensorflow-datasets, from the extra `benchmarks`, is missing or incomplete",
+    exc_type=Exception,  # not an ImportError if protobuf is too old
 )
 if keras.backend.backend() != "tensorflow":
     pytest.skip("the benchmarks run on TensorFlow", allow_module_level=True)
@@ -52,7 +52,7 @@ def test_every_recipe_has_a_plan_without_its_data(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", NEED_FILES)
-def test_data_that_are_only_known_are_not_trained_on(name, tmp_path):
+def test_described_data_cannot_be_trained_on(name, tmp_path):
     recipe = recipes.override("resnet50_lars_256", data=name)
     with pytest.raises(RecipeError, match="Received: ") as error:
         make_plan(recipe, Execution(data_dir=str(tmp_path)))
@@ -68,7 +68,7 @@ def test_data_that_are_only_known_are_not_trained_on(name, tmp_path):
             ask()
 
 
-def test_data_that_are_there_are_counted(tmp_path):
+def test_available_data_is_described(tmp_path):
     assert data.describe("digits").missing is None
     for name in known.NUMBERS:
         assert data.describe(name, tmp_path).missing
@@ -79,7 +79,7 @@ def test_data_that_are_there_are_counted(tmp_path):
 
 
 @pytest.mark.slow
-def test_what_is_said_without_data(tmp_path, capsys):
+def test_the_description_without_data(tmp_path, capsys):
     recipe = recipes.override("alexnet_lars_512", model="alexnet_tiny", image_size=16)
     execution = Execution(output_dir=str(tmp_path / "run"), data_dir=str(tmp_path))
     loop.describe(make_plan(recipe, execution, described=True))
@@ -92,13 +92,13 @@ def test_what_is_said_without_data(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", ["simclr", "googlenet_lars_8192"])
-def test_what_cannot_be_trained_is_shown(name):
+def test_a_dry_run_shows_recipes_that_cannot_be_trained(name):
     done = command("train", f"--recipe={name}", "--dry_run")
     assert done.returncode == 0
     assert done.stdout == f"As published:\n{recipes.details(recipes.find(name))}\n\n"
 
 
-def test_own_images_are_needed():
+def test_image_folder_needs_images():
     done = command("train", "--data=image_folder", "--dry_run")
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(

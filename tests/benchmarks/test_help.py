@@ -9,7 +9,7 @@ from support.helpers import run_command
 
 pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
 
-# Of some commands, a flag that another module than theirs defines.
+# A flag that each of these commands must have. All others have --data.
 AMONG = {
     "benchmarks.train": "recipe",
     "benchmarks.local_cluster": "workers",
@@ -34,7 +34,7 @@ AMONG = {
 
 
 def commands():
-    """The modules that are run by `python -m`."""
+    """The modules with flags that `python -m` runs."""
     root = ROOT
     found = []
     for path in sorted((root / "benchmarks").rglob("*.py")):

@@ -1,4 +1,4 @@
-"""Your own images: which files are taken, how and in which order they are shown, and faults."""
+"""Your own images: which files are used, their crops, their order, and errors."""
 
 import dataclasses
 import io
@@ -13,8 +13,8 @@ import pytest
 pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
 pytest.importorskip(
     "tensorflow_datasets.public_api",
-    reason="tensorflow-datasets, of the extra `benchmarks`, is not there or not whole",
-    exc_type=Exception,  # of an older protobuf than it needs it says so by another error
+    reason="tensorflow-datasets, from the extra `benchmarks`, is missing or incomplete",
+    exc_type=Exception,  # not an ImportError if protobuf is too old
 )
 if keras.backend.backend() != "tensorflow":
     pytest.skip("the benchmarks run on TensorFlow", allow_module_level=True)
@@ -41,7 +41,7 @@ def view(**fields):
 
 
 def coarse(number, size=(20, 30)):
-    """An image of few colours, the red one of which tells its number."""
+    """An image of few colors. Its red channel encodes its number."""
     pixels = np.random.default_rng(number).integers(256, size=(2, 3, 3), dtype=np.uint8)
     pixels[..., 0] = 8 * number
     return np.asarray(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.NEAREST))
@@ -54,7 +54,7 @@ def content(pixels, kind="PNG", mode="RGB", **options):
 
 
 def write(folder, each=EACH, held_out=HELD_OUT, classes=CLASSES):
-    """A folder of both kinds of files, some under the name of the other."""
+    """A folder of PNG and JPEG files, some with the other's extension."""
     number = 0
     for part, count in (("train", each), ("val", held_out)):
         for name in classes:
@@ -78,7 +78,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def copy(tmp_path):
-    """A folder of two images of each class, to be spoiled."""
+    """A folder with two training images of each class, for tests to damage."""
     return write(tmp_path / "images", 2, 1)
 
 
@@ -89,7 +89,7 @@ def data_set(folder):
 
 @pytest.fixture
 def deterministic():
-    """As a training has it. The seed is 0, for which some of tf.data's own functions fail."""
+    """Deterministic, as in a training. With its seed, 0, some functions of tf.data fail."""
     keras.utils.set_random_seed(0)
     tf.config.experimental.enable_op_determinism()
 
@@ -103,11 +103,11 @@ def epoch_of(data_set, epoch=0, shown=None, batch_size=6, batches=4, shard=WHOLE
 
 
 def numbers_of(images):
-    """Which image each is: so many eights of red."""
+    """The number of each image: its red level divided by 8."""
     return np.rint((images[..., 0].mean(axis=(1, 2)) + encoded.MEAN[0]) / 8).astype(int).tolist()
 
 
-# --- what is there --------------------------------------------------------------------------------
+# --- contents -------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -146,13 +146,13 @@ def test_the_files_are_those_of_the_builder_of_tensorflow_datasets(folder, data_
 
 
 def assert_part(image, decoded, window, atol=1e-2):
-    """An image is a part of a decoded file, scaled."""
+    """Assert that an image is a crop of a decoded file, scaled."""
     y, x, height, width = np.ravel(window).astype(int)
     part = tf.image.resize(decoded[y : y + height, x : x + width], image.shape[:2])
     np.testing.assert_allclose(image, part, atol=atol)
 
 
-def test_what_is_hidden_or_no_image_is_left_out(copy):
+def test_hidden_files_and_other_files_are_skipped(copy):
     (copy / "train" / ".ipynb_checkpoints").mkdir()
     (copy / "train" / ".ipynb_checkpoints" / "a.png").write_bytes(b"")
     (copy / "train" / "ant" / "._a.png").write_bytes(b"resource fork")
@@ -165,7 +165,7 @@ def test_what_is_hidden_or_no_image_is_left_out(copy):
     assert (data_set.class_names, data_set.train_images) == (CLASSES, 6)
 
 
-def test_a_class_without_held_out_images_is_told(copy):
+def test_a_class_without_held_out_images_gives_a_warning(copy):
     for path in (copy / "val" / "bee").iterdir():
         path.unlink()
     (copy / "val" / "bee").rmdir()
@@ -175,7 +175,7 @@ def test_a_class_without_held_out_images_is_told(copy):
     assert [int(label[0]) for _, label in data_set.validation(view(), 1)] in ([0, 2], [2, 0])
 
 
-# --- what is shown --------------------------------------------------------------------------------
+# --- crops ----------------------------------------------------------------------------------------
 
 KINDS = {
     "png": content(coarse(9)),
@@ -191,7 +191,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_parts_of_any_kind_of_file(kind, tmp_path):
+def test_crops_of_each_kind_of_file(kind, tmp_path):
     path = tmp_path / "image"
     path.write_bytes(KINDS[kind])
     assert image_file.fault_of_header(path) is image_file.fault(path) is None
@@ -225,7 +225,7 @@ def test_training_images_are_windows_of_their_file(data_set, augmentation_name):
     assert mirrorings == {False, True}
 
 
-# --- in which order, and by which worker ----------------------------------------------------------
+# --- order and workers ----------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -247,14 +247,14 @@ def test_an_epoch_is_a_function_of_seed_and_epoch(data_set, augmentation, determ
 
 
 @pytest.mark.slow
-def test_images_that_do_not_fit_sit_out(data_set):
+def test_images_left_over_differ_between_epochs(data_set):
     seen = [set(numbers_of(epoch_of(data_set, epoch, batches=3)[0])) for epoch in range(3)]
     assert {len(epoch) for epoch in seen} == {18}
-    assert len(set.union(*seen)) > 18  # other ones each time
+    assert len(set.union(*seen)) > 18  # different ones each time
 
 
 @pytest.mark.slow
-def test_workers_share_the_batches_of_one(data_set):
+def test_workers_split_the_batches_of_a_single_worker(data_set):
     shown = view(augmentation="extended")
     images, labels = epoch_of(data_set, 1, shown)
     shares = [epoch_of(data_set, 1, shown, shard=Shard(index, 3)) for index in range(3)]
@@ -278,14 +278,14 @@ def test_steps_of_a_worker_are_batches_of_its_replicas(data_set, strategy):
     assert np.reshape(steps, (2, 8)).tolist() == expected
 
 
-def test_batches_that_cannot_be(data_set):
+def test_impossible_batches_are_refused(data_set):
     with pytest.raises(RecipeError, match=r"multiple of 5, the number of workers\. Received: 6$"):
         epoch_of(data_set, shard=Shard(0, 5))
     with pytest.raises(RecipeError, match=r"its 24 training images\. Received: 1 batch of 25$"):
         epoch_of(data_set, batch_size=25, batches=1)
 
 
-# --- what is refused ------------------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------------------------------
 
 
 def remove(path):
@@ -353,7 +353,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_told_in_one_line_that_names_it(fault, copy):
+def test_a_fault_gives_a_one_line_error_that_names_it(fault, copy):
     spoil, message = FAULTS[fault]
     spoil(copy)
     with pytest.raises(RecipeError, match=message.format(re.escape(str(copy)))) as error:
@@ -361,7 +361,7 @@ def test_a_fault_is_told_in_one_line_that_names_it(fault, copy):
     assert "\n" not in str(error.value)
 
 
-def test_a_folder_that_is_not_there(tmp_path):
+def test_a_missing_folder(tmp_path):
     with pytest.raises(RecipeError, match=r"train/CLASS/\* and val/CLASS/\*.* Received: none$"):
         data.load("image_folder")
     with pytest.raises(RecipeError, match=f"Received: {tmp_path}/no, which does not exist$"):
@@ -370,7 +370,7 @@ def test_a_folder_that_is_not_there(tmp_path):
         data.load("image_folder", tmp_path)
 
 
-def test_one_class_is_none(tmp_path):
+def test_one_class_is_too_few(tmp_path):
     write(tmp_path, 1, 1, ["ant"])
     with pytest.raises(RecipeError, match=f"{tmp_path}/train must hold two .* Received: ant$"):
         data.load("image_folder", tmp_path)
@@ -381,12 +381,12 @@ def test_each_of_the_two_forms_of_imagenet_names_the_other(copy):
         data.load("imagenet2012", copy)
 
 
-def test_of_many_files_some_are_looked_at(copy, monkeypatch):
+def test_only_some_of_many_files_are_checked(copy, monkeypatch):
     _, (second, _), *_ = data.load("image_folder", copy)._files["validation"]
     pathlib.Path(second).write_bytes(b"no image")
     with pytest.raises(RecipeError, match=rf"{second} must be a readable JPEG"):
         data.load("image_folder", copy)
-    monkeypatch.setattr(image_folder, "CHECKED", 1)  # the first
+    monkeypatch.setattr(image_folder, "CHECKED", 1)  # only the first
     data_set = data.load("image_folder", copy)
     found = data_set.unreadable(view(), Progress(0, 0, 1, 0))
     assert found.startswith(f"{second} must be a readable JPEG or PNG. Received: a file that begin")
@@ -410,7 +410,7 @@ def tiny(**fields):
     return recipes.override(data="image_folder", **{**TINY, **fields})
 
 
-def test_the_default_recipe_is_the_paper_s_resnet():
+def test_the_default_recipe_is_the_resnet_of_the_paper():
     recipe = recipes.override(data="image_folder")
     assert recipe == dataclasses.replace(
         recipes.find("resnet50_lars_256").recipe, data="image_folder"
@@ -423,7 +423,7 @@ def test_the_default_recipe_is_the_paper_s_resnet():
 
 
 @pytest.mark.slow
-def test_a_training_resumes_bit_for_bit(folder, nothing_slow, monkeypatch, tmp_path):
+def test_a_training_resumes_bit_for_bit(folder, fast_training, monkeypatch, tmp_path):
     recipe = tiny(width=1.0, augmentation="extended")
     how = {
         "data_dir": str(folder),
@@ -452,7 +452,7 @@ def test_a_training_resumes_bit_for_bit(folder, nothing_slow, monkeypatch, tmp_p
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", ["train", "val"])
-def test_an_image_that_cannot_be_decoded_is_named(part, copy, nothing_slow, tmp_path):
+def test_an_image_that_cannot_be_decoded_is_named(part, copy, fast_training, tmp_path):
     damaged = copy / part / "bee" / "damaged.jpg"
     damaged.write_bytes(content(coarse(1, (60, 80)), "JPEG")[:-200])
     execution = Execution(output_dir=str(tmp_path / "run"), data_dir=str(copy))
@@ -466,7 +466,7 @@ def test_an_image_that_cannot_be_decoded_is_named(part, copy, nothing_slow, tmp_
     )
 
 
-def test_other_failures_are_not_those_of_images(copy, tmp_path):
+def test_other_failures_are_not_blamed_on_images(copy, tmp_path):
     execution = Execution(output_dir=str(tmp_path / "run"), data_dir=str(copy))
     plan = make_plan(tiny(global_batch_size=6, warmup_epochs=0), execution)
     model = type("Model", (), {"optimizer": type("Optimizer", (), {"iterations": 1})})

@@ -1,4 +1,4 @@
-"""ImageNet as TensorFlow Datasets prepares it: what is cut out, in which order, by which worker."""
+"""ImageNet as TensorFlow Datasets prepares it: its crops, their order, and shares of workers."""
 
 import keras
 import numpy as np
@@ -7,8 +7,8 @@ import pytest
 pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
 pytest.importorskip(
     "tensorflow_datasets.public_api",
-    reason="tensorflow-datasets, of the extra `benchmarks`, is not there or not whole",
-    exc_type=Exception,  # of an older protobuf than it needs it says so by another error
+    reason="tensorflow-datasets, from the extra `benchmarks`, is missing or incomplete",
+    exc_type=Exception,  # not an ImportError if protobuf is too old
 )
 if keras.backend.backend() != "tensorflow":
     pytest.skip("the benchmarks run on TensorFlow", allow_module_level=True)
@@ -23,7 +23,7 @@ from benchmarks.recipe import RecipeError
 
 pytestmark = pytest.mark.slow
 
-IMAGES, HELD_OUT, FILES = 50, 7, 6  # files of 9 and of 8 images
+IMAGES, HELD_OUT, FILES = 50, 7, 6  # files of 8 or 9 images
 HEIGHT, WIDTH = 40, 60
 AUGMENTATIONS = ["none", "paper", "extended"]
 
@@ -35,13 +35,13 @@ def view(**fields):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A prepared folder of JPEGs whose labels are their numbers."""
+    """A prepared folder of JPEGs. The label of an image is its number."""
     folder, random = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
 
     def examples(numbers):
         coarse = random.integers(256, size=(len(numbers), 5, 6, 3))
         for number, image in zip(numbers, tf.image.resize(coarse, (HEIGHT, WIDTH), "bicubic")):
-            # At the edge of a part, colour of less resolution comes from one side only.
+            # No subsampled color: at the edge of a crop it would come from one side only.
             image = tf.saturate_cast(image, tf.uint8)
             image = tf.io.encode_jpeg(image, quality=95, chroma_downsampling=False)
             yield {"image": image.numpy(), "label": number, "file_name": f"{number}.JPEG"}
@@ -61,7 +61,7 @@ def data_set(folder):
 
 @pytest.fixture(autouse=True)
 def deterministic():
-    """As a training has it. The seed is 0, for which some of tf.data's own functions fail."""
+    """Deterministic, as in a training. With its seed, 0, some functions of tf.data fail."""
     keras.utils.set_random_seed(0)
     tf.config.experimental.enable_op_determinism()
 
@@ -80,7 +80,7 @@ def jpegs(folder, split="train"):
     return {int(example["label"]): example["image"] for example in dataset}
 
 
-# --- what is there --------------------------------------------------------------------------------
+# --- contents -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("augmentation", AUGMENTATIONS)
@@ -134,11 +134,11 @@ def test_a_folder_without_validation(tmp_path):
         data.load("imagenet2012", tmp_path)
 
 
-# --- what is cut out ------------------------------------------------------------------------------
+# --- crops ----------------------------------------------------------------------------------------
 
 
 def by_hand(image, window, mirrored, size=28):
-    """Part of a decoded image, scaled, as NumPy has it."""
+    """A crop of a decoded image, scaled, as a NumPy array."""
     y, x, height, width = np.ravel(window).astype(int)
     part = tf.image.resize(image[y : y + height, x : x + width], (size, size)).numpy()
     return part[:, ::-1] if mirrored else part
@@ -162,13 +162,13 @@ def test_images_are_mirrored_parts_of_the_decoded_file(folder, kind):
 
 
 def extent(begin, pixels):
-    """Where 28 of 32 pixels are, and how many, if all 32 are this many: whole ones, or even."""
+    """Begin and size, in an image of this many pixels, of a crop of 28 of 32 (half to even)."""
     first, last = round(begin * pixels / 32), round((begin + 28) * pixels / 32)
     return first, last - first
 
 
 def test_crops_of_the_paper_are_those_of_a_scaled_image(data_set, folder):
-    # Scaled to 32x32 of 40x60, so that a crop of 28 is 35 high and 52 or 53 wide.
+    # The paper would scale 40x60 to 32x32, so a crop of 28 is 35 high and 52 or 53 wide.
     images, labels = epoch_of(data_set, 0, view())
     strings, found = jpegs(folder), []
     for image, label in zip(images, labels):
@@ -200,7 +200,7 @@ def test_held_out_images_are_the_central_crop_in_order(data_set, folder):
         assert sorted(labels) == list(range(900, 900 + HELD_OUT))
         for image, label in zip(np.concatenate([images for images, _ in seen]), labels):
             decoded = tf.io.decode_jpeg(strings[int(label)]).numpy()
-            # Two of 32 pixels at each edge: 2.5 of 40, to the even, and 3.75 of 60.
+            # Two of 32 pixels at each edge: 2.5 of 40, rounded to even, and 3.75 of 60.
             expected = by_hand(decoded, (2, 4, 36, 52), False) - encoded.MEAN
             np.testing.assert_allclose(image, expected, atol=1e-2)
 
@@ -218,7 +218,7 @@ def test_training_images_as_held_out(data_set, folder):
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 500), (375, 500), (2, 1)], ids=str)
 @pytest.mark.parametrize("kind", AUGMENTATIONS)
-def test_windows_are_inside_of_any_image(size, kind):
+def test_windows_are_inside_the_image(size, kind):
     for seed in range(20):
         for image_size in (28, 224, 227):
             shown = view(augmentation=kind, image_size=image_size)
@@ -231,7 +231,7 @@ def test_windows_are_inside_of_any_image(size, kind):
             assert (begin + extent <= size).all()
 
 
-# --- in which order, and by which worker ----------------------------------------------------------
+# --- order and workers ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("augmentation", AUGMENTATIONS)
@@ -253,23 +253,23 @@ def test_an_epoch_is_a_function_of_seed_and_epoch(data_set, augmentation):
     assert list(range(IMAGES)) not in orders
 
 
-def test_an_image_is_cut_differently_in_each_epoch(data_set):
+def test_an_image_is_cropped_differently_in_each_epoch(data_set):
     images, labels = epoch_of(data_set, 0, view())
     later, later_labels = epoch_of(data_set, 1, view())
     same = [
         np.array_equal(images[labels == label], later[later_labels == label])
         for label in range(IMAGES)
     ]
-    assert np.mean(same) < 0.2  # of 50 ways each
+    assert np.mean(same) < 0.2  # each has 50 possible crops
 
 
-def test_images_that_do_not_fit_sit_out(data_set):
+def test_images_left_over_differ_between_epochs(data_set):
     seen = [set(epoch_of(data_set, epoch, view(), 8, 4)[1].tolist()) for epoch in range(3)]
     assert {len(epoch) for epoch in seen} == {32}
-    assert len(set.union(*seen)) > 40  # other ones each time
+    assert len(set.union(*seen)) > 40  # different ones each time
 
 
-def test_blocks_are_shuffled_whole(data_set, monkeypatch):
+def test_images_are_shuffled_within_their_block(data_set, monkeypatch):
     _, one_block = epoch_of(data_set, 0, view())
     monkeypatch.setattr(imagenet, "SHUFFLED_AT_ONCE", 8)
     _, blocks = epoch_of(data_set, 0, view())
@@ -284,7 +284,7 @@ def test_blocks_are_shuffled_whole(data_set, monkeypatch):
 
 
 @pytest.mark.parametrize("workers", [2, 3])
-def test_shares_of_workers_are_disjoint_and_whole(folder, workers):
+def test_shares_of_workers_are_disjoint_without_repeats(folder, workers):
     data_set = data.load("imagenet2012", folder)
     seen = []
     for epoch in range(2):
@@ -292,16 +292,17 @@ def test_shares_of_workers_are_disjoint_and_whole(folder, workers):
             epoch_of(data_set, epoch, view(), workers * 8, 2, Shard(index, workers))[1]
             for index in range(workers)
         ]
-        assert [len(share) for share in shares] == [16] * workers  # of 16 to 27 that are its own
+        assert [len(share) for share in shares] == [16] * workers  # each worker has 16 to 27 images
         assert all(len(set(share)) == 16 for share in shares)
         together = np.concatenate(shares).tolist()
         assert len(set(together)) == len(together)
         seen.append(set(shares[0].tolist()))
-    assert seen[0] != seen[1]  # other files
+    assert seen[0] != seen[1]  # different files
 
 
-def test_all_images_are_read_by_one_worker_or_another(data_set):
-    # Three files have 24, 25 or 26 of the 50 images: of 25 each at most one is a repeated one.
+def test_the_workers_together_read_all_images(data_set):
+    # A worker's three files have 24, 25 or 26 of the 50 images. It reads 25, so at most one of them
+    # is repeated.
     read = [epoch_of(data_set, 0, view(), 10, 5, Shard(index, 2))[1] for index in range(2)]
     assert set(read[0]) & set(read[1]) == set()
     assert len(set(read[0]) | set(read[1])) >= IMAGES - 1
@@ -330,7 +331,7 @@ def test_steps_of_a_worker_are_batches_of_its_replicas(data_set, strategy):
     assert np.reshape(steps, (2, 16)).tolist() == [labels.tolist() for labels in expected]
 
 
-def test_more_workers_than_can_be(data_set):
+def test_impossible_numbers_of_workers_are_refused(data_set):
     for shard, batch_size, message in [
         (Shard(0, 7), 7, "at most 6 workers, .* of imagenet2012. Received: 7"),
         (Shard(0, 3), 10, "multiple of 3, the number of workers. Received: 10"),
@@ -339,7 +340,7 @@ def test_more_workers_than_can_be(data_set):
             epoch_of(data_set, 0, view(), batch_size, 1, shard)
 
 
-def test_more_images_than_there_are(data_set):
+def test_more_images_than_the_data_set_has_are_refused(data_set):
     with pytest.raises(RecipeError, match=r"its 50 training images. Received: 6 batches of 10"):
         epoch_of(data_set, 0, view(), 10, 6)
 
@@ -361,7 +362,7 @@ def test_the_fake_folder(tmp_path):
     assert shapes == {(30, 50, 3)}
 
 
-def test_the_fake_spares_what_is_there(tmp_path):
+def test_the_fake_does_not_overwrite_a_folder(tmp_path):
     (tmp_path / "imagenet2012").mkdir()
     with pytest.raises(RecipeError, match=f"hold no imagenet2012 yet. Received: {tmp_path}$"):
         fake_imagenet.write(tmp_path, images=10, height=30, width=50)

@@ -1,4 +1,4 @@
-"""A local cluster places its workers, shows their output, and ends all of them in every case."""
+"""A local cluster places its workers, shows their output, and always ends all of them."""
 
 import fcntl
 import json
@@ -19,9 +19,9 @@ from benchmarks.worker_lines import LONGEST_LINE, Lines
 
 pytestmark = pytest.mark.processes
 
-PATIENCE = 60  # seconds until a test that waits for something gives up; none waits that long
+PATIENCE = 60  # seconds before a waiting test gives up; none should take that long
 
-# What workers start with. They work in the folder of the test, and leave their numbers there.
+# Workers run this first. They work in the test's folder, and leave their process IDs there.
 PRELUDE = """
 import json, os, signal, subprocess, sys, time
 index = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
@@ -49,13 +49,13 @@ def wait_until(condition):
 
 
 def gone(number):
-    """Whether a process has ended; one that nobody collects, as in some containers, has too."""
+    """Whether a process has ended. A zombie has too: some containers have no init to reap it."""
     try:
         os.kill(number, 0)
         return pathlib.Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except ProcessLookupError:
         return True
-    except FileNotFoundError:  # it ended just now, or this system has no such files
+    except FileNotFoundError:  # it has just ended, or this system has no /proc
         return False
 
 
@@ -74,13 +74,13 @@ class Launcher:
         self.process = subprocess.Popen(command, cwd=self.folder, env=environment, **options)
 
     def start_workers(self, code, workers=2, grace_seconds=600, **options):
-        """By default the grace is longer than a test waits: what ends did so by itself."""
+        """The default grace is longer than a test waits, so no worker that ends was killed."""
         numbers = [f"--workers={workers}", f"--grace_seconds={grace_seconds}"]
         python = [sys.executable, "-S", "-c", PRELUDE + code]
         self.start(*numbers, "--", *python, **options)
 
     def finish(self):
-        """Its exit status, and the lines it wrote to standard output and standard error."""
+        """Its exit status, and the lines of its standard output and standard error."""
         output, errors = self.process.communicate(timeout=PATIENCE)
         return self.process.returncode, output.decode().splitlines(), errors.decode().splitlines()
 
@@ -89,14 +89,14 @@ class Launcher:
         return self.process.stdout.readline()
 
     def numbers(self, *names):
-        """The process numbers that workers left under these names, once they have."""
+        """The process IDs that workers left under these names, once all are there."""
         wait_until(lambda: all((self.folder / name).exists() for name in names))
         return [int((self.folder / name).read_text()) for name in names]
 
 
 @pytest.fixture
 def launcher(tmp_path):
-    # Of a test run in the background, signals may be ignored, which processes inherit.
+    # A test run in the background may ignore signals, and processes inherit that.
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP)}
     for number in before:
         signal.signal(number, signal.default_int_handler)
@@ -133,7 +133,7 @@ def test_ports_differ():
     assert len(set(local_cluster.free_addresses(400))) == 400
 
 
-def test_lines_come_whole_and_labelled(launcher):
+def test_lines_are_whole_and_labeled(launcher):
     code = """
 for line in range(300):
     for target in (1, 2):
@@ -159,7 +159,7 @@ os.write(2, b"\\xff\\x00\\n\\n")
         assert all(re.match(rb"\[worker [012]\] ", line) for line in lines)
 
 
-def test_output_comes_as_it_is_written(launcher):
+def test_output_is_shown_as_it_is_written(launcher):
     launcher.start_workers("print('at once'); time.sleep(600)", workers=1)
     assert launcher.first_line() == b"[worker 0] at once\n"
     assert launcher.process.poll() is None
@@ -171,7 +171,7 @@ def test_a_progress_bar_is_shown_while_it_moves(launcher):
     assert launcher.process.poll() is None
 
 
-def test_the_end_of_a_long_line_is_left_out(launcher):
+def test_a_long_line_is_truncated(launcher):
     launcher.start_workers("print('x' * 1_000_000); print('next')", workers=1)
     _, output, _ = launcher.finish()
     first = f"[worker 0] {'x' * LONGEST_LINE} ... ({1_000_000 - LONGEST_LINE} more bytes)"
@@ -204,12 +204,12 @@ def test_a_bar_is_shown_once_a_second(monkeypatch):
         shown += lines.bar()
         now[0] += 0.125
     assert shown == [b"1/25", b"9/25", b"17/25", b"25/25"]
-    assert lines.add(b"\nnext") == []  # the bar was shown as it ended
+    assert lines.add(b"\nnext") == []  # the finished bar was already shown
     assert lines.bar() == []  # no bar
     assert lines.add(b"\n") == [b"next"]
 
 
-def test_a_line_without_an_end_takes_no_more_memory():
+def test_an_endless_line_takes_bounded_memory():
     lines = Lines()
     for _ in range(100_000):
         assert lines.add(b"x" * 1000) == []
@@ -233,7 +233,7 @@ def test_workers_do_not_wait_for_input(launcher):
         ("os.kill(os.getpid(), signal.SIGALRM)", 142, r"worker 1 was killed by signal 14 \(.+\)"),
     ],
 )
-def test_one_that_fails_stops_the_others(launcher, end, status, story):
+def test_a_worker_that_fails_stops_the_others(launcher, end, status, story):
     code = f"""
 if index == 1:
     wait_for("0", "2")
@@ -251,7 +251,7 @@ time.sleep(600)
 
 
 def test_the_first_failure_counts(launcher):
-    """The others fail as well when they are stopped, and one that is done is left in peace."""
+    """The others fail too when they are stopped. A worker that is done is left alone."""
     code = """
 if index == 0:
     note("done")
@@ -278,7 +278,7 @@ def test_a_lone_worker_that_fails(launcher):
 # --- how workers end ------------------------------------------------------------------------------
 
 
-def test_one_that_ignores_sigterm_is_killed(launcher):
+def test_a_worker_that_ignores_sigterm_is_killed(launcher):
     code = """
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if index == 1:
@@ -315,7 +315,7 @@ def test_a_signal_to_the_launcher_ends_workers_and_their_children(launcher, numb
     wait_until(lambda: all(map(gone, numbers)))
 
 
-def test_workers_have_time_to_end_whatever_else_arrives(launcher):
+def test_further_signals_do_not_shorten_the_grace_period(launcher):
     code = """
 def end(*_):
     note("ending")
@@ -333,7 +333,7 @@ time.sleep(600)
     launcher.numbers("ending")
     launcher.process.send_signal(signal.SIGINT)
     launcher.process.send_signal(signal.SIGTERM)
-    time.sleep(0.5)  # for a launcher that would do the wrong thing now
+    time.sleep(0.5)  # time for a wrong launcher to kill the worker
     (launcher.folder / "go on").touch()
     status, output, _ = launcher.finish()
     assert (status, output) == (130, ["[worker 0] saved"])
@@ -347,12 +347,12 @@ def test_nohup_is_respected(launcher):
     )
     launcher.numbers("ready")
     launcher.process.send_signal(signal.SIGHUP)
-    launcher.process.send_signal(signal.SIGTERM)  # has the higher number: is seen second
+    launcher.process.send_signal(signal.SIGTERM)  # has the higher number, so it is seen second
     assert launcher.finish()[0] == 143
 
 
 def test_a_worker_that_succeeds_leaves_no_children(launcher):
-    """Not even while others run; nor is the launcher held up by the output that they hold open."""
+    """Not even while others run. The output that children hold open does not delay the launcher."""
     launcher.start_workers("child('child') if index else wait_for('go on')")
     numbers = launcher.numbers("child")
     wait_until(lambda: gone(numbers[0]))
@@ -376,7 +376,7 @@ def test_a_process_that_left_its_session_is_killed_and_named(launcher):
     wait_until(lambda: gone(number))
 
 
-def test_a_process_that_nobody_can_find_does_not_hold_up_the_launcher(launcher):
+def test_a_process_that_cannot_be_found_does_not_delay_the_launcher(launcher):
     code = "child('child', start_new_session=True, env={}); print('last', end='')"
     launcher.start_workers(code, workers=1)
     (number,) = launcher.numbers("child")
@@ -387,7 +387,7 @@ def test_a_process_that_nobody_can_find_does_not_hold_up_the_launcher(launcher):
     assert (status, output) == (0, ["[worker 0] last"])
 
 
-def test_a_killed_launcher_takes_its_workers_along(launcher):
+def test_killing_the_launcher_ends_its_workers(launcher):
     launcher.start_workers("signal.signal(signal.SIGTERM, signal.SIG_IGN)" + WITH_CHILD)
     numbers = launcher.numbers(*ALL)
     launcher.process.kill()
@@ -395,7 +395,7 @@ def test_a_killed_launcher_takes_its_workers_along(launcher):
 
 
 @needs_proc
-def test_a_killed_launcher_takes_those_along_that_left_their_session(launcher):
+def test_killing_the_launcher_ends_processes_that_left_their_session(launcher):
     code = WITH_CHILD.replace('child {index}")', 'child {index}", start_new_session=True)')
     launcher.start_workers(code)
     numbers = launcher.numbers(*ALL)
@@ -403,8 +403,8 @@ def test_a_killed_launcher_takes_those_along_that_left_their_session(launcher):
     wait_until(lambda: all(map(gone, numbers)))
 
 
-# The first 40 kB always fit into the pipe of the worker. Those of two are too much for the one pipe
-# of the launcher: when both have noted their number, it will stand still before it is done.
+# The first 40 kB always fit into a worker's pipe. Those of both workers do not fit into the
+# launcher's single pipe, so once both have left their process IDs, the launcher is bound to block.
 FLOOD = """
 for line in range(40):
     print("x" * 1000)
@@ -414,18 +414,18 @@ while True:
 """
 
 
-def test_workers_are_stopped_while_nobody_reads(launcher):
+def test_workers_are_stopped_while_their_output_is_not_read(launcher):
     launcher.start_workers(FLOOD)
     numbers = launcher.numbers("worker 0", "worker 1")
     launcher.process.send_signal(signal.SIGTERM)
     wait_until(lambda: all(map(gone, numbers)))
-    assert launcher.process.poll() is None  # it has lines still
+    assert launcher.process.poll() is None  # it still has lines to write
     status, output, _ = launcher.finish()
     assert status == 143
     assert output
 
 
-def test_a_standstill_can_be_interrupted(launcher):
+def test_a_blocked_launcher_can_be_interrupted(launcher):
     launcher.start_workers(FLOOD)
     numbers = launcher.numbers("worker 0", "worker 1")
     launcher.process.send_signal(signal.SIGTERM)
@@ -435,7 +435,7 @@ def test_a_standstill_can_be_interrupted(launcher):
         return select.select([launcher.process.stderr], [], [], 0.2)[0]
 
     assert not said()
-    # The first may come too early, as the launcher may not know yet that the workers are gone.
+    # The first signal may come too early: the launcher may not know yet that the workers ended.
     wait_until(lambda: launcher.process.send_signal(signal.SIGINT) or said())
     assert launcher.process.wait(PATIENCE) == 143
 
@@ -468,14 +468,14 @@ def test_workers_are_stopped_when_the_reader_leaves(launcher):
         (["--", "."], "cannot start .: Permission denied"),
     ],
 )
-def test_what_cannot_be_started_is_told_in_one_line(launcher, arguments, message):
+def test_a_command_that_cannot_start_gives_a_one_line_error(launcher, arguments, message):
     launcher.start(*arguments)
     status, output, errors = launcher.finish()
     assert (status, output, len(errors)) == (1, [], 1)
     assert re.fullmatch(f"error: {message}", errors[0])
 
 
-def test_what_follows_the_dashes_is_the_commands_own(launcher):
+def test_arguments_after_the_dashes_belong_to_the_command(launcher):
     command = ["--workers=7", "--", "--help", "--flagfile=x"]
     code = "import sys; print(sys.argv[1:])"
     launcher.start("--workers=1", "--", sys.executable, "-c", code, *command)
@@ -483,16 +483,16 @@ def test_what_follows_the_dashes_is_the_commands_own(launcher):
     assert (status, output) == (0, [f"[worker 0] {command}"])
 
 
-def test_without_keras_and_tensorflow():
+def test_the_launcher_imports_neither_keras_nor_tensorflow():
     code = "import sys, benchmarks.local_cluster; print({'keras', 'tensorflow'} & {*sys.modules})"
     printed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert printed.stdout.strip() == "set()"
 
 
-# --- in a program ---------------------------------------------------------------------------------
+# --- called from Python ---------------------------------------------------------------------------
 
 
-def test_run_leaves_the_signals_and_the_descriptors_as_they_were(capfd):
+def test_run_restores_signal_handlers_and_file_descriptors(capfd):
     numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
     handlers = [signal.getsignal(number) for number in numbers]
 
@@ -513,7 +513,7 @@ def test_run_leaves_the_signals_and_the_descriptors_as_they_were(capfd):
     assert descriptors() == before
 
 
-def test_run_refuses_what_it_cannot_start():
+def test_run_checks_its_arguments():
     with pytest.raises(local_cluster.LaunchError, match="--workers"):
         local_cluster.run(["true"], 0)
     with pytest.raises(local_cluster.LaunchError, match="no command"):

@@ -1,4 +1,4 @@
-"""The paper's networks, layer by layer, and the normalizations they are made of."""
+"""The paper's networks, layer by layer, and their normalization layers."""
 
 import math
 
@@ -27,7 +27,7 @@ LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "logits")
 
 
 def large(name):
-    """A fixture: the network as the paper trains it, of which the tests change nothing."""
+    """A fixture of the network as the paper trains it. Tests must not change it."""
 
     @pytest.fixture(scope="module", name=name)
     def make():
@@ -64,7 +64,7 @@ def count(variables):
     return sum(math.prod(v.shape) for v in variables)
 
 
-# --- all of them ----------------------------------------------------------------------------------
+# --- all networks ---------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -120,7 +120,7 @@ def test_no_two_layers_draw_the_same_numbers(name, request):
     model = request.getfixturevalue(name)
     kernels = [v for v in model.trainable_weights if len(v.shape) > 1]
     assert len(kernels) == {"alexnet": 8, "alexnet_bn": 8}.get(name, 54)
-    # In units of the first: the same numbers at another deviation would be the same as well.
+    # Relative to the first: the same numbers at another deviation count as the same.
     first = [array(v).ravel()[:100] for v in kernels]
     assert len({tuple(np.round(x / x[0], 3)) for x in first}) == len(kernels)
 
@@ -130,7 +130,7 @@ def test_no_two_layers_draw_the_same_numbers(name, request):
     ("name", "size"),
     [
         *((name, 8) for name in models.MODELS),
-        # ResNet-50 takes seconds, and is built of the same parts at both sizes.
+        # ResNet-50 takes seconds, and is built from the same parts at both sizes.
         *((name, 28) for name in ("alexnet", "alexnet_bn", "resnet_tiny", "alexnet_tiny")),
     ],
 )
@@ -159,7 +159,7 @@ def test_every_network_is_trained_and_saved(name, size, tmp_path):
     loss = model.train_on_batch(images, np.arange(4))
     assert np.isfinite(loss)
     changed = [not np.array_equal(array(v), w) for v, w in zip(model.trainable_weights, before)]
-    # With the last gamma of a block at 0, what comes before it in the block has no gradient.
+    # With the last gamma of a block at 0, the layers before it in the block have no gradient.
     assert changed[-2:] == [True, True]
     if name.startswith("alexnet"):
         assert all(changed)
@@ -197,7 +197,7 @@ def test_logits_are_float32_in_mixed_precision(name, precision):
     ],
     ids=["zero_gamma", "zero_gamma-bn", "virtual_batch_size"],
 )
-def test_options_that_a_network_has_no_use_for(name, options, message):
+def test_options_that_a_network_does_not_use_are_refused(name, options, message):
     with pytest.raises(RecipeError, match=message) as error:
         models.build(name, (8, 8, 1), 10, width=1 / 64, **options)
     assert "\n" not in str(error.value)
@@ -240,7 +240,7 @@ def caffe_size(size):
 
 
 @pytest.mark.parametrize("size", [8, 14, 28, 32, 64, 65, 96, 128, 224, 225, 226])
-def test_pooling_is_as_large_as_in_caffe(size):
+def test_pooling_gives_the_sizes_of_caffe(size):
     model = models.build("alexnet_bn", (size, size + 3, 3), 10, width=1 / 64)
     for axis in (0, 1):
         expected = (size, size + 3)[axis]
@@ -251,7 +251,7 @@ def test_pooling_is_as_large_as_in_caffe(size):
             assert shape_behind(model, f"{layer}_pool")[axis] == expected
 
 
-def test_a_window_over_the_edge_takes_the_maximum_of_what_is_there():
+def test_a_window_over_the_edge_ignores_the_padding():
     model = models.build("alexnet_bn", (8, 8, 3), 10, width=1 / 64)
     part = keras.Model(model.get_layer("conv1_relu").output, model.get_layer("conv1_pool").output)
     values = np.random.default_rng(0).uniform(1, 2, (2, 8, 8, 2)).astype("float32")
@@ -263,7 +263,7 @@ def test_a_window_over_the_edge_takes_the_maximum_of_what_is_there():
     np.testing.assert_array_equal(array(part(values)), expected)
 
 
-def test_what_is_too_small_for_a_window_stays():
+def test_an_input_smaller_than_a_window_is_not_pooled():
     model = models.build("alexnet", (1, 1, 1), 10, width=1 / 64)
     assert of_kind(model, keras.layers.MaxPooling2D) == []
     assert shape_behind(model, "conv5") == (1, 1, 4)
@@ -322,7 +322,7 @@ def test_weight_fillers_of_alexnet(name, layer, request):
     deviation = 0.005 if layer in ("fc6", "fc7") else 0.01
     assert np.std(kernel) == pytest.approx(deviation, rel=5 / math.sqrt(2 * kernel.size))
     assert abs(np.mean(kernel)) < 5 * deviation / math.sqrt(kernel.size)
-    assert np.max(np.abs(kernel)) > 3 * deviation  # no tails cut off
+    assert np.max(np.abs(kernel)) > 3 * deviation  # not truncated
 
 
 @pytest.mark.parametrize(
@@ -339,7 +339,7 @@ def test_bias_fillers_of_alexnet(name, biases, request):
         np.testing.assert_array_equal(array(model.get_layer(layer).bias), np.float32(bias))
 
 
-# Of a layer's weights and biases, and half a unit of the last digit that is printed.
+# Norms of a layer's weights and biases, each with half a unit of the last printed digit.
 TABLE_2 = {
     "conv1": (1.86, 0.005, 0.098, 0.0005),
     "conv2": (5.546, 0.0005, 0.16, 0.005),
@@ -361,16 +361,15 @@ def other_alexnet_bn():
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_norms_before_training_are_those_of_table_2(seed, layer, request):
-    """As printed there, but for the labels: what it calls biases are the weights, and vice versa.
+    """As printed there, except that the table swaps the labels of weights and biases.
 
-    A bias that is filled with a constant has the same norm at every seed, and the root of a sum of
-    squares of n Gaussians hardly another one; a bias's norm of 30.7 cannot be, with 4,096 elements
-    of 0.1.
+    A bias filled with a constant has the same norm for every seed, and the norm of n Gaussians
+    hardly varies. A bias of 4,096 elements of 0.1 cannot have a norm of 30.7.
     """
     seeded = request.getfixturevalue(("alexnet_bn", "other_alexnet_bn")[seed])
     weights, rounding, bias, bias_rounding = TABLE_2[layer]
     kernel = array(seeded.get_layer(layer).kernel).astype("float64")
-    # Theirs is a sample as well as ours.
+    # Their norm is a random sample, as ours is.
     error = math.sqrt(2) * 5 * weights / math.sqrt(2 * kernel.size)
     assert np.linalg.norm(kernel) == pytest.approx(weights, abs=error + rounding)
     found = np.linalg.norm(array(seeded.get_layer(layer).bias).astype("float64"))
@@ -448,7 +447,7 @@ def test_fillers_of_resnet50(name, deviation, request):
         expected = math.sqrt(2 / math.prod(kernel.shape[:3]))
         assert np.std(kernel) == pytest.approx(expected, rel=5 / math.sqrt(2 * kernel.size))
     kernel = array(model.get_layer("stage4_block2_conv2").kernel)
-    assert np.max(np.abs(kernel)) > 4 * np.std(kernel)  # no tails cut off
+    assert np.max(np.abs(kernel)) > 4 * np.std(kernel)  # not truncated
     logits = model.get_layer("logits")
     assert np.std(array(logits.kernel)) == pytest.approx(deviation, rel=0.005)
     assert not np.any(array(logits.bias))
@@ -523,7 +522,7 @@ def test_local_response_normalization(size, alpha, beta, channels):
 
 
 def test_local_response_normalization_in_float16():
-    x = np.full((1, 1, 1, 5), 1000, "float32")  # whose square is no float16
+    x = np.full((1, 1, 1, 5), 1000, "float32")  # its square overflows float16
     layer = LocalResponseNormalization(alpha=1.0, dtype="mixed_float16")
     found = layer(x)
     assert found.dtype == "float16"
@@ -564,7 +563,7 @@ def images(samples, shape=(3, 2, 4), seed=0):
 
 
 def virtual(size, **options):
-    """A layer whose gamma and beta are not what they start as."""
+    """A layer whose gamma and beta differ from their initial values."""
     return given_parameters(VirtualBatchNormalization(size, **{**OPTIONS, **options}))
 
 
@@ -578,7 +577,7 @@ def given_parameters(layer, shape=(None, 3, 2, 4)):
 
 
 def by_numpy(x, size, scale=True, center=True):
-    """Output, and the means over groups of their mean and variance."""
+    """The output, and the averages of mean and variance over the groups."""
     groups = x.astype("float64").reshape(-1, size, *x.shape[1:])
     axes = tuple(range(1, groups.ndim - 1))
     mean, variance = groups.mean(axes, keepdims=True), groups.var(axes, keepdims=True)
@@ -620,11 +619,11 @@ def test_groups_of_vectors():
 @pytest.mark.parametrize("samples", [8, 3], ids=["one-group", "smaller-batch"])
 def test_a_batch_of_one_group_is_batch_normalization(samples):
     layer = virtual(8)
-    rival = given_parameters(keras.layers.BatchNormalization(**OPTIONS))
+    reference = given_parameters(keras.layers.BatchNormalization(**OPTIONS))
     x = tf.constant(images(samples))
     weights = tf.constant(images(samples, seed=1))
     results = []
-    for each in (layer, rival):
+    for each in (layer, reference):
         with tf.GradientTape() as tape:
             tape.watch(x)
             y = each(x, training=True)
@@ -647,7 +646,7 @@ def test_gradients_stay_within_a_group():
 
 
 @pytest.mark.parametrize("samples", [5, 6, 9])
-def test_a_batch_that_is_no_multiple_is_refused(samples):
+def test_a_batch_that_is_not_a_multiple_is_refused(samples):
     with pytest.raises(ValueError, match=f" 4, or a multiple of it. Received: {samples} samples"):
         virtual(4)(images(samples), training=True)
 
@@ -655,12 +654,12 @@ def test_a_batch_that_is_no_multiple_is_refused(samples):
 @pytest.mark.slow
 @pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "xla"])
 @pytest.mark.parametrize("samples", [5, 6])
-def test_a_batch_of_unknown_size_that_is_no_multiple_fails_in_fit(samples, jit_compile):
-    """Six are a multiple of the number of groups that they would need, though not of four."""
+def test_a_batch_of_unknown_size_that_is_not_a_multiple_fails_in_fit(samples, jit_compile):
+    """Six is a multiple of the number of groups that it would need, though not of four."""
     model = keras.Sequential([keras.Input((3, 2, 4)), virtual(4), keras.layers.Flatten()])
     model.compile("sgd", "mse", jit_compile=jit_compile)
     data = tf.data.Dataset.from_tensor_slices((images(samples), np.zeros((samples, 24), "float32")))
-    # From 3.16 on Keras traces a step for the size of the first batch, which then is known.
+    # Since 3.16 Keras traces a step for the size of the first batch, so the size is known.
     known = keras_at_least("3.16")
     rule = f"Received: {samples} samples" if known else "batch_must_be_a_multiple_of_4_samples"
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match=rule):
@@ -669,7 +668,7 @@ def test_a_batch_of_unknown_size_that_is_no_multiple_fails_in_fit(samples, jit_c
 
 @pytest.mark.slow
 def test_batches_of_unknown_size_in_fit():
-    """Two groups, and then a batch that is smaller than one."""
+    """A batch of two groups, then one that is smaller than a group."""
     layer = virtual(4)
     model = keras.Sequential([keras.Input((3, 2, 4)), layer, keras.layers.Flatten()])
     model.compile(keras.optimizers.SGD(0.0), "mse", jit_compile=False)
@@ -689,12 +688,12 @@ def test_batches_of_unknown_size_in_fit():
 @pytest.mark.parametrize("training", [False, None], ids=["false", "none"])
 def test_inference_is_batch_normalization(training):
     layer = virtual(2)
-    rival = given_parameters(keras.layers.BatchNormalization(**OPTIONS))
-    for each in (layer, rival):
+    reference = given_parameters(keras.layers.BatchNormalization(**OPTIONS))
+    for each in (layer, reference):
         each.moving_mean.assign([1.0, 2.0, 3.0, 4.0])
         each.moving_variance.assign([4.0, 3.0, 2.0, 1.0])
-    x = images(5)  # any number
-    np.testing.assert_array_equal(array(layer(x, training=training)), array(rival(x)))
+    x = images(5)  # any number of samples
+    np.testing.assert_array_equal(array(layer(x, training=training)), array(reference(x)))
     np.testing.assert_array_equal(array(layer.moving_mean), [1, 2, 3, 4])
 
 
@@ -711,7 +710,7 @@ def test_a_frozen_layer_infers():
 @pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
 def test_statistics_are_float32_in_mixed_precision(precision):
     layer = virtual(2, dtype=precision)
-    x = 1000 * images(4)  # whose squares are no float16
+    x = 1000 * images(4)  # their squares overflow float16
     found = layer(x, training=True)
     assert found.dtype == precision.removeprefix("mixed_")
     assert {v.dtype for v in layer.weights} == {"float32"}
@@ -745,7 +744,7 @@ def test_virtual_batch_normalization_is_saved(tmp_path):
     np.testing.assert_array_equal(array(loaded(x, training=True)), array(model(x, training=True)))
 
 
-def test_lars_recognises_its_parameters():
+def test_lars_recognizes_its_parameters():
     layer = virtual(2)
     rule = keras_lars.bias_or_normalization()
     assert [v.path.split("/")[-1] for v in layer.trainable_weights] == ["gamma", "beta"]
@@ -766,7 +765,7 @@ def test_lars_recognises_its_parameters():
     ],
     ids=["zero", "negative", "synchronized", "renorm", "axis"],
 )
-def test_what_virtual_batch_normalization_refuses(options, message):
+def test_unsupported_options_of_virtual_batch_normalization(options, message):
     with pytest.raises(ValueError, match=message):
         VirtualBatchNormalization(**options)
 
@@ -780,7 +779,7 @@ def test_a_mask_is_refused_in_training():
     ("size", "kind"), [(0, keras.layers.BatchNormalization), (4, VirtualBatchNormalization)]
 )
 @pytest.mark.parametrize("name", ["resnet_tiny", "alexnet_tiny"])
-def test_the_networks_normalize_as_they_are_told(name, size, kind):
+def test_virtual_batch_size_selects_the_normalization(name, size, kind):
     model = models.build(name, (8, 8, 1), 10, virtual_batch_size=size)
     found = of_kind(model, keras.layers.BatchNormalization)
     assert {type(x) for x in found} == {kind}

@@ -1,4 +1,4 @@
-"""The study of the noise scale: what is trained, what is predicted by it, when, and its table."""
+"""The study of the noise scale: its trainings, its predictions, their order, and its table."""
 
 import dataclasses
 
@@ -39,39 +39,39 @@ def digits(monkeypatch):
     monkeypatch.setattr(noise_scale, "FRACTIONS", (1, 1 / 2, 1 / 8))
 
 
-def test_as_many_epochs_as_a_pass_is_worth():
-    # 1 / 3 of 8 epochs, beside 5 / 6 of each of the others: 3.2 of theirs.
+def test_a_prediction_is_the_accuracy_after_equivalent_epochs():
+    # 8 epochs, each worth 1 / 3, equal 3.2 epochs of the small batch, each worth 5 / 6.
     found = PREDICTION.train(None)
     assert found["worth"] == round(1 / 3, 4)
     assert found["predicted_accuracy"] == pytest.approx(0.7 + 0.1 * np.log2(1.6), abs=1e-4)
 
 
 @pytest.mark.parametrize("batch", [6, 60, 200])
-def test_a_line_in_the_logarithm_is_met_at_every_batch(batch):
+def test_accuracy_that_is_linear_in_the_logarithm_is_predicted_exactly(batch):
     found = dataclasses.replace(PREDICTION, global_batch_size=batch).train(None)
     epochs = 8 * (30 + 6) / (30 + batch)
     assert found["predicted_accuracy"] == pytest.approx(0.6 + 0.1 * np.log2(epochs), abs=1e-4)
 
 
-def test_less_than_the_shortest_training_is_not_known():
+def test_fewer_epochs_than_the_shortest_training_give_no_prediction():
     found = dataclasses.replace(PREDICTION, global_batch_size=300).train(None)
     assert found["worth"] == round(1 / 11, 4)
     assert found["predicted_accuracy"] is None
 
 
 @pytest.mark.parametrize("noise", [None, 0.0])
-def test_no_answer_is_no_prediction(noise):
+def test_without_a_noise_scale_there_is_no_prediction(noise):
     found = dataclasses.replace(PREDICTION, noise_scale=noise).train(None)
     assert found == {"diverged": False, "worth": None, "predicted_accuracy": None, "seconds": 0.0}
 
 
 def asked(done):
-    """What can be trained, given these results."""
+    """The runs that can be trained, given these results."""
     ready = [run for run in NoiseScale(seeds=1).runs(done) if run.settings is not None]
     return {run.name.removeprefix("digits-plain-").removesuffix("-seed1"): run for run in ready}
 
 
-def test_a_larger_batch_waits_for_its_prediction_and_that_for_all_other_trainings():
+def test_a_larger_batch_waits_for_its_prediction_which_waits_for_all_other_trainings():
     first = asked({})
     shorter = ["small-2-4_epochs", "small-2-2_epochs", "small-2-0.5_epochs"]
     assert list(first) == [*shorter, "measured-8-4_epochs"]
@@ -96,7 +96,7 @@ def test_a_larger_batch_waits_for_its_prediction_and_that_for_all_other_training
 
 
 @pytest.mark.parametrize(("epochs", "trained"), [(4, (48, 4)), (1.0, (48, 1)), (0.5, (24, 1))])
-def test_half_an_epoch_is_of_half_the_images(monkeypatch, epochs, trained):
+def test_half_an_epoch_uses_half_of_the_images(monkeypatch, epochs, trained):
     calls = []
     monkeypatch.setattr(noise_scale, "reached", lambda *arguments: calls.append(arguments) or {})
     assert Training(48, 1, 2, epochs, None, "digits", "plain", 8).train(None) == {}
@@ -108,7 +108,7 @@ def test_half_an_epoch_is_of_half_the_images(monkeypatch, epochs, trained):
 
 
 @pytest.mark.parametrize(("known", "expected"), [(True, 3 * 8), (False, None)])
-def test_the_last_quarter_is_measured_in_images(monkeypatch, known, expected):
+def test_the_noise_scale_is_that_of_the_last_quarter_in_images(monkeypatch, known, expected):
     def reached(model, optimizer, part, held_out, batch_size, epochs, callbacks):
         assert (batch_size, optimizer.gradient_accumulation_steps) == (2, 4)
         assert optimizer.record_noise_scale
@@ -127,7 +127,7 @@ def test_the_last_quarter_is_measured_in_images(monkeypatch, known, expected):
 
 
 @pytest.mark.parametrize("network", ["residual", "vit"])
-def test_statistics_are_recalibrated_where_there_are_any(monkeypatch, network):
+def test_statistics_are_recalibrated_if_there_are_any(monkeypatch, network):
     calls = []
     monkeypatch.setattr(noise_scale, "reached", lambda *arguments: calls.append(arguments) or {})
     Training(48, 1, 2, 4, None, "digits", network, 8).train(None)
@@ -141,7 +141,7 @@ def test_batches_divide_the_images_and_are_accumulated_evenly():
         assert task["images"] // 2 % task["batches"][0] == 0
         assert task["batches"][1] % task["parts"] == 0
         assert list(task["batches"]) == sorted(task["batches"])
-        # A quarter has enough measurements for an answer.
+        # The last quarter has enough measurements for an estimate.
         updates = task["epochs"] * task["images"] // task["batches"][1]
         assert updates // 4 >= 2 * 16
 
@@ -157,7 +157,7 @@ def row(kind, batch, seed, epochs=4, **result):
     }
 
 
-def test_the_table_has_the_mean_of_the_seeds_and_what_was_predicted_of_it():
+def test_the_table_has_the_mean_of_the_seeds_and_of_their_predictions():
     found = {
         "environments": [{"versions": {}, "device": {}}],
         "rows": [
@@ -187,7 +187,7 @@ def test_the_table_has_the_mean_of_the_seeds_and_what_was_predicted_of_it():
 
 
 @pytest.mark.slow
-def test_in_tiny(tmp_path):
+def test_the_experiment_scaled_down(tmp_path):
     experiment = NoiseScale(seeds=1)
     progress = sweep.Sweep(experiment, tmp_path)
     saved = []
@@ -199,7 +199,7 @@ def test_in_tiny(tmp_path):
     assert before_the_last[-1] == "digits-plain-prediction-24-4_epochs-seed1"
 
 
-# What is committed, and what pages say of it.
+# The committed results, and what the pages say about them.
 
 
 @pytest.fixture(scope="module")
@@ -208,8 +208,8 @@ def committed():
     return results.read(path, "--show", "noise_scale")
 
 
-def test_the_results_are_whole_and_each_prediction_follows_from_others(committed, monkeypatch):
-    monkeypatch.undo()  # the trainings are those of the study
+def test_the_results_are_complete_and_each_prediction_follows_from_others(committed, monkeypatch):
+    monkeypatch.undo()  # back to the tasks of the study
     assert len(committed["rows"]) == committed["planned"]
     found = {row["name"]: row for row in committed["rows"]}
     tasks = [Task(**each) for each in committed["settings"]["tasks"]]

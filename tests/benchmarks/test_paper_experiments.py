@@ -1,4 +1,4 @@
-"""Experiments of the paper: what they train, what they leave, and that they draw it again."""
+"""Experiments of the paper: their runs, their result files, and drawing from a result file."""
 
 import csv
 import dataclasses
@@ -27,7 +27,7 @@ from benchmarks.plan import make_plan
 from benchmarks.recipe import Execution, RecipeError
 
 EXPERIMENTS = {name: experiments.find(name) for name in NAMES}
-# (experiment, ablation, network): all that there is.
+# All combinations of (experiment, ablation, network).
 ALL = [
     (name, ablation, model)
     for name, kind in EXPERIMENTS.items()
@@ -48,7 +48,7 @@ def runs(name, *what, **more):
 
 
 def fake_train(recipe, execution):
-    """Leaves what a training does. SGD at a large rate diverges."""
+    """Write the files of a training. SGD at a large rate diverges."""
     folder = pathlib.Path(execution.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     micro = execution.micro_batch_size
@@ -87,7 +87,7 @@ def fake_train(recipe, execution):
 
 
 def found(name, folder, ablation="", model="alexnet_bn", data="fashion_mnist", layers=""):
-    """Results of made-up trainings. Files of a data set are not read."""
+    """Results of made-up trainings. No data set is read."""
     one = asked(name, ablation, model, data, **({"layers": layers} if layers else {}))
     rows = []
     for run in one.runs({}):
@@ -100,8 +100,8 @@ def found(name, folder, ablation="", model="alexnet_bn", data="fashion_mnist", l
 
 
 @pytest.mark.parametrize(("name", "ablation", "model"), ALL, ids=IDS)
-def test_on_imagenet_runs_with_a_row_are_the_paper_s(name, ablation, model):
-    """A published number is told of nothing but exactly that row's recipe."""
+def test_on_imagenet_runs_with_a_row_have_the_recipe_of_the_row(name, ablation, model):
+    """A published number is shown only for exactly the recipe of its row."""
     chosen = runs(name, ablation, model)
     known = [one for one in chosen if one.row]
     assert known
@@ -138,7 +138,7 @@ def test_rows_of_figure_5():
     ]
 
 
-def test_all_rates_of_table_1_and_those_around_the_rows_of_lars():
+def test_sgd_has_all_rates_of_table_1_and_lars_has_rates_around_its_row():
     chosen = runs("accuracy_by_learning_rate", model="alexnet")
     sgd = [one for one in chosen if one.settings.optimizer == "sgd"]
     assert [one.published for one in sgd] == [53.0, 53.1, 51.6, 0.1, 29.8, 44.8, 43.1, 0.1]
@@ -154,7 +154,7 @@ def test_linear_scaling_starts_from_the_row_of_the_smallest_batch():
     assert rates == {512: 0.02, 4096: 0.16, 8192: 0.32, 16384: 0.64, 32768: 1.28}
     assert [one.settings.warmup_epochs for one in chosen] == [0.0, 5.0, 5.0, 5.0, 5.0]
     assert [one.row for one in chosen] == ["alexnet_bn_sgd_512_0.02", "", "", "", ""]
-    # As in the rows of LARS: eight GPUs, and 8,192 images at once at most.
+    # As in the rows of LARS: eight GPUs, and at most 8,192 images at once.
     assert [one.settings.virtual_batch_size for one in chosen] == [64, 512, 1024, 1024, 1024]
 
 
@@ -188,8 +188,8 @@ def test_variants_of_the_ablations():
 
 
 @pytest.mark.parametrize(("name", "ablation", "model"), ALL, ids=IDS)
-def test_scaled_down_all_runs_can_be_trained(name, ablation, model):
-    """On the digits, whose files are always there: a plan is made of each."""
+def test_all_scaled_down_runs_can_be_trained(name, ablation, model):
+    """On the digits, which are always available. A plan is made for the last run of each."""
     chosen = runs(name, ablation, model, data="digits")
     assert len({one.name for one in chosen}) == len(chosen)
     loaded = digits.load()
@@ -200,7 +200,7 @@ def test_scaled_down_all_runs_can_be_trained(name, ablation, model):
     make_plan(chosen[-1].settings, Execution())
 
 
-def test_what_flags_ask_for():
+def test_flags_change_the_runs():
     asked = {"epochs": 3, "seeds": (4, 5), "width": 0.5, "image_size": 10, "batches": (2048,)}
     chosen = runs("accuracy_by_epoch", data="fashion_mnist", **asked)
     assert [(o.settings.optimizer, o.settings.seed) for o in chosen] == [
@@ -216,12 +216,12 @@ def test_what_flags_ask_for():
     assert chosen[-1].settings.warmup_epochs == pytest.approx(0.15)  # still a twentieth
     rates = runs("accuracy_by_learning_rate", data="digits", learning_rates=(2.0, 1.0))
     assert [one.settings.learning_rate for one in rates] == [1.0, 2.0] * 2
-    # What is not the row any more is not told of as such.
+    # A changed recipe no longer counts as the row.
     assert {one.row for one in runs("accuracy_by_epoch", epochs=3)} == {""}
     assert {one.row for one in runs("accuracy_by_epoch", width=0.5)} == {""}
 
 
-def test_batches_that_are_those_of_no_row():
+def test_batches_of_no_row_are_refused():
     with pytest.raises(RecipeError, match=r"--batches must be .* 128, .*, 8192.* Received: 100$"):
         runs("accuracy_by_epoch", data="fashion_mnist", batches=(100,))
     with pytest.raises(RecipeError, match=r"--batches must be batches of table 5"):
@@ -232,8 +232,8 @@ def test_batches_that_are_those_of_no_row():
 
 
 @pytest.mark.slow
-def test_table_2_has_its_names_put_right():
-    """What is called weights has the norm of weights: of 96 x 363 numbers of deviation 0.01."""
+def test_the_names_in_table_2_are_corrected():
+    """Weights have the norm of weights, such as 96 x 363 numbers of standard deviation 0.01."""
     norms = table_2()
     model = models.build("alexnet_bn", (227, 227, 3), 1000)
     assert list(norms.index) == [weight.path for weight in model.trainable_weights]
@@ -247,7 +247,7 @@ def test_table_2_has_its_names_put_right():
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:After .* of the initial moving statistics")
 def test_norms_at_the_first_update(tmp_path):
-    """Whole and by micro-batches: the same update, and the gradient is of the loss alone."""
+    """Micro-batches give the same update, and the gradient is that of the loss alone."""
     recipe = recipes.override(
         model="alexnet_tiny", width=1.0, epochs=1, warmup_epochs=0.0, weight_norm_floor=0.0
     )
@@ -288,7 +288,7 @@ def test_norms_as_a_table(tmp_path):
 
 
 @pytest.mark.slow
-def test_results_hold_all_that_is_drawn(tmp_path):
+def test_results_hold_everything_that_is_drawn(tmp_path):
     found_here = found("local_learning_rate", tmp_path, data="digits", layers="^conv1/")
     one, *_ = found_here["rows"]
     assert found_here["experiment"] == "local_learning_rate"
@@ -301,7 +301,7 @@ def test_results_hold_all_that_is_drawn(tmp_path):
     assert list(one["norms"]) == ["conv1/kernel", "conv1/bias"]
     norms = one["norms"]["conv1/bias"]
     assert len(norms["epoch"]) <= experiment.RECORDS
-    assert norms["epoch"][:2] == [0.1, 0.3]  # every second one, from the first
+    assert norms["epoch"][:2] == [0.1, 0.3]  # every second record, from the first
     assert norms["gradient_norm"][0] == 0.33333
     with pytest.raises(RecipeError, match=r"--layers must match one of conv1/kernel, .*: nothing$"):
         found("local_learning_rate", tmp_path, data="digits", layers="nothing")
@@ -310,7 +310,7 @@ def test_results_hold_all_that_is_drawn(tmp_path):
 def test_files_of_results(tmp_path):
     found_here = found("accuracy_by_batch_size", tmp_path)
     for row in found_here["rows"]:
-        row["norms"] = {}  # of which none are recorded
+        row["norms"] = {}  # this experiment records none
     results.write(tmp_path / "results.json", found_here)
     path = tmp_path / "results.json"
     assert results.read(path, "--show", "accuracy_by_batch_size") == found_here
@@ -343,7 +343,7 @@ OTHER = '{"experiment": "other", "settings": {}, "environments": [], "planned": 
     ],
     ids=["missing", "cut off", "list", "empty", "other", "incomplete", "before"],
 )
-def test_a_file_that_is_none_of_results(content, message, tmp_path):
+def test_a_file_that_is_not_a_result_file(content, message, tmp_path):
     path = tmp_path / "results.json"
     if content is not None:
         path.write_text(content, encoding="utf-8")
@@ -351,7 +351,7 @@ def test_a_file_that_is_none_of_results(content, message, tmp_path):
         results.read(path, "--show", "ablations")
 
 
-def test_a_table_tells_range_and_divergence(tmp_path):
+def test_a_table_shows_range_and_divergence(tmp_path):
     text = EXPERIMENTS["accuracy_by_epoch"].table(found("accuracy_by_epoch", tmp_path))
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
     assert ["SGD", "2048", "0.3", "0", "6", "2", "diverged at update 20, 20", "58"] in lines
@@ -370,7 +370,7 @@ def test_a_table_tells_range_and_divergence(tmp_path):
 )
 def test_each_experiment_draws(name, ablation, model, tmp_path):
     kind = EXPERIMENTS[name]
-    # Published numbers of single points are drawn on the paper's own data alone.
+    # Published numbers of single points are drawn only for the paper's own data.
     data = "imagenet2012" if name in ("accuracy_by_epoch", "accuracy_by_learning_rate") else None
     layers = "^(conv1|stem)/" if name == "local_learning_rate" else ""
     found_here = found(name, tmp_path, ablation, model, data or "fashion_mnist", layers=layers)
@@ -435,7 +435,7 @@ def test_show_draws_again_without_a_framework(tmp_path):
     ],
     ids=["data", "flag", "seeds", "layers", "epochs"],
 )
-def test_wrong_flags_are_told_in_a_line(name, arguments, message):
+def test_wrong_flags_give_a_one_line_error(name, arguments, message):
     done = command(name, *arguments)
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1

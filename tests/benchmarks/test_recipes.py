@@ -1,4 +1,4 @@
-"""The rows of recipes against the published tables, typed again, and what is made of them."""
+"""Recipes against the published tables, retyped here, and changing and showing recipes."""
 
 import dataclasses
 import math
@@ -36,7 +36,7 @@ def rows_of(prefix):
 
 
 def line(row, *names):
-    """What a table has of a row: the fields, and the accuracy."""
+    """A line of a published table: some fields, and the accuracy."""
     values = row.settings if row.recipe is None else dataclasses.asdict(row.recipe)
     return (*(values[name] for name in names), row.published)
 
@@ -120,7 +120,7 @@ PUBLISHED = {
 
 
 @pytest.mark.parametrize("prefix", PUBLISHED)
-def test_rows_are_those_published(prefix):
+def test_rows_equal_the_published_ones(prefix):
     fields, optimizer, text = PUBLISHED[prefix]
     numbers, size = [float(number) for number in text.split()], len(fields) + 1
     expected = [tuple(numbers[i : i + size]) for i in range(0, len(numbers), size)]
@@ -149,7 +149,7 @@ def test_the_augmentation_of_table_4():
 
 
 @pytest.mark.parametrize("row", rows_of("alexnet") + rows_of("resnet50"), ids=by_name)
-def test_what_all_rows_of_the_paper_share(row):
+def test_settings_shared_by_all_rows_of_the_paper(row):
     recipe = row.recipe
     assert (recipe.decay, recipe.decay_power, recipe.momentum) == ("polynomial", 2, 0.9)
     assert (recipe.trust_coefficient, recipe.end_learning_rate) == (1e-3, 0)
@@ -185,7 +185,7 @@ def test_the_samples_of_a_normalization(name, samples, is_seen):
 
 @pytest.mark.parametrize(
     ("name", "updates"),
-    [  # of github.com/borisgin/nvcaffe-0.16, models/; exact where images divide nearly evenly
+    [  # from github.com/borisgin/nvcaffe-0.16, models/; exact if images divide almost evenly
         ("alexnet_lars_512", 250_000),
         ("alexnet_lars_8192", 15_600),
         ("alexnet_bn_lars_8192", 15_600),
@@ -200,7 +200,7 @@ def test_updates_are_those_of_the_authors_solvers(name, updates):
 
 
 def test_mlperf_rows():
-    # How many epochs the target took in the mean: not longer than the schedule.
+    # The mean number of epochs to the target. The schedule is at least as long.
     taken = [35, 38.4, 35.2, 40, 42, 45.4, 56, 68, 79.9, 84.5, 85.9]
     samples = [204, 64, 204, 64, 64, 204, 128, 256, 230, 128, 424]  # `model_bn_span` there
     for row, epochs, of_normalization in zip(rows_of("mlperf_"), taken, samples):
@@ -223,7 +223,7 @@ def test_mlperf_rows():
 
 
 @pytest.mark.parametrize("row", ROWS, ids=by_name)
-def test_a_row_is_whole(row):
+def test_a_row_is_complete(row):
     assert recipes.find(row.name) is recipes.ROWS[row.name] is row
     assert row.source
     assert len(set(row.unverified)) == len(row.unverified)
@@ -325,13 +325,13 @@ def test_scaled_down(row, data):
     assert 0 <= plan.warmup_updates < plan.updates
 
 
-def test_of_tiny_recipes_something_is_left():
+def test_a_tiny_recipe_is_scaled_down_to_at_least_one():
     tiny = recipes.override("resnet50_lars_256", epochs=1, global_batch_size=8)
     small = recipes.scaled_down(tiny, "digits")
     assert (small.epochs, small.global_batch_size, small.virtual_batch_size) == (1, 1, 1)
 
 
-def test_synthetic_data_change_nothing_else():
+def test_synthetic_data_changes_nothing_else():
     for name in ("alexnet_lars_512", "digits_lars"):
         recipe = recipes.find(name).recipe
         synthetic = recipes.scaled_down(recipe, "synthetic")
@@ -359,7 +359,7 @@ def test_override_scales_down_and_then_overrides():
     assert (small.epochs, small.warmup_epochs, small.learning_rate) == (10, 0.5, 14)
     large = recipes.override("alexnet_bn_lars_8192", epochs=90)
     assert large == dataclasses.replace(recipes.find("alexnet_bn_lars_8192").recipe, epochs=90)
-    # A row that was asked for by name keeps its rate, also with another optimizer.
+    # A row chosen by name keeps its rate, even with another optimizer.
     assert recipes.override("digits_lars", optimizer="sgd").learning_rate == 4
     assert recipes.override(optimizer="sgd", data="synthetic").learning_rate == 0.02
 
@@ -375,14 +375,14 @@ def test_override_scales_down_and_then_overrides():
         (None, {"epochs": 0}, r"--epochs must be"),
     ],
 )
-def test_mistakes_are_told_in_one_line(name, fields, message):
+def test_mistakes_give_one_line_errors(name, fields, message):
     with pytest.raises(RecipeError, match=message) as error:
         recipes.override(name, **fields)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.recipe is None], ids=by_name)
-def test_what_is_only_published_cannot_be_trained(row):
+def test_a_row_without_a_recipe_cannot_be_trained(row):
     with pytest.raises(RecipeError, match=r"--recipe must be one that can be trained"):
         recipes.override(row.name, data="digits")
 
@@ -458,7 +458,7 @@ def details(row):
 
 
 @pytest.mark.parametrize("row", ROWS, ids=by_name)
-def test_details_are_all_that_is_known(row):
+def test_details_show_all_that_is_known(row):
     found = details(row)
     assert found["name"] == row.name
     assert found["source"] == row.source

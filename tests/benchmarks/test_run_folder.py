@@ -1,4 +1,4 @@
-"""The folder of a run: tables that go on, JSON that is whole, and runs that may go on or not."""
+"""The folder of a run: tables, JSON files, and when a run may resume."""
 
 import dataclasses
 import json
@@ -32,7 +32,7 @@ def test_a_table_is_read_as_it_was_written(tmp_path):
     assert third["loss"] != third["loss"]
 
 
-def test_a_row_that_was_cut_off_is_dropped(tmp_path):
+def test_a_truncated_row_is_dropped(tmp_path):
     path = tmp_path / "table.csv"
     run_folder.write_table(path, ["epoch", "loss"], [{"epoch": 0, "loss": 1.0}])
     with path.open("a") as file:
@@ -41,7 +41,7 @@ def test_a_row_that_was_cut_off_is_dropped(tmp_path):
     assert run_folder.read_table(tmp_path / "none.csv") == []
 
 
-def test_json_has_null_for_what_is_not_finite(tmp_path):
+def test_json_has_null_for_values_that_are_not_finite(tmp_path):
     values = {"a": [1.5, float("nan")], "b": {"c": float("inf")}, "d": True}
     files.write_json(tmp_path / "file.json", values)
     assert json.loads((tmp_path / "file.json").read_text()) == {
@@ -52,7 +52,7 @@ def test_json_has_null_for_what_is_not_finite(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file.json"]
 
 
-def test_a_run_goes_on_only_if_asked_and_only_as_it_was(tmp_path):
+def test_a_run_resumes_only_on_request_and_with_the_same_settings(tmp_path):
     folder = folder_of(tmp_path / "run")
     with pytest.raises(RecipeError, match="unless --resume is given"):
         run_folder.check(folder, RECIPE, Execution())
@@ -71,7 +71,7 @@ def test_a_new_folder_may_be_resumed_too(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"recipe": 1}'])
-def test_a_config_of_something_else(tmp_path, text):
+def test_a_config_that_is_not_of_a_run(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(RecipeError, match=r"must hold the config\.json of a run\. Received: "):
         run_folder.check(tmp_path, RECIPE, Execution(resume=True))
@@ -87,6 +87,6 @@ def test_the_result_of_a_finished_run(tmp_path):
     ("field", "value"),
     [("micro_batch_size", -1), ("validate_every_epochs", 0), ("backup_every_updates", -5)],
 )
-def test_what_an_execution_refuses(field, value):
+def test_an_execution_checks_its_values(field, value):
     with pytest.raises(RecipeError, match=rf"^--{field} must be at least \d\. Received: {value}$"):
         Execution(**{field: value})

@@ -1,4 +1,4 @@
-"""`benchmarks.speed.accelerator` goes on where a part fails, and compares with the goals."""
+"""`benchmarks.speed.accelerator` continues after a part fails, and compares with the goals."""
 
 import dataclasses
 import importlib.util
@@ -17,9 +17,9 @@ DEVICE = {"accelerators": [], "cores": 2, "processor": "some processor"}
 
 
 @pytest.fixture
-def waived(monkeypatch):
-    """By part, the code that is run in place of its command; nothing is asked of a backend."""
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # which a run sets
+def part_code(monkeypatch):
+    """A dict from part to the code that replaces its command. No backend is started."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # a run sets both; restored afterwards
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     found = {"tensorflow": {"versions": {}, "device": DEVICE}, "jax": {"failed": "no such library"}}
     monkeypatch.setattr(accelerator, "devices", lambda backends: found)
@@ -41,9 +41,9 @@ PARTS = {
 
 @pytest.mark.processes
 @pytest.mark.slow
-def test_goes_on_where_a_part_fails(waived, monkeypatch):
-    waived.update(PARTS)
-    # Hardly any time for the first, and more than enough for the others.
+def test_the_run_continues_after_a_part_fails(part_code, monkeypatch):
+    part_code.update(PARTS)
+    # The first part gets hardly any time, the others more than enough.
     monkeypatch.setitem(accelerator.PARTS, "options", accelerator.Part("update", 1e-9, []))
     settings = accelerator.Settings(device="cpu", parts=[*PARTS])
     *_, results = accelerator.measure(settings)
@@ -54,7 +54,7 @@ def test_goes_on_where_a_part_fails(waived, monkeypatch):
         "bfloat16": "failed: killed by SIGKILL",
         "memory": "done",
     }
-    # What was written until then is there.
+    # What a part wrote before it failed is kept.
     assert [part["results"] is not None for part in results["parts"]] == [False, True, False, True]
     table = accelerator_tables.table(results)
     assert "jax: no such library" in table
@@ -62,7 +62,7 @@ def test_goes_on_where_a_part_fails(waived, monkeypatch):
         assert (status in table) == (status != "done")
 
 
-def test_without_an_accelerator_it_must_be_waived(waived):
+def test_without_an_accelerator_device_must_be_cpu(part_code):
     with pytest.raises(accelerator.UsageError, match=r"^--device must be cpu if no backend"):
         next(accelerator.measure(accelerator.Settings()))
 
@@ -94,7 +94,7 @@ def results_of(part, results, status="done"):
 
 
 def rows_of(*arguments):
-    """By what was measured: the number, the goal, and whether it is met."""
+    """A dict from what was measured to its number, its goal, and whether the goal is met."""
     lines = accelerator_tables.table(results_of(*arguments)).splitlines()
     cells = [[cell.strip() for cell in line.split("|")[2:-1]] for line in lines if "|" in line]
     return {what: rest for what, *rest in cells[2:]}
@@ -126,7 +126,7 @@ def test_goals_of_an_update(ours_us, met):
     milliseconds = ours_us[1] / 1000
     assert rows["resnet50: keras_lars"] == [f"{milliseconds:.3f} ms in 3 clusters", "", ""]
     assert rows["resnet50: Keras Lamb, jit"] == ["failed: no memory", "", ""]
-    # 28 bytes of a million parameters at 100 GB/s are 0.28 ms.
+    # 28 bytes for each of a million parameters take 0.28 ms at 100 GB/s.
     floors = f"{milliseconds / 0.28:.3f}"
     assert rows["resnet50: relative to copying its bytes"] == [floors, "", ""]
     for_large = "yes" if milliseconds / 0.28 <= 1.3 else "no"
@@ -173,7 +173,7 @@ def test_goals_of_options_training_and_memory():
     assert rows["memory of a step: keras_lars"][0] == "31 MB for 30 MB of state"
 
 
-def test_of_several_results_the_last_counts():
+def test_the_last_of_several_results_counts():
     settings = {"model": "resnet50", "precision": "float32", "global_batch_size": 256}
     first, second = (
         results_of("float32", {"settings": settings, "rounds_us": {"sgd": [us], "lars": [2 * us]}})
@@ -192,9 +192,9 @@ def test_of_several_results_the_last_counts():
 @pytest.mark.processes
 @pytest.mark.slow
 def test_a_quick_run_on_the_cpu(tmp_path):
-    """Of one part: `test_speed_update` and `test_speed_step` run the others.
+    """Runs two parts. `test_speed_update` and `test_speed_step` run the others.
 
-    On torch where it is installed, since it compiles nothing.
+    Uses torch if it is installed, since torch compiles nothing.
     """
     backend = "torch" if importlib.util.find_spec("torch") else "tensorflow"
     arguments = ["--quick", "--device=cpu", f"--backends={backend}", "--parts=options,large"]
@@ -215,8 +215,8 @@ def test_a_quick_run_on_the_cpu(tmp_path):
     assert shown.stdout == done.stdout
 
 
-def test_the_arguments_of_all_parts_are_right():
-    """Of the commands that the quick run above leaves out."""
+def test_the_commands_of_all_parts_have_known_flags():
+    """Includes the commands that the quick run above leaves out."""
     from benchmarks.speed import parts, step
 
     settings = {"update": parts.Settings, "step": step.Settings}
@@ -233,8 +233,8 @@ def test_the_arguments_of_all_parts_are_right():
         "torch SGD, fused",
     }
     for backend in BACKENDS:
-        remembered = [row.name for row in CONTENDERS if row.framework == backend]
-        remembered = [
-            n for n in remembered if re.search(accelerator._MEMORY_MEASURED, f"{backend}/{n}")
+        measured = [row.name for row in CONTENDERS if row.framework == backend]
+        measured = [
+            n for n in measured if re.search(accelerator._MEMORY_MEASURED, f"{backend}/{n}")
         ]
-        assert len(remembered) == 2
+        assert len(measured) == 2

@@ -1,4 +1,4 @@
-"""The measurement of the input: what it measures, keeps and says."""
+"""The measurement of the input pipeline: its parts, its results and its output."""
 
 import json
 import re
@@ -11,8 +11,8 @@ from support.models import one_layer
 pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
 pytest.importorskip(
     "tensorflow_datasets.public_api",
-    reason="tensorflow-datasets, of the extra `benchmarks`, is not there or not whole",
-    exc_type=Exception,  # of an older protobuf than it needs it says so by another error
+    reason="tensorflow-datasets, from the extra `benchmarks`, is missing or incomplete",
+    exc_type=Exception,  # not an ImportError if protobuf is too old
 )
 if keras.backend.backend() != "tensorflow":
     pytest.skip("the benchmarks run on TensorFlow", allow_module_level=True)
@@ -52,7 +52,7 @@ def test_each_part_is_measured(tmp_path, augmentation, monkeypatch):
 
 
 @pytest.mark.slow
-def test_data_without_files_have_nothing_to_decode():
+def test_data_without_files_has_nothing_to_decode():
     results = input.measure(tiny(data="synthetic", model="alexnet_tiny", image_size=16))
     assert list(results["measured"]) == PARTS[1:]
 
@@ -65,7 +65,7 @@ def test_data_without_files_have_nothing_to_decode():
     ],
     ids=["input", "step"],
 )
-def test_the_bottleneck_is_said(tmp_path, input_images, line):
+def test_the_bottleneck_is_named(tmp_path, input_images, line):
     images = dict(zip(PARTS, (900, input_images, 200, 90)))
     measured = {name: {"images": count, "seconds": 2.0} for name, count in images.items()}
     file = tmp_path / "results.json"
@@ -92,7 +92,7 @@ def test_the_bottleneck_is_said(tmp_path, input_images, line):
     ],
     ids=["data", "seconds", "missing", "batch", "show"],
 )
-def test_a_mistake_is_told_in_one_line(tmp_path, arguments, message):
+def test_a_mistake_gives_a_one_line_error(tmp_path, arguments, message):
     done = command(*(argument.format(tmp_path) for argument in arguments))
     assert done.returncode == 1
     assert done.stdout == ""

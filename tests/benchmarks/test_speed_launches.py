@@ -1,4 +1,4 @@
-"""What is counted of a compiled program. Programs of updates: tests/backends/test_launches.py."""
+"""Counts of a compiled program. For those of updates see tests/backends/test_launches.py."""
 
 import pytest
 from support.helpers import run_command
@@ -39,15 +39,15 @@ LOOP = """
 }
 """
 END = "  ROOT %end = (f32[4,2]{1,0}, s32[]) tuple(%new, %copy.1)\n}\n"
-# The copy of the counter, and a fusion that copies an array; an array has 32 bytes, 16 in bfloat16.
+# The copy of the counter, and a fusion that copies an array: 32 bytes, or 16 in bfloat16.
 STRAIGHT = {"kernels": 2, "copies": 1, "bytes": (4 + 4) + (32 + 4 + 32 + 16)}
 
 
-def test_what_a_program_launches():
+def test_kernels_of_a_program():
     assert h100.paths(h100.program(FUSED + ENTRY + END)) == [STRAIGHT]
 
 
-def test_a_loop_runs_never_or_once():
+def test_a_loop_is_skipped_or_runs_once():
     loop = "  %state.2 = (s32[], f32[4,2]{1,0}) tuple(%copy.1, %new)\n"
     loop += (
         "  %while.1 = (s32[], f32[4,2]{1,0}) while(%state.2), condition=%condition, body=%body\n"

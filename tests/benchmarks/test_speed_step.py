@@ -1,4 +1,4 @@
-"""`benchmarks.speed.step` measures both optimizers in turns."""
+"""`benchmarks.speed.step` measures both optimizers alternately."""
 
 import dataclasses
 import json
@@ -23,7 +23,7 @@ TINY = step.Settings(model="resnet_tiny", image_size=8, global_batch_size=2, rou
 
 
 @pytest.mark.slow
-def test_measures_and_shows_again(tmp_path, monkeypatch):
+def test_measuring_and_showing_results(tmp_path, monkeypatch):
     monkeypatch.setattr(models, "build", one_layer)
     results = step.measure(TINY)
     assert {name: len(us) for name, us in results["rounds_us"].items()} == {"sgd": 2, "lars": 2}
@@ -39,7 +39,7 @@ def test_measures_and_shows_again(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_with_micro_batches_one_of_two_records_the_noise_scale(monkeypatch):
+def test_with_micro_batches_one_contender_records_the_noise_scale(monkeypatch):
     monkeypatch.setattr(models, "build", one_layer)
     settings = dataclasses.replace(TINY, global_batch_size=6, micro_batches=3)
     results = step.measure(settings)
@@ -59,7 +59,7 @@ def test_micro_batches_divide_the_batch():
         dataclasses.replace(TINY, micro_batches=3)
 
 
-def test_the_network_is_that_of_a_training_but_for_its_stem():
+def test_the_network_is_that_of_a_training_except_for_its_stem():
     network = step.Training(TINY, "lars").model
     assert network.get_layer("stem").kernel_size == (7, 7)
 
@@ -80,13 +80,13 @@ def test_table():
     assert "time relative to LARS" in step.table(results)
 
 
-def test_a_missing_file_is_told_in_one_line(tmp_path):
+def test_a_missing_file_gives_a_one_line_error(tmp_path):
     done = command(f"--show={tmp_path / 'none.json'}")
     assert done.returncode == 1
     assert re.fullmatch("error: .*none.json", done.stderr.strip().splitlines()[-1])
 
 
-def test_the_page_says_what_the_committed_results_say():
+def test_the_page_agrees_with_the_committed_results():
     text = " ".join((ROOT / "docs" / "speed.md").read_text(encoding="utf-8").split())
     here, elsewhere = (ratios_to_sgd(f"update_cost_models{end}") for end in ("", "_epyc"))
     assert f"{here[0]} times as long as with SGD under XLA for ResNet-50, and {here[1]}" in text
@@ -96,10 +96,10 @@ def test_the_page_says_what_the_committed_results_say():
     assert f"on TensorFlow took {ours}, and {sgd} with SGD under XLA" in text
 
 
-def test_the_page_says_how_sure_the_cost_of_the_noise_scale_is():
+def test_the_page_gives_the_interval_of_the_noise_scale_cost():
     page = (RESULTS / "speed" / "README.md").read_text(encoding="utf-8")
     text = " ".join(page.split())
-    # The median lies between these two of the ordered ratios more than 95 times in 100.
+    # These two order statistics bound the median with more than 95 % confidence.
     for name, size, first, last, count in (
         ("noise_scale_step", "smaller images", 14, 27, 40),
         ("noise_scale_step_112", "larger ones", 31, 50, 80),
@@ -113,7 +113,7 @@ def test_the_page_says_how_sure_the_cost_of_the_noise_scale_is():
         median, low, high = tables.ratio(recorded, without), ratios[first - 1], ratios[last - 1]
         assert f"{median:.3f} with the {size}" in text
         assert f"from {low:.3f} to {high:.3f}" in text
-        assert (high <= 1.01) == (size == "larger ones")  # whether the goal is shown to be met
+        assert (high <= 1.01) == (size == "larger ones")  # whether the goal is clearly met
 
 
 def updates_on_tensorflow(name, model):

@@ -1,4 +1,4 @@
-"""`benchmarks.speed` measures what it says: its sizes, its check, its files, its errors."""
+"""`benchmarks.speed` measures what it claims: model sizes, the check, result files, errors."""
 
 import dataclasses
 import json
@@ -26,7 +26,7 @@ def command(*arguments):
 @pytest.mark.parametrize(
     ("model", "count", "kinds", "parameters"),
     [
-        # What they are is in `test_networks`, beside the model.
+        # `test_networks` compares these shapes with those of the network.
         ("resnet50", 161, 28, 25_557_032),
         ("alexnet", 16, 13, 60_965_224),
         ("small_variables", 1000, 20, 1_889_000),
@@ -40,11 +40,11 @@ def test_sizes_of_the_models(model, count, kinds, parameters):
 
 
 @pytest.mark.parametrize("count", [1, 7, 2000])
-def test_small_variables_can_be_counted(count):
+def test_the_number_of_small_variables_can_be_chosen(count):
     assert len(variables.small_variables(count)) == count
 
 
-def test_what_must_be_among_the_contenders():
+def test_required_contenders():
     assert len(BY_KEY) >= len(CONTENDERS)
     forms = {row.formula.form for row in CONTENDERS if row.ours and row.framework == "tensorflow"}
     assert forms == {"classic", "learning_rate_outside", "ratio_outside"}
@@ -83,10 +83,10 @@ def reached(formula, hyper=variables.CHECKED):
     ],
     ids=str,
 )
-def test_check_finds_another_formula(wrong):
+def test_the_check_detects_another_formula(wrong):
     formula = formulas.Lars()
     assert error_of(formula, reached(formula)) < 1e-12
-    if "form" in wrong:  # at a constant ratio the forms are one
+    if "form" in wrong:  # at a constant ratio all forms coincide
         assert error_of(formula, reached(dataclasses.replace(formula, **wrong))) > 1e-4
     else:
         assert error_of(formula, reached(dataclasses.replace(formula, **wrong))) > 1e-3
@@ -95,7 +95,7 @@ def test_check_finds_another_formula(wrong):
 @pytest.mark.parametrize(
     "field", ["learning_rate", "momentum", "weight_decay", "trust_coefficient"]
 )
-def test_check_finds_another_rate(field):
+def test_the_check_detects_another_hyperparameter(field):
     formula = formulas.Lars()
     hyper = dataclasses.replace(
         variables.CHECKED, **{field: 0.9 * getattr(variables.CHECKED, field)}
@@ -107,7 +107,7 @@ def error_of(formula, weights):
     return formulas.error(formula, VARIABLES, weights, 3, variables.CHECKED)
 
 
-def test_check_finds_nan_and_variables_that_changed_places():
+def test_the_check_detects_nan_and_swapped_variables():
     formula = formulas.Lars()
     first, second, bias = reached(formula)
     assert error_of(formula, [second, first, bias]) > 0.1
@@ -115,13 +115,13 @@ def test_check_finds_nan_and_variables_that_changed_places():
 
 
 def test_ratios_are_taken_within_rounds():
-    # Ratios of medians would be 1, as both were slow in some round.
+    # The ratios are 1, 2 and 3.
     assert tables.ratio([10, 40, 90], [10, 20, 30]) == 2
     assert tables.ratio([1], None) is None
 
 
 @pytest.mark.slow
-def test_a_quick_run_and_its_results_again(tmp_path):
+def test_a_quick_run_and_showing_its_results(tmp_path):
     path = tmp_path / "results.json"
     done = command(
         "--quick", "--rounds=2", "--models=resnet50", CHOSEN, f"--output={path}",
@@ -164,7 +164,7 @@ def test_a_quick_run_and_its_results_again(tmp_path):
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
-def test_mistakes_are_told_in_one_line(arguments, message):
+def test_mistakes_give_one_line_errors(arguments, message):
     done = command(*arguments)
     assert done.returncode == 1
     assert re.fullmatch(message, done.stderr.strip()), done.stderr
@@ -187,7 +187,7 @@ def test_how_a_worker_fails(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("framework", ["jax", "torch"])
-def test_other_workers_do_without_tensorflow(framework):
+def test_other_workers_run_without_tensorflow(framework):
     if not installed(framework):
         pytest.skip(f"{framework} is not installed")
     script = (

@@ -1,4 +1,4 @@
-"""`--strategy`: where a cluster is found, and that each mistake is told in one line."""
+"""`--strategy`: how a cluster is found, and one-line errors."""
 
 import json
 import types
@@ -37,8 +37,8 @@ def config(jobs, kind="worker", index=0):
 
 @pytest.mark.parametrize("place", ["cluster.start", "loop.train_plan"])
 @pytest.mark.parametrize("name", ["UnavailableError", "AbortedError", "DeadlineExceededError"])
-def test_a_worker_that_is_lost_outside_of_fit(monkeypatch, capsys, tmp_path, name, place):
-    """While all start or a model is made: the status of an interruption, and 1 of other errors."""
+def test_a_worker_that_is_lost_outside_fit(monkeypatch, capsys, tmp_path, name, place):
+    """During startup or model building: the exit status is that of an interruption, not 1."""
 
     def lose(*arguments):
         raise getattr(tf.errors, name)(None, None, "Collective ops is aborted")
@@ -67,14 +67,14 @@ def test_the_chief_of_slurm(monkeypatch):
     assert not cluster.is_chief("multi_worker")
     monkeypatch.setenv("SLURM_PROCID", "0")
     assert cluster.is_chief("multi_worker")
-    # A single task is a cluster of one, as it is asked for by a flag.
+    # A single task is a cluster of one, since the flag asks for a cluster.
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
     monkeypatch.setenv("SLURM_STEP_NODELIST", "localhost")
     monkeypatch.setenv("SLURM_STEP_TASKS_PER_NODE", "1")
     assert cluster.is_chief("multi_worker")
 
 
-# What is malformed, and how, is tested in `test_cluster.py`.
+# `test_cluster.py` tests each kind of malformed value.
 
 
 def test_a_malformed_tf_config(monkeypatch):
@@ -103,7 +103,7 @@ def test_a_cluster_that_cannot_be_started(monkeypatch):
 
 
 def test_shards_of_a_cluster(monkeypatch):
-    """The chief's comes first, and no two workers have the same one."""
+    """The chief has the first shard, and no two workers have the same one."""
     jobs = {"chief": WORKERS[:1], "worker": WORKERS[1:]}
     shards = []
     for kind in jobs:

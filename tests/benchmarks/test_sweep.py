@@ -1,4 +1,4 @@
-"""The runs of an experiment: skipped, resumed, refused, and how long the rest will take."""
+"""The runs of an experiment: skipping, resuming, refusing, and the estimate of the time left."""
 
 import dataclasses
 import json
@@ -31,7 +31,7 @@ def runs(*rates, seeds=(0,)):
 
 
 class FakeTrain:
-    """Leaves what the loop leaves, in no time. Diverges at 9, is interrupted as often as told."""
+    """Writes the files of the loop, in no time. Diverges at 9, and is interrupted on request."""
 
     def __init__(self, interrupted_at=(), seconds=10.0):
         self.trained, self.executions = [], []
@@ -79,7 +79,7 @@ def sweep(asked, folder, train=None, **preset):
 
 
 def run(asked, folder, train=None, save=lambda rows: None, **preset):
-    """All that was done in the end, by name."""
+    """Train, and return all finished runs by name."""
     some = sweep(asked, folder, train, **preset)
     some.train(save=save)
     return some.done
@@ -106,17 +106,17 @@ def test_each_run_is_trained_in_a_folder_of_its_own(tmp_path, capsys):
     assert log.splitlines()[1:] == ["a line of a training"]
 
 
-def test_finished_points_are_not_trained_again(tmp_path, capsys):
+def test_finished_runs_are_not_trained_again(tmp_path, capsys):
     run(runs(1), tmp_path, FakeTrain())
     again, saved = FakeTrain(), []
     run(runs(1, 2), tmp_path, again, save=lambda rows: saved.append(len(rows)))
     assert again.trained == [2]
-    assert saved == [1, 2]  # what is there already is written at once
+    assert saved == [1, 2]  # existing results are written at once
     assert "2 trainings, 1 done" in capsys.readouterr().out
 
 
 @pytest.mark.slow
-def test_an_interrupted_point_goes_on_and_again(tmp_path):
+def test_a_run_can_be_interrupted_and_resumed_twice(tmp_path):
     train = FakeTrain(interrupted_at=[2, 2])
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt, match="in the middle"):
@@ -140,7 +140,7 @@ def test_a_folder_with_another_recipe_is_refused_before_anything_is_trained(tmp_
     assert "\n" not in str(error.value)
 
 
-def test_a_point_that_cannot_be_is_told_before_anything_is_trained(tmp_path):
+def test_an_impossible_run_is_refused_before_anything_is_trained(tmp_path):
     large = make_run({"rate": 5}, dataclasses.replace(RECIPE, global_batch_size=5000))
     train = FakeTrain()
     with pytest.raises(RecipeError, match=r"^rate_5-seed0: --global_batch_size must be at most"):
@@ -168,13 +168,13 @@ def test_divergence_is_a_result(tmp_path, capsys):
     ],
     ids=["none", "rate", "seed"],
 )
-def test_points_that_are_none_or_twice(given, message, tmp_path):
+def test_no_runs_and_duplicate_runs_are_refused(given, message, tmp_path):
     with pytest.raises(RecipeError, match=message):
         run(given, tmp_path, FakeTrain())
 
 
-def test_the_estimate_is_by_images_and_counts_those_of_diverged_and_resumed_runs(tmp_path):
-    """A quarter of the images in 10 s, as it diverged: four times as long for a whole run."""
+def test_the_estimate_counts_images_also_of_diverged_and_resumed_runs(tmp_path):
+    """The diverged run took 10 s for a quarter of its images, so a whole run takes 40 s."""
     some = sweep(runs(9, 1), tmp_path, FakeTrain())
     assert some.seconds_left() is None
     some.done = run(runs(9), tmp_path, FakeTrain())
@@ -194,7 +194,7 @@ def test_records_are_spread_over_an_epoch(records_per_epoch, every, tmp_path):
     assert train.executions[0].record_trust_ratios_every == every
 
 
-def test_names_are_those_of_folders():
+def test_names_of_runs():
     (one,) = [make_run({"optimizer": "LARS", "variant": "no warm-up", "rate": 0.5}, RECIPE)]
     assert one.name == "lars-no_warm_up-rate_0.5-seed0"
     assert (one.row, one.published, one.source) == ("", None, "")
@@ -204,9 +204,9 @@ def test_names_are_those_of_folders():
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("nothing_slow")
+@pytest.mark.usefixtures("fast_training")
 def test_a_real_training(tmp_path):
-    """By the loop itself: twice in one process, and again without training."""
+    """With the real loop: two runs in one process, then again without training."""
     recipe = dataclasses.replace(
         RECIPE, model="alexnet_tiny", width=1.0, epochs=1, global_batch_size=256
     )

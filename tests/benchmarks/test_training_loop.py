@@ -1,4 +1,4 @@
-"""The loop of the benchmarks: interrupted, resumed, accumulated, diverged, in mixed precision."""
+"""The training loop: interruption, resuming, accumulation, divergence, mixed precision."""
 
 import dataclasses
 import json
@@ -37,9 +37,9 @@ RECIPE = recipes.override(
 )
 AUGMENTED = dataclasses.replace(RECIPE, augmentation="paper", label_smoothing=0.1)
 
-pytestmark = pytest.mark.usefixtures("nothing_slow")
+pytestmark = pytest.mark.usefixtures("fast_training")
 
-# Of `RECIPE`, and what was asked of it.
+# How `RECIPE` is run.
 ASKED = {
     "validate_every_epochs": 2,
     "evaluate_training_images": 1437,
@@ -50,7 +50,7 @@ ASKED = {
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A run that was not interrupted: its folder, and its result."""
+    """The folder and the result of an uninterrupted run."""
     pytest.importorskip("tensorboard", reason="tensorboard is not installed")
     folder = tmp_path_factory.mktemp("whole")
     return folder, loop.train(RECIPE, Execution(output_dir=str(folder), **ASKED))
@@ -66,7 +66,7 @@ def weights(folder):
 
 
 def interrupt_at(monkeypatch, update, number=signal.SIGTERM):
-    """Have the process told to end while an update is computed, once."""
+    """Send this process a signal during an update, once."""
     original, done = callbacks.StopAtDivergence.on_batch_end, []
 
     def on_batch_end(self, batch, logs=None):
@@ -88,7 +88,7 @@ def interrupt_at(monkeypatch, update, number=signal.SIGTERM):
             {"micro_batch_size": 32, "record_trust_ratios_every": 5},
             30,
         ),
-        # At the end of an epoch of four updates, after which statistics are taken anew.
+        # At the end of an epoch of four updates, after which statistics are recomputed.
         (
             {
                 "precision": "mixed_float16",
@@ -103,10 +103,10 @@ def interrupt_at(monkeypatch, update, number=signal.SIGTERM):
     ],
     ids=["accumulation-record", "loss-scaling-statistics-anew"],
 )
-def test_an_interrupted_run_ends_as_one_that_was_not(
+def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     fields, execution, update, monkeypatch, tmp_path
 ):
-    handler = signal.getsignal(signal.SIGTERM)  # that of coverage, where it is measured
+    handler = signal.getsignal(signal.SIGTERM)  # coverage, if it is measured, has its own
     recipe = dataclasses.replace(AUGMENTED, **fields)
     how = {"evaluate_training_images": 100, **execution}
     whole = loop.train(recipe, Execution(output_dir=str(tmp_path / "whole"), **how))
@@ -136,8 +136,8 @@ def test_an_interrupted_run_ends_as_one_that_was_not(
 
 
 @pytest.mark.slow
-def test_killed_at_once_it_goes_back_to_the_last_backup(whole, monkeypatch, tmp_path):
-    """As by SIGKILL: nothing is saved, and rows of after the backup are there."""
+def test_a_killed_run_goes_back_to_its_last_backup(whole, monkeypatch, tmp_path):
+    """As with SIGKILL: nothing is saved, and the tables have rows from after the backup."""
     again = Execution(
         output_dir=str(tmp_path / "again"), resume=True, backup_every_updates=15, **ASKED
     )
@@ -159,7 +159,7 @@ def test_killed_at_once_it_goes_back_to_the_last_backup(whole, monkeypatch, tmp_
 
 
 @pytest.mark.slow
-def test_killed_between_the_last_epoch_and_the_result(monkeypatch, tmp_path):
+def test_a_run_killed_between_its_last_epoch_and_its_result(monkeypatch, tmp_path):
     execution = Execution(output_dir=str(tmp_path / "run"), resume=True)
     with monkeypatch.context() as patch:
 
@@ -175,13 +175,13 @@ def test_killed_between_the_last_epoch_and_the_result(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-def test_ctrl_c_is_heard_too(monkeypatch, tmp_path):
+def test_ctrl_c_interrupts_too(monkeypatch, tmp_path):
     interrupt_at(monkeypatch, 3, signal.SIGINT)
     with pytest.raises(KeyboardInterrupt, match=r"interrupted by SIGINT after update \d, saved"):
         loop.train(RECIPE, Execution(output_dir=str(tmp_path / "run")))
 
 
-def test_signals_are_left_alone_outside_of_the_main_thread():
+def test_signals_are_left_alone_outside_the_main_thread():
     before = signal.getsignal(signal.SIGTERM)
     inside = []
 
@@ -196,7 +196,7 @@ def test_signals_are_left_alone_outside_of_the_main_thread():
 
 
 @pytest.mark.slow
-def test_statistics_are_taken_anew_where_few_updates_move_them(tmp_path):
+def test_statistics_are_recomputed_after_few_updates(tmp_path):
     """Twelve updates leave 28 % of the initial statistics, and 66 leave 0.1 %."""
     few = dataclasses.replace(RECIPE, global_batch_size=359, dropout=0.0)
     found = {}
@@ -224,7 +224,7 @@ def test_statistics_are_taken_anew_where_few_updates_move_them(tmp_path):
     moving = {i for i, v in enumerate(model.weights) if "moving" in v.name}
     for i, (anew, left) in enumerate(zip(*ends)):
         assert np.array_equal(anew, left) == (i not in moving)
-    # They are those of the epoch's batches, and so do not change once more.
+    # They are those of the epoch's batches, so recomputing them again changes nothing.
     made = plan.make_plan(few, Execution(output_dir=str(tmp_path / "run")))
     again = loop._statistics(made, model, WHOLE)[1]
     again.set_model(model)
@@ -240,7 +240,7 @@ def test_divergence_names_the_update(tmp_path):
     )
     result = loop.train(recipe, Execution(output_dir=str(tmp_path / "run")))
     assert result["diverged"]
-    # The first update throws the weights away, and the third one is the first to see it.
+    # The first update ruins the weights, and the third is the first to notice.
     assert result["diverged_at_update"] == 3
     assert result["updates"] == 3
     assert result["epochs"] == 1
@@ -279,7 +279,7 @@ def test_validation_by_interval_and_training_images_without_dropout(whole):
         assert [value is None for value in history[name]] == [True, False, False]
     assert result["validation_accuracy"] == history["val_accuracy"][-1]
     assert None not in history["loss"]
-    # What `evaluate` gives for the saved model, and so without dropout.
+    # The same as `evaluate` gives for the saved model, so without dropout.
     made = plan.make_plan(RECIPE, Execution())
     model = keras.saving.load_model(folder / "model.keras")
     batches = made.data_set.training_as_held_out(made.view, 64, 1437)
@@ -289,8 +289,8 @@ def test_validation_by_interval_and_training_images_without_dropout(whole):
 
 
 @pytest.mark.slow
-def test_micro_batches_equal_the_whole(tmp_path):
-    """Without normalization and dropout, which depend on what is seen at once."""
+def test_micro_batches_equal_whole_batches(tmp_path):
+    """Without normalization and dropout, which depend on how many images are seen at once."""
     recipe = dataclasses.replace(
         RECIPE, width=0.5, dropout=0.0, epochs=1, warmup_epochs=0.5, weight_decay=0.01
     )
@@ -316,7 +316,7 @@ def test_mixed_precision(precision, tmp_path):
     name = type(model.optimizer).__name__
     assert name == ("LossScaleOptimizer" if precision == "mixed_float16" else "LARS")
     assert not result["diverged"]
-    assert keras.config.dtype_policy().name == "float32"  # for whatever comes next
+    assert keras.config.dtype_policy().name == "float32"  # restored
 
 
 @pytest.mark.slow
@@ -404,7 +404,7 @@ def test_estimates():
     made = plan.make_plan(RECIPE, Execution(micro_batch_size=32))
     model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(name="flat")])
     model.add(keras.layers.Dense(10, use_bias=False))
-    # Weight, gradient, velocity and accumulator; the input, the same flat, and ten outputs.
+    # Weight, gradient, velocity and accumulator; then the input, the same flattened, ten outputs.
     assert estimate.memory_bytes(made, model, replicas=2) == 4 * 4 * 640 + 4 * 16 * (64 + 10)
     one = estimate.training_seconds(made, model, replicas=1)
     assert 0 < one < 60
@@ -425,7 +425,7 @@ def test_estimates():
         ({"warmup_epochs": 3.0}, {}, "--warmup_epochs must be less than --epochs"),
     ],
 )
-def test_what_cannot_be_planned(fields, execution, message):
+def test_impossible_plans_are_refused(fields, execution, message):
     with pytest.raises(RecipeError, match=message):
         plan.make_plan(dataclasses.replace(RECIPE, **fields), Execution(**execution))
 
@@ -439,9 +439,9 @@ def test_what_cannot_be_planned(fields, execution, message):
     ],
     ids=["global", "micro", "virtual"],
 )
-def test_what_two_replicas_cannot_share(fields, micro_batch_size, message):
+def test_batches_that_two_replicas_cannot_share(fields, micro_batch_size, message):
     plan.check_replicas(plan.make_plan(RECIPE, Execution()), 2)
-    # A virtual batch that is larger than what there is does no harm.
+    # A virtual batch may be larger than the batch of a replica.
     larger = dataclasses.replace(RECIPE, virtual_batch_size=48)
     plan.check_replicas(plan.make_plan(larger, Execution()), 2)
     made = plan.make_plan(

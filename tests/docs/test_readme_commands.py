@@ -1,4 +1,4 @@
-"""Every command in the pages is run by a test, or cannot be and is at least a right one."""
+"""Every command on the pages is run by a test. If that is impossible, its flags are checked."""
 
 import ast
 import json
@@ -16,8 +16,8 @@ from benchmarks import recipes
 
 pytestmark = [pytest.mark.processes, pytest.mark.docs]
 
-# Where a line of a bash block is run, up to its folder and the size of what it trains.
-# `*` at the end of a key is any end.
+# The test that runs each line of a bash block. Folders and the size of the training may differ.
+# `*` at the end of a key stands for any end.
 SEVERAL_MACHINES = "test_readme::test_the_commands_of_several_machines_run"
 RUN = {
     "python training.py": "test_readme::test_blocks_run",
@@ -33,41 +33,41 @@ RUN = {
     ),
     "python -m benchmarks.collect *": "test_benchmarks::test_collect",
 }
-HOURS = "trains for hours; in tiny: test_batch_size::test_a_training"
-TINY = "test_default_experiments::test_experiments_of_seeds_in_tiny"
-MINUTES = "takes minutes: its runs are listed here, and test_sweep.py trains some in tiny"
-# Why a line is run nowhere. It is parsed at least.
+HOURS = "trains for hours; smaller: test_batch_size::test_a_training"
+TINY = "test_default_experiments::test_experiments_over_seeds_scaled_down"
+MINUTES = "takes minutes: its runs are listed here, and test_sweep.py trains smaller ones"
+# Why no test runs a line. Its flags are checked all the same.
 NOT_RUN = {
     'pip install ".[tensorflow,benchmarks]" && python -m benchmarks.train': (
-        "needs the network; in short: test_benchmarks::test_it_learns"
+        "needs the network; shortened: test_benchmarks::test_it_learns"
     ),
     'pip install ".[tensorflow,benchmarks,tests]" && cd tests && *': "is the test command",
     'pip install "keras-lars[tensorflow] @ file:///path/to/this/clone"': "names no real folder",
     'pip install ".[tensorflow,benchmarks,peers]" && *': (
-        "needs the network; in short: test_speed_update::test_a_quick_run_and_its_results_again"
+        "needs the network; shortened: test_speed_update::test_a_quick_run_and_showing_its_results"
     ),
     'pip install ".[tensorflow,report]" && python -m keras_lars.report run': (
-        "needs the network; on a record, test_report::test_the_command_prints_the_path_of_the_page"
+        "needs the network; on a record: test_report::test_the_command_prints_the_path_of_the_page"
     ),
     "python -m benchmarks.experiments.batch_size *": HOURS,
-    "python -m benchmarks.experiments.first_try *": "trains for minutes; in tiny: " + TINY,
-    "python -m benchmarks.experiments.fine_tuning *": "trains for minutes; in tiny: " + TINY,
-    "python -m benchmarks.experiments.learning_rate_choice *": "trains for long; in tiny: " + TINY,
+    "python -m benchmarks.experiments.first_try *": "trains for minutes; smaller: " + TINY,
+    "python -m benchmarks.experiments.fine_tuning *": "trains for minutes; smaller: " + TINY,
+    "python -m benchmarks.experiments.learning_rate_choice *": "trains for long; smaller: " + TINY,
     "python -m benchmarks.experiments.noise_scale *": (
-        "trains for hours; in tiny: test_noise_scale_experiment::test_in_tiny"
+        "trains for hours; smaller: test_noise_scale_experiment::test_the_experiment_scaled_down"
     ),
-    "python -m benchmarks.experiments.linear_probe *": "trains for minutes; in tiny: " + TINY,
+    "python -m benchmarks.experiments.linear_probe *": "trains for minutes; smaller: " + TINY,
     **{f"python -m benchmarks.experiments.{name}*": MINUTES for name in paper_experiments.NAMES},
 }
 
-# What stands for something else, in commands that are shown rather than to be copied.
+# Placeholders in commands, and values for them.
 PLACES = {"$seed": "0"}
 
 
 def lines():
     """The lines of all bash blocks, without the words of a loop around them.
 
-    Whole scripts are not among them: `test_clusters_page.py` looks at the one there is.
+    Scripts are left out. `test_clusters_page.py` checks the only one.
     """
     found = []
     for block in pages.blocks("bash"):
@@ -90,9 +90,9 @@ def rows_for(line):
 
 
 def commands():
-    """All of `python -m MODULE ARGUMENTS`, in blocks and in sentences, as tuples of words.
+    """All commands `python -m MODULE ARGUMENTS`, in blocks and in sentences, as tuples of words.
 
-    Not the commands that a result records with its date: their folders were on other machines.
+    Commands that a result records with its date are left out: they ran on other machines.
     """
     skipped = re.compile(r"```.*?```|^- \d{4}-\d\d-\d\d [^\n]*", re.S | re.M)
     inline = [
@@ -126,7 +126,7 @@ def test_a_line_is_run_or_says_why_not(line):
     assert len(rows_for(line)) == 1
 
 
-def test_the_tables_are_about_lines_and_tests_that_are_there():
+def test_the_tables_name_lines_and_tests_that_exist():
     assert {row for line in lines() for row in rows_for(line)} == {*RUN, *NOT_RUN}
     named = re.findall(r"test_\w+::test_\w+", " ".join([*RUN.values(), *NOT_RUN.values()]))
     assert len(named) > len(RUN)
@@ -135,7 +135,7 @@ def test_the_tables_are_about_lines_and_tests_that_are_there():
         assert f"\ndef {test}(" in next(TESTS.rglob(f"{file}.py")).read_text(encoding="utf-8"), name
 
 
-def test_flags_are_there_and_take_what_they_are_given():
+def test_flags_exist_and_accept_their_values():
     asked = commands()
     assert ("benchmarks.train", "--strategy=multi_worker") in asked
     assert ("benchmarks.experiments.norm_ratios", "--data=fashion_mnist") in asked
@@ -146,7 +146,7 @@ def test_flags_are_there_and_take_what_they_are_given():
     assert {" ".join(c): f for c, f in zip(asked, faults, strict=True) if f} == {}
 
 
-def test_recipes_are_there():
+def test_recipes_exist():
     names = [
         name
         for page in pages.PAGES
@@ -158,7 +158,7 @@ def test_recipes_are_there():
         assert recipes.find(name).recipe is not None
 
 
-def test_what_pip_installs_is_this_package_with_extras_it_has():
+def test_pip_installs_this_package_with_extras_that_exist():
     installs = [
         requirement
         for page in pages.PAGES
@@ -172,7 +172,7 @@ def test_what_pip_installs_is_this_package_with_extras_it_has():
 
 
 def test_the_oldest_versions_are_those_of_setup():
-    """setup.py alone names them; the scripts of `.ci` read it, and README tells."""
+    """Only setup.py defines them. The scripts of `.ci` read it, and README states them."""
     script = "source .ci/oldest_environment; lower_bound 'python_requires=\"'; oldest_packages"
     done = subprocess.run(
         ["bash", "-euc", script], cwd=pages.ROOT, capture_output=True, text=True, check=True
