@@ -1,6 +1,6 @@
-"""Variables that share an XLA cluster get the bits that each would get by itself.
+"""Variables that share an XLA cluster get the same bits as each in its own cluster.
 
-`sharing` is set here to each of its values, since on CPUs it has but one.
+The tests set `sharing` to each of its values, since on CPUs it has only one.
 """
 
 from typing import get_args
@@ -16,19 +16,19 @@ from keras_lars._backends.tensorflow_xla import Signature
 
 pytestmark = pytest.mark.slow
 
-# More than a group holds, of one shape and of two treatments; and one that is summed in stages.
+# More kernels of one shape than a group holds, biases, and a kernel that is summed in stages.
 SHAPES = {
     **{f"layer{i}/kernel": (5, 7) for i in range(9)},
     **{f"layer{i}/bias": (7,) for i in range(3)},
     "layer8/bias": (35,),
     "wide/kernel": (64, 1024),
 }
-# Groups: of 8 kernels, of the ninth, of the biases, of the long bias, of the wide kernel.
+# Groups: 8 kernels, the ninth kernel, the biases, the long bias, the wide kernel.
 LAUNCHES = {"alike": 5, "all": 1}
 
 
 def launches(graph):
-    """How often a step calls what XLA compiled."""
+    """The number of calls of XLA-compiled functions in a step."""
     definition = graph.as_graph_def()
     bodies = [definition.node, *(f.node_def for f in definition.library.function)]
     nodes = [node for body in bodies for node in body]
@@ -51,7 +51,7 @@ def trained(scope, **options):
 
     for number in range(2):
         gradients = [normal([2, number, i], shape) for i, shape in enumerate(SHAPES.values())]
-        # Each replica has all of it, and the sum is what one device has.
+        # Each replica gets an equal part, so that the sum is what one device has.
         gradients = [tf.constant(g / scope.num_replicas_in_sync) for g in gradients]
         step(gradients)
     local = [scope.experimental_local_results(v.value) for v in [*variables, *optimizer.variables]]
@@ -61,7 +61,7 @@ def trained(scope, **options):
 
 @pytest.fixture
 def share(monkeypatch):
-    """A function that sets the switch."""
+    """A function that sets how variables share clusters."""
 
     def set_to(choice):
         monkeypatch.setattr(tensorflow_clusters, "sharing", lambda on_cpu: choice)
@@ -81,8 +81,8 @@ OPTIONS = {
 
 
 @pytest.fixture(scope="module")
-def by_themselves():
-    """What there is after an update of each variable by itself."""
+def without_sharing():
+    """The values after a training in which each variable has its own cluster."""
     default, runs, values = tf.distribute.get_strategy(), {"classic": {}, **OPTIONS}, {}
     for name, options in runs.items():
         (values[name],), graph = trained(default, **options)
@@ -92,19 +92,19 @@ def by_themselves():
 
 @pytest.mark.parametrize("choice", LAUNCHES)
 @pytest.mark.parametrize("name", OPTIONS)
-def test_the_bits_do_not_depend_on_the_sharing(name, choice, by_themselves, share):
+def test_the_bits_do_not_depend_on_the_sharing(name, choice, without_sharing, share):
     share(choice)
     (values,), graph = trained(tf.distribute.get_strategy(), **OPTIONS[name])
-    assert_equal(values, by_themselves[name])
+    assert_equal(values, without_sharing[name])
     assert launches(graph) == LAUNCHES[choice]
 
 
 @pytest.mark.parametrize("choice", get_args(Sharing))
-def test_like_variables_of_replicas_are_not_mixed_up(choice, strategy, by_themselves, share):
-    """As they are by a function that is given variables, and captures those of its first call."""
+def test_like_variables_of_replicas_are_not_mixed_up(choice, strategy, without_sharing, share):
+    """A function that takes variables would mix them up: it captures those of its first call."""
     share(choice)
     for values in trained(strategy)[0]:
-        assert_equal(values, by_themselves["classic"])
+        assert_equal(values, without_sharing["classic"])
 
 
 def signature(**settings):
@@ -120,11 +120,11 @@ def test_groups_are_of_one_signature_and_one_device():
     assert list(clusters([on_cpu] * 2, ["a"] * 2)) == [[0], [1]]
 
 
-def test_all_are_those_of_one_device(share):
+def test_all_variables_of_a_device_share_a_cluster(share):
     share("all")
     signatures = [signature(shape=(n,)) for n in range(20)]
     assert [len(each) for each in clusters(signatures, ["a"] * 15 + ["b"] * 5)] == [15, 5]
 
 
-def test_the_switch():
+def test_sharing_by_device():
     assert (sharing(on_cpu=True), sharing(on_cpu=False)) == ("none", "alike")

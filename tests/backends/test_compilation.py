@@ -1,4 +1,4 @@
-"""XLA compiles the update although nothing compiles the step: read from the graph, not timed."""
+"""XLA compiles the update although the step is not compiled. Read from the graph, not timed."""
 
 import glob
 import inspect
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 
 def assignments(function_graph):
-    """Ids of the variable handles assigned (under an XLA-compiled call, elsewhere).
+    """IDs of the assigned variable handles: those under an XLA-compiled call, and the others.
 
     Follows every handle through nested calls and branches, down to the operations that assign.
     """
@@ -50,7 +50,7 @@ def handles(variables):
 
 
 def train_function(model):
-    """The tf.function that `Model.fit` runs, on an iterator or, from Keras 3.16 on, on a batch.
+    """The tf.function that `Model.fit` runs on an iterator or, since Keras 3.16, on a batch.
 
     Newer Keras wraps it in Python functions.
     """
@@ -75,8 +75,8 @@ def small_model(optimizer, **compile_arguments):
         [
             keras.Input((3,)),
             keras.layers.Dense(3, activation="tanh"),
-            # A kernel of the same shape as the one before. No bias: normalization cancels it, its
-            # gradient would be rounding alone, and LARS gives such noise a step of full length.
+            # A kernel of the same shape as the one before. No bias: normalization would cancel it,
+            # its gradient would be rounding errors alone, and LARS would take a full step along it.
             keras.layers.Dense(3, use_bias=False),
             keras.layers.BatchNormalization(),
             keras.layers.Dense(1),
@@ -103,7 +103,7 @@ STATES = [
 
 
 @pytest.mark.parametrize("options", STATES, ids=lambda options: "-".join(options) or "default")
-def test_update_is_compiled_where_the_step_is_not(options):
+def test_update_is_compiled_although_the_step_is_not(options):
     optimizer = keras_lars.LARS(exclude_from_layer_adaptation="bias", **options)
     model, graph = graph_of_fit(optimizer)
     compiled, plain = assignments(graph)
@@ -113,7 +113,7 @@ def test_update_is_compiled_where_the_step_is_not(options):
 
 
 def test_fit_leaves_the_step_itself_uncompiled():
-    """Guards the test above: were the whole step compiled, it would pass whatever we do."""
+    """Guards the test above, which would pass in any case if the whole step were compiled."""
     optimizer = keras_lars.LARS()
     model, graph = graph_of_fit(optimizer)
     _, plain = assignments(graph)
@@ -163,8 +163,8 @@ def test_second_step_does_not_retrace_in_fit():
 @pytest.mark.parametrize("in_function", [False, True], ids=["eager", "function"])
 @pytest.mark.parametrize("jit_compile", ["auto", False])
 def test_second_step_traces_nothing(jit_compile, in_function, monkeypatch):
-    """Every trace makes a FuncGraph, also those inside of the optimizer."""
-    # A size of its own: nothing is traced that an earlier optimizer already has.
+    """Every trace makes a FuncGraph, including traces inside the optimizer."""
+    # No other test uses this size, so nothing is left from an earlier optimizer.
     step, optimizer, variables, row = custom_step(size=11, jit_compile=jit_compile)
     take = step if in_function else lambda row: optimizer.apply(row, variables)
     made = []
@@ -185,7 +185,7 @@ def test_second_step_traces_nothing(jit_compile, in_function, monkeypatch):
 
 
 def test_second_step_recompiles_nothing(tmp_path):
-    """XLA writes a file per module it compiles: none after the first step, in fit and eagerly."""
+    """XLA writes a file for each module it compiles, but none after the first step."""
     flags = f"--xla_dump_to={tmp_path}"
     done = run_command("support.recompilation_script", tmp_path, XLA_FLAGS=flags)
     assert done.returncode == 0, done.stderr[-4000:]
@@ -199,7 +199,7 @@ def test_second_step_recompiles_nothing(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:Model doesn't support `jit_compile=True`")
 @pytest.mark.parametrize("jit_compile", ["auto", True, False])
-def test_whole_step_compiled_and_eager_steps_agree_with_the_default(jit_compile):
+def test_compiled_and_eager_steps_agree_with_the_default(jit_compile):
     ends = []
     for arguments in ({"jit_compile": False}, {"jit_compile": True}, {"run_eagerly": True}):
         keras.utils.set_random_seed(1)
@@ -214,7 +214,7 @@ def test_whole_step_compiled_and_eager_steps_agree_with_the_default(jit_compile)
 
 
 def test_variables_of_one_shape_share_a_cluster(monkeypatch):
-    """What is compiled grows with the distinct shapes, not with the variables."""
+    """The number of compilations grows with the distinct shapes, not with the variables."""
     made = []
     monkeypatch.setattr(
         tensorflow_xla, "compiled", lambda each: made.append(each) or compiled(each)

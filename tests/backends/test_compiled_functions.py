@@ -1,4 +1,4 @@
-"""What XLA compiled is used again, and is neither kept for ever nor made under a passing mode."""
+"""Compiled functions are reused, but not kept forever, and not made in a temporary mode."""
 
 import gc
 import logging
@@ -19,7 +19,7 @@ SHAPES = [(7, 11), (11,)]
 
 @pytest.fixture
 def made(monkeypatch):
-    """The clusters that are compiled from now on; nothing was before."""
+    """The clusters that are compiled from now on, beginning with an empty cache."""
     clusters, compiled = [], tensorflow_xla.compiled
 
     def counted(signatures):
@@ -33,7 +33,7 @@ def made(monkeypatch):
 
 
 def updated(shapes=SHAPES, **arguments):
-    """The weights after one update of each, and the optimizer."""
+    """The weights after one update, and the optimizer."""
     kernels = {f"kernel{i}": np.full(shape, 0.5) for i, shape in enumerate(shapes)}
     variables = make_variables(kernels)
     optimizer = keras_lars.LARS(1.0, **arguments)
@@ -61,7 +61,7 @@ def test_another_number_compiles_nothing(name, made):
     arguments = {**NUMBERS, name: NUMBERS[name] * 1.25}
     second, _ = updated(**arguments)
     assert len(made) == before
-    # And it is the other number that counts.
+    # The update does use the other number.
     plain, _ = updated(**arguments, jit_compile=False)
     for ours, expected in zip(second, plain, strict=True):
         np.testing.assert_allclose(ours, expected, rtol=1e-6)
@@ -69,21 +69,21 @@ def test_another_number_compiles_nothing(name, made):
         assert any(np.any(a != b) for a, b in zip(first, second))
 
 
-def test_what_is_left_out_is_another_program(made):
+def test_a_number_of_0_makes_another_program(made):
     updated(**NUMBERS)
     before = len(made)
     updated(**{**NUMBERS, "epsilon": 0.0})
     assert len(made) == before + len(SHAPES)
 
 
-def test_what_no_optimizer_uses_is_kept_up_to_a_number(made, monkeypatch):
+def test_functions_that_no_optimizer_uses_are_kept_up_to_a_limit(made, monkeypatch):
     monkeypatch.setattr(tensorflow_xla, "_KEPT", 2)
     shapes = [(n,) for n in range(2, 7)]
     _, optimizer = updated(shapes)
     assert len(made) == len(shapes)
     variables = optimizer._trainable_variables
     optimizer.apply([tf.fill(v.shape, 0.1) for v in variables], list(variables))
-    assert len(made) == len(shapes)  # an optimizer holds those that it uses, however many
+    assert len(made) == len(shapes)  # an optimizer keeps all functions that it uses
     del optimizer, variables
     gc.collect()
     updated(shapes[-2:])
@@ -92,7 +92,7 @@ def test_what_no_optimizer_uses_is_kept_up_to_a_number(made, monkeypatch):
     assert len(made) == len(shapes) + 1
 
 
-def test_a_deterministic_update_is_compiled_apart(made, monkeypatch):
+def test_a_deterministic_update_is_compiled_separately(made, monkeypatch):
     answers = [False] * len(SHAPES) + [True] * len(SHAPES)
     monkeypatch.setattr(tensorflow_context, "is_deterministic", iter(answers).__next__)
     updated()
@@ -108,7 +108,7 @@ def checked_numerics():
 
 
 @pytest.mark.parametrize("is_built_before", [False, True])
-def test_a_search_for_nans_finds_one_and_leaves_nothing(is_built_before, made, request):
+def test_a_numerics_check_finds_an_infinity_and_leaves_nothing(is_built_before, made, request):
     _, before = updated()
     expected, compiled = before._trainable_variables[0].numpy(), len(made)
     optimizer = keras_lars.LARS(1.0, record_trust_ratios=True, clipvalue=1.0)
@@ -119,7 +119,7 @@ def test_a_search_for_nans_finds_one_and_leaves_nothing(is_built_before, made, r
     optimizer.apply([tf.fill(SHAPES[0], 0.1)], variables)
     np.testing.assert_allclose(variables[0].numpy(), expected, rtol=1e-6)
     zero = make_variables({"zero": np.zeros(3)})
-    keras_lars.LARS(1.0).apply([tf.zeros(3)], zero)  # nor does 0 / 0 look like one
+    keras_lars.LARS(1.0).apply([tf.zeros(3)], zero)  # its 0 / 0 raises no false alarm
 
     def step():
         optimizer.apply([tf.fill(SHAPES[0], 0.1) / tf.zeros(SHAPES[0])], variables)
@@ -134,7 +134,7 @@ def test_a_search_for_nans_finds_one_and_leaves_nothing(is_built_before, made, r
     assert len(made) == compiled
 
 
-def test_a_failure_of_xla_may_pass(monkeypatch):
+def test_a_failure_of_xla_may_be_temporary(monkeypatch):
     functions = tensorflow_xla.CompiledUpdates()
     with monkeypatch.context() as patch:
 
@@ -148,10 +148,10 @@ def test_a_failure_of_xla_may_pass(monkeypatch):
         assert "no memory now" in functions.why_not_xla("CPU")
     assert functions.why_not_xla("CPU") is None
     monkeypatch.setattr(tf, "function", fail)
-    assert functions.why_not_xla("CPU") is None  # which is remembered
+    assert functions.why_not_xla("CPU") is None  # the success is remembered
 
 
-def test_what_runs_eagerly_proves_nothing_of_xla(monkeypatch):
+def test_eager_functions_do_not_prove_that_xla_works(monkeypatch):
     functions = tensorflow_xla.CompiledUpdates()
     monkeypatch.setattr(tf.config, "functions_run_eagerly", lambda: True)
     assert functions.why_not_xla("CPU") is None
@@ -177,11 +177,11 @@ print("same:", all(np.array_equal(a, b) for a, b in zip(first, second)))
 """
 
 
-def test_another_context_begins_afresh():
+def test_a_new_context_compiles_anew():
     assert "same: True" in run_code(RESET)
 
 
-def test_no_warning_of_functions_that_are_traced_again(caplog):
+def test_no_warning_about_retracing(caplog):
     logger = tf.get_logger()
     logger.addHandler(caplog.handler)
     try:
@@ -189,7 +189,7 @@ def test_no_warning_of_functions_that_are_traced_again(caplog):
             for n in range(12):
                 updated([(3, n + 2)])
                 keras_lars.LARS().build(make_variables({"w": np.ones(2)}))
-            # It would have been seen.
+            # The handler does see such warnings.
             closures = [tf.function(lambda x, n=n: x + n) for n in range(12)]
             for closure in closures:
                 closure(tf.ones(2))

@@ -1,4 +1,4 @@
-"""The compiled update writes where it read, holds no copies, and gives the same bits each time."""
+"""The compiled update works in place, holds no copies, and gives the same bits each time."""
 
 import numpy as np
 import pytest
@@ -9,18 +9,18 @@ import keras_lars
 
 pytestmark = pytest.mark.slow
 
-# Summed in stages, with a remainder, and by a single loop.
+# Summed in stages, in stages with a remainder, and by a single loop.
 SHAPES = {"staged": (64, 1024), "remainder": (40_003,), "small": (3, 5)}
 
 
 def address(variable):
-    """Where TensorFlow keeps the numbers of a variable. No reference to them is left behind."""
+    """The address of the numbers of a variable. No reference to them is left behind."""
     return np.asarray(memoryview(variable.value.read_value())).__array_interface__["data"][0]
 
 
 @pytest.mark.parametrize("options", [{}, {"nesterov": True}, {"momentum_form": "ratio_outside"}])
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=list(SHAPES))
-def test_weights_and_velocity_stay_where_they_are(shape, options):
+def test_weights_and_velocity_keep_their_addresses(shape, options):
     (variable,) = make_variables({"w": np.ones(shape)})
     optimizer = keras_lars.LARS(**options)
     optimizer.build([variable])
@@ -39,7 +39,7 @@ def test_weights_and_velocity_stay_where_they_are(shape, options):
     reason="the XLA of TensorFlow 2.18 holds temporary arrays as large as the variable",
 )
 def test_no_hidden_copies(another_process):
-    """At its highest a step holds weights, gradient and velocity, and less than a tenth more."""
+    """At its peak a step holds weights, gradient and velocity, and less than a tenth more."""
     state, baseline, highest = map(int, another_process[:3])
     assert 0.9 * state < highest - baseline < 1.1 * state
 
@@ -67,7 +67,7 @@ print(3 * 4 * elements, baseline, memory.high_water_bytes(step))
 
 
 def test_the_same_bits_each_time(another_process):
-    """Although several threads add up: in this process and in another."""
+    """In this process and in another, although several threads compute the sums."""
     here = {}
     exec(BITS, here)
     digests = [*another_process[3:], here["digest"](), here["digest"]()]
@@ -98,5 +98,5 @@ def digest():
 
 @pytest.fixture(scope="module")
 def another_process():
-    """What it prints: three numbers about its memory, and two digests."""
+    """What another process prints: three numbers about its memory, and two digests."""
     return run_code(f"{RESIDENT}\n{BITS}\nprint(digest(), digest())").split()[-5:]

@@ -1,8 +1,7 @@
 """Each fault of Keras that `keras_lars._keras` works around, shown on Keras's own SGD.
 
-A test that fails here says that Keras has been repaired: the workaround of that number may go, once
-the oldest supported Keras has the repair too. Until then the test of a repaired fault says from
-which version on Keras does what it should.
+If a test fails here, Keras has been fixed. The workaround of that number can go once the oldest
+supported Keras has the fix. Until then the test of a fixed fault states the version that fixed it.
 """
 
 import copy
@@ -18,7 +17,7 @@ import keras_lars
 
 
 def run_on_two_replicas(strategy, **optimizer_arguments):
-    """A weight of three ones under MirroredStrategy, whose replicas have gradients 1 and 3."""
+    """Three ones after an update under MirroredStrategy, whose replicas have gradients 1 and 3."""
     with strategy.scope():
         variable = keras.Variable(np.ones(3, "float32"))
         optimizer = keras.optimizers.SGD(**optimizer_arguments)
@@ -35,7 +34,7 @@ def run_on_two_replicas(strategy, **optimizer_arguments):
     return variable.numpy()
 
 
-def test_1_each_replicas_share_is_clipped(strategy):
+def test_1_the_gradient_of_each_replica_is_clipped(strategy):
     clipped = run_on_two_replicas(strategy, learning_rate=1.0, clipvalue=2.0)
     np.testing.assert_allclose(clipped, 1.0 - (1.0 + 2.0))  # and not 1 - min(1 + 3, 2)
 
@@ -54,7 +53,7 @@ def test_3_schedules_count_micro_batches():
     np.testing.assert_allclose(variable.numpy(), 1.0)  # and not 0: the first update's rate is 1
 
 
-def test_3_the_average_takes_in_micro_batches():
+def test_3_the_average_includes_micro_batches():
     options = {"use_ema": True, "ema_momentum": 0.5, "gradient_accumulation_steps": 2}
     optimizer = keras.optimizers.SGD(1.0, **options)
     variable = keras.Variable([1.0])
@@ -77,7 +76,7 @@ def test_3_constraints_act_between_updates():
 def test_4_overwriting_by_the_average_fails_under_mirrored_strategy(strategy):
     options = {"learning_rate": 1.0, "use_ema": True, "ema_overwrite_frequency": 1}
     if keras_at_least("3.16"):
-        # The average begins with the weights after the first update.
+        # The average starts with the weights after the first update.
         np.testing.assert_allclose(run_on_two_replicas(strategy, **options), 1.0 - (1.0 + 3.0))
     else:
         with pytest.raises(RuntimeError, match="merge_call"):
@@ -114,7 +113,7 @@ def test_7_the_state_of_another_optimizer_loads_silently():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         other.load_own_variables(state)
-    # A velocity, as the sum of squares that Adagrad takes the root of.
+    # Adagrad takes the velocity for its sum of squares.
     assert [float(v.numpy().item()) for v in other.variables] == [1, 0.5, -0.5]
 
 
@@ -131,19 +130,19 @@ def test_7_a_copied_optimizer_loses_its_state():
 
 
 def updates_counted(optimizer):
-    """What is counted of two batches, in data that does not know its size."""
+    """The number of updates that are counted for two batches, in data of unknown size."""
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile(optimizer, "mse", jit_compile=False)
     batches = tf.data.Dataset.from_tensor_slices((np.ones((4, 1)), np.ones((4, 1)))).batch(2)
     with warnings.catch_warnings():
-        # Before 3.16, though nothing was interrupted.
+        # Keras before 3.16 warns of this, though nothing was interrupted.
         warnings.filterwarnings("ignore", message=".*ran out of data")
         model.fit(batches.filter(lambda x, y: True), shuffle=False, verbose=0)
     return int(optimizer.iterations)
 
 
 @pytest.mark.slow
-def test_8_an_update_is_counted_where_the_data_ends():
+def test_8_the_end_of_the_data_counts_as_an_update():
     repaired = keras_at_least("3.16")
     assert updates_counted(keras.optimizers.SGD()) == (2 if repaired else 3)
     assert updates_counted(keras_lars.LARS()) == 2
@@ -171,7 +170,7 @@ def test_11_an_infinity_on_the_second_replica_ruins_the_weights(strategy):
     assert optimizer.dynamic_scale.numpy() == 2.0**15  # and not half of it
 
 
-def test_12_normalization_of_an_empty_batch_is_not_a_number():
+def test_12_normalization_of_an_empty_batch_gives_nan():
     layer = keras.layers.BatchNormalization()
     layer(np.ones((0, 3), "float32"), training=True)
     assert np.all(np.isnan(layer.moving_mean.numpy()))

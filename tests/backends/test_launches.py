@@ -1,7 +1,8 @@
-"""What an update launches on an H100: as little as is committed, and that is little.
+"""The kernels of an update on an H100: no more than in the committed results, which are few.
 
-No GPU is needed, but a compiler of 573 MB: `python -m benchmarks.speed.launches --compiler=DIR`
-installs it. Where KERAS_LARS_H100_COMPILER names its folder, all updates are compiled again.
+No GPU is needed, but a compiler of 573 MB, which
+`python -m benchmarks.speed.launches --compiler=DIR` installs. If KERAS_LARS_H100_COMPILER names its
+folder, all updates are compiled again.
 """
 
 import functools
@@ -59,7 +60,7 @@ def test_an_update_launches_no_more_than_before(committed):
 
 
 @pytest.mark.parametrize("row", OURS, ids=lambda row: "-".join(key_of(row)))
-def test_what_is_committed_is_little(row):
+def test_the_committed_counts_are_low(row):
     assert row["copies"] == row["float64"] == 0
     if row["model"] == "resnet50":
         assert row["kernels"] <= 200 * (1 + (row["update"] != "keras_lars"))

@@ -1,4 +1,4 @@
-"""What trainings leave in memory: nothing that grows from one trial of a search to the next."""
+"""Trainings leave nothing in memory that grows from one trial of a search to the next."""
 
 import gc
 import weakref
@@ -24,7 +24,7 @@ def graphs():
 
 
 def left_by_trials(make_optimizer):
-    """The number of graphs that later trials add to those of the first, and of functions."""
+    """The numbers of graphs and of functions that later trials add to those of the first."""
     trained(make_optimizer(1e-4))
     graphs_before = weakref.WeakSet(graphs())
     functions_before = set(context.context().list_function_names())
@@ -54,8 +54,8 @@ def test_a_search_leaves_nothing(arguments):
 
 
 @pytest.mark.slow
-def test_what_is_left_would_be_seen():
-    """Keras's SGD sums gradients also on one replica, and leaves the graph of each training."""
+def test_leftovers_would_be_seen():
+    """Keras's SGD sums gradients even on one replica, and leaves the graph of each training."""
     new_graphs, new_functions = left_by_trials(
         lambda decay: keras.optimizers.SGD(0.1, momentum=0.9, weight_decay=decay)
     )

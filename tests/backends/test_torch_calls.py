@@ -1,4 +1,4 @@
-"""What an update asks of torch off the CPU, in a process of its own (see torch_calls_script.py)."""
+"""The torch calls of an update off the CPU, in a process of its own (torch_calls_script.py)."""
 
 import importlib.util
 import json

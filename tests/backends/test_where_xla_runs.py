@@ -1,4 +1,4 @@
-"""What `jit_compile` does where XLA cannot compile, and where a gradient is still being taken."""
+"""`jit_compile` on a device for which XLA cannot compile, and inside an open gradient tape."""
 
 import keras
 import numpy as np
@@ -42,7 +42,7 @@ def test_a_device_where_xla_runs_is_recognized():
 @pytest.mark.parametrize("persistent", [False, True])
 @pytest.mark.parametrize("in_function", [False, True])
 def test_an_update_inside_an_open_tape(persistent, in_function):
-    """Easily written by a slip of indentation."""
+    """One wrong indentation is enough to write this."""
     variable = keras.Variable(np.linspace(-1, 1, 40, dtype="float32"))
     optimizer = keras_lars.LARS(1.0, record_trust_ratios=True)
     optimizer.build([variable])
