@@ -50,7 +50,7 @@ def test_a_copied_optimizer_keeps_its_state_until_build(duplicates, options):
     optimizer = make_lars(**options)
     apply_steps(optimizer, variables, 0, 3)
     copied = optimizer
-    # The state is not lost: Keras's warning that it is skipped would be wrong.
+    # The state is kept, so Keras's warning that it is skipped would be wrong.
     with no_warning():
         for make_copy in duplicates:
             copied = make_copy(copied)
@@ -81,7 +81,7 @@ def test_a_copied_optimizer_is_independent():
 @pytest.mark.parametrize("make_copy", [copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))])
 def test_an_optimizer_without_state_can_be_copied(make_copy):
     variables = make_variables()
-    # There is no state to lose, hence nothing to warn about.
+    # There is no state to lose, so there is nothing to warn about.
     with no_warning():
         copied = make_copy(make_lars(momentum=0.5))
         assert copied.momentum == 0.5
@@ -89,7 +89,7 @@ def test_an_optimizer_without_state_can_be_copied(make_copy):
     assert int(copied.iterations) == 1
 
 
-def test_a_file_that_is_refused_drops_what_waited():
+def test_a_refused_file_drops_the_state_that_waits_for_build():
     variables = make_variables()
     optimizer = make_lars()
     apply_steps(optimizer, variables, 0, 2)

@@ -1,4 +1,4 @@
-"""The configuration goes through JSON and into clones, with all rules."""
+"""The configuration survives JSON and cloning, with all exclusion rules."""
 
 import inspect
 import json
@@ -25,7 +25,7 @@ def through_json(optimizer):
     return keras_lars.LARS.from_config(json.loads(json.dumps(optimizer.get_config())))
 
 
-# One value other than the default for every argument that a user can give.
+# For every argument that a user can give, a value other than the default.
 OPTIONS = {
     "learning_rate": 0.25,
     "momentum": 0.5,
@@ -57,7 +57,7 @@ OPTIONS = {
 }
 
 
-def test_every_argument_has_its_value_in_the_table_of_options():
+def test_the_table_of_options_has_every_argument():
     arguments = set()
     for each_class in keras_lars.LARS.__mro__[:-1]:
         arguments |= set(inspect.signature(each_class.__init__).parameters)
@@ -66,7 +66,7 @@ def test_every_argument_has_its_value_in_the_table_of_options():
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_is_in_the_configuration(option):
-    # EMA's numbers only count with EMA itself.
+    # The numbers of EMA matter only with EMA itself.
     default = {"use_ema": True} if option.startswith("ema_") else {}
     optimizer = keras_lars.LARS(**{**default, option: OPTIONS[option]})
     assert optimizer.get_config() != keras_lars.LARS(**default).get_config()
@@ -78,7 +78,7 @@ def test_every_option_is_in_the_configuration(option):
 
 
 @pytest.mark.slow
-def test_the_configuration_trains_alike():
+def test_a_restored_configuration_trains_the_same():
     chosen = {k: v for k, v in OPTIONS.items() if k not in ("clipvalue", "global_clipnorm")}
     optimizer = keras_lars.LARS(**chosen)
     restored = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
@@ -139,7 +139,7 @@ def test_rules_are_in_the_configuration(argument, rules):
     for each in (optimizer, restored, again):
         each.build(make_variables())
     assert table(optimizer) == table(restored) == table(again)
-    # A configuration taken after build is the same one.
+    # The configuration after build is the same.
     assert restored.get_config() == again.get_config() == through_json(again).get_config()
 
 
@@ -202,7 +202,7 @@ def test_a_position_that_does_not_fit_raises(make_others):
         through_json(optimizer).build(make_others())
 
 
-def test_a_variable_is_found_where_the_others_come_in_another_order():
+def test_a_variable_is_found_if_the_order_has_changed():
     variables = make_variables()
     optimizer = make_lars(exclude_from_weight_decay=[variables[-1]])
     optimizer.build(variables)
@@ -228,7 +228,7 @@ def test_a_variable_rule_survives_the_reload_of_a_sequential_model(tmp_path):
     train(model, 0, 2)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    # The reason for saving a position: where paths are kept this test proves nothing.
+    # Positions are saved because paths change. Where paths are kept, this test proves nothing.
     assert (loaded.layers[1].kernel.path == kernel.path) == keras_at_least("3.16")
     assert table(loaded.optimizer) == table(optimizer)
     (row,) = [row for row in loaded.optimizer.variable_table() if not row.adapted]
@@ -240,7 +240,8 @@ def test_a_variable_rule_survives_the_reload_of_a_sequential_model(tmp_path):
 
 @pytest.mark.slow
 def test_many_variable_rules_survive_a_reload(tmp_path):
-    # Keras tells what it saves apart by `id`, which an object that is gone passes on to another.
+    # Keras identifies the objects that it saves by `id`. A new object may get the `id` of a deleted
+    # one.
     model = sequential()
     model(batch(0)[0])
     variables = model.trainable_variables
@@ -288,12 +289,12 @@ def test_clone_model_carries_the_configuration(builder):
     model = compiled(builder, optimizer)
     train(model, 0, 2)
     if builder in (BUILDERS["subclassed"], BUILDERS["nested_subclassed"]):
-        clone = builder()  # Keras clones no subclassed model
+        clone = builder()  # Keras cannot clone subclassed models
         clone(batch(0)[0])
     else:
         clone = keras.models.clone_model(model)
     if not clone.compiled:
-        # What `clone_model` itself does, except in early versions.
+        # `clone_model` does this itself, except in early versions.
         clone.compile_from_config(model.get_compile_config())
     assert clone.optimizer is not optimizer
     assert clone.optimizer.get_config() == optimizer.get_config()
@@ -303,7 +304,7 @@ def test_clone_model_carries_the_configuration(builder):
     assert table(clone.optimizer) == table(optimizer)
 
 
-def test_only_a_whole_configuration_without_a_floor_is_of_the_version_before_it():
+def test_only_a_complete_configuration_without_a_floor_is_of_an_earlier_version():
     config = keras_lars.LARS().get_config()
     del config["weight_norm_floor"]
     assert keras_lars.LARS.from_config(config).weight_norm_floor == 0.0

@@ -1,10 +1,12 @@
-"""Files that are truncated, damaged or foreign are refused, and nothing of them is half loaded.
+"""Files that are truncated, damaged or foreign are refused, and are never loaded in part.
 
-With three exceptions, which are not ours: HDF5 has no checksums, so that a changed bit in the
-numbers of a `.weights.h5` file goes unseen (`.keras` files, checkpoints and backups have them).
-Keras loads the model's weights before it asks the optimizer, so that they stay loaded where only
-the optimizer's part is refused. TensorFlow restores what fits of another model's checkpoint before
-it raises. Foreign backups and states are in `test_backup_refused.py` and `test_foreign_state.py`.
+There are three exceptions, none of them ours. HDF5 has no checksums, so a changed bit in the
+numbers of a `.weights.h5` file goes unnoticed. (`.keras` files, checkpoints and backups have
+checksums.) Keras loads the model's weights before the optimizer's state, so the weights stay loaded
+if only the state is refused. TensorFlow restores the matching part of another model's checkpoint
+before it raises.
+
+Foreign backups and states are in `test_backup_refused.py` and `test_foreign_state.py`.
 """
 
 import itertools
@@ -24,7 +26,7 @@ from keras_lars import callbacks
 from keras_lars.callbacks import _backup_file
 from keras_lars.callbacks._backup_file import Spec
 
-CUTS = [0.0, 0.001, 0.3, 0.7, 0.99, "text"]  # a share of the file, or another file altogether
+CUTS = [0.0, 0.001, 0.3, 0.7, 0.99, "text"]  # the fraction that is left, or other contents
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +48,7 @@ def folder(saved, tmp_path):
 
 @pytest.fixture(scope="module")
 def trained_model():
-    """What the files are loaded into; it differs from what they hold in all of it."""
+    """The model that the files are loaded into. It differs from them in every array."""
     model = compiled(functional, make_lars(learning_rate=0.25), seed=100)
     model.train_on_batch(*batch(50))
     return model
@@ -54,7 +56,7 @@ def trained_model():
 
 @pytest.fixture
 def model(trained_model):
-    """The same, put back when the test is done."""
+    """The same model, restored after the test."""
     before = state(trained_model)
     yield trained_model
     for variable, value in zip(variables_of(trained_model), before, strict=True):
@@ -70,7 +72,7 @@ def state(model):
 
 
 def refusal(load, model, error=Exception):
-    """The message of the error; and the model is as it was."""
+    """The message of the error. Checks that the model is unchanged."""
     before = state(model)
     with pytest.raises(error) as caught:
         load()
@@ -143,8 +145,8 @@ def test_a_damaged_checkpoint(folder, model, part):
 
 
 @pytest.mark.slow
-def test_a_backup_that_is_damaged_anywhere(folder, model):
-    """It is refused, or read as it was written: not every byte of an archive means something."""
+def test_a_backup_damaged_anywhere(folder, model):
+    """It is refused or read as it was written, since not every byte of an archive matters."""
     path = folder / "backup.npz"
     header = _backup_file.read_header(path)
     with np.load(path) as file:
@@ -255,7 +257,7 @@ def test_a_state_that_does_not_fit_is_a_warning(folder, model, change, message):
     change_optimizer(path, change)
     with pytest.warns(UserWarning, match=message):
         model.load_weights(path)
-    # All of it starts afresh: nothing is half loaded.
+    # All of the state is reset: nothing is half loaded.
     optimizer = model.optimizer
     assert int(optimizer.iterations) == 0
     assert float(optimizer.learning_rate) == 0.25

@@ -1,4 +1,4 @@
-"""Files that earlier versions wrote (see fixtures/make.py) load, and training goes on from them."""
+"""Files of earlier versions (see fixtures/make.py) load, and training continues from them."""
 
 import json
 import shutil
@@ -52,7 +52,7 @@ def loaded(path, serialized_optimizer):
 
 
 def assert_equal_state(actual, expected, **tolerance):
-    """Weights and the optimizer's state by name, which are nested lists."""
+    """Compare the weights, and the optimizer's state by name. Both are nested lists."""
     assert actual["optimizer"].keys() == expected["optimizer"].keys()
     pairs = [
         *zip(actual["weights"], expected["weights"], strict=True),
@@ -68,11 +68,11 @@ def test_there_is_a_file_of_every_kind():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", FILES, ids=lambda path: "-".join(path.parts[-3:]))
-def test_a_file_of_an_earlier_version_loads_and_trains_on(path):
+def test_a_file_of_an_earlier_version_loads_and_training_continues(path):
     expected = expected_of(path)
     with no_warning():
         model = loaded(path, expected["optimizer"])
-    # The shortest decimals of a number tell its bits.
+    # The shortest decimal form of a number determines its bits.
     assert_equal_state(state_of(model), expected["state"], rtol=0)
     train(model, expected["batches"])
     assert_equal_state(state_of(model), expected["after_batches"], rtol=1e-6, atol=1e-6)
@@ -84,9 +84,9 @@ def test_a_file_of_an_earlier_version_loads_and_trains_on(path):
     ids=lambda path: "-".join(path.parts[-3:-1]),
 )
 def test_a_configuration_of_an_earlier_version_keeps_its_meaning(path):
-    """Every argument that was saved is there, and has the value that it had."""
+    """Every saved argument still exists, and has the same value."""
     saved = expected_of(path)["optimizer"]["config"]
-    # Read again, since Keras puts objects into what it is given.
+    # Read again, since Keras puts objects into the dictionaries that it is given.
     now = blank(expected_of(path)["optimizer"]).optimizer.get_config()
     if "inner_optimizer" in saved:
         saved, now = saved["inner_optimizer"]["config"], now["inner_optimizer"]["config"]
@@ -97,15 +97,15 @@ def test_a_configuration_of_an_earlier_version_keeps_its_meaning(path):
         assert len(now[argument]) == len(saved[argument])
 
 
-def test_a_file_of_an_earlier_version_keeps_what_was_the_default_then():
-    """A weight of norm 0 moved by the plain rate, and no norm had a floor."""
+def test_a_file_of_an_earlier_version_keeps_the_defaults_of_that_version():
+    """In that version, a weight of norm 0 moved by the plain rate, and norms had no floor."""
     model = keras.models.load_model(FOLDER / "0.1.0" / "loss_scaling" / "model.keras")
     assert model.optimizer.inner_optimizer.zero_weight_ratio == 1.0
     assert model.optimizer.inner_optimizer.weight_norm_floor == 0.0
 
 
-class Look(keras.callbacks.Callback):
-    """Keeps what a training begins with."""
+class Observer(keras.callbacks.Callback):
+    """Keeps the state at the start of a training."""
 
     def on_train_begin(self, logs=None):
         self.state = state_of(self.model)
@@ -115,18 +115,18 @@ class Look(keras.callbacks.Callback):
 def test_a_backup_of_an_earlier_version_is_restored(tmp_path):
     for path in FOLDER.glob("*/backup"):
         folder = shutil.copytree(path, tmp_path / path.parent.name)
-        model, look = compiled_model(with_accumulation), Look()
+        model, observer = compiled_model(with_accumulation), Observer()
         with no_warning():
-            fit_with_backup(model, folder, look)
+            fit_with_backup(model, folder, observer)
         expected = json.loads((path / "state.json").read_text())["state"]
-        assert_equal_state(look.state, expected, rtol=0, atol=0)
-        assert int(model.optimizer.iterations) == 2  # one update was done, of two batches each
+        assert_equal_state(observer.state, expected, rtol=0, atol=0)
+        assert int(model.optimizer.iterations) == 2  # two batches each; one was before the backup
         assert callbacks.BackupAndRestore(folder).epoch == 0
-    assert look.state
+    assert observer.state
 
 
 @pytest.mark.slow
-def test_a_backup_of_an_earlier_version_says_that_it_knows_no_first_rate(tmp_path):
+def test_a_backup_of_an_earlier_version_warns_about_the_learning_rate(tmp_path):
     folder = shutil.copytree(FOLDER / "0.1.0" / "backup", tmp_path / "backup")
     model = compiled_model(with_accumulation)
     model.optimizer.learning_rate = 0.25

@@ -1,4 +1,4 @@
-"""State that another optimizer wrote, or another momentum form, is not loaded."""
+"""The state of another optimizer or of another momentum form is not loaded."""
 
 import functools
 
@@ -16,7 +16,7 @@ from support.models import (
 from support.saving import make_lars, no_warning
 from support.saving import trained as trained_by_default
 
-# Tracing a step takes longer than a few steps take, and what is saved is the same.
+# Tracing takes longer than a few eager steps, and the saved state is the same.
 trained = functools.partial(trained_by_default, run_eagerly=True)
 
 FOREIGN = {
@@ -34,7 +34,7 @@ FOREIGN = {
 
 @functools.cache
 def source_of(foreign, wrap=lambda optimizer: optimizer):
-    """A trained model with that optimizer, which is saved and never changed."""
+    """A trained model with that optimizer. Tests save it, and must not change it."""
     return trained(sequential, wrap(FOREIGN[foreign][0]()))
 
 
@@ -45,8 +45,8 @@ def save_file(model, path):
     (model.save if path.endswith(".keras") else model.save_weights)(path)
 
 
-def assert_starts_afresh(optimizer):
-    """Velocities and iteration are 0, and the learning rate is the one of `make_lars`."""
+def assert_is_reset(optimizer):
+    """Velocities and iteration are 0, and the learning rate is that of `make_lars`."""
     assert int(optimizer.iterations) == 0
     assert not any(np.any(momentum) for momentum in numbers(optimizer.momentums))
     assert float(optimizer.learning_rate) == 0.5
@@ -61,11 +61,11 @@ def test_foreign_state_in_a_file_is_not_loaded(foreign, ending, tmp_path):
 
     model = trained(sequential, make_lars(), steps=2)
     state = numbers(model.optimizer.variables)
-    # As many variables of the same shapes: nothing but a marker tells the two apart.
+    # As many variables with the same shapes: only the marker distinguishes the two.
     assert [v.shape for v in state] == [v.shape for v in numbers(source.optimizer.variables)]
     with pytest.warns(UserWarning, match=expected):
         model.load_weights(path)
-    assert_starts_afresh(model.optimizer)
+    assert_is_reset(model.optimizer)
     assert_equal(model.get_weights(), source.get_weights())
 
 
@@ -73,7 +73,7 @@ def test_foreign_state_in_a_file_is_not_loaded(foreign, ending, tmp_path):
 @file_endings
 @pytest.mark.parametrize("foreign", FOREIGN)
 def test_foreign_state_is_not_loaded_inside_loss_scaling(foreign, ending, tmp_path):
-    # Keras's wrapper assigns what it finds to the variables of the optimizer inside.
+    # Keras's wrapper assigns what it finds in the file to the variables of the inner optimizer.
     source = source_of(foreign, keras.optimizers.LossScaleOptimizer)
     _, expected = FOREIGN[foreign]
     path = str(tmp_path / f"model.{ending}")
@@ -82,7 +82,7 @@ def test_foreign_state_is_not_loaded_inside_loss_scaling(foreign, ending, tmp_pa
     model = trained(sequential, keras.optimizers.LossScaleOptimizer(make_lars()), steps=2)
     with pytest.warns(UserWarning, match=expected):
         model.load_weights(path)
-    assert_starts_afresh(model.optimizer.inner_optimizer)
+    assert_is_reset(model.optimizer.inner_optimizer)
     assert_equal(model.get_weights(), source.get_weights())
 
 
@@ -94,7 +94,7 @@ def test_state_without_momentum_is_not_loaded_into_momentum(ending, tmp_path):
     model = trained(sequential, make_lars(), steps=2)
     with pytest.warns(UserWarning, match="(?i)lars"):
         model.load_weights(path)
-    assert_starts_afresh(model.optimizer)
+    assert_is_reset(model.optimizer)
     assert_equal(model.get_weights(), source.get_weights())
 
 

@@ -1,4 +1,4 @@
-"""Training resumes bit for bit from whatever carried the state."""
+"""Training resumes bit for bit, however the state was saved."""
 
 import copy
 import pickle
@@ -43,7 +43,7 @@ def deep_copied(model, builder, tmp_path):
 
 
 def blank_twin(model, builder, **changes):
-    """The same architecture and optimizer, other weights, an optimizer without variables."""
+    """The same architecture with other weights, and the same optimizer without variables."""
     config = keras.optimizers.serialize(model.optimizer)
     config["config"].update(changes)
     optimizer = keras.optimizers.deserialize(config)
@@ -78,7 +78,7 @@ def checkpointed_before_build(model, builder, tmp_path, **changes):
     return twin
 
 
-# The first three carry the configuration as well as the state.
+# These carry the configuration as well as the state.
 CARRYING = {way.__name__: way for way in (keras_file, pickled, deep_copied)}
 INTO_TWIN = {way.__name__: way for way in (weights_file, checkpointed, checkpointed_before_build)}
 WAYS = {**CARRYING, **INTO_TWIN}
@@ -93,11 +93,11 @@ def assert_same_state(actual, expected):
 
 
 def assert_resumes(loaded, model, steps=3):
-    """Both are in one state after `steps` steps, and still after two more on the same data."""
+    """Both have the same state after `steps` steps, and after two more on the same data."""
     assert_same_state(loaded, model)
     weights = model.get_weights()
     train(model, steps, steps + 2)
-    # The copy is one: training the original left it where it was.
+    # It is a true copy: training the original did not change it.
     assert_equal(loaded.get_weights(), weights)
     train(loaded, steps, steps + 2)
     assert_same_state(loaded, model)
@@ -105,15 +105,15 @@ def assert_resumes(loaded, model, steps=3):
 
 
 class Original:
-    """A trained model that tests of several ways share, each of which trains it on."""
+    """A trained model that several tests share. Each of them trains it further."""
 
     def __init__(self, builder, optimizer, steps=3, **options):
         self.model = trained(builder, optimizer, steps, **options)
         self.variables = [*self.model.variables, *optimizer.variables]
         self.state = numbers(self.variables)
 
-    def put_back(self):
-        """The model after its first steps."""
+    def restored(self):
+        """The model, back in the state after its first steps."""
         for variable, value in zip(self.variables, self.state, strict=True):
             variable.assign(value)
         return self.model
@@ -126,12 +126,12 @@ def built_by(request):
     return request.param, original
 
 
-# Only the first model is trained in a graph, elsewhere eagerly: tracing takes longer than the few
-# steps do, and what is saved is the same.
+# Only the sequential model is trained in a graph. Tracing takes longer than a few eager steps, and
+# the saved state is the same.
 @every_way
 def test_training_resumes_bit_for_bit(built_by, way, tmp_path):
     builder, original = built_by
-    model = original.put_back()
+    model = original.restored()
     assert all(np.any(slot) for slot in numbers(model.optimizer.momentums))
     loaded = way(model, builder, tmp_path)
     assert loaded.optimizer.get_config() == model.optimizer.get_config()
@@ -154,7 +154,7 @@ OPTIONS = {
         },
         5,
     ),
-    # One micro-batch makes an update, and two are left of the three that make the next one.
+    # The first update takes one micro-batch. The next one takes three, two of which are waiting.
     "accumulation that grows": ({"gradient_accumulation_steps": {0: 1, 1: 3}}, 3),
     "no momentum": ({"momentum": 0.0}, 3),
     "exclusions": (
@@ -175,7 +175,7 @@ def with_options(request):
 @every_way
 def test_options_with_state_resume_bit_for_bit(with_options, way, tmp_path):
     options, steps, original = with_options
-    model = original.put_back()
+    model = original.restored()
     if "gradient_accumulation_steps" in options:
         accumulated = [v for v in model.optimizer.variables if "accumulator" in v.path]
         assert len(accumulated) == len(model.trainable_variables)
@@ -187,7 +187,7 @@ def test_options_with_state_resume_bit_for_bit(with_options, way, tmp_path):
 def test_a_learning_rate_assigned_in_training_is_saved(way, tmp_path):
     model = trained(sequential, make_lars(), run_eagerly=True)
     model.optimizer.learning_rate = 0.125
-    # The rate is state too: it is loaded over the one that a twin was made with.
+    # The rate is state too: loading replaces the rate that the twin was created with.
     changes = {"learning_rate": 0.25} if way in INTO_TWIN.values() else {}
     loaded = way(model, sequential, tmp_path, **changes)
     assert float(loaded.optimizer.learning_rate) == 0.125
@@ -206,9 +206,9 @@ def test_loss_scaling_around_lars_resumes_bit_for_bit(way, tmp_path):
 
 
 @pytest.mark.parametrize("way", CARRYING.values(), ids=CARRYING.keys())
-def test_a_model_saved_before_its_first_step_starts_alike(way, tmp_path):
+def test_a_model_saved_before_its_first_step_starts_the_same(way, tmp_path):
     model = compiled(sequential, make_lars(), run_eagerly=True)
-    # There is no state to lose, hence nothing to warn about.
+    # There is no state to lose, so there is nothing to warn about.
     with no_warning():
         loaded = way(model, sequential, tmp_path)
     assert_equal(loaded.get_weights(), model.get_weights())
@@ -222,7 +222,7 @@ def test_recorded_trust_ratios_are_never_saved(way, tmp_path):
     model = trained(sequential, make_lars(record_trust_ratios=True), run_eagerly=True)
     with no_warning():
         loaded = way(model, sequential, tmp_path)
-    # The setting is carried, what it recorded is not.
+    # The setting is saved, but the recorded ratios are not.
     with pytest.raises(ValueError, match="trust_ratios"):
         _ = loaded.optimizer.trust_ratios
     assert_resumes(loaded, model)
@@ -265,6 +265,6 @@ def test_export_and_saved_model_serve(builder, jit_compile, tmp_path):
     (served,) = signature(**{name: tf.constant(inputs)}).values()
     np.testing.assert_allclose(served, expected, rtol=1e-5, atol=1e-6)
 
-    # And the model trains on after both.
+    # The model can still be trained afterwards.
     train(model, 1, 2)
     assert int(optimizer.iterations) == 2

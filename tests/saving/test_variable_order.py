@@ -1,4 +1,4 @@
-"""State follows its variable where a reload lists the variables in another order."""
+"""State follows its variable if a reloaded model lists the variables in another order."""
 
 import keras
 import numpy as np
@@ -18,20 +18,20 @@ BIAS, SCALE = Described("a/bias", (3,)), Described("a/scale", ())
         ([A, BIAS], [A, BIAS], [0, 1]),
         ([A, BIAS, SCALE], [SCALE, A, BIAS], [1, 2, 0]),
         ([A, B], [B, A], [1, 0]),  # by path
-        # By name and shape, the first to the first, where a path is another one.
+        # By name and shape, in order, if a path has changed.
         ([A, BIAS, B], [BIAS, Described("c/kernel", (2, 3)), A], [1, 0, 2]),
-        # By shape, where variables were renamed.
+        # By shape, if variables were renamed.
         ([A, BIAS], [Described("a/b", (3,)), Described("a/w", (2, 3))], [1, 0]),
         ([A, BIAS], [A], None),
         ([A, BIAS], [A, SCALE], None),
     ],
 )
-def test_where_a_variable_is_now(saved, now, positions):
+def test_new_positions_of_variables(saved, now, positions):
     assert new_positions(saved, now) == positions
 
 
 @pytest.mark.parametrize("rows", [3, [["a"]], [["a", 3]], [["a", ["b"]]]])
-def test_what_is_no_list_of_variables(rows):
+def test_a_malformed_list_of_variables(rows):
     with pytest.raises((TypeError, ValueError)):
         described(rows)
 
@@ -54,16 +54,16 @@ def by_layer(model):
     }
 
 
-# Of NumPy for Keras's copies of float8, and of Keras for what cannot be quantized.
+# NumPy warns of Keras's copies of float8, and Keras of layers that cannot be quantized.
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:Layer InputLayer")
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="one backend is enough")
 @pytest.mark.skipif(not keras_at_least("3.12"), reason="float8 of a model came with Keras 3.12")
 @pytest.mark.parametrize("is_wrapped", [False, True])
-def test_a_model_in_float8_goes_on(is_wrapped, tmp_path):
-    """Quantizing adds the scales behind the kernel; a model that is loaded makes them first."""
+def test_a_model_in_float8_resumes(is_wrapped, tmp_path):
+    """Quantizing adds the scales after the kernel, but a loaded model creates them first."""
     model = quantized()
-    # A rule that is a variable is saved in the same way.
+    # A variable in an exclusion rule is saved in the same way.
     biases = [v for v in model.trainable_variables if v.name == "bias"]
     optimizer = keras_lars.LARS(1.0, exclude_from_layer_adaptation=[biases[1]])
     if is_wrapped:
@@ -74,7 +74,7 @@ def test_a_model_in_float8_goes_on(is_wrapped, tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     order = [[v.name for v in each.trainable_variables] for each in (model, loaded)]
-    assert order[0] != order[1]  # otherwise this shows nothing
+    assert order[0] != order[1]  # otherwise this test shows nothing
 
     inner = [getattr(m.optimizer, "inner_optimizer", m.optimizer) for m in (model, loaded)]
     assert int(inner[0].iterations) == int(inner[1].iterations) == 4
