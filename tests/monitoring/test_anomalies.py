@@ -1,4 +1,4 @@
-"""What stands out in a record, and how it is told."""
+"""The findings in a record, and their wording."""
 
 import math
 
@@ -35,7 +35,7 @@ def test_findings_by_name_and_update(tmp_path):
     ]
 
 
-def test_a_ratio_that_jumps_is_one_of_more_than_five_of_its_medians(tmp_path):
+def test_a_ratio_jumps_if_it_exceeds_five_times_its_median(tmp_path):
     shapes = dict.fromkeys(("jumps", "five", "twice", "excluded", "fallback"), (2, 2))
     write_variables(tmp_path, shapes, excluded=["excluded"])
     rows = []
@@ -57,14 +57,14 @@ def test_a_ratio_that_jumps_is_one_of_more_than_five_of_its_medians(tmp_path):
     ("settings", "names"),
     [({}, ["bias", "excluded"]), ({"weight_norm_floor": 0.5}, ["excluded"])],
 )
-def test_what_leaves_0_may_take_steps_as_long_as_the_floor(tmp_path, settings, names):
+def test_a_weight_that_leaves_0_may_take_steps_as_long_as_the_floor(tmp_path, settings, names):
     write_variables(tmp_path, {"bias": (4,), "excluded": (4,)}, excluded=["excluded"], **settings)
     rows = [row(2, name, 0.5, 1.0, 0.75) for name in ("bias", "excluded")]
     assert findings(tmp_path, rows) == [("large update", name, (2,)) for name in names]
 
 
-def test_what_is_no_finding(tmp_path):
-    """Biases begin at 0, and an excluded variable has no ratio that could be wrong."""
+def test_cases_that_are_not_findings(tmp_path):
+    """Biases start at 0, and an excluded variable has no ratio that could be wrong."""
     shapes = {"bias": (2,), "excluded": (2, 2), "never": (2, 2)}
     write_variables(tmp_path, shapes, excluded=["excluded", "never"])
     rows = [row(1, "bias", 0.0, 1.0, 1.0), row(1, "excluded", 0.0, 0.0, 1.0)]
@@ -72,12 +72,12 @@ def test_what_is_no_finding(tmp_path):
 
 
 def test_findings_without_shapes(tmp_path):
-    """It is not known what is a bias, but no weight should be 0 after an update."""
+    """Biases cannot be recognized, but no weight should be 0 after an update."""
     rows = [row(1, "a", 0.0, 1.0, 1.0), row(1, "b", 0.0, 1.0, 1.0), row(2, "b", 0.0, 1.0, 1.0)]
     assert findings(tmp_path, rows) == [("zero weight", "b", (2,))]
 
 
-def test_when_is_told_in_words():
+def test_updates_are_described_in_words():
     assert anomalies.when([]) == ""
     assert anomalies.when([7]) == "at update 7"
     assert anomalies.when([7, 8, 20]) == "in 3 records, updates 7 to 20"

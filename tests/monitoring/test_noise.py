@@ -1,4 +1,4 @@
-"""What is told of a training's gradient noise, and when it is not."""
+"""What is reported about a training's gradient noise, and when there is no estimate."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from keras_lars._monitoring.noise import TOTAL, Measurement, Measurements, words
 
 
 def measured(scales, every=1, spread=0.0):
-    """Measurements whose noise scales are these."""
+    """Measurements with these noise scales."""
     signs = (-1) ** np.arange(len(scales))
     return [
         Measurement(1 + i * every, 1.0 + spread * sign, scale)
@@ -15,7 +15,7 @@ def measured(scales, every=1, spread=0.0):
     ]
 
 
-def test_each_quarter_is_told_and_the_last_one_decides():
+def test_each_quarter_is_reported_and_the_last_one_decides():
     first, last = words(measured(np.repeat([0.25, 0.5, 1.0, 3.0], 20), every=7))
     assert first == (
         "Gradient noise scale by quarter of training, in batches of one update, from 80 "
@@ -27,7 +27,7 @@ def test_each_quarter_is_told_and_the_last_one_decides():
     assert "four times as large at most 43%" in last
 
 
-def test_no_answer_from_fewer_measurements_than_carry_one():
+def test_no_estimate_from_too_few_measurements():
     first, last = words(measured([1.0] * 60))
     assert first.count("no estimate (15 measurements, but 16 are needed)") == 4
     assert "%" not in last
@@ -35,7 +35,7 @@ def test_no_answer_from_fewer_measurements_than_carry_one():
     assert "1 measurement: no estimate (1 measurement, but 16 are needed); no estimate (0" in first
 
 
-def test_no_answer_where_the_gradient_is_lost_in_noise():
+def test_no_estimate_if_the_gradient_is_lost_in_noise():
     first, last = words(measured([1.0] * 64, spread=20.0))
     assert first.count("no estimate (in 16 measurements, the gradient is not distinct") == 4
     assert "%" not in last
@@ -58,7 +58,7 @@ def test_the_record_is_smoothed_over_the_window():
     assert (rows[2].update, rows[2].epoch) == (40, 20)
 
 
-def test_what_was_written_goes_on():
+def test_measurements_continue_from_written_rows():
     random = np.random.default_rng(1)
     whole, again = Measurements(window=20), Measurements(window=20)
     written = []
@@ -73,7 +73,7 @@ def test_what_was_written_goes_on():
     assert again.of_all == whole.of_all
 
 
-def test_another_network_begins_anew():
+def test_another_network_starts_new_measurements():
     measurements = Measurements(window=20)
     for update in range(1, 20):
         measurements.add(update, 0.0, {"a": (1.0, 1.0)})

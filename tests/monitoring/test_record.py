@@ -1,4 +1,4 @@
-"""The record, read back: as arrays, or with an error that says where it is none."""
+"""Reading a record: as arrays, or with an error that says what is wrong and where."""
 
 import json
 import math
@@ -45,7 +45,7 @@ def test_a_record_becomes_arrays(write, tmp_path):
     assert record.adapted == [0, 1]
 
 
-def test_variables_stand_in_the_order_of_the_model(tmp_path):
+def test_variables_are_in_the_order_of_the_model(tmp_path):
     shapes = {"b/kernel": (2, 2), "unused": (), "a/kernel": (2, 2)}
     write_variables(tmp_path, shapes, excluded=["b/kernel"])
     record = read(write_csv(tmp_path, [A, B]))
@@ -54,7 +54,7 @@ def test_variables_stand_in_the_order_of_the_model(tmp_path):
     assert (record.adapted, record.unadapted) == ([1, 2], [0])
 
 
-def test_variables_that_share_a_path_are_known_by_position(tmp_path):
+def test_variables_that_share_a_path_are_identified_by_position(tmp_path):
     shapes = {"first": (2, 2), "second": (2, 2)}
     write_variables(tmp_path, shapes, paths=["kernel", "kernel"])
     rows = [(1, 0.5, position, position + 1.0, 1.0, 1.0, 1.0) for position in (0, 1)]
@@ -65,20 +65,20 @@ def test_variables_that_share_a_path_are_known_by_position(tmp_path):
         (tmp_path / "trust_ratios.csv").unlink(missing_ok=True)  # so that the next one is read
 
 
-def test_the_csv_file_is_read_where_there_are_both(tmp_path):
+def test_the_csv_file_is_read_if_both_exist(tmp_path):
     write_json_lines(write_csv(tmp_path, [A]), [B])
     assert [variable.name for variable in read(tmp_path).variables] == ["a/kernel"]
     other = history.read(locate(tmp_path / "trust_ratios.jsonl"))
     assert [variable.name for variable in other.variables] == ["b/kernel"]
 
 
-def test_of_several_rows_of_one_update_the_last_counts(tmp_path):
+def test_the_last_of_several_rows_of_one_update_counts(tmp_path):
     again = (1, 0.5, "a/kernel", 7.0, 2.0, 0.25, 4.0)
     np.testing.assert_array_equal(read(write_csv(tmp_path, [A, again])).weight_norm, [[7]])
 
 
 @pytest.mark.parametrize("write", [write_csv, write_json_lines])
-def test_a_last_line_that_was_cut_off_is_dropped_wherever_that_was(write, tmp_path):
+def test_a_truncated_last_line_is_dropped(write, tmp_path):
     (path,) = write(tmp_path, [A, B]).iterdir()
     whole = path.read_text(encoding="utf-8")
     last = whole.splitlines()[-1]
@@ -107,7 +107,7 @@ def test_there_must_be_a_record(tmp_path):
     ("text", "message"),
     [
         (COLUMNS + "\n", "at least one row"),
-        (COLUMNS, "lacks update, epoch, variable"),  # the header itself was cut off
+        (COLUMNS, "lacks update, epoch, variable"),  # the header itself is truncated
         ("", "lacks update, epoch, variable"),
         ("update,variable,loss\n1,a,2\n", "lacks epoch, weight_norm, gradient_norm, trust_ratio,"),
         (COLUMNS + "\n1,1,a,1,1\n", "line 2 of .* must have 7 fields"),
@@ -137,7 +137,7 @@ def test_a_json_lines_file_must_be_a_record(text, message, tmp_path):
     assert re.search(message, fails(tmp_path))
 
 
-def test_other_files_must_be_what_they_should_be(tmp_path):
+def test_other_files_must_be_valid(tmp_path):
     path = tmp_path / "trust_ratios.csv"
     path.write_bytes(b"\xff\xfe\n")
     assert "UTF-8" in fails(tmp_path)

@@ -11,7 +11,7 @@ from keras_lars.report import _plots
 
 pytestmark = pytest.mark.slow
 
-# How a person would look and point.
+# What a person would see, point at and type.
 TOOLS = """
 const count = (selector) => document.querySelectorAll(selector).length;
 const labels = (id) => [...document.querySelectorAll(`#${id} .label`)].map((e) => e.textContent);
@@ -31,7 +31,7 @@ const type = (text) => {
 
 @pytest.fixture(scope="module", autouse=True)
 def no_plots():
-    """They take longer than the page, which does not show them."""
+    """The plots take longer than the page, which does not show them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_plots, "figures", lambda record: {})
         yield
@@ -39,7 +39,7 @@ def no_plots():
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory):
-    """A page of five variables, one of which has a ratio that jumps."""
+    """A page of five variables. The ratio of one of them jumps."""
     folder = tmp_path_factory.mktemp("few")
     write_variables(folder, FEW, excluded=["model/normalization/gamma"])
     jump = [row(40, "model/head/kernel", 1.0, 1e-4, 10.0)]
@@ -67,7 +67,7 @@ def test_few_variables_are_all_drawn_and_named(few):
     assert found == [5, sorted(names), sorted(adapted), adapted, 1]
 
 
-def test_values_are_told_where_the_pointer_is(few):
+def test_values_are_shown_at_the_pointer(few):
     lines, cell, outside, hot = ask(
         few,
         TOOLS
@@ -84,7 +84,7 @@ def test_values_are_told_where_the_pointer_is(few):
     assert hot == 1
 
 
-def test_a_layer_that_is_chosen_hides_the_others(few):
+def test_choosing_a_layer_hides_the_others(few):
     found = ask(
         few,
         TOOLS
@@ -107,7 +107,7 @@ def test_a_layer_that_is_chosen_hides_the_others(few):
     assert found[5][1] == ["normalization/beta", "normalization/gamma"]
 
 
-def test_many_variables_can_be_read(of_many):
+def test_many_variables_are_legible(of_many):
     shown, named, drawn, overlaps = ask(
         of_many,
         TOOLS

@@ -1,4 +1,4 @@
-"""`keras_lars.report`: its plots can be read, its page says what was recorded."""
+"""`keras_lars.report`: its plots are legible, and its page shows what was recorded."""
 
 import json
 import math
@@ -25,16 +25,16 @@ A = (1, 0.5, "a/kernel", 3.0, 2.0, 0.25, 4.0)
 B = (1, 0.5, "b/kernel", 5.0, 0.5, 0.5, 4.0)
 
 
-def test_a_missing_matplotlib_is_told(tmp_path, monkeypatch):
+def test_a_missing_matplotlib_is_reported(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=re.escape('pip install "keras-lars[report]"')):
         report.draw(write_csv(tmp_path, [A]))
 
 
-# What is drawn.
+# The data that is drawn.
 
 
-def test_names_lose_what_they_share():
+def test_names_lose_the_folder_that_they_share():
     assert _page.shared_folder(["model/a/kernel", "model/a/bias", "model/b"]) == "model/"
     assert _page.shared_folder(["model/a", "model/b"]) == "model/"
     assert _page.shared_folder(["model/a"]) == ""
@@ -45,7 +45,7 @@ def variables_of(shapes):
     return [Variable(path, path, shape) for path, shape in shapes.items()]
 
 
-def test_kernels_and_biases_are_apart_where_there_are_many():
+def test_many_kernels_and_biases_are_in_separate_groups():
     ((title, indices),) = _plots.groups(variables_of(FEW), range(5))
     assert (title, list(indices)) == ("5 variables", [0, 1, 2, 3, 4])
     shapes = many()
@@ -59,12 +59,12 @@ def test_kernels_and_biases_are_apart_where_there_are_many():
     assert len(_plots.groups(unknown, range(len(shapes)))) == 1
 
 
-def test_what_lines_can_show():
+def test_values_that_lines_can_show():
     values = _plots.drawable(np.array([1.0, 0.0, 2.0, math.inf, -1.0, 3.0, math.nan]))
     np.testing.assert_array_equal(values, [1, math.nan, 2, math.nan, math.nan, 3, math.nan])
 
 
-def test_of_many_lines_those_that_end_highest_and_lowest_are_named():
+def test_only_the_lines_that_end_highest_and_lowest_are_named():
     ends = np.random.default_rng(0).permutation(40) + 1.0
     values = np.stack([50 - ends, ends], axis=1)
     values[0] = math.nan
@@ -79,8 +79,8 @@ def test_colors_of_ratios_that_hardly_differ():
 
 
 @pytest.mark.slow
-def test_of_a_long_record_some_updates_are_drawn(tmp_path):
-    """And those at which something was found first."""
+def test_only_some_updates_of_a_long_record_are_drawn(tmp_path):
+    """They include those at which something was first found."""
     odd = [row(1234, "a", math.nan, 1.0, 1.0)]
     rows = [row(update, "a", 1.0, 1.0, 0.001) for update in range(1, 3001)]
     page = report.draw(write_csv(tmp_path, rows[:1233] + odd + rows[1234:]))
@@ -95,7 +95,7 @@ def test_of_a_long_record_some_updates_are_drawn(tmp_path):
 
 
 def visible_texts(figure):
-    """Texts with the boxes that they cover, once all is laid out."""
+    """The visible texts and their bounding boxes, after layout."""
     FigureCanvasAgg(figure).draw()
     renderer = figure.canvas.get_renderer()
     texts = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip()]
@@ -103,7 +103,7 @@ def visible_texts(figure):
 
 
 def undrawn(figure):
-    """Texts that exist but are not drawn: of ticks outside of the limits, of axes turned off."""
+    """Texts that exist but are not drawn: ticks outside the limits, and axes that are off."""
     hidden = set()
     for axes in figure.axes:
         if not axes.axison:
@@ -133,7 +133,7 @@ def assert_legible(figure):
     return [text for text, _ in texts]
 
 
-# With dollars that are no mathematics.
+# With dollar signs that are not mathematics.
 LONG = {f"model_{i}/{'block/' * 12}{i}$\\broken_{i}$/kernel": (2, 2) for i in range(5)}
 
 
@@ -157,7 +157,7 @@ def test_plots_are_legible(shapes, has_description, tmp_path):
             assert any(text[0] == "…" for text in named) == (shapes is LONG)
         elif file == "trust_ratios.png":
             assert 40 <= len(named) <= len(shapes)
-        else:  # kernels and biases apart, three highest and lowest of each
+        else:  # kernels and biases apart, with the three highest and lowest of each
             panels = (2 if file == "norms.png" else 1) * (2 if has_description else 1)
             assert len(named) == 6 * panels
         assert figure.get_figheight() < 16
@@ -228,7 +228,7 @@ def test_the_report_is_one_page_and_its_plots(tmp_path):
     text = page.read_text(encoding="utf-8")
     assert "http:" not in text
     assert "https:" not in text
-    assert len(re.findall("<script", text)) == 2  # the data and what draws them
+    assert len(re.findall("<script", text)) == 2  # the data, and the script that draws it
     assert not re.findall(r"\b(?:href|src)=|url\(", text)
     for part in (
         "Updates 1 to 31 in 11 records, epochs 0.1 to 3.1; 6 variables, 5 of them adapted.",
@@ -248,7 +248,7 @@ def test_the_report_is_one_page_and_its_plots(tmp_path):
 
 
 @pytest.mark.slow
-def test_nothing_stands_out_in_a_sound_record(tmp_path):
+def test_a_sound_record_has_no_findings(tmp_path):
     page = report.draw(write_csv(tmp_path / "run", [A, B]), tmp_path / "elsewhere" / "here")
     assert page == tmp_path / "elsewhere" / "here" / "index.html"
     text = page.read_text(encoding="utf-8")
@@ -258,7 +258,7 @@ def test_nothing_stands_out_in_a_sound_record(tmp_path):
 
 
 @pytest.mark.slow
-def test_many_findings_of_a_kind_are_folded(tmp_path):
+def test_many_findings_of_one_kind_are_folded(tmp_path):
     shapes = many()
     page = report.draw(write_csv(tmp_path, [row(2, name, 0.0, 1.0, 1.0) for name in shapes]))
     text = page.read_text(encoding="utf-8")
@@ -267,7 +267,7 @@ def test_many_findings_of_a_kind_are_folded(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_report_is_the_same_whatever_the_settings_of_matplotlib_are(tmp_path):
+def test_a_report_does_not_depend_on_the_settings_of_matplotlib(tmp_path):
     def plots():
         folder = report.draw(tmp_path).parent
         return [(folder / name).read_bytes() for name in PLOTS]
@@ -276,7 +276,7 @@ def test_a_report_is_the_same_whatever_the_settings_of_matplotlib_are(tmp_path):
     first = plots()
     with matplotlib.rc_context({"text.usetex": True, "font.size": 20, "savefig.dpi": 10}):
         assert plots() == first
-        assert matplotlib.rcParams["font.size"] == 20  # what others set is left as it was
+        assert matplotlib.rcParams["font.size"] == 20  # the user's setting is unchanged
 
 
 def test_the_output_must_be_a_folder(tmp_path):
@@ -306,7 +306,7 @@ def test_the_command_prints_the_path_of_the_page(tmp_path):
     assert (tmp_path / "there" / "index.html").is_file()
 
 
-def test_the_command_tells_an_error_in_one_line(tmp_path, capsys):
+def test_the_command_reports_an_error_in_one_line(tmp_path, capsys):
     from keras_lars.report.__main__ import main
 
     with pytest.raises(SystemExit) as caught:
@@ -358,7 +358,7 @@ def test_the_noise_has_a_page_of_its_own(tmp_path, file):
     assert sorted(path.name for path in page.parent.iterdir()) == ["index.html", "noise_scale.png"]
 
 
-def test_noise_that_carries_no_answer(tmp_path):
+def test_noise_without_an_estimate(tmp_path):
     row = "1,1.0,(all),2.0,3.0,nan,nan,nan\n"
     (tmp_path / "noise_scale.csv").write_text(NOISE + row, encoding="utf-8")
     text = report.draw(tmp_path).read_text(encoding="utf-8")
@@ -366,7 +366,7 @@ def test_noise_that_carries_no_answer(tmp_path):
     assert "nan" not in text.partition("</style>")[2].replace("data:image", "").split(";base64")[0]
 
 
-def test_a_record_of_noise_that_is_none(tmp_path):
+def test_a_malformed_record_of_noise(tmp_path):
     (tmp_path / "noise_scale.csv").write_text(NOISE + "1,1.0,(all),2.0,x,1,1,1\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"a record of gradient noise: line 2 of .*'x'"):
         report.draw(tmp_path)
