@@ -1,4 +1,4 @@
-"""Numbers, texts and files that nobody should give are refused in words, or understood."""
+"""Bad numbers, texts and files are refused with a clear message, or understood."""
 
 import csv
 import json
@@ -20,7 +20,7 @@ HUGE = 10**400
 
 
 def refused(match, function, *arguments, **named):
-    """The message, of which no more than 1,500 characters are shown."""
+    """The message of the error, which has fewer than 1,500 characters."""
     with pytest.raises(ValueError, match=match) as caught:
         function(*arguments, **named)
     assert len(str(caught.value)) < 1500
@@ -28,7 +28,7 @@ def refused(match, function, *arguments, **named):
 
 
 def ids(value):
-    """Short ones: the environment of processes holds them."""
+    """Short IDs, since they get into the environment of processes."""
     return _arguments.shown(value)[:20].replace("\0", "0")
 
 
@@ -36,26 +36,26 @@ def ids(value):
 
 
 @pytest.mark.parametrize("value", [HUGE, -HUGE, 1e39, np.longdouble("1e4000"), 10**5000], ids=ids)
-def test_numbers_that_no_float32_holds(value):
+def test_numbers_that_exceed_float32(value):
     for argument in ("learning_rate", "weight_decay", "clipnorm"):
         refused(f"`{argument}` must be a finite number", keras_lars.LARS, **{argument: value})
 
 
-def test_the_largest_float32_is_one_of_the_numbers():
+def test_the_largest_float32_is_accepted():
     largest = float(np.finfo("float32").max)
     assert keras_lars.LARS(weight_decay=largest).weight_decay == largest
     message = refused("weight_decay", keras_lars.LARS, weight_decay=np.nextafter(largest, np.inf))
     assert ">= 0 and <= 3.4e+38, which is the largest float32. Received: weight_decay=" in message
 
 
-def test_huge_numbers_are_shown_by_their_length():
+def test_huge_numbers_are_shown_by_their_number_of_digits():
     message = refused("learning_rate", keras_lars.LARS, HUGE)
     assert message.endswith("Received: learning_rate=an integer of about 400 digits")
-    with pytest.raises(ValueError, match="digits"):  # why: Python does not write them out
+    with pytest.raises(ValueError, match="digits"):  # Python refuses to print them
         str(10**5000)
 
 
-def test_steps_that_no_counter_holds():
+def test_steps_that_exceed_the_counter():
     for steps in (2**31, 2**63, HUGE):
         refused("`warmup_steps` must be an integer >= 0", schedules.WarmUp, 1.0, steps)
         for argument in ("gradient_accumulation_steps", "ema_overwrite_frequency"):
@@ -66,7 +66,7 @@ def test_steps_that_no_counter_holds():
     refused("`epochs` must give fewer than 2\\*\\*31", schedules.FitSchedule, 2**31, 1, 1, 1.0)
 
 
-def test_a_schedule_is_called_with_any_number():
+def test_a_schedule_accepts_numbers_of_any_type():
     warm_up = schedules.WarmUp(1.0, 4)
     for step in (2, 2.0, np.uint64(2), np.int8(2), np.float64(2), keras.ops.array(2)):
         assert float(warm_up(step)) == 0.5
@@ -104,7 +104,7 @@ def test_ports():
         (np.array("x"), "not a tensor or variable"),
     ],
 )
-def test_learning_rates_of_odd_kinds(value, rule):
+def test_learning_rates_of_wrong_types(value, rule):
     refused(f"`learning_rate` must be .*{rule}", keras_lars.LARS, value)
 
 
@@ -129,8 +129,8 @@ def test_a_schedule_may_have_variables():
 
 
 @pytest.mark.parametrize("pattern", ["", "bias|", "|bias", "a||b", "(?i)", "(?i)|bias"], ids=ids)
-def test_patterns_with_nothing_in_them(pattern):
-    """They are found in every path, so that they would exclude everything."""
+def test_patterns_with_an_empty_alternative(pattern):
+    """They match every path, so they would exclude everything."""
     refused("`pattern` must be .* without an empty alternative", keras_lars.optional, pattern)
     for argument in ("exclude_from_layer_adaptation", "exclude_from_weight_decay"):
         for rule in (pattern, ["kernel", pattern]):
@@ -141,7 +141,7 @@ def test_patterns_with_nothing_in_them(pattern):
 @pytest.mark.parametrize(
     "pattern", [".*", "^(?!.*kernel)", "[|]$|a", r"a\|", "[||]", "(a|)$", "x*"], ids=ids
 )
-def test_patterns_that_match_nothing_for_a_reason(pattern):
+def test_unusual_patterns_that_are_accepted(pattern):
     assert repr(keras_lars.optional(pattern)) == f"optional({pattern!r})"
 
 
@@ -150,7 +150,7 @@ def test_patterns_that_match_nothing_for_a_reason(pattern):
     [b"x", None, 5, re.compile("x"), "(", "(" * 20_000, "a{99999999999999999999}"],
     ids=ids,
 )
-def test_patterns_that_are_none(pattern):
+def test_invalid_patterns(pattern):
     refused("`pattern` must be", keras_lars.optional, pattern)
 
 
@@ -159,18 +159,18 @@ def test_patterns_that_are_none(pattern):
     [b"bias", len("a"), [["bias"]], int, lambda: True, np.ones(2), {"class_name": "NoSuch"}]
     + [{"class_name": "pattern", "config": {"pattern": b"x"}, "registered_name": None}],
 )
-def test_rules_of_odd_kinds(rule):
+def test_rules_of_wrong_types(rule):
     given = {"exclude_from_weight_decay": rule}
     refused("`exclude_from_weight_decay` must be a rule", keras_lars.LARS, **given)
 
 
-def test_a_callable_that_answers_with_an_array():
+def test_a_callable_that_returns_an_array():
     optimizer = keras_lars.LARS(exclude_from_weight_decay=lambda variable: np.ones(2))
     variables = [keras.Variable([1.0])]
     refused("must hold callables that return True or False", optimizer.build, variables)
 
 
-def test_variables_and_configurations_of_odd_kinds():
+def test_variables_and_configurations_of_wrong_types():
     for given in (None, 5, "w", [5], [None], np.ones(3), keras.Variable([1.0])):
         refused("`variables` must be a list of Keras variables", keras_lars.LARS().build, given)
         refused("`config` must be a dictionary", keras_lars.LARS.from_config, given)
@@ -183,7 +183,7 @@ class Unwritable:
         raise RuntimeError("no repr")
 
 
-def test_what_is_shown_of_a_value():
+def test_how_values_are_shown():
     assert _arguments.shown("a") == "'a'"
     assert len(_arguments.shown("x" * 4000)) == 205
     assert "Unwritable" in _arguments.shown(Unwritable())
@@ -194,7 +194,7 @@ def test_what_is_shown_of_a_value():
 
 
 @pytest.mark.parametrize("data", [np.array([None, {}]), np.array(["a", "b"])])
-def test_data_that_are_no_numbers(data):
+def test_data_that_is_not_numeric(data):
     model = keras.Sequential([keras.Input((1,)), keras.layers.BatchNormalization()])
     model.compile(keras_lars.LARS(), "mse")
     callback = keras_lars.callbacks.RecalibrateStatistics(data)
@@ -220,14 +220,14 @@ ROW = "1,0.5,dense/kernel,5.0,0.5,0.01,2.0\n"
     "name", ["dense\nlayer", "a\r\nb", "back\\slash", "\\n", 'a"b,c', "a\\\nb"], ids=ids
 )
 def test_names_with_line_breaks(name, tmp_path):
-    """A layer may be called so: its rows are lines all the same, and the report shows them."""
+    """Layers may have such names. Each row still takes one line, and the report shows them."""
     layer = keras.layers.Dense(1, name=name)
     model = keras.Sequential([keras.Input((2,)), layer], name="model")
-    # Eagerly: TensorFlow refuses such names in graphs, and other backends do not.
+    # Eagerly, since TensorFlow refuses such names in graphs. Other backends accept them.
     optimizer = keras_lars.LARS(record_trust_ratios=True, jit_compile=False)
     model.compile(optimizer, "mse", run_eagerly=True)
     formats = ["csv", "jsonl"]
-    for _ in range(2):  # the second goes on with the files of the first
+    for _ in range(2):  # the second run continues the files of the first
         monitor = TrustRatioMonitor(tmp_path, formats=formats, verbose=False)
         model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0, callbacks=[monitor])
     for kind in formats:
@@ -242,7 +242,7 @@ def test_names_with_line_breaks(name, tmp_path):
     assert len(str(model.optimizer.variable_table()).split("\n")) == 1 + 2
 
 
-def test_names_on_one_line_are_found_again():
+def test_escaping_of_names_is_reversible():
     for name in ("a", "\n", "\\", "\\n", "\\\n", "\r\n\\r", "\\\\n"):
         assert "\n" not in _words.escaped(name)
         assert _words.unescaped(_words.escaped(name)) == name
@@ -287,13 +287,13 @@ def test_deep_json(text, tmp_path):
 
 
 @pytest.mark.parametrize("update", [str(HUGE), str(2**63), "9" * 5000, "0", "1.5", "true"], ids=ids)
-def test_updates_that_are_none(update, tmp_path):
+def test_invalid_updates(update, tmp_path):
     (tmp_path / "trust_ratios.csv").write_text(COLUMNS + update + ROW[1:], encoding="utf-8")
     refused("`run` must be a record of norms and ratios: line 2", report.draw, tmp_path)
 
 
 @pytest.mark.parametrize("value", [None, b"log", 5, "", "a\0b", "x" * 5000], ids=ids)
-def test_paths_that_are_none(value, tmp_path):
+def test_invalid_paths(value, tmp_path):
     refused("`run` must be a path", report.draw, value)
     (tmp_path / "trust_ratios.csv").write_text(COLUMNS + ROW, encoding="utf-8")
     if value is not None:
@@ -306,7 +306,7 @@ def test_a_folder_below_a_file(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_report_that_cannot_be_written_leaves_the_one_before(tmp_path):
+def test_a_report_that_cannot_be_written_leaves_the_previous_one(tmp_path):
     (tmp_path / "trust_ratios.csv").write_text(COLUMNS + ROW, encoding="utf-8")
     report.draw(tmp_path)
     folder = tmp_path / "report"
@@ -332,7 +332,7 @@ def test_a_report_of_names_of_4000_characters_takes_seconds(tmp_path):
     (tmp_path / "trust_ratios.csv").write_text(COLUMNS + "".join(rows), encoding="utf-8")
     started = time.process_time()
     report.draw(tmp_path)
-    # It took more than a minute for a tenth of the length.
+    # It once took more than a minute for names a tenth as long.
     assert time.process_time() - started < 30
 
 
@@ -386,15 +386,15 @@ def test_flags_of_other_commands(tmp_path):
         ("benchmarks.experiments.norm_ratios", "--show={}"),
     ],
 )
-def test_files_of_something_else(module, form, text, tmp_path):
+def test_files_that_are_not_results(module, form, text, tmp_path):
     path = tmp_path / "results.json"
     path.write_bytes(text.encode("latin-1"))
     assert re.match(r"error: (--\w+|each argument) must be ", said(module, form.format(path)))
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_results_with_halves_of_characters(tmp_path):
-    """They are JSON, and cannot be printed."""
+def test_results_with_lone_surrogates(tmp_path):
+    """They are valid JSON, but cannot be printed."""
     path = tmp_path / "results.json"
     path.write_text(r'{"\ud800": 1}', encoding="utf-8")
     with pytest.raises(command_line.UsageError, match=r"^--show must be a result .*surrogates"):

@@ -1,4 +1,4 @@
-"""A short run of `fuzz_inputs.py`, and that it sees what is wrong."""
+"""A short run of `fuzz_inputs.py`, which must also detect faults."""
 
 import inspect
 import pathlib
@@ -12,7 +12,7 @@ import keras_lars
 pytest.importorskip("matplotlib", reason="the extra `report` is not installed")
 pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
 
-# Why something public has no inputs here.
+# Public objects without inputs here, and why.
 WITHOUT = {
     "callbacks.BackupAndRestore.epochs": "in `test_backup_data.py`",
     "find_learning_rate": "in `test_range_test.py`",
@@ -26,7 +26,7 @@ def faults(verdicts):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "count"), [("argument", 220), ("file", 60), ("command", 20)])
-def test_inputs_are_refused_in_words_or_work(kind, count):
+def test_inputs_work_or_are_refused_with_a_message(kind, count):
     verdicts = fuzz_inputs.run(count, chosen=kind)
     assert len(verdicts) == count
     assert faults(verdicts) == {}
@@ -34,7 +34,7 @@ def test_inputs_are_refused_in_words_or_work(kind, count):
     assert kinds == {"refused", "works"}
 
 
-def test_every_argument_of_everything_public_has_inputs():
+def test_every_public_argument_has_inputs():
     callables = {
         name
         for name, value in public_api.objects().items()
@@ -50,7 +50,7 @@ def verdict(act, folder, names=("n",)):
     return fuzz_inputs.judged(names, lambda folder: None, act, folder)
 
 
-def test_what_is_wrong_is_seen(tmp_path):
+def test_faults_are_detected(tmp_path):
     def raises(error):
         def act(folder):
             raise error
@@ -61,7 +61,7 @@ def test_what_is_wrong_is_seen(tmp_path):
     assert verdict(lambda folder: keras_lars.rank_at_most(1), tmp_path).kind == "works"
     for error in (OverflowError("int too large"), KeyError("n"), RecursionError(), SystemExit(1)):
         assert verdict(raises(error), tmp_path).kind == "fault"
-    # A ValueError of somebody else, or of this package about another argument.
+    # A ValueError from elsewhere, or from this package about another argument.
     assert "at test_fuzz_inputs.py" in verdict(raises(ValueError("`n`. Received")), tmp_path).why
     assert (
         "Variable"
@@ -71,7 +71,7 @@ def test_what_is_wrong_is_seen(tmp_path):
     assert "not in the house style" in of_another.why
 
 
-def test_what_is_left_behind_is_seen(tmp_path):
+def test_leftover_files_are_detected(tmp_path):
     def act(folder):
         pathlib.Path(folder, "half").write_text("")
         keras_lars.rank_at_most(-1)

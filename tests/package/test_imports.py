@@ -1,4 +1,4 @@
-"""Which module may import what, and what no committed file may mention."""
+"""What each module may import, and what no committed file may mention."""
 
 import ast
 import graphlib
@@ -15,9 +15,9 @@ PACKAGE = pathlib.Path(keras_lars.__file__).parent
 
 
 def imports(path, lazy=True, types=True):
-    """Dotted names of all that a file imports.
+    """Dotted names of everything that a file imports.
 
-    Without `lazy`, only what importing it imports; without `types`, not what type checkers need.
+    Without `lazy`, not what its functions import; without `types`, not what type checkers need.
     """
     found = set()
     types = types and lazy
@@ -52,7 +52,7 @@ def users(name):
 
 
 def test_imports_only_point_down():
-    """There is no circle of modules, and so an order in which to read them."""
+    """There is no import cycle, so there is an order in which to read the modules."""
     names = {
         ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in modules()
     }
@@ -72,7 +72,7 @@ def test_imports_only_point_down():
 
 
 @pytest.mark.slow
-def test_private_keras_is_used_in_the_place_of_workarounds_alone():
+def test_private_keras_is_used_only_in_workarounds():
     assert users("keras.src") == {"_keras/trainer.py"}
     assert users("tensorflow.python") == {"_keras/heartbeat.py", "_keras/tensorflow_context.py"}
 
@@ -105,50 +105,50 @@ JAX_MODULES = {"_backends/jax.py", "_backends/jax_sums.py", "_backends/jax_updat
 OF_ONE_BACKEND = TENSORFLOW_MODULES | TORCH_MODULES | JAX_MODULES
 
 
-def test_tensorflow_is_used_in_its_modules_and_in_functions_of_few_others():
+def test_tensorflow_is_used_in_its_modules_and_in_functions_of_a_few_others():
     others = {"callbacks/_training_pass.py", "callbacks/backup.py", "multi_worker.py"}
     assert users("tensorflow") == TENSORFLOW_MODULES | others
 
 
 @pytest.mark.slow
-def test_other_backends_are_hardly_used():
+def test_other_backends_are_used_in_few_modules():
     # Only to compile a forward pass, or to run it without gradients.
     assert users("jax") == JAX_MODULES | {"callbacks/_training_pass.py"}
     assert users("torch") == TORCH_MODULES | {"_model_state.py", "callbacks/_training_pass.py"}
 
 
 def test_importing_the_package_imports_no_backend():
-    """Modules of one backend are imported in functions only, once it is known to run."""
+    """Modules of one backend are imported only in functions, if that backend is in use."""
     for path in modules():
         if path.relative_to(PACKAGE).as_posix() not in OF_ONE_BACKEND:
             imported = {name.split(".")[0] for name in imports(path, lazy=False)}
             assert not imported & {"tensorflow", "torch", "jax"}, path
 
 
-def test_update_rule_knows_nothing_but_keras():
+def test_the_update_rule_imports_only_keras():
     named = {name.split(".")[0] for name in imports(PACKAGE / "_update_rule.py")}
     assert named - set(sys.stdlib_module_names) == {"keras"}
 
 
-def test_reference_knows_nothing_but_numpy():
+def test_the_reference_imports_only_numpy():
     assert imports(TESTS / "support" / "reference.py") == {"numpy"}
 
 
-def test_package_imports_no_test_and_no_benchmark():
+def test_the_package_imports_no_tests_and_no_benchmarks():
     outside = {"tests", "helpers", "reference", "benchmarks", "absl", "sklearn"}
     for path in modules():
         assert not {name.split(".")[0] for name in imports(path)} & outside, path
 
 
 @pytest.mark.slow
-def test_the_report_and_the_range_test_alone_draw():
+def test_only_the_report_and_the_range_test_draw():
     assert {name.split("/")[0] for name in users("matplotlib")} == {"report", "_range_test.py"}
-    # And imports what it draws with once it is asked to draw.
+    # They import Matplotlib only when they draw.
     assert not any("matplotlib" in n for path in modules() for n in imports(path, lazy=False))
     assert not any("report" in name for name in imports(PACKAGE / "__init__.py", lazy=False))
 
 
-# Notes, machines and tools around the project: put together here so that this file is clean.
+# Notes, machines and tools outside the project. Joined here, so that this file has none of them.
 FORBIDDEN = [
     "".join(parts)
     for parts in [
@@ -164,8 +164,8 @@ FORBIDDEN = [
 
 
 @pytest.mark.slow
-def test_no_committed_file_mentions_notes_outside_of_the_project():
-    # An unpacked sdist may lie in somebody else's checkout, whose files git would list.
+def test_no_committed_file_mentions_notes_outside_the_project():
+    # An unpacked sdist may be inside another checkout, whose files git would list.
     if not (ROOT / ".git").exists():
         pytest.skip("not a git checkout")
     listed = subprocess.run(

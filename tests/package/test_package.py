@@ -1,4 +1,4 @@
-"""What is distributed: an sdist of the whole repository, and a wheel of the package alone."""
+"""The distributions: an sdist of the whole repository, and a wheel of the package alone."""
 
 import email
 import re
@@ -22,9 +22,9 @@ def git(*arguments):
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """A folder: `sdist`, unpacked, `wheel.whl`, and what building them wrote to `log`.
+    """A folder with the unpacked `sdist`, with `wheel.whl`, and with the output of builds in `log`.
 
-    Built from what git has, so that nothing else gets in; the wheel from the sdist, as pip does.
+    The sdist is built from the files in git and nothing else, the wheel from the sdist as pip does.
     """
     if not (ROOT / ".git").exists():
         pytest.skip("not a git checkout")
@@ -64,8 +64,8 @@ def metadata(built):
 
 
 @pytest.mark.slow
-def test_the_sdist_holds_all_that_git_has(built):
-    """All of the tests with all that they need; for a new folder MANIFEST.in needs a line."""
+def test_the_sdist_has_all_files_in_git(built):
+    """Including the tests and all their files. A new folder needs a line in MANIFEST.in."""
     made = {"PKG-INFO", "setup.cfg"}
     names = {
         path.relative_to(built / "sdist").as_posix()
@@ -77,7 +77,7 @@ def test_the_sdist_holds_all_that_git_has(built):
 
 
 @pytest.mark.slow
-def test_the_wheel_holds_the_package_and_nothing_else(built):
+def test_the_wheel_has_the_package_and_nothing_else(built):
     names = zipfile.ZipFile(built / "wheel.whl").namelist()
     names = {name for name in names if ".dist-info/" not in name}
     assert names == set(git("ls-files", "keras_lars"))
@@ -85,7 +85,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(built):
 
 
 @pytest.mark.slow
-def test_nothing_that_setup_uses_is_deprecated(built):
+def test_setup_uses_nothing_deprecated(built):
     log = (built / "log").read_text()
     assert "writing" in log
     assert "deprecat" not in log.lower()
@@ -108,7 +108,7 @@ def test_project_urls(metadata):
 
 
 def targets(markdown):
-    """Where links and images lead: Markdown's, by reference too, and those of HTML."""
+    """The targets of links and images in Markdown, also by reference, and in HTML."""
     text = re.sub(r"```.*?```", "", markdown, flags=re.DOTALL)
     text = re.sub(r"`[^`]*`", "", text)
     forms = r"""\]\(([^)\s]+)[^)]*\)|^ *\[[^\]]+\]: *(\S+)|(?:src|srcset|href)=["']?([^"' >]+)"""
@@ -121,7 +121,7 @@ def test_links_are_found_in_every_form():
 
 
 @pytest.mark.slow
-def test_links_and_images_of_readme_work_outside_of_the_repository(metadata):
+def test_links_and_images_of_readme_work_outside_the_repository(metadata):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     described = metadata.get_payload(decode=True).decode()
     found = targets(described)

@@ -1,4 +1,4 @@
-"""The public API is what its pages say, and its docstrings name the arguments there are."""
+"""The public API agrees with its pages, and its docstrings name the actual arguments."""
 
 import inspect
 import json
@@ -11,7 +11,7 @@ from support.helpers import run_python
 
 import keras_lars
 
-# Why something public has no example.
+# Public objects without an example, and why.
 WITHOUT_EXAMPLE = {
     "multi_worker.WorkerLostError": "raised only where one of several processes has died",
 }
@@ -31,7 +31,7 @@ def named_in_docstring(value):
 def named_in_signature(value):
     try:
         parameters = inspect.signature(value).parameters.values()
-    except ValueError:  # an exception's
+    except ValueError:  # an exception has no signature
         return []
     prefixes = {"VAR_POSITIONAL": "*", "VAR_KEYWORD": "**"}
     names = [prefixes.get(p.kind.name, "") + p.name for p in parameters]
@@ -42,14 +42,14 @@ def has_own_arguments(value):
     return not inspect.isclass(value) or "__init__" in vars(value)
 
 
-def test_the_pages_are_made_of_the_docstrings():
+def test_the_pages_are_made_from_the_docstrings():
     there = {path.name: path.read_text(encoding="utf-8") for path in api_pages.FOLDER.iterdir()}
     assert there == api_pages.pages(), "see tests/support/api_pages.py"
 
 
 @pytest.mark.slow
-def test_what_is_public_is_reached_by_attribute():
-    """From nothing but `import keras_lars`, which imports neither the report nor what draws."""
+def test_public_objects_are_attributes():
+    """After just `import keras_lars`, which imports neither the report nor Matplotlib."""
     code = """
 import json, sys
 import keras  # which itself imports matplotlib where it is installed
@@ -77,7 +77,7 @@ def test_an_unknown_name_of_the_package_is_an_attribute_error():
 
 
 def added(instance, base):
-    """What completion offers beside what Keras has."""
+    """The names that completion offers in addition to those of Keras."""
     return {name for name in {*dir(instance)} - {*dir(base)} if not name.startswith("_")}
 
 
@@ -88,7 +88,7 @@ def arguments(kind):
 def test_completion_on_lars_shows_what_is_public():
     lars, sgd = keras_lars.LARS(), keras.optimizers.SGD()
     expected = arguments(keras_lars.LARS) - {*dir(sgd)} | {"trust_ratios", "variable_table"}
-    assert added(lars, sgd) - {"momentums"} == expected  # which Keras makes in `build`
+    assert added(lars, sgd) - {"momentums"} == expected  # Keras makes it in `build`
     for optimizer in (lars, sgd):
         optimizer.build([keras.Variable([1.0])])
     assert added(lars, sgd) == expected
@@ -111,7 +111,7 @@ def test_completion_on_callbacks_and_schedules_shows_what_is_public(tmp_path):
 
 
 @pytest.mark.parametrize("name", OBJECTS)
-def test_one_line_says_what_it_is(name):
+def test_docstrings_start_with_one_line(name):
     if name not in public_api.LINES:
         line, *rest = inspect.getdoc(OBJECTS[name]).splitlines()
         assert line.endswith(".")
@@ -119,7 +119,7 @@ def test_one_line_says_what_it_is(name):
 
 
 def test_all_names_what_a_module_defines():
-    """Nothing without an underscore is left out of `__all__`, nor what is not there in it."""
+    """`__all__` is sorted, and has every name without an underscore that the module defines."""
     for name, module in public_api.public_modules().items():
         assert hasattr(module, "__all__"), name
         assert sorted(module.__all__) == list(module.__all__), name
@@ -129,7 +129,7 @@ def test_all_names_what_a_module_defines():
         assert {n for n in own if not n.startswith("_")} <= set(module.__all__), name
 
 
-def test_an_example_shows_what_comes_out():
+def test_examples_show_their_output():
     missing = {
         name
         for name, value in CALLABLES.items()
@@ -144,13 +144,13 @@ def test_docstrings_name_the_arguments(name):
     documented, actual = named_in_docstring(value), named_in_signature(value)
     if has_own_arguments(value):
         assert documented == actual
-    else:  # Keras's, which takes more by name in one version than in another
+    else:  # inherited from Keras, whose versions differ in the arguments that they name
         assert {n for n in actual if not n.startswith("*")} <= set(documented)
         assert "**kwargs" in actual or documented == actual
 
 
 def test_methods_name_their_arguments():
-    """Those of the public classes, also without an example, if they list arguments at all."""
+    """Methods of public classes, even without an example, if they list arguments at all."""
     methods = [
         method
         for value in CALLABLES.values()
@@ -164,7 +164,7 @@ def test_methods_name_their_arguments():
 
 
 def test_the_pages_name_every_argument_of_lars():
-    """In code, its own and those of every Keras optimizer that it takes."""
+    """As code: its own arguments, and those of every Keras optimizer."""
     text = "".join(map(pages.read, pages.PAGES))
     code = " ".join(re.findall(r"```.*?```|`[^`]+`", text, re.DOTALL))
     own = [name for name in named_in_signature(keras_lars.LARS) if name != "**kwargs"]

@@ -1,4 +1,4 @@
-"""A type checker finds mistakes in uses of the package, and no fault where there is none."""
+"""A type checker finds mistakes in uses of the package, and gives no false alarms."""
 
 import ast
 import inspect
@@ -26,7 +26,7 @@ GENERIC = {"Callable", "Iterable", "Mapping", "Sequence", "dict", "list", "set",
 
 
 @pytest.mark.slow
-def test_errors_are_on_the_wrong_lines_alone(tmp_path):
+def test_errors_are_on_the_wrong_lines_only(tmp_path):
     done = subprocess.run(
         [
             *(sys.executable, "-m", "mypy", f"--cache-dir={tmp_path}", "--follow-imports=silent"),
@@ -56,7 +56,7 @@ def signatures(tree):
 
 
 def vague(annotation):
-    """Whether it is missing, is `Any`, or has a generic class that does not say of what."""
+    """Whether an annotation is missing, is `Any`, or has a generic class without arguments."""
     if annotation is None:
         return True
     if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
@@ -72,7 +72,7 @@ def vague(annotation):
 
 
 @pytest.mark.parametrize("path", PUBLIC_MODULES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
-def test_public_signatures_say_what_they_take_and_give(path):
+def test_public_signatures_have_precise_types(path):
     unclear = []
     for function in signatures(ast.parse(path.read_text(encoding="utf-8"))):
         arguments = function.args
@@ -85,7 +85,7 @@ def test_public_signatures_say_what_they_take_and_give(path):
     assert unclear == []
 
 
-def test_a_vague_annotation_is_seen():
+def test_vague_annotations_are_detected():
     texts = ["Any", "dict", "list | None", "dict[str, list]", "'Sequence | None'", "Callable"]
     assert all(vague(ast.parse(text, mode="eval").body) for text in texts)
     texts = ["int", "dict[str, Any]", "'Sequence[int] | None'", "Callable[[int], list[str]]"]
@@ -93,7 +93,7 @@ def test_a_vague_annotation_is_seen():
 
 
 def test_keras_arguments_are_those_of_keras():
-    """All that every Keras optimizer takes and `LARS` does not name itself."""
+    """The arguments of every Keras optimizer that `LARS` does not name itself."""
     of_keras = set(inspect.signature(keras.optimizers.SGD).parameters) - {"kwargs"}
     own = set(inspect.signature(keras_lars.LARS).parameters) - {"kwargs"}
     assert set(KerasArguments.__annotations__) == of_keras - own

@@ -1,4 +1,4 @@
-"""What is said of one: "1 epoch"."""
+"""Counts have the right number: "1 epoch", not "1 epochs"."""
 
 import keras
 import pytest
@@ -30,7 +30,7 @@ def test_counted():
 
 
 @pytest.mark.slow
-def test_a_training_of_one_of_each(capsys, tmp_path):
+def test_a_training_with_one_of_everything(capsys, tmp_path):
     recipe = recipes.override(
         model="resnet_tiny", width=0.125, global_batch_size=1437, epochs=1, warmup_epochs=0
     )
