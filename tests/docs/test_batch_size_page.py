@@ -1,4 +1,4 @@
-"""What the pages say of accuracy by batch size is what the committed results hold."""
+"""The pages on accuracy by batch size agree with the committed results."""
 
 import itertools
 import statistics
@@ -34,7 +34,7 @@ NETWORKS = RESULTS["small"]["settings"]["networks"]
 PAGE, RATES_PAGE = pages.read(pages.STUDIES), pages.read("docs/learning_rate.md")
 
 
-def test_the_plots_are_there():
+def test_the_plots_exist():
     assert "(../benchmarks/results/studies/learning_rate.png)" in RATES_PAGE
     for name in ("batch_size", "learning_rate"):
         assert f"({name}.png)" in PAGE
@@ -49,7 +49,7 @@ COMMAND = "benchmarks.experiments.batch_size"
     ("name", "flag", "size"),
     [("batch_size", "--plot", "small"), ("learning_rate", "--plot_rates", "rates")],
 )
-def test_one_command_prints_and_draws_them_again(name, flag, size, tmp_path):
+def test_one_command_prints_and_draws_the_results(name, flag, size, tmp_path):
     plot = tmp_path / "plot.png"
     done = run_command(COMMAND, f"--show={FOLDER / name}.json", f"{flag}={plot}")
     assert done.returncode == 0, done.stderr
@@ -57,14 +57,14 @@ def test_one_command_prints_and_draws_them_again(name, flag, size, tmp_path):
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
-def test_to_repeat_a_run_needs_a_file():
+def test_repeating_a_run_needs_a_file():
     done = run_command(COMMAND, "--repeat=plain-lars-128-seed1")
     assert done.returncode == 1
     assert "error: --repeat needs --show" in done.stderr
 
 
 @pytest.mark.parametrize(("name", "size"), [("batch_size", "small"), ("learning_rate", "rates")])
-def test_the_results_are_whole(name, size):
+def test_the_results_are_complete(name, size):
     found = RESULTS[size]
     assert len(found["rows"]) == found["planned"]
     before = experiment.done_before(BatchSize(size=size), FOLDER / f"{name}.json")
@@ -75,7 +75,7 @@ def test_the_results_are_whole(name, size):
 
 
 @pytest.mark.parametrize("found", RESULTS.values(), ids=RESULTS)
-def test_every_setting_is_one_of_the_space_that_was_written_down(found):
+def test_every_setting_is_in_the_search_space(found):
     for row in found["rows"]:
         label = row["label"]
         if label["kind"] == "trial":
@@ -95,7 +95,7 @@ def test_published_numbers_are_those_of_the_recipes():
     assert published_by("ResNet-50, momentum, linear scaling") == ["", "76.26", "75.21", "72.45"]
 
 
-# What the words on the page claim. Where a claim breaks, the words are to be written again.
+# The claims in the text of the page. If one of these tests fails, rewrite the text.
 
 
 def select(rows, **wanted):
@@ -117,7 +117,7 @@ def spread(network, method, batch):
 
 
 def lead(network, batch):
-    """Of LARS over Nesterov momentum, in points."""
+    """The lead of LARS over Nesterov momentum, in points."""
     return mean(network, "lars", batch) - mean(network, "nesterov", batch)
 
 
@@ -156,7 +156,7 @@ def test_a_choice_of_one_seed_is_not_certain():
 
 
 def one_setting(size, network):
-    """The mean over batch sizes of what the best single setting of each arm reaches."""
+    """For each method, the mean accuracy over batch sizes of its best single setting."""
     lines = tables.one_setting(RESULTS[size], network).splitlines()[2:]
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
     return {words: statistics.mean(map(float, reached)) for words, _, *reached in cells}
@@ -173,14 +173,14 @@ def test_one_setting_for_all(size, ours, momentum):
 
 
 @pytest.mark.parametrize("batch", [2048, 8192])
-def test_what_is_lost_is_lost_in_training(batch):
+def test_accuracy_is_lost_in_training_rather_than_in_generalization(batch):
     names = ["momentum", "nesterov", "lars", "lars_scaled", "lamb"]
     by_accuracy = sorted(names, key=lambda name: -mean("plain", name, batch))
     assert by_accuracy == sorted(names, key=lambda n: mean("plain", n, batch, "measured_loss"))
 
 
 def by_rate(network, batch, optimizer="lars"):
-    """Of eight rates, each twice the one before: what was reached, in points."""
+    """The accuracy by learning rate, in points. Each of the eight rates is twice the one before."""
     rows = select(RATES, network=network, method=f"{optimizer}_rates", batch=batch)
     rows = sorted(rows, key=lambda row: row["learning_rate"])
     return {row["learning_rate"]: 100 * row["counted_accuracy"] for row in rows}
@@ -192,7 +192,7 @@ def best_rate(network, batch, optimizer="lars"):
 
 
 def lowest_that_diverged(network, batch):
-    """No better than what no one would call trained; where none is, beyond all."""
+    """The lowest rate that reaches less than 20 %, or 256, beyond all rates, if there is none."""
     return min([rate for rate, points in by_rate(network, batch).items() if points < 20] + [256])
 
 
@@ -204,7 +204,7 @@ def widths(network, optimizer):
     return [int(cell.split(":")[0]) for cell in cells]
 
 
-def test_how_wide_the_range_is():
+def test_the_width_of_the_range():
     assert max(widths("plain", "lars")) == 3
     assert max(widths("plain", "momentum")) == 4
     assert widths("residual", "momentum")[:2] == [8, 7]
@@ -223,11 +223,11 @@ def test_larger_rates_for_larger_batches(network):
     assert all(round(best_rate(network, batch)) == 45 for batch in (2048, 8192))
 
 
-def test_momentum_without_normalization_wants_no_larger_rate():
+def test_momentum_without_normalization_needs_no_larger_rate():
     assert best_rate("plain", 128, "momentum") == best_rate("plain", 8192, "momentum")
 
 
-def test_too_large_and_too_small():
+def test_rates_that_are_too_large_or_too_small():
     for batch in (*SMALL, LARGE):
         far = pytest.approx(4 * best_rate("plain", batch))
         (points,) = [points for rate, points in by_rate("plain", batch).items() if rate == far]
@@ -239,13 +239,13 @@ def test_too_large_and_too_small():
         assert half > reached[best] - 2
 
 
-def test_the_rule_stays_away_from_what_diverges():
+def test_the_rule_stays_below_the_rates_that_diverge():
     for network, batch in itertools.product(NETWORKS, (*SMALL, LARGE)):
         rule = min(30, 4 * (batch / 128) ** 0.5)
         assert rule < lowest_that_diverged(network, batch) / 2
 
 
-def test_the_rule_ends_at_twenty_updates():
+def test_the_rule_fails_at_twenty_updates():
     for network in NETWORKS:
         trials = select(FOUND, network=network, method="lars", batch=LARGE, kind="trial")
         largest = max(trials, key=lambda row: row["learning_rate"])

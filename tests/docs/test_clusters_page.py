@@ -1,6 +1,6 @@
-"""What docs/clusters.md gives people to start is right, as far as one machine can tell.
+"""The files that docs/clusters.md shows are right, as far as one machine can check.
 
-Its script runs alone in `test_readme.py`, and here as two tasks of an imitated Slurm.
+Its script runs alone in `test_readme.py`, and here as two tasks of a simulated Slurm.
 """
 
 import json
@@ -36,7 +36,7 @@ def block(language, beginning=""):
 # --- Slurm ----------------------------------------------------------------------------------------
 
 SBATCH = block("bash", "#!/bin/bash\n")
-# As in the manual page of sbatch, those that the file has.
+# The options that the file has, as in the manual page of sbatch.
 OPTIONS = {
     "job-name": r"\w+",
     "nodes": r"\d+",
@@ -55,10 +55,10 @@ def test_bash_can_parse_the_batch_script(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_options_of_the_batch_script_are_right():
+def test_the_options_of_the_batch_script_are_valid():
     first, *lines = SBATCH.splitlines()
     assert first == "#!/bin/bash"
-    # Slurm reads them up to the first line that is a command.
+    # Slurm reads options up to the first line that is a command.
     commands = next(i for i, line in enumerate(lines) if line and not line.startswith("#"))
     options = [line for line in lines if "SBATCH" in line]
     assert options == [line for line in lines[:commands] if line.startswith("#SBATCH --")]
@@ -75,8 +75,8 @@ def test_the_options_of_the_batch_script_are_right():
     ("status", "restarts", "expected"),
     [(0, None, []), (1, None, ["7"]), (137, "2", ["7"]), (1, "3", [])],
 )
-def test_the_batch_script_requeues_what_failed_a_few_times(tmp_path, status, restarts, expected):
-    """With commands in the place of Slurm's that note their arguments."""
+def test_the_batch_script_requeues_a_failed_job_a_few_times(tmp_path, status, restarts, expected):
+    """Slurm's commands are replaced by scripts that record their arguments."""
     for name, code in (("srun", status), ("scontrol", 0)):
         command = tmp_path / name
         command.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/{name}.log\nexit {code}\n')
@@ -95,7 +95,7 @@ def test_the_batch_script_requeues_what_failed_a_few_times(tmp_path, status, res
 
 
 def free_port():
-    """The first of two ports that are free, one after the other."""
+    """The first of two consecutive free ports."""
     for _ in range(100):
         with socket.socket() as first, socket.socket() as second:
             first.bind(("", 0))
@@ -164,7 +164,7 @@ MANIFEST = yaml.safe_load(block("yaml"))
 
 
 def tf_config(manifest, kind, index):
-    """What the operator sets: `genTFConfigJSONStr` in kubeflow/training-operator."""
+    """The value that the operator sets: `genTFConfigJSONStr` in kubeflow/training-operator."""
     place = manifest["metadata"]
     return json.dumps(
         {
@@ -193,7 +193,7 @@ def test_the_tf_config_of_each_replica_is_read(monkeypatch):
     assert seen == [(workers[0], True), (workers[1], False)]
 
 
-def test_the_manifest_is_what_the_operator_takes():
+def test_the_manifest_is_one_that_the_operator_accepts():
     assert (MANIFEST["apiVersion"], MANIFEST["kind"]) == ("kubeflow.org/v1", "TFJob")
     spec = MANIFEST["spec"]
     assert set(spec) == {"successPolicy", "runPolicy", "tfReplicaSpecs"}
@@ -203,10 +203,10 @@ def test_the_manifest_is_what_the_operator_takes():
     assert worker["restartPolicy"] == "OnFailure"
     pod = worker["template"]["spec"]
     (container,) = pod["containers"]
-    assert container["name"] == "tensorflow"  # the operator sets TF_CONFIG in no other
+    assert container["name"] == "tensorflow"  # the operator sets TF_CONFIG only in this one
     assert all(isinstance(word, str) for word in container["command"])
     assert pathlib.PurePosixPath(container["command"][-1]).name == "training.py"
     volumes = {volume["name"] for volume in pod["volumes"]}
     assert {mount["name"] for mount in container["volumeMounts"]} == volumes
-    # The backup's folder, which all workers see.
+    # All workers see the folder of the backup.
     assert container["workingDir"] in {mount["mountPath"] for mount in container["volumeMounts"]}

@@ -1,4 +1,4 @@
-"""The examples in the docstrings print what they say, in every module that has one."""
+"""The examples in docstrings print what they show, in every module that has examples."""
 
 import ast
 import doctest
@@ -18,15 +18,15 @@ pytestmark = pytest.mark.docs
 PACKAGE = pathlib.Path(keras_lars.__file__).parent
 NODES = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
-# A strategy of several workers must be made before TensorFlow has done anything else, so these
-# come first in a process of their own. Callbacks train, and need not share a strategy with tests.
+# A strategy of several workers must be created before TensorFlow does anything else, so these come
+# first in a process of their own. Callbacks train, and need not share a strategy with tests.
 FIRST = ["multi_worker"]
 IN_A_NEW_PROCESS = ("multi_worker", "callbacks")
 
-# What some modules need that need not be installed.
+# Optional packages that some modules need.
 NEEDS = {"report": "matplotlib"}
 
-# Of Keras's interface, where Keras says what they are.
+# Methods of Keras's interface, which Keras documents.
 INTERFACE = {"get_config", "from_config"}
 
 
@@ -52,7 +52,7 @@ INSIDE = [name for name in EXAMPLES if name not in OUTSIDE]
 
 
 def run_examples(name):
-    """How many examples of a module were run, and what is wrong with them."""
+    """The number of examples of a module that were run, and their faults."""
     import numpy as np
     import tensorflow as tf
 
@@ -60,7 +60,7 @@ def run_examples(name):
     known = {"keras": keras, "keras_lars": keras_lars, "np": np, "tf": tf}
     runner, faults = doctest.DocTestRunner(verbose=False), []
     for test in doctest.DocTestFinder().find(module, extraglobs=known):
-        with tempfile.TemporaryDirectory() as folder:  # each docstring has one of its own
+        with tempfile.TemporaryDirectory() as folder:  # each docstring has its own folder
             test.globs["folder"] = folder
             runner.run(test, out=faults.append)
     return runner.tries, "".join(faults)
@@ -78,7 +78,7 @@ def test_examples(name):
 
 @pytest.fixture(scope="module")
 def outside():
-    """What came of the examples that need a process of their own."""
+    """The outcomes of the examples that need a process of their own."""
     names = sorted(OUTSIDE, key=lambda name: (name not in FIRST, name))
     code = f"""
 import json, runpy
@@ -112,7 +112,7 @@ def undocumented(tree, prefix=""):
 
 
 @pytest.mark.parametrize("name", TREES)
-def test_what_is_public_is_documented(name):
+def test_public_objects_are_documented(name):
     assert ast.get_docstring(TREES[name])
     if not any(part.startswith("_") for part in name.split(".")):
         assert list(undocumented(TREES[name])) == []

@@ -1,4 +1,4 @@
-"""The pages beside the committed results show or name every one of them."""
+"""The pages beside the committed results show or link to all of them."""
 
 import json
 
@@ -18,7 +18,7 @@ def read(folder):
 
 
 @pytest.mark.parametrize("folder", sorted(RESULTS.iterdir()), ids=lambda folder: folder.name)
-def test_a_page_leads_to_each_file_of_its_folder(folder):
+def test_a_page_links_to_each_file_of_its_folder(folder):
     page = (folder / "README.md").read_text(encoding="utf-8")
     files = [path.relative_to(folder) for path in folder.rglob("*.json")]
     assert files
@@ -32,14 +32,14 @@ def test_every_experiment_has_results():
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-def test_the_page_shows_each(folder):
+def test_the_page_shows_each_experiment(folder):
     assert f"<!-- {folder.name} -->" in PAGE
     assert f"({folder.name}/figure.png)" in PAGE
     assert f"({folder.name}/results.json)" in PAGE
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-def test_results_are_whole_and_say_where_they_come_from(folder):
+def test_results_are_complete_and_state_their_origin(folder):
     found = read(folder)
     assert len(found["points"]) == found["planned"] > 0
     for environment in found["environments"]:

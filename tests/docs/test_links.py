@@ -1,4 +1,4 @@
-"""Every link from a page to a file of the repository, or to a heading, leads somewhere."""
+"""Every link from a page to a file of the repository or to a heading has a target."""
 
 import re
 
@@ -16,7 +16,7 @@ def without_code(text):
 
 
 def anchors(text):
-    """Of the headings, as GitHub makes them; a heading that comes again gets a number."""
+    """The anchors of headings, as GitHub makes them. A repeated heading gets a number."""
     found = []
     for heading in re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", text, flags=re.S), re.M):
         words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
@@ -41,11 +41,11 @@ def faults(page, text):
 
 
 @pytest.mark.parametrize("page", [*pages.PAGES, *OTHERS])
-def test_links_lead_somewhere(page):
+def test_links_have_targets(page):
     assert faults(page, pages.read(page)) == []
 
 
-def test_a_link_to_nowhere_is_found():
+def test_a_broken_link_is_found():
     text = "# A `b`, c\n[a](#a-b-c) [b](#d) [c](no.md) [d](docs/clusters.md#slurm) `[e](f)`\n"
     found = faults("README.md", text)
     assert found == ["#a-b-c: no such heading", "#d: no such heading", "no.md: no such file"]

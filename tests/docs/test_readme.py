@@ -1,4 +1,4 @@
-"""What the pages tell people to run is run, on a small network where that is all that matters."""
+"""Code and commands on the pages are run, with a small network if the network does not matter."""
 
 import ast
 import pathlib
@@ -35,11 +35,11 @@ TINY = ["--model=alexnet_tiny", "--width=1", "--epochs=1", "--warmup_epochs=0"]
 
 
 def run(command, folder):
-    """A command of the page, by this Python, in a folder of its own."""
+    """Run a command of the page with this Python in this folder."""
     words = [sys.executable if word == "python" else word for word in shlex.split(command)]
     words += TINY if "benchmarks.train" in words else []
     assert words[1] == "-m"
-    # `test_clusters_page` starts workers that are no forks.
+    # `test_clusters_page` starts workers that are not forked.
     done = run_command(*words[2:], folder=folder, **{SMALLEST_NETWORK: "1", FORKED_PYTHON: "1"})
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
@@ -56,15 +56,15 @@ def test_the_commands_of_several_machines_run(command, tmp_path):
     else:
         epochs = {line for line in output.splitlines() if re.search(r"Epoch \d", line)}
         assert epochs == {f"[worker {i}] Epoch {n}/4" for i in range(2) for n in range(1, 5)}
-        # All is done, and stays there, although the script has saved its model.
+        # The backup of the finished training stays, although the script has saved its model.
         assert (tmp_path / "backup" / "backup.npz").exists()
         assert zipfile.is_zipfile(tmp_path / "model.keras")
 
 
 # --- the other blocks -----------------------------------------------------------------------------
 
-# The blocks of a section share their names and run in order. Those of a section that is not in the
-# table `SECTIONS` begin with nothing but the modules that the pages import.
+# The blocks of a section share their names and run in order. Sections that are not in the table
+# `SECTIONS` start with only the modules that the pages import.
 
 
 def classifier():
@@ -73,7 +73,7 @@ def classifier():
 
 
 def trains(names, block):
-    """After a block that compiles the model."""
+    """Check a block that compiles the model."""
     expected = "LARS" if "keras_lars" in block.text else "SGD"
     assert type(names["model"].optimizer).__name__ == expected
     x, y = np.ones((8, 8, 8), "float32"), np.arange(8)
@@ -96,7 +96,7 @@ def leaves_a_record(names, block):
 
 
 def classifier_and_batches():
-    """Four, one for each micro-batch."""
+    """Four batches, one for each micro-batch."""
     return {**classifier(), "images": np.ones((128, 8, 8)), "labels": np.arange(128) % 10}
 
 
@@ -106,7 +106,7 @@ def leaves_a_measurement(names, block):
 
 NUMBERS = {
     **{"momentum": 0.9, "weight_decay": 0.1, "trust_coefficient": 0.02, "epsilon": 0.3},
-    "weight_norm_floor": 3.5,  # 3.5 * sqrt(2) is just below the norm of the weight at first
+    "weight_norm_floor": 3.5,  # 3.5 * sqrt(2) is just below the initial norm of the weight
 }
 GRADIENTS = [np.array([0.5, -1.0]), np.array([2.0, 1.0])]
 
@@ -121,7 +121,7 @@ def a_weight_of_the_paper():
 
 
 def is_what_lars_does(names, block):
-    """The rule as it is printed, twice, is two updates."""
+    """The printed rule, run twice, gives the same as two updates of `LARS`."""
     weights = [names["w"]]
     exec(block.text, names := {**names, "g": GRADIENTS[1]})
     weights.append(names["w"])
@@ -185,7 +185,6 @@ def has_the_statistics_of_its_images(names, block):
     np.testing.assert_allclose(mean, names["images"].mean(axis=0), rtol=1e-5)
 
 
-# By the heading: the names that its blocks have at first, and what is checked after each.
 def probes_as_the_table_says(names, block):
     (peer,) = [peer for peer in peers.PEERS if peer.name == "MAE, linear probe"]
     lars = keras_lars.LARS(names["rate"], **peer.options())
@@ -207,6 +206,7 @@ def has_its_momentum(names, block):
     assert int(optimizer.iterations) == 7
 
 
+# For each heading: the initial names of its blocks, and the check after each block.
 SECTIONS = {
     ("docs/migration.md", "In mid-run"): (momentum_of_another, has_its_momentum),
     ("README.md", "Before and after"): (classifier, trains),
@@ -238,7 +238,7 @@ BLOCKS = [
 
 
 def execute(block, names):
-    """Run it; the value of an expression at its end becomes the name `_`."""
+    """Run a block. The value of an expression at its end becomes the name `_`."""
     tree = ast.parse(block.text)
     if isinstance(tree.body[-1], ast.Expr):
         tree.body[-1] = ast.Assign([ast.Name("_", ast.Store())], tree.body[-1].value)
@@ -250,7 +250,7 @@ def execute(block, names):
     "section", dict.fromkeys(block[:2] for block in BLOCKS), ids=lambda section: section[1]
 )
 def test_blocks_run(section, tmp_path, monkeypatch, strategy):
-    monkeypatch.chdir(tmp_path)  # for what they write
+    monkeypatch.chdir(tmp_path)  # since blocks write files
     monkeypatch.setattr(tf.distribute, "MirroredStrategy", lambda: strategy)
     make_names, check = SECTIONS.get(section, (dict, None))
     names = {"keras": keras, "keras_lars": keras_lars, **make_names()}
@@ -261,7 +261,7 @@ def test_blocks_run(section, tmp_path, monkeypatch, strategy):
                 check(names, block)
 
 
-def test_no_section_is_listed_in_vain():
+def test_every_listed_section_has_blocks():
     assert SECTIONS.keys() <= {block[:2] for block in BLOCKS}
     others = [block for block in pages.blocks("python") if pages.other_backend(block)]
     assert len(BLOCKS) == len(pages.blocks("python")) - 1 - len(others)

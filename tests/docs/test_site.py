@@ -1,4 +1,4 @@
-"""The site that `.ci/site` makes of the pages: what can be told without building it."""
+"""The site that `.ci/site` makes from the pages: checks that do not build it."""
 
 import json
 import re

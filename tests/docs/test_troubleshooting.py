@@ -7,7 +7,7 @@ from support import ROOT, pages
 
 pytestmark = pytest.mark.docs
 
-# Of each message, as much as does not depend on the case.
+# The parts of each message that do not depend on the case.
 MESSAGES = [
     "of the initial moving statistics remain",
     "less than a hundredth of the initial",
@@ -31,7 +31,7 @@ MESSAGES = [
 
 
 def strings():
-    """All in the package; of an f-string, its parts."""
+    """All strings in the package, and the constant parts of f-strings."""
     for path in sorted((ROOT / "keras_lars").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
