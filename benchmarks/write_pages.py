@@ -66,10 +66,10 @@ _ENDS = ("", "_gamma", "_resnet50", "_digits")
 BLOCKS: dict[str, Callable[[], str]] = {
     "a first training": _block("collect:table", "studies/digits_resnet50"),
     "batch sizes": _batch_size("report", "batch_size"),
-    "batch sizes in short": _batch_size("in_short", "batch_size"),
     "batch sizes, searched": _batch_size("search_spaces", "batch_size"),
     "batch sizes, published": _block("experiments.small.published:table"),
     "digits by batch size": _batch_size("report", "digits_by_batch"),
+    "digits by batch size in short": _batch_size("accuracies", "digits_by_batch"),
     "learning rates": _batch_size("report", "learning_rate"),
     "rates": _batch_size("by_rate_of_lars", "learning_rate"),
     "zero weights": _batch_size("by_setting", *(f"zero_weights{end}" for end in _ENDS)),

@@ -23,7 +23,6 @@ _ONE_SETTING = (
     "One setting for all batch sizes: the trial setting with the best mean over the batch sizes, "
     "and its test accuracy in %:"
 )
-_IN_SHORT = ("lars_scaled", "momentum_scaled", "nesterov")
 _Cell = Callable[[pd.DataFrame], str]
 
 
@@ -84,7 +83,7 @@ def _seed_tables(found: dict, network: str, table: pd.DataFrame) -> list[str]:
     tuned = [method for method in every if method.space]
     parts = [
         f"Network `{network}`, test accuracy in %, mean (and standard deviation) of the seeds:",
-        by_batch(found, every, seeds, lambda rows: _reached(rows, 100 * rows["test_accuracy"], 1)),
+        accuracies(found, network),
         "Loss on training images at the end:",
         by_batch(found, every, seeds, lambda rows: _reached(rows, rows["measured_loss"], 3)),
         f"Trials within {100 * WORKS_WITHIN:g} points of the best trial of any optimizer at that "
@@ -155,18 +154,18 @@ def by_batch(found: dict, methods: Iterable[Method], table: pd.DataFrame, cell: 
     return _grid(table, "method", words, "batch", batches, cell)
 
 
-def in_short(found: dict) -> str:
-    """LARS and momentum with scaled learning rates, and tuned Nesterov, for each network."""
-    seeds = select(frame(found), kind="seed")
-    lines = []
-    for network in found["settings"]["networks"]:
-        for name in _IN_SHORT:
-            rows = select(seeds, network=network, method=name)
-            reached = {
-                f"{n:,}": _trial(select(rows, batch=n)) for n in found["settings"]["batches"]
-            }
-            lines.append({"network": f"`{network}`", "": BY_NAME[name].words, **reached})
-    return frames.markdown(lines, texts=2)
+def accuracies(found: dict, network: str | None = None) -> str:
+    """The test accuracy in %, as the mean and standard deviation of the seeds.
+
+    Args:
+        found: The results.
+        network: Name of the network. `None` if there is only one.
+    """
+    (only, *_) = found["settings"]["networks"]
+    seeds = select(frame(found), kind="seed", network=network or only)
+    return by_batch(
+        found, methods_of(found), seeds, lambda rows: _reached(rows, 100 * rows["test_accuracy"], 1)
+    )
 
 
 def divergences(found: dict) -> str:
