@@ -89,7 +89,9 @@ class Session:
         if epoch and whole is None:
             raise ValueError(
                 "Only a backup of a whole epoch can be restored by a number of replicas other than "
-                f"the {header.replicas} that wrote it. Received: `{self._folder.file}`, after "
+                f"the {header.replicas} that wrote it: first continue with that many, with "
+                "`allow_other_replicas=True`, past the end of an epoch. Received: "
+                f"`{self._folder.file}`, after "
                 f"{counted(batch, 'batch', 'batches')} of epoch {epoch}, without a backup of a "
                 "whole epoch beside it"
             )

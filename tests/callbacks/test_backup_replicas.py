@@ -143,10 +143,14 @@ def test_without_a_whole_epoch_it_is_refused(tmp_path):
     begin(1, tmp_path, stop_after=5, allow_other_replicas=False)
     assert refusal(begin, 2, tmp_path) == (
         "Only a backup of a whole epoch can be restored by a number of replicas other than the 1 "
-        f"that wrote it. Received: `{tmp_path / 'backup.npz'}`, after 1 batch of epoch 1, without "
-        "a backup of a whole epoch beside it"
+        "that wrote it: first continue with that many, with `allow_other_replicas=True`, past the "
+        f"end of an epoch. Received: `{tmp_path / 'backup.npz'}`, after 1 batch of epoch 1, "
+        "without a backup of a whole epoch beside it"
     )
     assert not (tmp_path / "epoch.npz").exists()
+    begin(1, tmp_path, stop_after=4)  # past the end of the epoch
+    with pytest.warns(match="continues with 2 from the beginning of epoch 2"):
+        begin(2, tmp_path, stop_after=1)
 
 
 def test_whole_epochs_of_several_replicas_are_kept_unasked(tmp_path):
