@@ -290,7 +290,8 @@ def _lost_workers_named() -> Iterator[None]:
         raise WorkerLostError(
             "Another worker was lost, or could not be reached: this one cannot continue alone. "
             "Restart all workers; with `keras_lars.callbacks.BackupAndRestore` they continue from "
-            f"the last backup. Received: {_cause(error.message)}"
+            "the last backup. If this happens again at the same place, read the log of the other "
+            f"worker. Received: {_cause(error.message)}"
         ) from error
 
 
