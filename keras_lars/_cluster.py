@@ -11,7 +11,7 @@ import os
 import re
 from typing import Any
 
-from keras_lars._words import shortened
+from keras_lars._words import counted, shortened
 
 # The kinds of tasks that train. Those of the other kinds are left out.
 KINDS = ("chief", "worker")
@@ -103,17 +103,27 @@ def _parse(config: Any) -> tuple[str, Cluster | None]:
     jobs, task = _entry("it", config, "cluster"), _entry("it", config, "task")
     kind, index = _entry("its task", task, "type"), _entry("its task", task, "index")
     _check_jobs(jobs)
+    if kind in KINDS:  # before the addresses, so that a wrong index is named first
+        _check_index(kind, index, jobs)
+    _check_addresses(jobs)
     if kind in _OTHER_KINDS:  # An operator may leave an evaluator out of the cluster.
         return kind, None
     if kind not in KINDS:
         raise ValueError(f"{kind!r} is not a task type")
+    addresses = {kind: jobs[kind] for kind in KINDS if jobs.get(kind)}
+    return kind, Cluster(addresses, kind, int(index))
+
+
+def _check_index(kind: str, index: Any, jobs: dict[str, list[Any]]) -> None:
     # Some launchers write the index as a string.
     if isinstance(index, bool) or not re.fullmatch(r"[0-9]{1,9}", str(index)):
         raise ValueError(f"its index {index!r} is not a non-negative integer")
-    addresses = {kind: jobs[kind] for kind in KINDS if jobs.get(kind)}
-    if int(index) >= len(addresses.get(kind, [])):
-        raise ValueError("its task index is outside the cluster")
-    return kind, Cluster(addresses, kind, int(index))
+    tasks = len(jobs.get(kind, []))
+    if int(index) >= tasks:
+        raise ValueError(
+            f"its task index {index} is outside the cluster, which has "
+            f"{counted(tasks, 'task')} of type {kind}"
+        )
 
 
 def _entry(name: str, value: Any, key: str) -> Any:
@@ -134,6 +144,9 @@ def _check_jobs(jobs: Any) -> None:
             raise ValueError(f"{kind!r} is not a list of addresses")
     if len(jobs.get("chief", [])) > 1:
         raise ValueError("there is more than one chief")
+
+
+def _check_addresses(jobs: dict[str, list[Any]]) -> None:
     places = [_place(address) for addresses in jobs.values() for address in addresses]
     if len(set(places)) < len(places):
         raise ValueError("an address is repeated")
