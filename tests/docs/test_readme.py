@@ -22,12 +22,13 @@ from support.helpers import (
 )
 
 import keras_lars
+from keras_lars import _cluster
 
 pytestmark = [pytest.mark.docs, pytest.mark.slow]
 
 PAGE = pages.read("docs/distribution.md")
 (SCRIPT,) = re.findall(r"<!-- a training on several machines -->\n```python\n(.+?)```", PAGE, re.S)
-(COMMANDS,) = re.findall(r"```bash\n(.+?)```", PAGE, re.S)
+EXAMPLE, COMMANDS = re.findall(r"```bash\n(.+?)```", PAGE, re.S)
 TINY = ["--model=alexnet_tiny", "--width=1", "--epochs=1", "--warmup_epochs=0"]
 
 
@@ -59,6 +60,14 @@ def test_the_commands_of_several_machines_run(command, tmp_path):
         # The backup of the finished training stays, although the script has saved its model.
         assert (tmp_path / "backup" / "backup.npz").exists()
         assert zipfile.is_zipfile(tmp_path / "model.keras")
+
+
+def test_the_example_of_tf_config_is_read(monkeypatch):
+    assert shlex.split(EXAMPLE)[2:] == ["python", "training.py"]
+    monkeypatch.setenv(*shlex.split(EXAMPLE)[1].split("=", 1))
+    found = _cluster.find()
+    assert found.workers == ["node1:2222", "node2:2222"]
+    assert found.is_chief
 
 
 # --- the other blocks -----------------------------------------------------------------------------

@@ -38,6 +38,8 @@ TINY = "test_default_experiments::test_experiments_over_seeds_scaled_down"
 MINUTES = "takes minutes: its runs are listed here, and test_sweep.py trains smaller ones"
 # Why no test runs a line. Its flags are checked all the same.
 NOT_RUN = {
+    "export TF_CONFIG=*": "names no real machines; read by "
+    "test_readme::test_the_example_of_tf_config_is_read",
     'pip install ".[tensorflow,benchmarks]" && python -m benchmarks.train': (
         "needs the network; shortened: test_benchmarks::test_it_learns"
     ),
