@@ -253,6 +253,11 @@ class StatefulOptimizer(keras.optimizers.Optimizer):
         """Do nothing: a checkpoint holds only our `_variables`, which always exist."""
 
 
+def rate_of(optimizer: keras.optimizers.Optimizer) -> Any:
+    """Its learning rate as it keeps it: a variable, a schedule or a callable."""
+    return getattr(optimizer, "_learning_rate", None)
+
+
 def _is_later(marker: Any) -> bool:
     version = marker.get("state_version") if isinstance(marker, dict) else None
     return isinstance(version, int) and version > _VERSION

@@ -28,6 +28,7 @@ class Header(NamedTuple):
     finished_epochs: int = 0  # the epochs of a training run that ended by itself; otherwise 0
     whole_epoch: int = 0  # the identity of the backup of the last whole epoch; 0 for none
     version: int = VERSION
+    schedule: str | None = None  # of the learning rate, as JSON; None for others and in older files
 
 
 class LaterVersionError(ValueError):
@@ -66,6 +67,7 @@ def decode(data: bytes) -> Header:
         learning_rate=_number(about, "learning_rate"),
         finished_epochs=_integer(about, "finished_epochs", 0),
         whole_epoch=_integer(about, "whole_epoch", 0),
+        schedule=None if about.get("schedule") is None else _text(about, "schedule"),
     )
 
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from keras_lars import _replicas
-from keras_lars._words import counted
+from keras_lars._words import counted, shortened
 from keras_lars.callbacks import _backup_file, _backup_state
 from keras_lars.callbacks._backup_folder import BackupFolder, TakenError
 from keras_lars.callbacks._backup_header import Header, Position
@@ -27,6 +27,7 @@ class Session:
         self._last = Position()  # read or written
         self._rate = _backup_state.constant_rate(model.optimizer)
         self._rate_is_kept = False
+        self._schedule = _backup_state.schedule(model.optimizer)
         self._first_rate: float | None = None  # with which training began
         if self._rate is not None:
             self._first_rate = float(_replicas.read(self._rate.value, self._strategy))
@@ -132,6 +133,12 @@ class Session:
             ]
         if "shared" in kinds:
             self._choose_rate(header, variables["shared"], arrays["shared"])
+            if self._schedule and header.schedule and self._schedule != header.schedule:
+                self._warn(
+                    f"The learning-rate schedule is {shortened(self._schedule)}, as set for this "
+                    f"run. The training in '{self._folder.path}' was backed up with "
+                    f"{shortened(header.schedule)}."
+                )
         kept = [self._rate] if self._rate is not None and self._rate_is_kept else []
         _backup_state.write(variables, arrays, self._strategy, kept)
 
@@ -203,6 +210,7 @@ class Session:
                 {kind: [each.name for each in found] for kind, found in variables.items()},
                 self._first_rate,
                 finished_epochs,
+                schedule=self._schedule,
             )
             try:
                 self._folder.write(header, arrays, keeps_epoch)

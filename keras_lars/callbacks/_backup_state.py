@@ -1,5 +1,6 @@
 """What a backup holds: variables, their names, their values, and the kind of optimizer."""
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -9,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_lars import _replicas
-from keras_lars._keras.saved_state import StatefulOptimizer
+from keras_lars._keras.saved_state import StatefulOptimizer, rate_of
 from keras_lars._model_state import sums_of_parts, wrapped
 from keras_lars.callbacks._backup_file import Arrays, Spec
 
@@ -122,6 +123,17 @@ def constant_rate(optimizer: keras.optimizers.Optimizer) -> keras.Variable | Non
     """The variable that holds the learning rate, or None with a schedule or callable."""
     innermost = wrapped(optimizer)[-1]  # wrappers have a variable of their own, without effect
     return next((each for each in innermost.variables if each.name == "learning_rate"), None)
+
+
+def schedule(optimizer: keras.optimizers.Optimizer) -> str | None:
+    """The configuration of the learning-rate schedule as JSON; None if there is none to compare."""
+    rate = rate_of(wrapped(optimizer)[-1])
+    if not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+        return None
+    try:
+        return json.dumps({type(rate).__name__: rate.get_config()}, sort_keys=True)
+    except Exception:  # a user's own schedule may have no configuration, or one that is no JSON
+        return None
 
 
 def _comparable(paths: Iterable[str]) -> list[str]:

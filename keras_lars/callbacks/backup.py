@@ -40,8 +40,8 @@ class BackupAndRestore(keras.callbacks.Callback):
     continues.
 
     A backup can be restored only by the same model and optimizer: class, momentum form, and the
-    names and shapes of all variables. If you have changed a constant learning rate since training
-    began, the new one is used, and a warning says so.
+    names and shapes of all variables. If you have changed a constant learning rate or a schedule
+    since training began, the new one is used, and a warning says so.
 
     The order of the data must be a function of the epoch. An interrupted epoch is read again, and
     the batches already seen are skipped. `epochs` makes such data, and so does

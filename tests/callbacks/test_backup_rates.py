@@ -1,5 +1,6 @@
 """A constant learning rate that was changed for a restart is the user's choice, and he is told."""
 
+import re
 import warnings
 
 import keras
@@ -83,7 +84,25 @@ def test_a_schedule_is_not_a_constant_rate(tmp_path):
             keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(rate, 6, 0.5))
         )
 
-    _, said = fit(make(0.5), tmp_path, 1)
-    rate, said_again = fit(make(0.25), tmp_path, 2)
-    assert said == said_again == []
+    assert fit(make(0.5), tmp_path, 1)[1] == []
+    rate, said = fit(make(0.25), tmp_path, 2)
     assert np.isclose(rate, 0.25 * 0.5**2)
+    (message,) = said
+    assert re.fullmatch(
+        r"The learning-rate schedule is .*0\.25,.*, as set for this run\. The training in "
+        rf"'{tmp_path}' was backed up with .*0\.5,.*\.",
+        message,
+    )
+    assert fit(make(0.25), tmp_path, 3)[1] == []  # said once
+
+
+class Own(keras.optimizers.schedules.LearningRateSchedule):
+    """Without a configuration."""
+
+    def __call__(self, step):
+        return 0.5
+
+
+def test_a_schedule_without_a_configuration_is_not_compared(tmp_path):
+    for epochs in (1, 2):
+        assert fit(make_model(keras.optimizers.SGD(Own())), tmp_path, epochs)[1] == []
