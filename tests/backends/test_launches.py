@@ -26,10 +26,6 @@ def key_of(row):
     return row["model"], row["update"], row["step"]
 
 
-def key_of_model(model, update="keras_lars"):
-    return next(row for row in COMMITTED if key_of(row) == (model, update, "update"))
-
-
 @functools.cache
 def counted_now():
     with tempfile.TemporaryDirectory() as folder:

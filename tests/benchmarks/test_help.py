@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from support import ROOT
+from support.commands import commands
 from support.helpers import run_command
 
 pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
@@ -31,19 +31,6 @@ AMONG = {
     "benchmarks.experiments.accuracy_by_learning_rate": "learning_rates",
     "benchmarks.experiments.local_learning_rate": "layers",
 }
-
-
-def commands():
-    """The modules with flags that `python -m` runs."""
-    root = ROOT
-    found = []
-    for path in sorted((root / "benchmarks").rglob("*.py")):
-        text = path.read_text(encoding="utf-8")
-        is_run = '\nif __name__ == "__main__":' in text
-        if is_run and re.search(r"flags|command\.main|experiment import .*main", text):
-            name = ".".join(path.relative_to(root).with_suffix("").parts)
-            found.append(name.removesuffix(".__main__"))
-    return found
 
 
 def test_helpshort_of_every_command_shows_its_flags():

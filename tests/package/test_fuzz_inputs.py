@@ -63,10 +63,7 @@ def test_faults_are_detected(tmp_path):
         assert verdict(raises(error), tmp_path).kind == "fault"
     # A ValueError from elsewhere, or from this package about another argument.
     assert "at test_fuzz_inputs.py" in verdict(raises(ValueError("`n`. Received")), tmp_path).why
-    assert (
-        "Variable"
-        in verdict(lambda folder: keras.Variable("a", shape=3), tmp_path).why + "Variable"
-    )
+    assert "at __init__.py" in verdict(lambda folder: keras.Variable("a", shape=3), tmp_path).why
     of_another = verdict(lambda folder: keras_lars.rank_at_most(-1), tmp_path, names=("m",))
     assert "not in the house style" in of_another.why
 

@@ -4,9 +4,8 @@ import functools
 import itertools
 import json
 
-from test_help import commands
-
 from support import RESULTS, fuzz_files
+from support.commands import commands
 from support.helpers import run_command
 
 TEXTS = {
