@@ -67,7 +67,7 @@ def warn_if_stale(model: keras.Model, batches: int) -> None:
     After 117 batches 31 % of the initial moving statistics remain in `bn`, so evaluation and ...
     """
     batches = _arguments.integer(minimum=1)("batches", batches)
-    if model in _warned or not _is_chief(model):
+    if model in _warned or not is_chief(model):
         return
     stale = [
         layer
@@ -109,7 +109,8 @@ def _sufficient(batches: int) -> float:
     return min(0.9, math.floor(100 * LARGEST_SHARE ** (1 / batches)) / 100)
 
 
-def _is_chief(model: keras.Model) -> bool:
+def is_chief(model: keras.Model) -> bool:
+    """Whether this process is the worker that warns, prints and writes."""
     if keras.backend.backend() != "tensorflow":
         return True
     from keras_lars import _replicas
@@ -139,10 +140,3 @@ def warn_in_fit(model: keras.Model, params: dict[str, Any] | None) -> None:
     steps, epochs = params.get("steps"), params.get("epochs")
     if steps and epochs and not params.get(_RECALIBRATES):
         warn_if_stale(model, steps * epochs)
-
-
-class WarnIfStale(keras.callbacks.Callback):
-    """Warns at the beginning of `fit` if it is too short for batch statistics."""
-
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        warn_in_fit(self.model, self.params)

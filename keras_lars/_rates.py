@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from keras_lars._exclusions import bias_or_normalization, rank_at_most
 from keras_lars._types import LearningRate, Schedule, Tensor
 from keras_lars.schedules import FitSchedule
 
@@ -17,6 +18,11 @@ REMEDY = (
     "SGD or Adam are far too small for LARS. Return multiples of your LARS rate, or remove the "
     "callback and pass `keras_lars.schedules.for_fit(...)` as `learning_rate`."
 )
+
+# How the warning of `warn_if_tiny` begins.
+TINY = "`learning_rate` is far too small for LARS"
+# Of its norm: the least that a gradient moves a variable by without this warning.
+_LEAST_STEP = 3e-5
 
 # Rates are read back as float32. So 4 * 0.1 * 0.1 must not count as less than a hundredth of 4.
 _TOLERANCE = 1 - 1e-6
@@ -47,6 +53,31 @@ def check_assignable(value: LearningRate, schedule: Schedule | Callable[[], Tens
 def _described(schedule: object) -> str:
     is_ours = isinstance(schedule, FitSchedule)
     return repr(schedule) if is_ours else f"of type {type(schedule).__name__}"
+
+
+def warn_if_tiny(optimizer: "LARS") -> None:
+    """Warn if a new optimizer was given a learning rate that was meant for SGD or Adam.
+
+    It does not if it may have been given that rate for good reason: if the ratio is clipped, or if
+    rules may exclude kernels from adaptation.
+    """
+    given = optimizer._assigned_learning_rate
+    peak = given.peak if isinstance(given, FitSchedule) else given
+    if not isinstance(peak, float) or optimizer.trust_clip:
+        return
+    step = peak * optimizer.trust_coefficient
+    without_kernels = bias_or_normalization(), rank_at_most(1)
+    if 0 < step < _LEAST_STEP and all(r in without_kernels for r in optimizer._adaptation_rules):
+        optimizer._has_warned_of_rate = True
+        usual = "{:g} to {:g}".format(*(x / optimizer.trust_coefficient for x in (0.004, 0.04)))
+        warnings.warn(
+            f"{TINY}: a gradient moves a variable by only {100 * step:.2g} % of its norm. Rates "
+            f"for SGD or Adam do not suit LARS. Use {usual}, or pass "
+            "`keras_lars.schedules.for_fit(...)`, which chooses the rate. Received: "
+            f"learning_rate={given!r}, trust_coefficient={optimizer.trust_coefficient:g}, in "
+            f"optimizer '{optimizer.name}'",
+            stacklevel=3,
+        )
 
 
 def is_absolute(value: float, before: float, given: float) -> bool:

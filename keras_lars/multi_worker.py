@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from keras_lars import _arguments, _batch_statistics, _cluster
+from keras_lars import _arguments, _cluster, _fit_checks
 from keras_lars.loss_scale_optimizer import LossScaleOptimizer
 
 if TYPE_CHECKING:
@@ -238,7 +238,7 @@ def _repair_trainer(model: keras.Model) -> None:
     from keras_lars._keras import saving, trainer
 
     strategy = model.distribute_strategy
-    model.fit = _warning_of_stale_statistics(model.fit)
+    model.fit = _checked(model.fit)
     trainer.repair_empty_batches(model)
     if trainer.has_executions_fault(strategy):
         trainer.repair_executions(model)
@@ -257,7 +257,7 @@ def _repair_trainer(model: keras.Model) -> None:
         setattr(model, name, _naming_lost_workers(getattr(model, name)))
 
 
-def _warning_of_stale_statistics(fit: Callable[..., Any]) -> Callable[..., Any]:
+def _checked(fit: Callable[..., Any]) -> Callable[..., Any]:
     """Keras's `fit` with one more callback, because callbacks know the number of batches."""
     signature = inspect.signature(fit)
 
@@ -267,7 +267,7 @@ def _warning_of_stale_statistics(fit: Callable[..., Any]) -> Callable[..., Any]:
         callbacks = given.arguments.get("callbacks")
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             own = keras.tree.flatten(callbacks) if callbacks else []
-            given.arguments["callbacks"] = [*own, _batch_statistics.WarnIfStale()]
+            given.arguments["callbacks"] = [*own, _fit_checks.FitChecks()]
         return fit(*given.args, **given.kwargs)
 
     return run

@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,8 +11,8 @@ import keras
 from keras_lars import (
     _arguments,
     _backends,
-    _batch_statistics,
     _exclusions,
+    _fit_checks,
     _foreign_names,
     _lars_arguments,
     _rates,
@@ -22,12 +23,10 @@ from keras_lars import (
 from keras_lars._accumulation import plain
 from keras_lars._backends import BuiltUpdate
 from keras_lars._exclusion_arguments import ExclusionRules
-from keras_lars._keras.fitted_model import fitted_model, fitting_batches, fitting_callbacks
 from keras_lars._selection import SelectingOptimizer
 from keras_lars._squared_norms import MeasuringOptimizer
 from keras_lars._types import KerasArguments, LearningRate, Variable
 from keras_lars._update_rule import MomentumForm, UpdateConfig, VariableConfig, least_norm
-from keras_lars.schedules import FitSchedule
 
 if sys.version_info >= (3, 11):
     from typing import Unpack
@@ -64,8 +63,9 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
     Args:
         learning_rate: Number, `LearningRateSchedule`, or callable without arguments. The global
             learning rate. Schedules are called with the number of updates. A schedule made by
-            `keras_lars.schedules.for_fit` adapts to `gradient_accumulation_steps`. Defaults to
-            `4.0`, which suits a batch size of 128 with a schedule; larger batches need more.
+            `keras_lars.schedules.for_fit` adapts to `gradient_accumulation_steps`. A rate meant for
+            Adam is warned of. Defaults to `4.0`, which suits a batch size of 128 with a schedule;
+            larger batches need more.
         momentum: Number in [0, 1). After `build`, the list `momentums` has the velocity of each
             variable, in their order; with 0 no velocity is kept. Defaults to `0.9`.
         weight_decay: Number >= 0, the L2 penalty factor, inside the ratio. Defaults to `5e-4`.
@@ -201,6 +201,7 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
         _lars_arguments.check_momentum_form(momentum_form, decay_in_norm)
         self._set_rules(exclude_from_layer_adaptation, exclude_from_weight_decay)
         self.momentums = []
+        _rates.warn_if_tiny(self)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "learning_rate":
@@ -275,7 +276,7 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
             compiled=compiled,
         )
         self._restore_waiting()
-        self._look_at_fit()
+        _fit_checks.at_build(self)
 
     def _update_config(self) -> UpdateConfig:
         names = [field.name for field in dataclasses.fields(UpdateConfig)]
@@ -292,17 +293,10 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
             )
         return error is None
 
-    def _look_at_fit(self) -> None:
-        """Warn if the schedule is for another `fit`, or if `fit` is short for batch statistics."""
-        schedule = self._schedule
-        if not isinstance(schedule, FitSchedule):
-            return
-        model = fitted_model(self)
-        if model is not None:
-            schedule.warn_unless_made_for(fitting_batches(model))
-            if not _batch_statistics.recalibrates(fitting_callbacks(model)):
-                with self._outside_of_steps():  # in a step they have no values
-                    _batch_statistics.warn_if_stale(model, schedule.batches)
+    def finalize_variable_values(self, var_list: Sequence[keras.Variable]) -> None:
+        """End a `fit`: overwrite the variables with their averages, if these are kept."""
+        super().finalize_variable_values(var_list)
+        _fit_checks.at_end(self)
 
     def __repr__(self) -> str:
         return _representation.call(self, self._differing)
@@ -347,4 +341,6 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
         """Make the optimizer from a configuration, which may be of an older version."""
         if not isinstance(config, dict):
             raise _arguments.refusal("config", "a dictionary, as `get_config` returns it", config)
-        return super().from_config(_lars_arguments.completed(config), custom_objects)
+        with warnings.catch_warnings():  # whoever made the optimizer was warned
+            warnings.filterwarnings("ignore", _rates.TINY)
+            return super().from_config(_lars_arguments.completed(config), custom_objects)

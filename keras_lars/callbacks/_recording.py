@@ -6,7 +6,7 @@ from typing import Any, Generic, Literal, TypeVar, get_args
 
 import keras
 
-from keras_lars import _arguments
+from keras_lars import _arguments, _batch_statistics, _fit_checks
 from keras_lars._monitoring import record
 from keras_lars._monitoring.record import Kind
 from keras_lars._types import Format
@@ -74,7 +74,7 @@ class RecordingCallback(keras.callbacks.Callback, Generic[R]):
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Check the optimizer and the folder before anything is trained."""
         self._lars()
-        self._is_chief = _is_chief(self.model)
+        self._is_chief = _batch_statistics.is_chief(self.model)
         self._has_begun, self._batches_to_wait = False, 0
         if self._is_chief:
             for writer in self._writers:
@@ -83,6 +83,7 @@ class RecordingCallback(keras.callbacks.Callback, Generic[R]):
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Read the number of updates, because other callbacks may have restored the optimizer."""
         self._epoch, self._batch = epoch, -1
+        _fit_checks.at_epoch_begin(self, epoch)
         if self._is_chief:
             self._update = updates_of(self._lars())
 
@@ -151,15 +152,6 @@ def _due_until(update: int, every: int) -> int:
 def updates_of(optimizer: LARS) -> int:
     """The number of updates so far."""
     return int(keras.ops.convert_to_numpy(optimizer.iterations))
-
-
-def _is_chief(model: keras.Model) -> bool:
-    """Whether this process is the worker that writes files."""
-    if keras.backend.backend() != "tensorflow":
-        return True
-    from keras_lars import _replicas
-
-    return _replicas.is_chief(model.distribute_strategy)
 
 
 def checked_update_freq(value: Any, or_epoch: bool) -> Any:

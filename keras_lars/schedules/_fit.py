@@ -1,5 +1,6 @@
 """`for_fit`: warm-up and decay over exactly the updates that one `fit` makes."""
 
+import math
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +12,9 @@ from keras_lars import _accumulation, _arguments
 from keras_lars._words import counted
 from keras_lars.schedules._scaling import sqrt_scaling
 from keras_lars.schedules._warm_up import WarmUp
+
+# The batch size of `fit`, unless it is given one.
+_BATCH_SIZE_OF_FIT = 32
 
 # With fewer updates, a fifth of them is no warm-up, and few are made at a useful rate.
 _FEW_UPDATES = 40
@@ -124,21 +128,41 @@ class FitSchedule(LearningRateSchedule):
             )
         return batches
 
-    def warn_unless_made_for(self, batches: int | None) -> None:
+    def warn_unless_made_for(self, batches: int | None) -> bool:
         """Warn if `fit` makes another number of batches than this schedule, if that is known.
 
         With more batches the rate stays at 0 until the end; with fewer it never reaches 0. `LARS`
         calls this when it is built in `fit`.
+
+        Returns:
+            Boolean, whether there was a warning.
         """
-        if batches is not None and batches != self.batches:
-            warnings.warn(
-                f"`fit` makes {counted(batches, 'batch', 'batches')}, but this schedule is for "
-                f"{self.batches}. Give `for_fit` the samples, epochs and batch size of `fit`. "
-                f"Received: samples={self.samples}, epochs={self.epochs}, "
-                f"global_batch_size={self.global_batch_size}, "
-                f"gradient_accumulation_steps={self.gradient_accumulation_steps}",
-                stacklevel=2,
-            )
+        if batches is None or batches == self.batches:
+            return False
+        warnings.warn(
+            f"`fit` makes {counted(batches, 'batch', 'batches')}, but this schedule is for "
+            f"{self.batches}. Give `for_fit` the samples, epochs and batch size of `fit`."
+            f"{self._likely_cause(batches)} Received: samples={self.samples}, "
+            f"epochs={self.epochs}, global_batch_size={self.global_batch_size}, "
+            f"gradient_accumulation_steps={self.gradient_accumulation_steps}",
+            stacklevel=2,
+        )
+        return True
+
+    def _likely_cause(self, batches: int) -> str:
+        """A hint, if a common mistake leads to exactly this number of batches."""
+
+        def of(samples: int, batch_size: int) -> int:
+            return self.epochs * math.ceil(samples / batch_size)
+
+        batch_size = self.global_batch_size // self._accumulation.most
+        if batches == of(self.samples, _BATCH_SIZE_OF_FIT):
+            return f" Without `batch_size`, `fit` uses {_BATCH_SIZE_OF_FIT}."
+        # As `fit` rounds, of any whole percentage.
+        remaining = (math.floor(self.samples * (1.0 - percent / 100)) for percent in range(1, 51))
+        if batches in (of(samples, batch_size) for samples in remaining):
+            return " Do not count the samples that `validation_split` holds out."
+        return ""
 
     def for_accumulation(
         self, gradient_accumulation_steps: int | Mapping[int, int]
@@ -242,7 +266,7 @@ def for_fit(
             a batch is larger than the data and `drop_remainder=True`.
 
     Warns if `fit` makes fewer than 40 updates. `LARS` warns if the `fit` that builds it makes a
-    different number of batches.
+    different number of batches, and at the end of a `fit` that went on after the schedule's end.
 
     Example:
 

@@ -150,7 +150,7 @@ def test_every_network_is_trained_and_saved(name, size, tmp_path):
     assert model.output.shape == (None, 10)
     model.compile(
         # Compiling ResNet-50 takes longer than a step, and so does compiling its update.
-        keras_lars.LARS(0.01, jit_compile=False),
+        keras_lars.LARS(0.05, jit_compile=False),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         run_eagerly=True,
     )

@@ -1,5 +1,6 @@
 """A schedule of `for_fit` leads to the model that is trained, and what is asked of it."""
 
+import math
 import warnings
 
 import keras
@@ -72,7 +73,8 @@ def test_a_fit(build, asked):
     model = compiled(build)
     assert asked == []
     fit(model)
-    fit(model)
+    with pytest.warns(UserWarning, match="After the end of its schedule"):
+        fit(model)
     assert asked == [(model, 6)]
 
 
@@ -171,6 +173,14 @@ def test_not_where_statistics_are_taken_anew(build, strategy, asked):
     assert asked == []
 
 
+def test_the_batches_are_those_of_the_fit_where_they_are_known(asked):
+    """Not those of the schedule, of which the same `fit` says that they are others."""
+    model = compiled(built, run_eagerly=True)
+    with pytest.warns(UserWarning, match="but this schedule is for 6"):
+        model.fit(*batch(0, 10), epochs=4, verbose=0)
+    assert asked == [(model, 4)]
+
+
 def test_a_warning_in_a_fit_names_the_layer_and_both_remedies():
     layers = [keras.layers.BatchNormalization(name="bn"), keras.layers.Dense(1)]
     model = compiled(lambda: keras.Sequential(layers))
@@ -197,6 +207,32 @@ def test_a_fit_of_another_number_of_batches_is_warned_of(build):
     assert message.startswith("`fit` makes 3 batches, but this schedule is for 6.")
     (message,) = warned_of_batches(compiled(build), batch_size=2, epochs=3)
     assert message.startswith("`fit` makes 15 batches")
+
+
+# Of 1,000 samples in batches of 64 for 5 epochs: what `fit` makes, and what is told of it.
+BATCH_SIZE, HELD_OUT = "Without `batch_size`, `fit` uses 32.", "`validation_split` holds out."
+
+
+@pytest.mark.parametrize(
+    ("batches", "steps", "hint"),
+    [
+        (5 * math.ceil(1000 / 32), None, BATCH_SIZE),
+        (5 * math.ceil(1000 / 32), 4, BATCH_SIZE),
+        (5 * math.ceil(800 / 64), None, HELD_OUT),
+        (5 * math.ceil(900 / 16), 4, HELD_OUT),
+        (4 * math.ceil(1000 / 64), None, None),  # other epochs
+        (5 * math.ceil(1100 / 64), None, None),
+        (5 * math.ceil(300 / 64), None, None),
+        (1, None, None),
+    ],
+)
+def test_a_likely_cause_is_named(batches, steps, hint):
+    schedule = FitSchedule(1000, 5, 64, 1.0, gradient_accumulation_steps=steps or 1)
+    with pytest.warns(UserWarning, match="but this schedule is for") as caught:
+        assert schedule.warn_unless_made_for(batches)
+    message = str(caught[0].message)
+    assert [each for each in (BATCH_SIZE, HELD_OUT) if each in message] == [hint] * bool(hint)
+    assert ("batch size of `fit`. Received: samples=1000" in message) == (hint is None)
 
 
 @pytest.mark.parametrize("steps", [None, 2, 4])

@@ -18,6 +18,7 @@ import pytest
 
 import keras_lars
 from keras_lars import _batch_statistics
+from keras_lars._fit_checks import FitChecks
 from keras_lars._update_rule import MOMENTUM_FORMS
 from keras_lars.schedules import FitSchedule, WarmUp
 from support.backend_page_checks import *  # noqa: F403
@@ -217,6 +218,11 @@ def check_schedule_for_fit():
             assert lars._last_learning_rate() > 0
             assert asked.pop() == (model, batches)
             assert not asked
+            for callbacks, told in (([], "After the end of its"), ([FitChecks()], "is used up")):
+                with pytest.warns(UserWarning, match=told) as caught:
+                    model.fit(*batch(10), batch_size=size, verbose=0, callbacks=callbacks)
+                assert sum("schedule" in str(each.message) for each in caught) == 1
+            asked.clear()
     finally:
         _batch_statistics.warn_if_stale = stub
 

@@ -1,0 +1,103 @@
+"""A learning rate that is meant for Adam is warned of once, by the constructor."""
+
+import copy
+import pickle
+import warnings
+
+import keras
+import pytest
+from support.models import batch, compiled, sequential
+
+import keras_lars
+from keras_lars.schedules import FitSchedule, for_fit
+
+BIASES = [keras_lars.bias_or_normalization(), keras_lars.rank_at_most(1)]
+EXCLUDED = "exclude_from_layer_adaptation"
+WARNING = "`learning_rate` is far too small for LARS"
+
+
+def warned(function):
+    """The result of a call, and its warnings of rates."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = function()
+    messages = [str(each.message) for each in caught]
+    told = [m for m in messages if m.startswith(WARNING) or "hundredth of the initial" in m]
+    return result, told
+
+
+def test_what_it_says_and_where():
+    with pytest.warns(UserWarning, match=WARNING) as caught:
+        keras_lars.LARS(0.001, name="mine")
+    (warning,) = caught
+    assert str(warning.message) == (
+        "`learning_rate` is far too small for LARS: a gradient moves a variable by only 0.0001 % "
+        "of its norm. Rates for SGD or Adam do not suit LARS. Use 4 to 40, or pass "
+        "`keras_lars.schedules.for_fit(...)`, which chooses the rate. Received: "
+        "learning_rate=0.001, trust_coefficient=0.001, in optimizer 'mine'"
+    )
+    assert warning.filename == __file__
+
+
+@pytest.mark.parametrize(
+    ("arguments", "usual"),
+    [
+        ({"learning_rate": 0.0299}, "4 to 40"),
+        ({"learning_rate": for_fit(4000, 50, 64, learning_rate=1e-3)}, "4 to 40"),
+        ({"learning_rate": 1e-3, "trust_coefficient": 0.02}, "0.2 to 2"),
+        ({"learning_rate": 1e-3, EXCLUDED: BIASES}, "4 to 40"),
+    ],
+)
+def test_tiny_rates(arguments, usual):
+    _, (message,) = warned(lambda: keras_lars.LARS(**arguments))
+    assert f"Use {usual}, or pass" in message
+    assert f"Received: learning_rate={arguments['learning_rate']!r}, " in message
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"learning_rate": 0.03},
+        {"learning_rate": 0.0},
+        {"learning_rate": 1e-3, "trust_coefficient": 1.0},
+        {"learning_rate": 1e-3, "trust_coefficient": 0.0},
+        {"learning_rate": 1e-3, "trust_clip": True},  # by then it is a rate of SGD
+        # Which may exclude all kernels.
+        {"learning_rate": 1e-3, EXCLUDED: keras_lars.rank_at_most(4)},
+        {"learning_rate": 1e-3, EXCLUDED: [*BIASES, "kernel"]},
+        {"learning_rate": 1e-3, EXCLUDED: lambda variable: True},
+        {"learning_rate": for_fit(4000, 50, 64)},
+        {"learning_rate": keras.optimizers.schedules.PolynomialDecay(1e-3, 9)},
+        {"learning_rate": lambda: 1e-3},
+    ],
+)
+def test_other_rates(arguments):
+    assert warned(lambda: keras_lars.LARS(**arguments))[1] == []
+
+
+def test_copies_and_files_are_not_warned_of_again(tmp_path):
+    optimizer, told = warned(lambda: keras_lars.LARS(1e-3, jit_compile=False))
+    assert len(told) == 1
+    model = compiled(sequential, optimizer, run_eagerly=True)
+    model.train_on_batch(*batch(0))
+    model.save(tmp_path / "model.keras")
+    for copied in (
+        lambda: keras_lars.LARS.from_config(optimizer.get_config()),
+        lambda: pickle.loads(pickle.dumps(optimizer)),
+        lambda: copy.deepcopy(optimizer),
+        lambda: keras.models.load_model(tmp_path / "model.keras").optimizer,
+    ):
+        again, told = warned(copied)
+        assert (float(again.learning_rate), told) == (pytest.approx(1e-3), [])
+
+
+def test_one_mistake_is_told_once():
+    def assign(optimizer, *rates):
+        for rate in rates:
+            optimizer.learning_rate = rate
+
+    optimizer, _ = warned(lambda: keras_lars.LARS(1e-3))
+    assert warned(lambda: assign(optimizer, 1e-6))[1] == []
+    _, (message,) = warned(lambda: assign(keras_lars.LARS(), 1e-3, FitSchedule(8, 9, 8, 1e-3)))
+    assert message.startswith("`learning_rate` of optimizer 'lars' was set to 0.001")
