@@ -15,12 +15,13 @@ from keras_lars._keras.compiled import unbuilt_again
 from keras_lars._keras.layers import all_layers
 from keras_lars._shuffled import batches_of
 from keras_lars._words import counted
+from keras_lars.callbacks._batches import refuse_separate
 
 _SMOOTHING = 0.8  # what the smoothed loss keeps from one update to the next
 _FEW_UPDATES = 100
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class RangeTest:
     """The result of `keras_lars.find_learning_rate`.
 
@@ -30,12 +31,18 @@ class RangeTest:
         rates: Array of floats, the rate of each update.
         losses: Array of floats, the loss of each update's batch, before the update.
         smoothed: Array of floats, the smoothed losses.
+        stopped_early: Boolean, whether the loss diverged before the last update.
     """
 
     learning_rate: float
     rates: np.ndarray
     losses: np.ndarray
     smoothed: np.ndarray
+    stopped_early: bool = False
+
+    def __repr__(self) -> str:
+        rate, early = f"{self.learning_rate:.4g}", self.stopped_early
+        return f"RangeTest(learning_rate={rate}, updates={len(self.rates)}, stopped_early={early})"
 
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Write a plot of the loss by learning rate.
@@ -139,6 +146,7 @@ def find_learning_rate(
 
     Reference: [Smith, 2017](https://arxiv.org/abs/1506.01186), section 3.3.
     """
+    refuse_separate("updates", updates)
     updates = _arguments.integer(minimum=2, maximum=_arguments.LARGEST_STEP)("updates", updates)
     positive = _arguments.number(positive=True)
     lowest = positive("minimum_learning_rate", minimum_learning_rate)
@@ -281,4 +289,6 @@ class _Ramp(keras.callbacks.Callback):
             )
         rates, smoothed = self._rates[:count], smoothed[:count]
         best = rates[np.argmin(smoothed)] / 2
-        return RangeTest(float(best), rates, np.array(self._losses[:count]), smoothed)
+        losses = np.array(self._losses[:count])
+        stopped_early = len(self._losses) < len(self._rates)
+        return RangeTest(float(best), rates, losses, smoothed, stopped_early)

@@ -80,9 +80,9 @@ def words(measurements: Sequence[Measurement]) -> list[str]:
     ]
     last = last_quarter(measurements)
     if np.isnan(last.noise_scale):
-        lines.append(
-            "To learn what a batch is worth, record the last quarter more often, or train longer."
-        )
+        is_each_measured = 1 in np.diff([each.update for each in measurements])
+        more = "" if is_each_measured else "measure every update with `update_freq=1`, or "
+        lines.append(f"To learn what a batch is worth, {more}train longer.")
         return lines
     now, twice, four_times = (
         f"{_noise_scale.worth(float(last.noise_scale), batches):.0%}" for batches in (1, 2, 4)

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import importlib.util
 import io
 import json
 import math
@@ -86,8 +87,19 @@ class Writer(Protocol):
 
 
 def writer(name: str, folder: pathlib.Path, kind: Kind[Any] = TRUST_RATIOS) -> Writer:
-    """The writer of a format, by its name, to a folder."""
+    """The writer of a format, by its name, to a folder.
+
+    Raises:
+        ImportError: If the format needs a package that is not installed.
+    """
     if name == "tensorboard":
+        needed = ("tensorflow", "tensorboard")
+        missing = " ".join(each for each in needed if importlib.util.find_spec(each) is None)
+        if missing:
+            raise ImportError(
+                f'`formats="tensorboard"` needs {" and ".join(needed)}. Use another format, or '
+                f"install what is missing: `pip install {missing}`"
+            )
         from keras_lars._monitoring import tensorboard
 
         return tensorboard.WRITERS[kind.stem](folder / "tensorboard")

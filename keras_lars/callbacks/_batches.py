@@ -51,6 +51,15 @@ class Batches:
         )
 
 
+def refuse_separate(name: str, value: Any) -> None:
+    """Raise ValueError if the argument after `data` is an array: `x, y` in place of `(x, y)`."""
+    if getattr(value, "shape", ()) or isinstance(value, (list, tuple, dict)):
+        raise ValueError(
+            "`data` must hold inputs and targets in one tuple: pass `(x, y)` instead of `x, y`. "
+            f"Received: {name}={_arguments.shown(value)}"
+        )
+
+
 def samples_of(inputs: Any) -> int:
     """The number of samples in a batch."""
     return int(keras.tree.flatten(inputs)[0].shape[0])

@@ -39,7 +39,8 @@ class TrustRatioMonitor(RecordingCallback[Row]):
       written as `\\n`, and a backslash twice, so each row is one line.
     - `"jsonl"`: `trust_ratios.jsonl`, the same as JSON, with `null` for values that are not finite.
     - `"tensorboard"`: the folder `tensorboard`, with scalars for each variable, and for each layer
-      the distribution of its trust ratios over an epoch. Needs TensorFlow, on any backend.
+      the distribution of its trust ratios over an epoch. Needs TensorFlow and tensorboard, on
+      any backend.
 
     `update` counts from 1. `epoch` is the number of completed epochs, with a fraction if the number
     of steps per epoch is known. An existing record is continued: rows up to the update at which
@@ -58,7 +59,8 @@ class TrustRatioMonitor(RecordingCallback[Row]):
     It warns once if a callback sets a learning rate far too small for LARS: less than a hundredth
     of the initial one, reached in one step. At the start of `fit` it also warns of
     `BatchNormalization` layers that would keep more than 5 % of their initial statistics at the
-    end, unless `keras_lars.callbacks.RecalibrateStatistics` is used.
+    end, unless `keras_lars.callbacks.RecalibrateStatistics` is used, and of a schedule of
+    `keras_lars.schedules.for_fit` that an earlier `fit` has used up.
 
     With several workers only the chief writes, prints and warns.
 
@@ -74,6 +76,7 @@ class TrustRatioMonitor(RecordingCallback[Row]):
         ValueError: If an argument is invalid; when `fit` begins, if the optimizer is not `LARS` (or
             `LossScaleOptimizer` around it) with `record_trust_ratios=True`, or if a file in the
             folder is not such a record.
+        ImportError: If a format needs a package that is not installed.
 
     Example:
 

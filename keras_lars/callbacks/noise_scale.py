@@ -44,7 +44,8 @@ class NoiseScaleMonitor(RecordingCallback[NoiseRow]):
 
     - `"csv"`: `noise_scale.csv`, a row for each variable of each record, and one for all, `(all)`.
     - `"jsonl"`: `noise_scale.jsonl`, the same as JSON, with `null` for values that are not finite.
-    - `"tensorboard"`: the folder `tensorboard`, with scalars. Needs TensorFlow, on any backend.
+    - `"tensorboard"`: the folder `tensorboard`, with scalars. Needs TensorFlow and
+      tensorboard, on any backend.
 
     An existing record is continued, as with `TrustRatioMonitor`: rows up to the update at which
     this run begins are kept, and count as measurements unless only TensorBoard has them. With
@@ -63,6 +64,7 @@ class NoiseScaleMonitor(RecordingCallback[NoiseRow]):
         ValueError: If an argument is invalid; when `fit` begins, if the optimizer is not `LARS` (or
             `LossScaleOptimizer` around it) with `record_noise_scale=True`, if the batch has only
             one part, or if a file in the folder is not such a record.
+        ImportError: If a format needs a package that is not installed.
 
     Example:
 

@@ -12,7 +12,7 @@ from keras_lars import _arguments, _batch_statistics
 from keras_lars._keras.layers import all_layers
 from keras_lars._types import Array
 from keras_lars._words import shortened
-from keras_lars.callbacks._batches import Batches, samples_of
+from keras_lars.callbacks._batches import Batches, refuse_separate, samples_of
 from keras_lars.callbacks._training_pass import TrainingPass, value_of
 
 # What a model raises for unsuitable inputs. The last two are TensorFlow's.
@@ -100,6 +100,7 @@ class RecalibrateStatistics(keras.callbacks.Callback):
         batch_size: int = 256,
     ):
         super().__init__()
+        refuse_separate("batches", batches)
         self.batches = _arguments.integer(minimum=1, none=True)("batches", batches)
         self.every_epochs = _arguments.integer(minimum=1)("every_epochs", every_epochs)
         self.batch_size = _arguments.integer(minimum=1)("batch_size", batch_size)

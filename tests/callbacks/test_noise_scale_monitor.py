@@ -2,6 +2,7 @@
 
 import csv
 import math
+import sys
 
 import keras
 import numpy as np
@@ -187,6 +188,15 @@ def test_bad_arguments(tmp_path, arguments):
     ((name, value),) = arguments.items()
     with pytest.raises(ValueError, match=f"`{name}` must .*Received: {name}={value!r}"):
         NoiseScaleMonitor(tmp_path, **arguments)
+
+
+@pytest.mark.parametrize("missing", ["tensorflow", "tensorboard"])
+@pytest.mark.parametrize("monitor", [NoiseScaleMonitor, TrustRatioMonitor])
+def test_a_format_that_needs_what_is_not_installed(tmp_path, monkeypatch, monitor, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(ImportError, match=f"`pip install {missing}`"):
+        monitor(tmp_path, formats=["csv", "tensorboard"])
+    monitor(tmp_path, formats=["csv", "jsonl"])
 
 
 def test_another_file_is_left_alone(tmp_path):

@@ -540,6 +540,7 @@ def test_replicas_share_the_batches_and_the_result(strategy, synchronized):
     [
         ({"batches": 0}, "`batches` must be an integer >= 1, or None. Received: batches=0"),
         ({"batches": 1.5}, "`batches` must be an integer >= 1, or None"),
+        ({"batches": X[:, 0]}, r"`data` must .* one tuple: pass `\(x, y\)`.*Received: batches="),
         ({"every_epochs": 0}, "`every_epochs` must be an integer >= 1. Received: every_epochs=0"),
         ({"batch_size": None}, "`batch_size` must be an integer >= 1. Received: batch_size=None"),
         ({"data": None}, "`data` must be arrays, or a collection .* Received: data=None"),

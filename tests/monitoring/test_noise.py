@@ -35,6 +35,13 @@ def test_no_estimate_from_too_few_measurements():
     assert "1 measurement: no estimate (1 measurement, but 16 are needed); no estimate (0" in first
 
 
+@pytest.mark.parametrize("every", [1, 2, 10])
+def test_the_remedies(every):
+    _, last = words(measured([1.0] * 60, every=every))
+    assert last.endswith("train longer.")
+    assert ("measure every update with `update_freq=1`" in last) == (every > 1)
+
+
 def test_no_estimate_if_the_gradient_is_lost_in_noise():
     first, last = words(measured([1.0] * 64, spread=20.0))
     assert first.count("no estimate (in 16 measurements, the gradient is not distinct") == 4

@@ -207,6 +207,20 @@ def test_bad_arguments(argument, value):
         find_learning_rate(**arguments)
 
 
+@pytest.mark.parametrize("y", [Y, Y.tolist(), tf.constant(Y)], ids=["array", "list", "tensor"])
+def test_data_in_two_arguments(y):
+    with pytest.raises(ValueError, match=r"`data` must .* one tuple.*Received: updates=") as error:
+        find_learning_rate(make_model(), X, y)
+    assert "pass `(x, y)` instead of `x, y`" in str(error.value)
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_its_repr_is_short(stopped):
+    arrays = [np.arange(1.0, 74.0)] * 3
+    found = keras_lars._range_test.RangeTest(12.34567, *arrays, stopped_early=stopped)
+    assert repr(found) == f"RangeTest(learning_rate=12.35, updates=73, stopped_early={stopped})"
+
+
 def test_models_that_are_not_ready_are_refused_in_words():
     unbuilt = keras.Sequential([keras.layers.Dense(1)])
     unbuilt.compile(keras_lars.LARS(1.0), "mse")
