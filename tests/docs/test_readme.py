@@ -215,8 +215,30 @@ def has_its_momentum(names, block):
     assert int(optimizer.iterations) == 7
 
 
+def pictures():
+    """In place of Fashion-MNIST: as many classes, and few pictures."""
+    images = np.random.default_rng(0).integers(256, size=(64, 28, 28), dtype=np.uint8)
+    return (images, np.arange(64, dtype=np.uint8) % 10), (images[:8], np.arange(8, dtype=np.uint8))
+
+
+def trains_and_saves(names, block):
+    assert f"# {keras_lars.schedules.for_fit(60_000, 8, 1024)!r}" in block.text
+    assert names["model"].optimizer.iterations == names["schedule"].updates == 8
+    assert np.isfinite(names["loss"])
+    assert pathlib.Path("fashion.keras").is_file()
+
+
+def a_saved_model():
+    model = classifier()["model"]
+    model.compile(keras_lars.LARS(), "sparse_categorical_crossentropy")
+    model.save("fashion.keras")
+    return {"images": np.ones((8, 8, 8)), "epochs": 8, "batch_size": 1024}
+
+
 # For each heading: the initial names of its blocks, and the check after each block.
 SECTIONS = {
+    ("docs/first_training.md", "A first training"): (dict, trains_and_saves),
+    ("docs/first_training.md", "The usual mistakes"): (a_saved_model, trains),
     ("docs/migration.md", "In mid-run"): (momentum_of_another, has_its_momentum),
     ("README.md", "Before and after"): (classifier, trains),
     ("README.md", "The rule"): (a_weight_of_the_paper, is_what_lars_does),
@@ -254,13 +276,14 @@ def execute(block, names):
     exec(compile(ast.fix_missing_locations(tree), block.section, "exec"), names)
 
 
-@pytest.mark.filterwarnings("ignore:`fit` makes 2 batches")
+@pytest.mark.filterwarnings("ignore:`fit` makes 2 batches", "ignore:`fit` will make only 8")
 @pytest.mark.parametrize(
     "section", dict.fromkeys(block[:2] for block in BLOCKS), ids=lambda section: section[1]
 )
 def test_blocks_run(section, tmp_path, monkeypatch, strategy):
     monkeypatch.chdir(tmp_path)  # since blocks write files
     monkeypatch.setattr(tf.distribute, "MirroredStrategy", lambda: strategy)
+    monkeypatch.setattr(keras.datasets.fashion_mnist, "load_data", pictures)
     make_names, check = SECTIONS.get(section, (dict, None))
     names = {"keras": keras, "keras_lars": keras_lars, **make_names()}
     for block in BLOCKS:

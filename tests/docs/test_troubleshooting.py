@@ -1,6 +1,7 @@
-"""The messages that docs/troubleshooting.md quotes are those of the package."""
+"""The messages that the pages for troubled users quote are those of the package."""
 
 import ast
+import re
 
 import pytest
 from support import ROOT, pages
@@ -12,6 +13,9 @@ MESSAGES = [
     "of the initial moving statistics remain",
     "less than a hundredth of the initial",
     "there is no room for a warm-up and a decay",
+    "is far too small for LARS",
+    "After the end of its schedule",
+    "is used up",
     ", but this schedule is for",
     "must match at least one variable path",
     "` is called",
@@ -43,3 +47,11 @@ def test_a_message_is_on_the_page_and_in_the_package(message):
     page = " ".join(pages.read("docs/troubleshooting.md").split())
     assert message.strip("'") in page
     assert any(message in text for text in strings())
+
+
+def test_the_warnings_of_the_usual_mistakes_are_in_the_package():
+    table = pages.read("docs/first_training.md").split("## The usual mistakes")[1]
+    quoted = re.findall(r'"(.+?)"', re.sub(r"```.*?```", "", table, flags=re.S))
+    assert len(quoted) >= 7
+    known = "\n".join(strings())
+    assert [message for message in quoted if message not in known] == []
