@@ -251,4 +251,4 @@ def test_progress_is_shown(capfd):
 @with_few_updates
 def test_lists_of_inputs_and_of_outputs():
     """Which are lists to Keras, and arrays to `tf.data`."""
-    backend_range_checks.check_a_training_after_the_range_test_is_as_without()
+    backend_range_checks.check_the_range_test_does_not_change_later_training()

@@ -1,4 +1,4 @@
-"""What the tests share: variables, models, references, and scripts for processes of their own."""
+"""Code that the tests share: variables, models, references, and scripts for other processes."""
 
 import os
 import pathlib
@@ -7,5 +7,5 @@ TESTS = pathlib.Path(__file__).parents[1]
 ROOT = TESTS.parent
 RESULTS = ROOT / "benchmarks" / "results"
 
-# How many replicas there are in a process; `test_four_replicas.py` asks for more in one of its own.
+# The number of replicas in a process. `test_four_replicas.py` starts a process with more.
 REPLICAS = int(os.environ.get("KERAS_LARS_TEST_REPLICAS", "2"))

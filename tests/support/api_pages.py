@@ -1,7 +1,7 @@
-"""The pages of `docs/api`, from the docstrings: `PYTHONPATH=.:tests python -m support.api_pages`.
+"""Writes `docs/api` from the docstrings: `PYTHONPATH=.:tests python -m support.api_pages`.
 
-A page for each public class and function, with the methods and properties that have an example, and
-`README.md`, which lists them all.
+Each public class and function has a page, with the methods and properties that have an example.
+`README.md` lists them all.
 """
 
 import inspect
@@ -22,7 +22,7 @@ catches misspelt arguments and invalid values."""
 
 
 def signature(name: str, value: Any) -> str:
-    """A call with the defaults, without the types, which the docstring gives; of what is called."""
+    """The call with its defaults; empty if not callable. The docstring gives the types."""
     try:
         found = inspect.signature(value)
     except (TypeError, ValueError):
@@ -37,9 +37,9 @@ def signature(name: str, value: Any) -> str:
 
 
 def items(text: str) -> str:
-    """A list of what a section names. What belongs to an item is indented by 4, as by 8 before.
+    """A section as a Markdown list; text that belongs to an item is indented by 4 instead of 8.
 
-    So any renderer of Markdown takes it for a part of the item.
+    With this indentation, every Markdown renderer makes the text a part of the item.
     """
 
     def item(match: re.Match[str]) -> str:
@@ -51,7 +51,7 @@ def items(text: str) -> str:
 
 
 def sections(docstring: str, heading: str) -> str:
-    """A docstring with its sections below headings, and its examples as code."""
+    """A docstring with a heading above each section, and with its examples as code blocks."""
     prose, *rest = re.split(rf"^({'|'.join(SECTIONS)}):\s", docstring, flags=re.M)
     parts = [prose]
     for title, text in zip(rest[::2], rest[1::2]):
@@ -66,7 +66,7 @@ def sections(docstring: str, heading: str) -> str:
 
 
 def with_links(text: str, files: set[str]) -> str:
-    """What is public leads to its page where prose names it."""
+    """The text with links from the public names in its prose to their pages."""
 
     def link(match: re.Match[str]) -> str:
         return f"[{match[0]}]({match[1]}.md)" if f"{match[1]}.md" in files else match[0]
@@ -77,7 +77,7 @@ def with_links(text: str, files: set[str]) -> str:
 
 
 def page(name: str, value: Any, members: dict[str, Any]) -> str:
-    """Of a class or function, with the methods and properties that are for its users."""
+    """The page of a class or function, with its public methods and properties."""
     parts = [f"# keras_lars.{name}", signature(f"keras_lars.{name}", value)]
     parts.append(sections(inspect.getdoc(value), "##"))
     for member, each in members.items():
@@ -91,7 +91,7 @@ def row(name: str, value: Any, target: str = "") -> str:
 
 
 def pages() -> dict[str, str]:
-    """The text of each page, by the name of its file."""
+    """The text of each page, by file name."""
     objects, modules = public_api.objects(), public_api.public_modules()
 
     def held(holder: str) -> dict[str, Any]:

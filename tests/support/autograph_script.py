@@ -1,4 +1,4 @@
-"""Traces an update, and prints what AutoGraph, which warns once in a process, has to say of it."""
+"""Traces an update, and prints AutoGraph's warnings, which appear only once in a process."""
 
 import logging
 import sys

@@ -1,4 +1,4 @@
-"""Runs the code blocks of the pages that need this backend, for `backend_script.py`."""
+"""Checks of the pages' code blocks for this backend; `backend_script.py` runs them."""
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ from support import pages
 from support.helpers import to_numpy
 
 
-def check_the_blocks_of_pages():
+def check_code_blocks_of_pages():
     found = [b for b in pages.blocks("python") if pages.other_backend(b) == keras.backend.backend()]
     assert found
     for block in found:

@@ -1,4 +1,4 @@
-"""Checks of what XLA makes of an update on JAX, for `backend_script.py` to run."""
+"""Checks of the programs that XLA compiles for updates on JAX; `backend_script.py` runs them."""
 
 import math
 from unittest import mock
@@ -16,7 +16,7 @@ GRADIENTS = 4 * sum(map(math.prod, SHAPES))  # bytes
 
 
 def compiled_update(**options):
-    """The program of an update of some variables, all of which are given away."""
+    """The compiled update of some variables; weights and state are donated."""
     import jax
 
     variables = [keras.Variable(np.ones(s), name=f"v{i}") for i, s in enumerate(SHAPES)]
@@ -44,15 +44,15 @@ def check_micro_batches_touch_only_the_accumulators():
         )
         assert accumulating["copies"] == 0, options
         assert updating["copies"] == update["copies"], options
-        # Accumulators and gradients are read, and accumulators written; gradients for norms too.
+        # Accumulators are read and written, and gradients are read: once, and again for norms.
         most = (3.01 + 1.01 * records) * GRADIENTS
         assert accumulating["bytes"] < most < updating["bytes"], options
         temporary = [each.memory_analysis().temp_size_in_bytes for each in (plain, compiled)]
         assert temporary[1] < temporary[0] + 1.01 * GRADIENTS, options
 
 
-def check_batches_that_grow_take_the_way_of_an_integer():
-    """Through one of several updates, or none."""
+def check_growing_accumulation_costs_as_much_as_constant_accumulation():
+    """Each step runs one of the two updates, or only accumulates."""
     if keras.backend.backend() != "jax":
         return
     (accumulating, updating), (growing, *updates) = (
@@ -73,8 +73,8 @@ def check_an_update_copies_nothing():
     assert update["copies"] == 0
 
 
-def check_variables_together_are_updated_as_one_by_one():
-    """What accelerators compute, which CPUs can as well."""
+def check_grouped_updates_equal_separate_updates():
+    """Accelerators group variables; this check makes the CPU do so too."""
     if keras.backend.backend() != "jax":
         return
     import jax
@@ -130,15 +130,15 @@ def check_variables_together_are_updated_as_one_by_one():
                     gradients = to_tensors(row.values(), variables)
                     values, state = update(state, gradients, values)
             ends.append([np.asarray(each, "float32") for each in (*values, *state)])
-        told = f"{form}, {momentum}, {nesterov}, {trust_clip}, {record}, {dtype}"
+        case = f"{form}, {momentum}, {nesterov}, {trust_clip}, {record}, {dtype}"
         tolerance = 1e-6 if dtype == "float32" else 1e-2
         for one, other in zip(*ends, strict=True):
-            np.testing.assert_allclose(one, other, tolerance, tolerance, err_msg=told)
-        assert np.isnan(ends[0][list(shapes).index("3")]).all(), told
-        assert np.isnan(ends[0][list(shapes).index("1unadapted")]).all(), told
+            np.testing.assert_allclose(one, other, tolerance, tolerance, err_msg=case)
+        assert np.isnan(ends[0][list(shapes).index("3")]).all(), case
+        assert np.isnan(ends[0][list(shapes).index("1unadapted")]).all(), case
 
 
-def check_derivatives_of_variables_together():
+def check_derivatives_of_grouped_updates():
     if keras.backend.backend() != "jax":
         return
     import jax
@@ -151,7 +151,7 @@ def check_derivatives_of_variables_together():
         expected = jax.jit(jax.jacrev(loss))(x)
         with mock.patch.object(jax_update, "together", return_value=True):
             for mode in (jax.jacrev, jax.jacfwd):
-                found = jax.jit(mode(lambda x: loss(x)))(x)  # noqa: B023, traced anew
+                found = jax.jit(mode(lambda x: loss(x)))(x)  # noqa: B023, traced again
                 np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
             at_zero = jax.jit(jax.jacrev(lambda x: loss(x)))(0 * x)  # noqa: B023
             assert np.isfinite(at_zero).all()

@@ -1,4 +1,4 @@
-"""Checks of `find_learning_rate`, for `backend_script.py` to run."""
+"""Checks of `find_learning_rate`; `backend_script.py` runs them."""
 
 import random
 import warnings
@@ -13,7 +13,7 @@ Y = (X.sum(axis=1) > 0).astype("int32")
 
 
 def seed_generators(seed):
-    """As `keras.utils.set_random_seed`, which imports TensorFlow."""
+    """Like `keras.utils.set_random_seed`, but without importing TensorFlow."""
     random.seed(seed)
     np.random.seed(seed)
     if keras.backend.backend() == "torch":
@@ -32,15 +32,15 @@ def two_outputs(metrics):
     return model
 
 
-def check_a_training_after_the_range_test_is_as_without():
-    """Its first `fit` too, for which Keras draws a batch to build the loss and the metrics."""
+def check_the_range_test_does_not_change_later_training():
+    """Not even the first `fit`, where Keras draws a batch to build the loss and the metrics."""
     for metrics in ([["accuracy"], ["accuracy"]], None):
         outcomes = []
         for is_tested in (False, True):
             model = two_outputs(metrics)
             if is_tested:
                 with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # that these are few updates
+                    warnings.simplefilter("ignore")  # the warning about too few updates
                     keras_lars.find_learning_rate(
                         model, ([X, X], [Y, Y]), updates=12, batch_size=16, verbose=0
                     )
@@ -51,7 +51,7 @@ def check_a_training_after_the_range_test_is_as_without():
 
 
 def check_fault_19_of_keras():
-    """Fails once Keras is repaired: a first `fit` draws one batch more than a second one."""
+    """Fails once Keras is fixed: the first `fit` draws one batch more than the second."""
 
     class Data(keras.utils.PyDataset):
         drawn = 0

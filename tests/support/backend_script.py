@@ -1,8 +1,8 @@
-"""Checks that run in an interpreter of their own, under another backend than TensorFlow.
+"""Checks that run in a separate process, on a backend other than TensorFlow.
 
-`KERAS_BACKEND=jax PYTHONPATH=tests python -m support.backend_script result.json` writes one JSON
-object: of each check "ok" or the traceback. One process per backend, since starting it costs more
-than all the checks.
+`KERAS_BACKEND=jax PYTHONPATH=tests python -m support.backend_script result.json` writes a JSON
+object that maps each check to "ok" or the traceback. One process runs all checks of a backend,
+since starting it takes longer than the checks.
 """
 
 import itertools
@@ -40,7 +40,10 @@ def make_data(steps=10):
 
 
 def make_model(optimizer):
-    """The same weights each time; `keras.utils.set_random_seed` would import TensorFlow."""
+    """A model with the same weights each time.
+
+    `keras.utils.set_random_seed` would import TensorFlow.
+    """
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3), keras.layers.Dense(1)])
     random = np.random.default_rng(1)
     model.set_weights([random.normal(size=v.shape) for v in model.weights])
@@ -95,7 +98,7 @@ def check_fit():
 
 
 def check_stateless_apply():
-    """The only check for one backend alone: it is how JAX trains, and must survive jax.jit."""
+    """JAX trains with `stateless_apply`, so it must work under jax.jit."""
     if keras.backend.backend() != "jax":
         return
     import jax
@@ -115,12 +118,12 @@ def check_stateless_apply():
     for variable, value, tensor in zip(variables, state[1], tensors, strict=True):
         np.testing.assert_allclose(np.asarray(value), tensor.w, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(to_numpy(variable), weights[variable.path], rtol=1e-6)
-    # One compilation: neither the iteration nor the velocity is a constant of the trace.
+    # One compilation: neither the iteration nor the velocity is a constant in the trace.
     assert step._cache_size() == 1
 
 
-def check_averages_overwrite_in_their_turn_alone():
-    """What is not finite in an average does not reach the weights before that."""
+def check_averages_overwrite_weights_only_when_due():
+    """Non-finite values in an average do not reach the weights before that."""
     for steps, of_updates in ((None, [1, 1, 1]), (2, [2, 2, 2]), ({0: 1, 1: 3}, [1, 3, 3])):
         (variable,) = make_variables({"kernel": np.ones((2, 2))})
         lars = keras_lars.LARS(
@@ -155,12 +158,12 @@ def check_gradient_accumulation():
         assert not np.array_equal(a, to_numpy(b))
 
 
-def check_batches_that_grow():
-    """They equal, bit for bit, a fit for each number of micro-batches that goes on from the last.
+def check_growing_accumulation():
+    """It equals, bit for bit, one fit per number of micro-batches, each continuing the last.
 
-    On JAX each fit is a program that XLA compiles.
+    On JAX, XLA compiles a program for each fit.
     """
-    options = {"record_trust_ratios": True}  # with norms that tell what gradients were divided by
+    options = {"record_trust_ratios": True}  # the norms show what gradients were divided by
     schedule = keras.optimizers.schedules.PolynomialDecay(1.0, 8, 0.0)
     table = {0: 1, 3: 3, 5: 2}
     data = [each[np.newaxis, :4] + np.arange(13)[:, None, None] for each in batch()]
@@ -190,7 +193,7 @@ def check_batches_that_grow():
 
 
 def check_assigned_micro_batches():
-    """torch remembers the number, since to read it takes waiting; loading assigns another."""
+    """torch caches the number, since reading it means waiting. Loading assigns another one."""
     (variable,) = make_variables({"w": [3.0]})
     lars = keras_lars.LARS(1.0, gradient_accumulation_steps=3)
     lars.build([variable])
@@ -203,7 +206,7 @@ def check_assigned_micro_batches():
 
 
 def check_schedule_for_fit():
-    """It counts the updates of a real fit, and finds the model whose fit it is."""
+    """The schedule counts the updates of a real fit, and finds the model that is fitted."""
     asked = []
     stub = _batch_statistics.warn_if_stale
     _batch_statistics.warn_if_stale = lambda model, batches: asked.append((model, batches))
@@ -241,7 +244,7 @@ def check_warm_up():
 
 
 def check_absolute_rate():
-    """A rate that a callback sets is compared with the one that was given and the present one."""
+    """A rate that a callback sets is compared with the initial rate and the current one."""
     for rates, warned in (([1e-3] * 3, 1), ([0.4, 0.04, 0.004], 0)):
         model = make_model(keras_lars.LARS(4.0))
         callback = keras.callbacks.LearningRateScheduler(lambda epoch, rates=rates: rates[epoch])
@@ -253,7 +256,7 @@ def check_absolute_rate():
 
 
 def check_ema():
-    """The average starts at the first new weights and then moves half of the way."""
+    """The average starts at the weights after the first step, then moves halfway to new weights."""
     weights, rows = make_data()
     variables = make_variables(weights)
     optimizer = keras_lars.LARS(0.5, trust_coefficient=0.1, use_ema=True, ema_momentum=0.5)
@@ -278,8 +281,8 @@ def check_norms():
         np.testing.assert_allclose(float(record.gradient_norm), norm, rtol=1e-6)
 
 
-def check_norms_span_more_than_float32_squares():
-    """On torch, where they are computed so on CPUs."""
+def check_norms_beyond_the_range_of_float32_squares():
+    """Only on torch, whose norms on CPUs have this range."""
     if keras.backend.backend() != "torch":
         return
     for size, magnitude in itertools.product((100, 5003), (1e-30, 1e-22, 1e-12, 1e12, 1e22, 1e30)):
@@ -316,25 +319,25 @@ def check_magnitudes():
         w, g = w.astype("float64"), g.astype("float64")
         norms = [np.linalg.norm(w), np.linalg.norm(g + 5e-4 * w if in_norm else g)]
         reference.step(g, 0.5)
-        told = f"{form}, {size} numbers about {magnitude}"
+        case = f"{form}, {size} numbers about {magnitude}"
         recorded = optimizer.trust_ratios["w"]
-        np.testing.assert_allclose(recorded[:2], norms, rtol=1e-6, err_msg=told)
+        np.testing.assert_allclose(recorded[:2], norms, rtol=1e-6, err_msg=case)
         tolerance = {"rtol": 1e-5, "atol": 1e-6 * magnitude}
-        np.testing.assert_allclose(new, reference.w, **tolerance, err_msg=told)
+        np.testing.assert_allclose(new, reference.w, **tolerance, err_msg=case)
 
 
 def updates(optimizer, variables, gradients):
-    """The weights and state after one update without state, and after the same one with it."""
+    """The weights and state after a stateless update, and after the same update in place."""
     state = [v.value for v in optimizer.variables], [v.value for v in variables]
     before = [to_numpy(value) for value in state[0] + state[1]]
     weights, slots = optimizer.stateless_apply(state[0], gradients, state[1])
-    same(state[0] + state[1], before)  # what the caller handed in is the caller's
+    same(state[0] + state[1], before)  # the caller's arrays are unchanged
     optimizer.apply(gradients, variables)
     return weights + slots, variables + optimizer.variables
 
 
 def check_update_in_place():
-    """torch updates in place, and without state by `lars_update` itself: the results are one."""
+    """torch's update in place equals its stateless update, which calls `lars_update` itself."""
     if keras.backend.backend() != "torch":
         return
     from keras_lars._backends import torch_update
@@ -354,7 +357,7 @@ def check_update_in_place():
     weights = {path: random.normal(size=shape) for path, shape in shapes.items()}
     weights["zero_weight"][:] = 0
     switches = itertools.product(MOMENTUM_FORMS, (0.0, 0.9), *[(False, True)] * 4)
-    # In turns, since there are 3 of them and an even number of values of every switch.
+    # With 3 types and an even number of values per switch, each type meets every value.
     dtypes = itertools.cycle(["float32", "float64", "bfloat16"])
     piece, torch_update._ON_CPU = torch_update._ON_CPU, 64
     for switch, dtype in zip(switches, dtypes):
@@ -420,7 +423,7 @@ def check_trust_ratios_after_fit():
 
 
 def check_monitor():
-    """On JAX the model itself knows nothing of the training until it is asked."""
+    """On JAX, the model does not hold the state of the training until it is asked for it."""
     lars = keras_lars.LARS(record_trust_ratios=True, gradient_accumulation_steps=2)
     model = make_model(lars)
     with tempfile.TemporaryDirectory() as folder:
@@ -430,7 +433,7 @@ def check_monitor():
     rows = [line.split(",") for line in lines]
     assert [row[0] for row in rows] == [str(update) for update in (1, 3, 5) for _ in range(4)]
     last = [[float(x) for x in row[3:6]] for row in rows[-4:]]
-    assert int(lars.iterations) == 6  # so that these are not the last ones
+    assert int(lars.iterations) == 6  # so the last rows are not those of the last update
     assert len({tuple(row[3:]) for row in rows}) == 12
     assert np.isfinite(last).all()
 
@@ -470,7 +473,7 @@ def make_normalized(**options):
 
 
 def check_recalibrated_statistics():
-    """In closed form, and training is the same without it."""
+    """The statistics match a closed form, and training is the same as without the callback."""
     x, y = batch(20)
     for run_eagerly in (False, True):
         model, ends, logs = make_normalized(run_eagerly=run_eagerly), [], []
@@ -518,8 +521,8 @@ def check_non_finite():
         assert not any(r.any() for r in ruined[1:3] + ruined[4:]), options
 
 
-def check_searches_for_nans():
-    """They find one that is there, and none of ours where there is none."""
+def check_nan_debuggers():
+    """The debuggers of JAX and torch find a real NaN, and no false one in our update."""
     options = {"record_trust_ratios": True, "clipvalue": 1.0, "use_ema": True}
     variables = make_variables({"w": [[3.0, 4.0]], "zero": np.zeros(2), "excluded": np.ones(2)})
     optimizer = keras_lars.LARS(1.0, exclude_from_layer_adaptation="excluded", **options)
@@ -538,25 +541,25 @@ def check_searches_for_nans():
     with torch.autograd.set_detect_anomaly(True):
         model = make_model(keras_lars.LARS(1.0, **options))
         model.fit(*batch(), epochs=1, verbose=0)
-        # Its value is 0, and its derivative 0 times infinity.
+        # The value of this loss is 0, and its derivative is 0 times infinity.
         model.compile(model.optimizer, lambda y, p: keras.ops.sum(keras.ops.sqrt(0.0 * p) * 0.0))
         with pytest.raises(RuntimeError, match="returned nan"):
             model.fit(*batch(), epochs=1, verbose=0)
 
 
 def check_jit_compile_setting():
-    """The switch is TensorFlow's: "auto" and False mean nothing here, and neither may break."""
+    """The argument is for TensorFlow: "auto" and False are accepted here and have no effect."""
     ends = [one_step([2.0], [1.0], jit_compile=value)[1] for value in ("auto", False)]
     np.testing.assert_array_equal(*ends)
 
 
 def check_tensorflow_is_not_imported():
-    """After all but saving: there Keras itself imports TensorFlow, if it finds it."""
+    """Runs before the check of saving, where Keras itself imports TensorFlow if it is installed."""
     assert "tensorflow" not in sys.modules
 
 
 def check_save_and_load():
-    sys.modules["tensorflow"] = None  # as where it is not installed
+    sys.modules["tensorflow"] = None  # as if it were not installed
     model = make_model(keras_lars.LARS(0.5, momentum_form="ratio_outside", trust_clip=True))
     model.fit(*batch(), epochs=2, shuffle=False, verbose=0)
     with tempfile.TemporaryDirectory() as folder:

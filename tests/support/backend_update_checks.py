@@ -1,4 +1,4 @@
-"""Checks of gradients and of what is refused, for `backend_script.py` to run on each backend."""
+"""Checks of gradients and of refused input; `backend_script.py` runs them on each backend."""
 
 import itertools
 import warnings
@@ -25,8 +25,8 @@ def raised(call):
     raise AssertionError("nothing was raised")
 
 
-def check_a_model_of_which_nothing_is_trained():
-    """As on TensorFlow, where the optimizer is not asked, a rule raises nothing."""
+def check_a_model_without_trainable_variables():
+    """A rule that matches nothing raises no error, as on TensorFlow, which skips the optimizer."""
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="only")])
     model.layers[0].trainable = False
     before = model.get_weights()
@@ -43,7 +43,7 @@ def check_a_model_of_which_nothing_is_trained():
 
 
 def check_refused_variables_and_gradients():
-    # torch itself trains no integers.
+    # torch itself does not train integers.
     integer = [("int32", 3)] if keras.backend.backend() == "jax" else []
     for dtype, value in [("complex64", 1 + 2j), *integer]:
         variable = keras.Variable(np.full(2, value), dtype=dtype, name="kernel")
@@ -66,14 +66,14 @@ def check_refused_variables_and_gradients():
 
 
 def sparse_gradients(dense):
-    """The same gradient, in which one place comes twice, as this backend has it."""
+    """The same gradient in this backend's sparse formats, with one element given twice."""
     rows, columns, values = [0, 2, 2], [1, 0, 0], [1.0, 0.5, 0.25]
     if keras.backend.backend() == "torch":
         import torch
 
         tensor = torch.sparse_coo_tensor([rows, columns], values, dense.shape)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a beta state
+            warnings.simplefilter("ignore")  # the warning that this format is in beta
             return [tensor, tensor.coalesce(), tensor.to_sparse_csr()]
     from jax.experimental import sparse
 
@@ -98,7 +98,7 @@ def check_sparse_gradients():
 
 
 def check_a_sparse_embedding():
-    """torch's own, which is trained through its wrapper."""
+    """An embedding of torch, trained through Keras's wrapper."""
     if keras.backend.backend() != "torch":
         return
     import torch
@@ -127,7 +127,7 @@ def check_a_sparse_embedding():
 
 
 def check_a_compiled_step():
-    """torch compiles a step of one's own as one graph, which does the same."""
+    """torch compiles a custom step as one graph, with the same results."""
     if keras.backend.backend() != "torch":
         return
     import torch
@@ -147,7 +147,7 @@ def check_a_compiled_step():
         if compiled:
             step = torch.compile(step, backend="eager", fullgraph=True)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's, of a cache that it looks through
+            warnings.simplefilter("ignore")  # torch's warning about a cache that it looks through
             for row in gradients:
                 step(to_tensors(row, variables))
         ends.append([to_numpy(each) for each in variables + lars.variables])
@@ -155,8 +155,8 @@ def check_a_compiled_step():
         np.testing.assert_allclose(traced, eager, rtol=1e-5, atol=1e-6)
 
 
-def place(variable, lars):
-    """Where the optimizer lists it: variables have no truth, and `index` asks for it."""
+def position(variable, lars):
+    """The index in the optimizer's variables. `list.index` would need their truth values."""
     return next(i for i, each in enumerate(lars.variables) if each is variable)
 
 
@@ -166,7 +166,7 @@ def loss_of_update(dtype="float64", iterations=0, **options):
     options = {"exclude_from_weight_decay": [], **options}
     lars = keras_lars.LARS(0.3, weight_decay=0.05, trust_coefficient=0.2, **options)
     lars.build([variable])
-    learning_rate, velocity = place(lars._learning_rate, lars), place(lars.momentums[0], lars)
+    learning_rate, velocity = position(lars._learning_rate, lars), position(lars.momentums[0], lars)
     lars._iterations.assign(iterations)
     factors = np.random.default_rng(1).normal(size=(2, 2, 2)).astype(dtype)
 
@@ -180,7 +180,7 @@ def loss_of_update(dtype="float64", iterations=0, **options):
     return loss
 
 
-def derivable_options():
+def differentiable_options():
     for form, in_norm, clip in itertools.product(MOMENTUM_FORMS, (False, True), (False, True)):
         if in_norm or form != "ratio_of_update":
             yield {"momentum_form": form, "decay_in_norm": in_norm, "trust_clip": clip}
@@ -193,24 +193,24 @@ def derivable_options():
 
 
 def check_derivatives():
-    """Those of finite differences; and finite where a norm is 0, since there are none."""
+    """They match finite differences. Where a norm is 0 there are none, and ours are finite."""
     if keras.backend.backend() != "jax":
         return
     import jax
 
     jax.config.update("jax_enable_x64", True)
     try:
-        options = list(derivable_options())
+        options = list(differentiable_options())
         losses = [loss_of_update(**each) for each in options]
         all_losses = jax.jit(lambda x: jax.numpy.stack([loss(x) for loss in losses]))
         jacobians = [jax.jit(mode(all_losses)) for mode in (jax.jacrev, jax.jacfwd)]
 
         x = np.append(np.random.default_rng(0).normal(size=12), 0.25)
-        # The learning rate is kept in float32: a step that is exact in it, though a longer one.
+        # The learning rate is stored in float32: its step is larger, but exact in that type.
         sizes = np.append(np.full(12, 1e-6), 2**-13)
         steps = zip(sizes, np.diag(sizes), strict=True)
         expected = [(all_losses(x + s) - all_losses(x - s)) / (2 * size) for size, s in steps]
-        assert np.abs(expected).max(axis=1).min() > 0  # each number matters to some
+        assert np.abs(expected).max(axis=1).min() > 0  # each number affects some loss
         for jacobian in jacobians:
             np.testing.assert_allclose(jacobian(x), np.transpose(expected), rtol=1e-6, atol=1e-7)
 
@@ -226,7 +226,7 @@ def check_derivatives():
 
 
 def check_derivatives_under_accumulation():
-    """From empty accumulators, the update of half the gradient; before it, the sum alone."""
+    """From empty accumulators, an update uses half the gradient. The step before it only adds."""
     if keras.backend.backend() != "jax":
         return
     import jax
@@ -247,7 +247,7 @@ def check_derivatives_under_accumulation():
 
 
 def check_squares_of_parts():
-    """For each variable, of the parts on average and of their mean; and no bit changes by it."""
+    """Each variable's mean square of the parts and square of their mean. No other bit changes."""
     random = np.random.default_rng(3)
     weights = {"a": random.normal(size=(3, 4)), "b": random.normal(size=(3, 4)), "c": np.ones(5)}
     rows = [[random.normal(size=w.shape) for w in weights.values()] for _ in range(6)]
@@ -271,7 +271,7 @@ def check_squares_of_parts():
 
 
 def check_fault_17_of_keras():
-    """Fails once Keras is repaired: its own global clipping, where all gradients are 0."""
+    """Fails once Keras is fixed: global clipping of zero gradients has NaN derivatives."""
     if keras.backend.backend() != "jax":
         return
     import jax
@@ -282,8 +282,8 @@ def check_fault_17_of_keras():
     np.testing.assert_array_equal(clipped(jax.numpy.array([0.25, 0.0])), np.eye(2))
 
 
-def check_a_learning_rate_that_is_learned():
-    """A derivative in closed form: from w = 0 the step is rate * coefficient * floor along g."""
+def check_derivative_by_the_learning_rate():
+    """It has a closed form: from w = 0 the step is rate * coefficient * floor along g."""
     if keras.backend.backend() != "jax":
         return
     import jax
@@ -291,7 +291,7 @@ def check_a_learning_rate_that_is_learned():
     variable = keras.Variable([0.0, 0.0], name="w")
     lars = keras_lars.LARS(1.0, momentum=0, trust_coefficient=0.1, weight_norm_floor=0.5)
     lars.build([variable])
-    learning_rate = place(lars._learning_rate, lars)
+    learning_rate = position(lars._learning_rate, lars)
 
     def new_sum(rate):
         state = [each.value for each in lars.variables]
@@ -303,7 +303,7 @@ def check_a_learning_rate_that_is_learned():
     np.testing.assert_allclose(found, -0.1 * 0.5 * 2**0.5 * (3 + 4) / 5, rtol=1e-6)
 
 
-def check_derivable_norms_change_no_bits():
+def check_differentiable_norms_change_no_bits():
     if keras.backend.backend() != "jax":
         return
     import jax

@@ -2,12 +2,12 @@
 
 `python -m support.backup_script PHASE FOLDER`, where PHASE is one of
 
-- `die`: begins both, and is killed when one is in mid-epoch and the other has half a backup
-  written.
-- `end`: goes on with both, to the end, and leaves the final states and the logs in the folder.
+- `die`: starts both, and is killed while one is in mid-epoch and the other has written half a
+  backup.
+- `end`: resumes both, trains them to the end, and leaves the final states and logs in the folder.
 
-One signal ends both, since one is started in the midst of the other: TensorFlow takes longer to
-start than all that is done here.
+One signal kills both, since one is started in the middle of the other. Two processes would cost
+more: starting TensorFlow takes longer than both trainings.
 """
 
 import io
@@ -27,8 +27,8 @@ _, PHASE, FOLDER = sys.argv
 SAVE_FREQ = 4
 
 
-def die_in_writing(save_number):
-    """Be killed when half of this save is on the disk."""
+def die_while_saving(save_number):
+    """Makes this process die when half of this save is on disk."""
     save, saved = np.savez, 0
 
     def save_half(file, **arrays):
@@ -49,8 +49,8 @@ def begin(name, after=None):
     return trainings[name].begin(FOLDER / name, SAVE_FREQ, after)
 
 
-def die_in_two():
-    die_in_writing(4)  # in the second epoch: each epoch's end is saved as well
+def die_in_training_two():
+    die_while_saving(4)  # in the second epoch, since each epoch's end is saved too
     begin("two")
 
 
@@ -65,7 +65,7 @@ if __name__ == "__main__":
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     trainings = {"one": Training("accumulation"), "two": Training("loss scale", strategy)}
     if PHASE == "die":
-        begin("one", After(9, die_in_two))
+        begin("one", After(9, die_in_training_two))
     else:
         for name in trainings:
             end(name)

@@ -1,4 +1,4 @@
-"""Trainings that are interrupted and begun again, for the tests of `BackupAndRestore`."""
+"""Trainings that are interrupted and resumed, for the tests of `BackupAndRestore`."""
 
 import contextlib
 import dataclasses
@@ -23,7 +23,7 @@ class InterruptionError(Exception):
 
 
 class After(keras.callbacks.Callback):
-    """Does something when so many executions are over: by default, ends `fit` with an error."""
+    """Acts after a number of executions. The default action ends `fit` with an error."""
 
     def __init__(self, executions, action=None):
         super().__init__()
@@ -40,7 +40,7 @@ class After(keras.callbacks.Callback):
 
 
 class Record(keras.callbacks.Callback):
-    """What each epoch reports."""
+    """Records the logs of each epoch."""
 
     def __init__(self):
         super().__init__()
@@ -58,8 +58,8 @@ def make_lars(**options):
     return keras_lars.LARS(falling_rate(), trust_coefficient=0.5, **options)
 
 
-# Most backups below are taken after 6 or 8 batches. These are no multiples of 5: gradients wait by
-# then, averages are not the weights, and finite steps have been counted.
+# Most backups below are taken after 6 or 8 batches, which are not multiples of 5: by then,
+# gradients have accumulated, averages differ from the weights, and finite steps have been counted.
 OPTIMIZERS = {
     "lars": make_lars,
     "accumulation": lambda: make_lars(gradient_accumulation_steps=5),
@@ -78,7 +78,7 @@ def shuffled(epoch):
 
 
 def not_tuned(data):
-    """The data, without a thread that tunes them and is waited for when `fit` is broken off."""
+    """The data without autotuning, whose thread would delay the end of an interrupted `fit`."""
     options = tf.data.Options()
     options.autotune.enabled = False
     return data.with_options(options)
@@ -101,7 +101,7 @@ def make_model(optimizer, **options):
 
 @functools.cache
 def traced(optimizer, strategy, steps_per_execution):
-    """A model, and the numbers that it begins with; tracing it anew would take seconds."""
+    """A model and its initial state. Tracing a new model each time would take seconds."""
     with strategy.scope() if strategy else contextlib.nullcontext():
         model = make_model(OPTIMIZERS[optimizer](), steps_per_execution=steps_per_execution)
         model.optimizer.build(model.trainable_variables)
@@ -112,13 +112,13 @@ def traced(optimizer, strategy, steps_per_execution):
 class Training:
     optimizer: str = "lars"
     strategy: Any = None
-    arrays: bool = False  # with validation, in place of shuffled data
+    arrays: bool = False  # with validation, instead of shuffled data
     steps_per_execution: int = 1
 
     def model(self):
-        """The one that all such trainings share, back at its beginning.
+        """The model that all such trainings share, reset to its initial state.
 
-        Models that were never trained before are in `backup_script.py` and where none is restored.
+        `backup_script.py`, and tests that restore no model, use models that were never trained.
         """
         model, beginning = traced(self.optimizer, self.strategy, self.steps_per_execution)
         for component, value in zip(components_of(model), beginning, strict=True):
@@ -126,7 +126,7 @@ class Training:
         return model
 
     def fit(self, model, backup=None, after=None, **options):
-        """What each epoch reports; `backup` and `after` are callbacks."""
+        """The logs of each epoch; `backup` and `after` are callbacks."""
         record = Record()
         options = {"epochs": EPOCHS, "shuffle": False, "verbose": 0, **options}
         options["callbacks"] = [each for each in (backup, record, after) if each]
@@ -136,7 +136,7 @@ class Training:
                 INPUTS, TARGETS, batch_size=BATCH, **{"validation_data": validation, **options}
             )
         else:
-            # By itself, and not of the callback, which an uninterrupted training does without.
+            # Not from the callback, which an uninterrupted training does not have.
             data = tf.data.Dataset.range(tf.int64.max).flat_map(shuffled)
             if backup:
                 data = backup.epochs(shuffled)
@@ -144,24 +144,24 @@ class Training:
         return record.epochs
 
     def begin(self, folder, save_freq="epoch", after=None, **options):
-        """A new process, as it were, that goes on from the folder: its model and its logs."""
+        """Resumes from the folder, like a new process; returns the model and its logs."""
         model = self.model()
         return model, self.fit(model, BackupAndRestore(folder, save_freq, **options), after)
 
     def interrupt(self, folder, save_freq, *executions):
-        """A process that ends after so many executions, and another one for each more number."""
+        """Begins once for each number, and is interrupted after that many executions."""
         for count in executions:
             with pytest.raises(InterruptionError):
                 self.begin(folder, save_freq, After(count))
 
 
 def variables_of(model):
-    """All that the rest of the training depends on."""
+    """All variables that the rest of the training depends on."""
     return [*model.variables, *model.optimizer.variables]
 
 
 def components_of(model):
-    """Their values, on each replica."""
+    """The values of these variables on each replica."""
     return [
         component
         for variable in variables_of(model)
@@ -175,7 +175,7 @@ def state_of(model):
 
 @functools.cache
 def uninterrupted(training):
-    """All numbers at the end, and the logs."""
+    """The state at the end of a training that was not interrupted, and its logs."""
     model = training.model()
     logs = training.fit(model)
     return state_of(model), logs

@@ -1,6 +1,6 @@
 """Variables, gradients and NumPy references for tests of what every Keras optimizer does.
 
-The references are fed by hand with what Keras is asked to do: the rate of that step, the clipped
+Tests give the references what Keras itself must compute: the learning rate of the step, the clipped
 gradient, the average.
 """
 
@@ -20,7 +20,7 @@ from support.models import (
 from support.reference import ReferenceLARS
 
 RATE, MOMENTUM, DECAY, TRUST = 0.5, 0.75, 0.125, 0.25  # exact in every floating-point type
-# Two kernels of one shape: a mixed-up slot must not go unnoticed.
+# Two kernels have the same shape, so that tests notice mixed-up slots.
 SHAPES = {"a/kernel": (2, 3), "b/kernel": (2, 3), "b/bias": (3,), "c/temperature": ()}
 
 
@@ -55,7 +55,7 @@ def gradients_of(step):
 
 
 def squares_of(micro):
-    """For each variable, by the definition: (of the parts on average, of their mean)."""
+    """By definition, for each variable: (mean square of the parts, square of their mean)."""
     by_variable = [np.array(same, "float64") for same in zip(*micro, strict=True)]
     return [
         (np.mean([np.sum(g**2) for g in parts]), np.sum(parts.mean(axis=0) ** 2))

@@ -1,4 +1,4 @@
-"""A headless Chromium, where one is installed, that opens a page and answers questions about it."""
+"""Asks questions about a page, which a headless Chromium opens if one is installed."""
 
 import html
 import json
@@ -21,7 +21,7 @@ OPTIONS = [
     *("--no-first-run", "--disable-background-networking", "--disable-component-update"),
     *("--disable-sync", "--disable-quic", "--virtual-time-budget=3000"),
 ]
-# What goes wrong, from before the page's own script is run.
+# Collects problems, starting before the page's own script runs.
 LISTENERS = """<script>
 const problems = [];
 console.error = console.warn = (...parts) => problems.push(parts.join(" "));
@@ -33,16 +33,16 @@ const answer = (() => { SCRIPT })();
 const requests = performance.getEntriesByType("resource").map(({ name }) => name);
 parent.postMessage(JSON.stringify({ answer, problems, requests }), "*");
 </script>"""
-# A frame may be as narrow as a phone, which a window may not.
+# A frame can be as narrow as a phone, but a window cannot.
 FRAME = """<pre id="result"></pre>
 <script>onmessage = ({ data }) => document.getElementById("result").textContent = data;</script>
 <iframe src="asked.html" style="width: WIDTHpx; height: 900px; border: 0"></iframe>"""
 
 
 def ask(page, script, width=1280, dark=False):
-    """What a script returns that is run in the page, where there is this width.
+    """The result of a script that runs in the page, at this width.
 
-    The page itself must neither complain nor ask the network for anything.
+    The page must log no errors or warnings, and request nothing from the network.
     """
     if COMMAND is None:
         pytest.skip("no Chromium is installed")

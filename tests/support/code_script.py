@@ -1,4 +1,4 @@
-"""Runs the code that is its first argument, as `python -c CODE ARGUMENT...` would."""
+"""Runs the code in its first argument, like `python -c CODE ARGUMENT...`."""
 
 import sys
 

@@ -1,7 +1,7 @@
-"""Parses the flags of commands without running them: prints what is wrong, as JSON by command.
+"""Parses the flags of commands without running them, and prints their errors as a JSON list.
 
-The argument is a JSON list of commands, each a list that begins with a module. The commands of
-experiments also list what they would train.
+The argument is a JSON list of commands, each a list that begins with a module. Commands of
+experiments also list what they would train. A command without an error has null in the list.
 """
 
 import argparse
@@ -14,8 +14,8 @@ import sys
 from absl import app, flags
 
 
-class _Parsed(Exception):  # noqa: N818 - it is no error
-    """The command line was right: stop here."""
+class _Parsed(Exception):  # noqa: N818 - not an error
+    """The command line is valid: stop here."""
 
 
 def _parse_absl(main, argv=None, flags_parser=None):

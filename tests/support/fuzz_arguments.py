@@ -1,4 +1,4 @@
-"""Every argument of every public callable, each with every value of `fuzz_values`."""
+"""Calls every public callable with every value of `fuzz_values` for every argument."""
 
 import functools
 import inspect
@@ -19,13 +19,13 @@ from support.fuzz_values import VALUES
 
 
 class Target(NamedTuple):
-    """What is called: with `given`, in which one argument is replaced, and then used."""
+    """A callable, the arguments of which one is replaced, and a function that uses the result."""
 
     call: Any
     given: dict
     use: Any
-    more: tuple = ()  # arguments that the signature does not tell
-    besides: tuple = ()  # names that an error may have in the place of the argument's
+    more: tuple = ()  # arguments that the signature does not show
+    besides: tuple = ()  # names that an error may mention instead of the argument
     prepare: Any = fuzz_files.nothing
 
 
@@ -35,13 +35,13 @@ def variables():
 
 
 def trained(optimizer):
-    """It makes an update, and another one of its configuration does."""
+    """Makes an update, and rebuilds the optimizer from its configuration."""
     found = variables()
     optimizer.apply([keras.ops.ones(v.shape) for v in found], found)
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     if hasattr(inner._learning_rate, "assign"):
         config = optimizer.get_config()
-        # What is no rule of text is saved by Keras, and loaded without the help of JSON.
+        # Keras serializes rules that are not text, which must survive JSON too.
         again = type(optimizer).from_config(json.loads(json.dumps(config)))
         assert json.dumps(again.get_config()) == json.dumps(config)
 
@@ -61,7 +61,7 @@ def scheduled(schedule):
 
 @functools.cache
 def model():
-    """A small one, compiled once for all."""
+    """A small model, compiled once."""
     layers = [keras.Input((2,)), keras.layers.BatchNormalization(), keras.layers.Dense(1)]
     made = keras.Sequential(layers)
     made.compile(keras_lars.LARS(record_trust_ratios=True, jit_compile=False), "mse")
@@ -76,7 +76,7 @@ def monitored(callback):
     fitted(callback)
     for name in {"csv", "jsonl"} & set(callback.formats):
         path = callback.log_dir / f"trust_ratios.{name}"
-        if path.exists():  # an update was due: the model is trained in other cases too
+        if path.exists():  # only if an update was due: other cases train this model too
             assert len(history.read(path).variables) == 4
 
 
@@ -101,7 +101,7 @@ def noise_monitored(callback):
 
 
 def accepted(value):
-    """A number, a rule or a path."""
+    """The result is a number, a rule or a path."""
     if isinstance(value, float):
         assert 0 <= value < math.inf
     else:
@@ -219,14 +219,14 @@ TARGETS = {
 
 
 def arguments(target):
-    """Their names."""
+    """The names of a target's arguments."""
     parameters = inspect.signature(target.call).parameters.values()
     named = [p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
     return list(dict.fromkeys([*named, *target.more]))
 
 
 def cases():
-    """By name: names that an error may have, what is prepared, and the call."""
+    """By name: the names that an error may mention, the preparation, and the call."""
     return {
         f"argument {name}({argument}) <- {kind}": (
             (argument, *target.besides),

@@ -1,8 +1,8 @@
-"""Runs a command to where its work would begin.
+"""Runs a command up to the point where its work would begin.
 
-`python -m support.fuzz_command_script FOLDER MODULE ARGUMENT...` runs it in the folder. What is
-refused is refused as ever; else it ends with status 0 there, or once it has
-shown a file of results.
+`python -m support.fuzz_command_script FOLDER MODULE ARGUMENT...` runs it in the folder. Errors are
+reported as usual. Otherwise the command ends with status 0, at that point or after it has shown a
+file of results.
 """
 
 import importlib
@@ -15,14 +15,14 @@ from absl import app
 
 
 class Started(BaseException):
-    """All that was asked for was found to be possible."""
+    """The arguments were accepted, and the work would begin."""
 
 
 def start(*arguments, **named):
     raise Started
 
 
-# Where the work begins that takes minutes, or opens sockets.
+# The calls that begin work that takes minutes or opens sockets.
 WORK = {
     "benchmarks.train": ["benchmarks.cluster.start"],
     "benchmarks.speed.accelerator": ["benchmarks.speed.workers.Processes"],

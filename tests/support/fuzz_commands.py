@@ -1,4 +1,4 @@
-"""Odd flags and damaged files of results to each command of the benchmarks, and to the report's."""
+"""Odd flags and damaged results files for the commands of the benchmarks and of the report."""
 
 import functools
 import itertools
@@ -38,12 +38,12 @@ TEXTS = {
     "20,000 brackets": "(" * 20_000,
     "large repetition": "a{99999999999999999999}",
 }
-# What each command needs besides.
+# Other arguments that a command needs.
 NEEDED = {
     "benchmarks.data.fake_imagenet": ["--data_dir=images"],
     "benchmarks.collect": ["run"],
 }
-# The commands that show a file of results, how, and one that they show.
+# For each command that shows a results file: the argument, and such a file.
 SHOWN = {
     "benchmarks.collect": ("{}", "studies/digits_resnet50.json"),
     "benchmarks.speed.input": ("--show={}", "speed/input_pipeline.json"),
@@ -59,20 +59,20 @@ SHOWN = {
 
 
 def run(module, arguments, folder):
-    """The status of a command, and what it said of a mistake."""
+    """The exit status of a command, and what it wrote to standard error."""
     done = run_command("support.fuzz_command_script", str(folder), module, *arguments)
     return done.returncode, done.stderr
 
 
 @functools.cache
 def flags():
-    """By command, the names of its flags."""
+    """The names of the flags of each command."""
     done = run_command("support.help_script", json.dumps(commands()))
     return {module: answer["flags"] for module, answer in json.loads(done.stdout).items()}
 
 
 def _of_results(module):
-    """A committed file of results that a command shows, as bytes."""
+    """The bytes of a committed results file that a command can show."""
     return (RESULTS / SHOWN[module][1]).read_bytes()
 
 
@@ -95,7 +95,7 @@ def _with(key, text, data):
 
 
 def changes():
-    """By name, how a file of results is changed."""
+    """Pairs of a name and a function that changes a results file."""
     yield from fuzz_files.FILES.items()
     for key in range(6):
         yield f"without key {key}", functools.partial(_without, key)
@@ -104,7 +104,7 @@ def changes():
 
 
 def cases():
-    """By name: what is prepared, the command, and its arguments."""
+    """By name: the preparation, the command, and its arguments."""
     found = {}
     for module, (kind, text) in itertools.product(commands(), TEXTS.items()):
         for flag in _flags_of(module):

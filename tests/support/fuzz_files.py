@@ -1,4 +1,4 @@
-"""Records of the monitor that were damaged, edited or written by somebody else."""
+"""Records of the monitor that were damaged, edited, or written by another program."""
 
 import functools
 import json
@@ -27,7 +27,7 @@ DESCRIPTION = {
         )
     ],
 }
-# As JSON and CSV have them.
+# Numbers, as JSON and CSV write them.
 NUMBERS = {
     "0": "0",
     "-1": "-1",
@@ -37,7 +37,7 @@ NUMBERS = {
     "10**5000": "1" + "0" * 5000,
     "1e400": "1e400",
 }
-# As JSON has them.
+# Values, as JSON writes them.
 JSON = {
     "null": "null",
     "true": "true",
@@ -70,7 +70,7 @@ CSV = {
     "-inf": "-inf",
     "-0": "-0",
 }
-# Of a whole file, as bytes.
+# Changes of a whole file, as bytes.
 FILES = {
     "as it is": lambda data: data,
     "empty": lambda data: b"",
@@ -95,7 +95,7 @@ FILES = {
 
 
 def nothing(folder):
-    """What most cases need before."""
+    """Prepares nothing, as most cases need nothing."""
 
 
 def write_record(folder, names=("trust_ratios.csv", "trust_ratios.jsonl", "variables.json")):
@@ -120,7 +120,7 @@ def write_changed(name, change, folder):
 
 
 def _with_csv(column, text, data):
-    """The third line with another text in a column."""
+    """The file with other text in one column of the third line."""
     lines = data.decode().split("\n")
     fields = lines[2].split(",")
     fields[record.COLUMNS.index(column)] = text
@@ -129,7 +129,7 @@ def _with_csv(column, text, data):
 
 
 def _with_json(keys, text, data):
-    """A line, or the whole of it, with another text for what is found by the keys."""
+    """The file with other text at the keys, which lead into its third line or the whole file."""
     lines = data.decode().split("\n") if keys[0] in record.COLUMNS else [data.decode()]
     at = min(2, len(lines) - 1)
     value = json.loads(lines[at])
@@ -149,7 +149,7 @@ def _keys_of_description():
 
 
 def changes():
-    """By name: the file that is changed, and how."""
+    """By name: the file that is changed, and the function that changes it."""
     found = {}
     for name in ("trust_ratios.csv", "trust_ratios.jsonl", "variables.json"):
         for kind, change in FILES.items():
@@ -173,8 +173,8 @@ def _draw(folder):
     report.draw(folder / "log")
 
 
-def _go_on(name, folder):
-    """What the monitor does with a record that is there: check it, keep rows, and add more."""
+def _continue(name, folder):
+    """Does what the monitor does with an existing record: checks it, keeps rows, and adds more."""
     writer = record.writer(name.rpartition(".")[2], folder / "log")
     writer.check()
     writer.begin(3)
@@ -184,12 +184,12 @@ def _go_on(name, folder):
 
 
 def cases():
-    """By name: names that an error may have, what is prepared, and the call."""
+    """By name: the names that an error may mention, the preparation, and the call."""
     found = {}
     for kind, (name, change) in changes().items():
         prepare = functools.partial(write_changed, name, change)
         found[f"file report of {kind}"] = (("run",), prepare, _draw)
         if name != "variables.json":
-            act = functools.partial(_go_on, name)
+            act = functools.partial(_continue, name)
             found[f"file monitor goes on with {kind}"] = (("log_dir",), prepare, act)
     return found

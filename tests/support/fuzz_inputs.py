@@ -1,11 +1,11 @@
-"""Bad and odd input to everything public: whatever is not taken is refused in words.
+"""Bad and odd input to everything public: it must work or be refused with a clear message.
 
-`PYTHONPATH=tests python -m support.fuzz_inputs --count=2500 --output=FILE` runs so many inputs,
-which are drawn by `--seed` from all there are: each value of `fuzz_values` to each argument of each
-public callable, damaged records to the report and the monitor, and odd flags and files to each
-command. What is right is a ValueError that names the argument and shows, in short, what was
-received, or an object that then works; of a command, one line and a nonzero status, or a table.
-Nothing else may be raised, and an input that is refused changes nothing on the disk.
+`PYTHONPATH=tests python -m support.fuzz_inputs --count=2500 --output=FILE` runs that many inputs,
+drawn with `--seed` from all cases: each value of `fuzz_values` for each argument of each public
+callable, damaged records for the report and the monitor, and odd flags and files for each command.
+A call must either raise a ValueError that names the argument and briefly shows what was received,
+or return an object that works. A command must either print one line and end with a nonzero status,
+or show a table. Nothing else may be raised, and refused input must change nothing on disk.
 """
 
 import argparse
@@ -29,19 +29,19 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from benchmarks import environment
 from support import fuzz_arguments, fuzz_commands, fuzz_files
 
-LONGEST = 1500  # characters of a message
-SLOWEST = 10.0  # seconds of this process that an input takes
+LONGEST = 1500  # characters in a message
+SLOWEST = 10.0  # seconds of this process for one input
 
 
 class Verdict(NamedTuple):
-    """What came of an input: "refused", "works", or "fault", of which `why` tells."""
+    """The outcome of an input: "refused", "works" or "fault"; `why` explains it."""
 
     kind: str
     why: str = ""
 
 
 def cases():
-    """All there are: by name, a function of an empty folder that gives a verdict."""
+    """All cases by name: functions that take an empty folder and return a verdict."""
     found = {}
     for name, case in {**fuzz_arguments.cases(), **fuzz_files.cases()}.items():
         found[name] = functools.partial(judged, *case)
@@ -62,7 +62,7 @@ def judged_command(prepare, module, arguments, folder):
 
 
 def judged(names, prepare, act, folder):
-    """The verdict on a call; `names` are those of which an error must name one."""
+    """The verdict on a call; an error must mention one of `names`."""
     prepare(folder)
     before = listed(folder)
     started = time.process_time()
@@ -93,7 +93,7 @@ def _of_refusal(error, names, before, folder):
 
 
 def _refused(message, before, folder):
-    """The verdict on a refusal in the right words: short, and nothing is left behind."""
+    """The verdict on a well-worded refusal: it must be short, and change no files."""
     if len(message) > LONGEST:
         return Verdict("fault", f"a message of {len(message)} characters: {message[:200]}")
     if listed(folder) != before:
@@ -102,7 +102,7 @@ def _refused(message, before, folder):
 
 
 def listed(folder):
-    """The files of a folder, and what they hold."""
+    """The files of a folder and their contents."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else b""
         for path in pathlib.Path(folder).rglob("*")
@@ -120,7 +120,7 @@ def _last_line(error):
 
 
 def run(count, seed=0, chosen=""):
-    """So many inputs, in an order by the seed and of all kinds: {name: verdict}."""
+    """The verdicts by name on `count` inputs of all kinds, in an order set by the seed."""
     available = {name: act for name, act in cases().items() if chosen in name}
     groups = collections.defaultdict(list)
     for name in available:
@@ -141,7 +141,7 @@ def run(count, seed=0, chosen=""):
 
 @contextlib.contextmanager
 def inside(folder):
-    """Relative paths are of this folder."""
+    """Makes this the current folder."""
     before = pathlib.Path.cwd()
     os.chdir(folder)
     try:

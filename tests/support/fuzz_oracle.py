@@ -1,4 +1,4 @@
-"""What must come of a scenario of fuzz_scenarios.py, each update judged from where it begins."""
+"""Checks the updates in a scenario of fuzz_scenarios.py, each from the state before it."""
 
 import collections
 import warnings
@@ -15,13 +15,13 @@ from support.reference import ReferenceLARS
 
 
 class Bounds:
-    """Whether numbers that come up on the way were too large, or too small, for their types."""
+    """Whether intermediate results were too large or too small for their types."""
 
     def __init__(self):
         self.overflow = self.underflow = False
 
     def array(self, x, dtype):
-        """Of an array the largest number counts: what is lost of others is less than its digits."""
+        """Only the largest element counts: what the others lose is below its precision."""
         largest = np.max(np.abs(x), initial=0.0)
         self.overflow |= not largest < float(finfo(dtype).max) / 4
         self.underflow |= 0 < largest < float(finfo(dtype).tiny) / float(finfo(dtype).eps)
@@ -40,10 +40,10 @@ def norm(x):
 
 
 class Traced(ReferenceLARS):
-    """The reference, which also says how large what it computes is."""
+    """The reference, which also reports the size of what it computes."""
 
     def traced_step(self, g, rate, sum_dtype, dtype, stored_dtype, bounds):
-        """Take a step; returns how large its terms are, and how ill-conditioned their sum is."""
+        """Takes a step; returns how large its terms are, and how ill-conditioned their sum is."""
         w, v, m = self.w, self.v, self.m
         decayed = g + self.β * self.w
         conditions = [1.0]
@@ -96,7 +96,7 @@ def as_tensor(gradient, dtype, shape):
 
 
 def as_dense(gradient, shape):
-    """The gradient, and by how much digits are lost in summing its repeated rows."""
+    """The dense gradient, and the factor by which summing repeated rows loses precision."""
     if not isinstance(gradient, tuple):
         return gradient, 1.0
     values, rows = gradient
@@ -107,7 +107,7 @@ def as_dense(gradient, shape):
 
 
 class Run:
-    """One optimizer on the variables of a scenario, judged at each update from where it stands."""
+    """One optimizer on the variables of a scenario; each update is judged from the state before."""
 
     def __init__(self, scenario, jit_compile):
         self.scenario = scenario
@@ -147,13 +147,13 @@ class Run:
         kept = [self.bytes_of(i) for i in range(len(self.variables))]
         for number, row in enumerate(micro_batches):
             if number:
-                # Nothing but accumulators and the count has changed so far.
+                # Only the accumulators and the count have changed so far.
                 assert [self.bytes_of(i) for i in range(len(self.variables))] == kept
             tensors = [
                 as_tensor(*each) for each in zip(row, scenario.dtypes, scenario.shapes, strict=True)
             ]
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of gradients that are missing
+                warnings.simplefilter("ignore")  # about missing gradients
                 self.optimizer.apply(tensors, self.variables)
         slots = self.optimizer._slots
         for variable, dtype in zip(self.variables, scenario.dtypes):
@@ -176,7 +176,7 @@ class Run:
             with np.errstate(invalid="ignore"):
                 mean = sum(present, np.zeros(shape)) / steps
             for partial in present:
-                bounds[i].array(partial * scale, dtype)  # of a sum of rows
+                bounds[i].array(partial * scale, dtype)  # a sum of rows, before unscaling
                 bounds[i].array(partial, dtype)
             total = sum(map(norm, present)) / steps
             conditions.append(
@@ -187,17 +187,17 @@ class Run:
         tolerances = [
             tolerance_of(dtype) * condition for dtype, condition in zip(scenario.dtypes, conditions)
         ]
-        if "global_clipnorm" in options:  # what one gradient lost, all are scaled by
+        if "global_clipnorm" in options:  # the error of one gradient scales all of them
             tolerances = [max(tolerances)] * len(tolerances)
         finite = [g is None or bool(np.all(np.isfinite(g))) for g in means]
         all_finite = all(finite)
         means = self.clipped(means, bounds)
         after = self.state()
         for i, mean in enumerate(means):
-            told = f"{self.variables[i].path} {scenario}"
+            case = f"{self.variables[i].path} {scenario}"
             if mean is None:
                 if not self.overwritten():
-                    assert self.bytes_of(i) == kept[i], told
+                    assert self.bytes_of(i) == kept[i], case
                 self.judged["missing"] += 1
                 continue
             alone = "global_clipnorm" not in options
@@ -205,18 +205,18 @@ class Run:
             if not all(np.all(np.isfinite(x)) for x in began):
                 self.judged["not finite before"] += 1
             elif not finite[i]:
-                assert np.all(np.isnan(after[0][i])), told
-                assert after[1][i] is None or np.all(np.isnan(after[1][i])), told
+                assert np.all(np.isnan(after[0][i])), case
+                assert after[1][i] is None or np.all(np.isnan(after[1][i])), case
                 self.judged["not finite"] += 1
             elif alone or all_finite:
-                self.judge_one(i, mean, before, after, bounds[i], tolerances[i], told)
+                self.judge_one(i, mean, before, after, bounds[i], tolerances[i], case)
 
     def overwritten(self):
         frequency = self.scenario.options.get("ema_overwrite_frequency")
         return bool(frequency) and int(self.optimizer.iterations) % frequency == 0
 
     def clipped(self, gradients, bounds):
-        """As Keras clips; all norms there are plain sums in the widest type."""
+        """The gradients as Keras clips them, with norms as plain sums in the widest type."""
         options = self.scenario.options
         widest = (
             "float64"
@@ -241,7 +241,7 @@ class Run:
                     clipped[i] = g * (min(1.0, 0.5 / together) if together else 1.0)
         return clipped
 
-    def judge_one(self, i, g, before, after, bounds, tolerance, told):
+    def judge_one(self, i, g, before, after, bounds, tolerance, case):
         scenario, options = self.scenario, self.scenario.options
         stored = scenario.dtypes[i]
         dtype = "float64" if stored == "float64" else "float32"
@@ -269,8 +269,8 @@ class Run:
         if bounds.overflow:
             self.judged["overflow"] += 1
             return
-        assert np.all(np.isfinite(after[0][i])), told
-        assert after[1][i] is None or np.all(np.isfinite(after[1][i])), told
+        assert np.all(np.isfinite(after[0][i])), case
+        assert after[1][i] is None or np.all(np.isfinite(after[1][i])), case
         if bounds.underflow:
             self.judged["underflow"] += 1
             return
@@ -281,11 +281,11 @@ class Run:
         tolerance *= own
         tiny = float(finfo(stored).tiny)
         np.testing.assert_allclose(
-            after[0][i], w, rtol=0, atol=tolerance * size_w + tiny, err_msg=told
+            after[0][i], w, rtol=0, atol=tolerance * size_w + tiny, err_msg=case
         )
         if after[1][i] is not None:
             np.testing.assert_allclose(
-                after[1][i], v, rtol=0, atol=tolerance * size_v + tiny, err_msg=told
+                after[1][i], v, rtol=0, atol=tolerance * size_v + tiny, err_msg=case
             )
 
 

@@ -1,4 +1,4 @@
-"""Scenarios for test_fuzz.py, by Hypothesis: variables, options and gradients of all sorts."""
+"""Hypothesis strategies for test_fuzz.py: variables, options and gradients of all kinds."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from keras_lars._update_rule import MOMENTUM_FORMS
 
 DTYPES = ["float16", "bfloat16", "float32", "float64"]
-SHAPES = [(), (1,), (7,), (3, 2), (0, 3), (2, 3, 4)]  # each new one is compiled
+SHAPES = [(), (1,), (7,), (3, 2), (0, 3), (2, 3, 4)]  # each shape is another compilation
 # The decimal exponents of weights and gradients.
 EXPONENTS = {
     "float16": (-4, 3),
@@ -23,7 +23,7 @@ RATES = [0.0, 0.01, 0.5, 4.0]
 
 @dataclasses.dataclass
 class Scenario:
-    """The variables, by what they are made of; the options; and gradients by update."""
+    """The properties of the variables, the options, and the gradients of each update."""
 
     shapes: list
     dtypes: list
@@ -40,14 +40,14 @@ def finfo(dtype):
 
 
 def rounded(array, dtype):
-    """The numbers that the type holds, as float64; what it cannot hold becomes infinite."""
+    """The array rounded to the type, as float64; values out of its range become infinite."""
     with np.errstate(over="ignore"):
         return np.asarray(array).astype(tf.as_dtype(dtype).as_numpy_dtype).astype("float64")
 
 
 @st.composite
 def arrays(draw, shape, dtype, exponent):
-    """Zeros, or normal numbers of a magnitude; a few of them are zero."""
+    """Zeros, or normally distributed numbers of a magnitude, some of which may be zero."""
     random = np.random.default_rng(draw(st.integers(0, 2**31)))
     kind = draw(st.sampled_from(["normal"] * 6 + ["zero", "with zeros"]))
     array = random.normal(size=shape) * 10.0**exponent
@@ -97,7 +97,7 @@ AVERAGES = [{}, {}, {"use_ema": True}, {"use_ema": True, "ema_overwrite_frequenc
 def scenarios(draw, shapes, dtypes, largest):
     count = draw(st.integers(1, largest))
     options = {name: draw(st.sampled_from(values)) for name, values in OPTIONS.items()}
-    # Alone it would be refused, as there is one part only.
+    # Without accumulation it would be refused, as there is only one part.
     options["record_noise_scale"] = options["gradient_accumulation_steps"] is not None
     if options["momentum_form"] == "ratio_of_update":
         options["decay_in_norm"] = True
@@ -115,7 +115,7 @@ def scenarios(draw, shapes, dtypes, largest):
             row = []
             for shape, dtype, exponent, absent in zip(some, types, exponents, missing):
                 low, high = EXPONENTS[dtype]
-                # Mostly near the weights, since a ratio beyond 1e38 is no float32.
+                # Mostly near the weights' exponent: float32 cannot hold a ratio beyond 1e38.
                 near = draw(st.sampled_from([-12, -6, -3, 0, 0, 3, 6, 12, 40, -40]))
                 exponent = min(max(exponent + near, low), high)
                 row.append(None if absent else draw(gradients(shape, dtype, exponent)))

@@ -1,4 +1,4 @@
-"""Values that hardly any argument should take, by name; each is made anew for every use."""
+"""Values that hardly any argument should accept, by name. Each use creates a new one."""
 
 import decimal
 import fractions
@@ -10,7 +10,7 @@ import numpy as np
 
 
 class Unwritable:
-    """An object that cannot be shown."""
+    """An object whose repr fails."""
 
     def __repr__(self):
         raise RuntimeError("no repr")

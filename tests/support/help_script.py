@@ -1,4 +1,4 @@
-"""Asks commands for `--helpshort`: prints, as JSON by module, what each prints and its flags."""
+"""Runs commands with `--helpshort`, and prints their output and flags as JSON, by module."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""What several test files share: making variables, taking steps, reading numbers back."""
+"""Helpers that test files share: making variables, taking steps, reading numbers back."""
 
 import atexit
 import functools
@@ -72,7 +72,7 @@ def environment(**variables):
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(map(str, roots)),
-        "PYTHONSAFEPATH": "1",  # or `-m` would look in the current folder first
+        "PYTHONSAFEPATH": "1",  # otherwise `-m` would look in the current folder first
         "TF_CPP_MIN_LOG_LEVEL": "2",
         **variables,
     }
@@ -90,11 +90,11 @@ def run_python(*arguments, **variables):
     return done.stdout
 
 
-# In the environment of a command: the file to which it writes the number of its process.
+# Environment variables of a command. The file to which it writes its process ID.
 NUMBER_FILE = "KERAS_LARS_TEST_NUMBER_FILE"
-# And, if it is set, `support.models.smallest_network` is its "alexnet_tiny".
+# If set, `support.models.smallest_network` replaces "alexnet_tiny" in the command.
 SMALLEST_NETWORK = "KERAS_LARS_TEST_SMALLEST_NETWORK"
-# And, if it is set, each `python` that it starts is a fork too.
+# If set, each `python` that the command starts is a fork too.
 FORKED_PYTHON = "KERAS_LARS_TEST_FORKED_PYTHON"
 
 
@@ -102,22 +102,22 @@ FORKED_PYTHON = "KERAS_LARS_TEST_FORKED_PYTHON"
 def command_server():
     server = subprocess.Popen(
         [sys.executable, str(pathlib.Path(__file__).with_name("command_server.py"))],
-        # Or TensorFlow tells commands that otherwise never start it of GPUs that are not there.
+        # Otherwise TensorFlow would report missing GPUs in commands that never start it.
         env=environment(TF_CPP_MIN_LOG_LEVEL="3"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     )
-    atexit.register(server.communicate)  # the end of its input ends it
+    atexit.register(server.communicate)  # it ends at the end of its input
     return server
 
 
 def run_command(module, *arguments, folder=ROOT, **variables):
-    """`python -m MODULE ARGUMENT...` in a process of its own, which need not import TensorFlow.
+    """Runs `python -m MODULE ARGUMENT...` in a fork of a process that has imported TensorFlow.
 
-    It is run in the folder, with these variables of the environment. The backend is that of the
-    tests. What `subprocess.run` returns is returned.
+    The command runs in the folder, with these environment variables and the backend of the tests.
+    Returns the same as `subprocess.run`.
     """
     server = command_server()
     with tempfile.TemporaryDirectory() as outputs:
@@ -149,7 +149,7 @@ def run_code(code, *arguments, **variables):
 
 
 def report_checks(checks, path):
-    """Run functions by name, and write of each "ok" or the traceback as JSON."""
+    """Runs functions, and writes JSON that maps each name to "ok" or the traceback."""
     outcomes = {}
     for name, check in checks.items():
         try:

@@ -1,8 +1,8 @@
-"""`keras.distribution` on JAX, in an interpreter of its own that has four virtual CPU devices.
+"""Checks of `keras.distribution` on JAX, in a separate process with four virtual CPU devices.
 
-`test_jax_distribution.py` starts it as `test_backends.py` starts `backend_script.py`, and it writes
-the same: of each check "ok" or the traceback. Training is by `fit`, which tells XLA how to lay out
-all that a step returns.
+`test_jax_distribution.py` starts it as `test_backends.py` starts `backend_script.py`. It writes the
+same JSON: "ok" or the traceback for each check. Models are trained with `fit`, which tells XLA how
+to lay out everything that a step returns.
 """
 
 import functools
@@ -19,7 +19,7 @@ from support.helpers import report_checks
 from support.models import assert_equal, numbers
 
 DEVICES = 4
-STEPS = 21  # an odd number: accumulators of two micro-batches end with one in them
+STEPS = 21  # odd, so that accumulators of two micro-batches end with one in them
 TOLERANCE = 1e-6
 
 AVERAGE = {"use_ema": True, "ema_momentum": 0.5, "ema_overwrite_frequency": 3}
@@ -29,7 +29,7 @@ OPTIONS = {
     "global_clipnorm": {"global_clipnorm": 0.25, **AVERAGE},
     "accumulation": {"gradient_accumulation_steps": 2},
 }
-# Kernels are cut along either axis; what is not named here is whole on every device.
+# Kernels are sharded along either axis. Variables not named here are whole on every device.
 LAYOUTS = {".*/a/kernel": (None, "model"), ".*/a/bias": ("model",), ".*/b/kernel": ("model", None)}
 
 
@@ -38,7 +38,7 @@ def data_parallel(devices=DEVICES):
 
 
 def model_parallel(replicas=2):
-    """Each replica, which sees its share of the batch, is spread over as many devices as remain."""
+    """Each replica sees its share of the batch, and is spread over its share of the devices."""
     devices = keras.distribution.list_devices("cpu")
     mesh = keras.distribution.DeviceMesh(
         (replicas, DEVICES // replicas), ("batch", "model"), devices
@@ -50,7 +50,7 @@ def model_parallel(replicas=2):
 
 
 def make_optimizer(**options):
-    """Biases are not adapted: what clipping does to an adapted variable is small."""
+    """Biases are not adapted, since clipping hardly affects adapted variables."""
     schedule = keras.optimizers.schedules.PolynomialDecay(0.002, STEPS)
     options = {
         "weight_decay": 0.05,
@@ -67,7 +67,7 @@ def make_model(optimizer, seed=0):
 
 
 def batch(step):
-    """Far from its targets, so that no sum over a batch cancels: devices add in another order."""
+    """Targets are far off, so that no sum over a batch cancels: devices add in another order."""
     x, y = models.batch(step)
     return x / 2, y + 10
 
@@ -92,12 +92,12 @@ def on_one_device(name):
 
 
 def state_of(model):
-    """The weights, then all that the optimizer keeps: slots, counters and records."""
+    """The weights, then the optimizer's state: slots, counters and records."""
     return numbers([*model.trainable_variables, *model.optimizer.variables])
 
 
 def difference(actual, expected):
-    """The largest one, relative to the largest element."""
+    """The largest difference, relative to the largest element."""
     largest = np.max(np.abs(expected), initial=np.finfo("float32").tiny)
     return np.max(np.abs(actual - expected)) / largest
 
@@ -114,7 +114,7 @@ def assert_same_training(model, expected):
 
 
 def assert_laid_out(model):
-    """What `LAYOUTS` names is cut into shards, and each slot as its variable."""
+    """The variables that `LAYOUTS` names are sharded, and each slot like its variable."""
     variables = model.trainable_variables
     cut = [v for v in variables if any(re.fullmatch(path, v.path) for path in LAYOUTS)]
     assert len(cut) == len(LAYOUTS)
@@ -142,7 +142,7 @@ def check_model_parallel(replicas, name):
 
 
 def check_options_matter():
-    """Otherwise the comparisons with them would show no more than that without."""
+    """Otherwise comparisons with these options would show no more than the plain one."""
     plain = on_one_device("plain").get_weights()
     for name in set(OPTIONS) - {"plain"}:
         for left, right in zip(on_one_device(name).get_weights(), plain, strict=True):
@@ -150,11 +150,11 @@ def check_options_matter():
 
 
 def check_whole_norms(replicas):
-    """One step by NumPy, from the arrays that it gathers from all devices."""
+    """One step equals a step in NumPy, which gathers the arrays from all devices."""
     with model_parallel(replicas).scope():
         optimizer = make_optimizer(
             exclude_from_layer_adaptation=[],
-            # With these two the first velocity is the gradient.
+            # With these two options, the first velocity is the gradient.
             momentum_form="ratio_outside",
             weight_decay=0.0,
             weight_norm_floor=0.0,
@@ -172,7 +172,7 @@ def check_whole_norms(replicas):
 
 
 def check_norms_gather_nothing():
-    """Variables of one shape, each cut in another way: their norms are sums of sums of shards."""
+    """Norms add the sums of the shards, for variables of one shape with different layouts."""
     import jax
 
     from keras_lars._backends import jax_update
@@ -194,7 +194,7 @@ def check_norms_gather_nothing():
 
 
 def check_loss_scale_optimizer():
-    """An infinity on one of the devices: the step is left out on all of them."""
+    """After an infinity on one device, all devices skip the step."""
     with data_parallel().scope():
         optimizer = keras_lars.LossScaleOptimizer(make_optimizer(), initial_scale=8.0)
         model = fit(make_model(optimizer), 0, 10)
@@ -204,14 +204,14 @@ def check_loss_scale_optimizer():
         assert_equal(numbers(kept), before)
         assert float(optimizer.dynamic_scale) == 4.0
         fit(model, 10)
-    # Scales are powers of two, which cancel exactly: the training is that without a scale.
+    # Scales are powers of two, which cancel exactly, so training is the same as without a scale.
     assert float(optimizer.dynamic_scale) == 4.0
     assert_same(numbers(kept), state_of(on_one_device("plain")))
 
 
 @functools.cache
 def interrupted():
-    """A training, and what was saved of it after 9 steps: weights and optimizer."""
+    """A finished training, and the weights and optimizer state saved after 9 steps."""
     with data_parallel().scope():
         model = make_model(make_optimizer(**AVERAGE, **OPTIONS["accumulation"]))
         fit(model, 0, 9)
@@ -221,7 +221,7 @@ def interrupted():
 
 
 def check_restoring(distribution, built):
-    """Into a model with other weights, and an optimizer that has its variables or not yet."""
+    """Restores into a model with other weights, whose optimizer is built or not yet built."""
     model, weights, state = interrupted()
     with globals()[distribution]().scope():
         other = make_model(make_optimizer(**AVERAGE, **OPTIONS["accumulation"]), seed=1)
@@ -236,7 +236,7 @@ def check_restoring(distribution, built):
 
 
 def check_15_keras_fails_in_a_second_fit_with_averages():
-    """Without a distribution: the process may end under one."""
+    """Runs without a distribution, since the process may crash under one."""
     model = make_model(keras.optimizers.SGD(0.01, use_ema=True))
     fit(model, 0, 2)
     try:

@@ -1,10 +1,10 @@
-"""Keras's own tests, out of the installed package, with LARS in the place of SGD, Adam and RMSprop.
+"""Runs Keras's own tests, from the installed package, with LARS instead of SGD, Adam and RMSprop.
 
     PYTHONPATH=tests python -m support.keras_own_tests [--output=FILE]
 
-They run three times, each time in one process: as they are, with LARS as plain SGD (nothing is
-adapted, nothing decays), and with LARS's defaults. What passes with the stock optimizers and fails
-with LARS is printed with its error and, where it is known, why. It takes half an hour, and is no
+The tests run three times, each time in one process: with the stock optimizers, with LARS as plain
+SGD (nothing is adapted or decayed), and with LARS at its defaults. Tests that pass with the stock
+optimizers and fail with LARS are printed with their errors. This takes half an hour, and is not
 part of the test suite.
 """
 
@@ -29,7 +29,7 @@ def files():
     root = pathlib.Path(keras.__file__).parent / "src"
     for folder in FOLDERS:
         for path in sorted((root / folder).rglob("*_test.py")):
-            # A test of one optimizer's own formula is not one of LARS.
+            # Tests of one optimizer's formula do not apply to LARS.
             is_of_one = path.parent.name == "optimizers" and path.stem not in (
                 *("optimizer_test", "optimizer_sparse_test", "multi_optimizer_test"),
                 "loss_scale_optimizer_test",
@@ -62,7 +62,7 @@ def stand_in(as_plain):
 
 
 def pytest_configure(config):
-    """As a plugin, in the process that runs the tests."""
+    """Replaces the optimizers, as a plugin in the process that runs the tests."""
     kind = os.environ["KERAS_LARS_STANDS_IN"]
     if kind == "stock":
         return

@@ -1,7 +1,8 @@
-"""A worker is lost while the cluster starts, after all have met: the status and error of each.
+"""Loses a worker while the cluster starts, after all workers have met.
 
-`python -m support.lost_at_start_script FOLDER INDEX SIGNAL` by `helpers.run_command`: the worker
-that is lost, of three, and how. What is printed last is JSON.
+`helpers.run_command` runs `python -m support.lost_at_start_script FOLDER INDEX SIGNAL`. Of three
+workers, the one with this index gets the signal. Errors are written to the folder, and the exit
+statuses are printed last, as JSON.
 """
 
 import ctypes
@@ -37,8 +38,8 @@ def start(folder, lost, number, index):
         (folder / f"{index}.error").write_text(str(error))
     try:
         tf.constant(0.0)
-    except tf.errors.AbortedError:  # and it does not wait
-        # As Python ends, though a thread of TensorFlow's is left.
+    except tf.errors.AbortedError:  # raised without waiting
+        # Exit as Python would, although a thread of TensorFlow is left.
         ctypes.pythonapi.Py_Exit(INTERRUPTED)
 
 

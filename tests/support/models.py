@@ -1,4 +1,4 @@
-"""Small variables, models and batches that several test files share."""
+"""Small variables, models and batches that test files share."""
 
 import contextlib
 
@@ -59,10 +59,10 @@ class Outer(keras.Model):
 
 
 def sequential():
-    # Built from its first batch: such a model's paths change when it is reloaded.
+    # Built from its first batch: the paths of such a model change when it is reloaded.
     return keras.Sequential(
         [
-            # Two kernels of one shape: a mixed-up slot must not go unnoticed.
+            # Two kernels have the same shape, so that tests notice mixed-up slots.
             keras.layers.Dense(FEATURES, activation="tanh", name="a"),
             keras.layers.Dense(FEATURES, activation="tanh", name="b"),
             keras.layers.Dense(1, name="head"),
@@ -118,7 +118,7 @@ def compiled(builder, optimizer, seed=0, **options):
 
 
 def train(model, first, last):
-    """Steps `first` to `last - 1`, each on the batch of its own number."""
+    """Takes steps `first` to `last - 1`, each on the batch with its number."""
     for step in range(first, last):
         model.train_on_batch(*batch(step))
 
@@ -145,9 +145,9 @@ def assert_close(actual, expected, tolerance=1e-6):
 
 
 def exchanges(graph):
-    """The nodes that exchange values, of a step that accumulates.
+    """The numbers of nodes that exchange values between replicas, in a step that accumulates.
 
-    Outside of its condition, in the branch that updates, and in the one that only accumulates.
+    Counted outside its condition, in the branch that updates, and in the one that only accumulates.
     """
     definition = graph.as_graph_def()
     (condition,) = [node for node in definition.node if node.op in ("If", "StatelessIf")]
@@ -172,9 +172,9 @@ def compiled_functions(graph):
 
 
 def smallest_network(options):
-    """All that a backup has to hold, normalization and dropout, in few layers to trace.
+    """A replacement for "alexnet_tiny" of `benchmarks.models` with few layers to trace.
 
-    In place of "alexnet_tiny" of `benchmarks.models`.
+    It has what a backup must be able to save: normalization and dropout.
     """
     from benchmarks.models.virtual_batch import normalization
 
@@ -189,14 +189,14 @@ def smallest_network(options):
 
 
 def two_layers(image_shape, classes):
-    """In place of one of `benchmarks.experiments.small.networks`."""
+    """A replacement for a network of `benchmarks.experiments.small.networks`."""
     flatten = keras.layers.Flatten(name="flatten")
     layers = [flatten, keras.layers.Dense(32, "relu"), keras.layers.Dense(classes)]
     return keras.Sequential([keras.Input(image_shape), *layers])
 
 
 def one_layer(name, image_shape, classes, **options):
-    """In place of `benchmarks.models.build`: a network that compiles in no time."""
+    """A replacement for `benchmarks.models.build`: a network that compiles quickly."""
     del name, options
     layers = [keras.Input(image_shape), keras.layers.Flatten(), keras.layers.Dense(classes)]
     return keras.Sequential(layers)

@@ -1,8 +1,8 @@
-"""Workers on machines of a network, of which links are cut in mid-epoch; then all start again.
+"""Cuts links between workers on a network in mid-epoch, and starts all workers again.
 
-`python -m support.network_script FOLDER WORKERS HOW...` by `helpers.run_command`, where each HOW is
-"switch" or "machine", the end at which the link of the last worker is cut, or "between": the two
-last reach the first, and not each other. What is printed last is JSON of what was seen.
+`helpers.run_command` runs `python -m support.network_script FOLDER WORKERS HOW...`. Each HOW is
+"switch" or "machine", the end at which the last worker's link is cut, or "between": the last two
+workers reach the first one, but not each other. The observations are printed last, as JSON.
 """
 
 import json
@@ -14,14 +14,14 @@ import time
 from support import local_network
 from support.forked_workers import Workers
 
-# Long enough for a machine that is busy, as the loss must not be noticed before it happens.
+# Long enough for a busy machine, where no loss must be reported before it happens.
 HEARTBEAT_SECONDS = 5
 LIMIT_SECONDS = 200
 INTERRUPTED = 75
 
 
 def train(folder, reached, index):
-    """To the end, or until a worker is lost: the exit status, as that of `benchmarks.train`."""
+    """Trains to the end or until a worker is lost; returns a status like `benchmarks.train`."""
     import tensorflow as tf
     from tensorflow.python.eager import context
 
@@ -29,7 +29,7 @@ def train(folder, reached, index):
 
     tf.config.experimental.enable_tensor_float_32_execution(False)
     strategy = keras_lars.multi_worker.strategy(heartbeat_seconds=HEARTBEAT_SECONDS)
-    # What TensorFlow has made of it, which would otherwise set its own.
+    # The timeout that TensorFlow uses, which would otherwise be its own default.
     config = context.context().config.experimental.coordination_config
     (folder / f"{index}.heartbeat").write_text(str(config.heartbeat_timeout_in_ms))
     from support.cluster_scenarios import WaitAt, backed_up
@@ -45,7 +45,7 @@ def train(folder, reached, index):
 
 
 def wait_until_reached(workers, reached):
-    """Until all workers are where they wait, or one has failed."""
+    """Waits until all workers have reached the point where they wait, or one has failed."""
     every = [reached / str(index) for index in range(len(workers.processes))]
     workers.wait(LIMIT_SECONDS, lambda s: any(s) or all(path.exists() for path in every))
 

@@ -1,4 +1,4 @@
-"""The code blocks of the pages that people read."""
+"""The pages of the documentation, and their code blocks."""
 
 import re
 import textwrap
@@ -24,7 +24,7 @@ def read(page):
 
 
 def blocks(*languages):
-    """All code blocks in these languages; a block in no known one could escape the tests."""
+    """All code blocks in these languages. Unknown languages raise, as tests would miss them."""
     found = []
     for page in PAGES:
         section, language, lines = "", None, []
@@ -47,6 +47,6 @@ def blocks(*languages):
 
 
 def other_backend(block):
-    """The backend that a block imports and needs; None if it runs with any."""
+    """The backend that a block imports and needs; None if it runs on any backend."""
     found = re.search(r"^import (jax|torch)$", block.text, re.M)
     return found and found[1]

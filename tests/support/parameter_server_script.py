@@ -1,4 +1,4 @@
-"""Prints what LARS says under a `ParameterServerStrategy`, run by `helpers.run_command`."""
+"""Prints LARS's error under a `ParameterServerStrategy`; `helpers.run_command` runs it."""
 
 import os
 

@@ -1,7 +1,8 @@
-"""What implementations do that were read and not run: a few lines of NumPy for each.
+"""The formulas of implementations that were read but not run, in a few lines of NumPy each.
 
-Written from their code's description, tensor by tensor, and not from ours: functions of weight,
-gradient, velocity, rate, the rate before it, and the name of the variable, to weight and velocity.
+They were written from descriptions of that code, not from ours. Each function takes the weight,
+gradient and velocity of a variable, the learning rate, the previous one, and the variable's name.
+It returns the new weight and velocity.
 """
 
 import numpy as np
@@ -26,7 +27,7 @@ def paper(w, g, v, rate, before, name):
 
 
 def apex(w, g, v, rate, before, name, *, clip=True, eta=0.02):
-    """No scaling and no decay where a norm is 0, and no clip there."""
+    """Where a norm is 0, it does not scale, decay or clip."""
     if norm(w) != 0 and norm(g) != 0:
         q = eta * norm(w) / (norm(g) + DECAY * norm(w) + 1e-8)
         g = (g + DECAY * w) * (min(q / rate, 1.0) if clip else q)
@@ -46,7 +47,7 @@ def torchlars(w, g, v, rate, before, name):
 
 
 def timm_always_adapted(w, g, v, rate, before, name):
-    """The factory's groups: those of rank 1 are adapted, but not decayed."""
+    """With the factory's parameter groups: parameters of rank 1 are adapted, but not decayed."""
     decay = DECAY if w.ndim > 1 else 0.0
     both = norm(w) > 0 and norm(g) > 0
     q = ETA * norm(w) / (norm(g) + decay * norm(w) + 1e-8) if both else 1.0
@@ -62,7 +63,7 @@ def flax(w, g, v, rate, before, name, *, epsilon=0.0):
 
 
 def mlperf(w, g, v, rate, before, name, *, epsilon=0.0):
-    """What is on the list of exclusions is plain momentum, without decay."""
+    """Excluded variables use plain momentum without decay."""
     if is_excluded(name):
         v = MOMENTUM * v + rate * g
         return w - v, v
@@ -74,7 +75,7 @@ def mlperf_tensorflow_2(*arguments):
 
 
 def mxnet(w, g, v, rate, before, name):
-    """The rate inside of the velocity, whose momentum is corrected when the rate changes."""
+    """The velocity contains the rate, so its momentum is corrected when the rate changes."""
     q, decay = 1.0, 0.0
     if not is_excluded(name):
         decay = DECAY
@@ -130,7 +131,7 @@ def tf_contrib(w, g, v, rate, before, name):
     return w - rate * q * v, v
 
 
-# Of each peer that was read only: the formula, and what the comparison changes.
+# For each peer that was only read: the formula, and the arguments that the comparison changes.
 FORMULAS = {
     "the paper": (paper, {}),
     "apex LARC around SGD": (apex, {}),

@@ -1,4 +1,4 @@
-"""Every other LARS, as arguments of ours: the source of the table in docs/migration.md.
+"""Other implementations of LARS, as arguments of ours, for the table in docs/migration.md.
 
 `PYTHONPATH=tests python -m support.peers` prints it.
 """
@@ -14,10 +14,10 @@ class Peer:
     """One implementation, at its own defaults.
 
     Attributes:
-        name: What it is called on the page.
-        arguments: Of `keras_lars.LARS`, as one writes them, beside the learning rate.
-        differs: What is not the same, and what else there is to know.
-        file: In which its recordings are, in `trajectories`; empty if its code was read only.
+        name: Its name on the page.
+        arguments: The arguments of `keras_lars.LARS`, as code, without the learning rate.
+        differs: The differences, and other notes.
+        file: The file of its recordings in `trajectories`; empty if its code was only read.
     """
 
     name: str
@@ -26,7 +26,7 @@ class Peer:
     file: str = ""
 
     def options(self, **changed: Any) -> dict:
-        """The arguments, some of them changed."""
+        """The arguments, with some of them changed."""
         return {**eval(f"dict({self.arguments})", vars(keras_lars)), **changed}
 
 
@@ -38,10 +38,10 @@ BIAS_AND_NORM = (
 )
 OUTSIDE = 'momentum_form="learning_rate_outside"'
 IN_NORM = "decay_in_norm=True"
-# What others do where the norm of a weight is 0. None has a floor.
+# What others do where the norm of a weight is 0. None of them has a floor.
 AT_1 = "zero_weight_ratio=1.0, weight_norm_floor=0"
 FORMULA_AT_0 = "zero_gradient_ratio=None, weight_norm_floor=0"
-# Without a gradient these neither scale nor decay: the velocity takes in 0.
+# Where a gradient is 0, these neither scale nor decay: they add 0 to the velocity.
 UNTOUCHED = "zero_gradient_ratio=0.0"
 UNDECAYED = "With `weight_decay=0` it does not adapt: exclude everything from adaptation."
 
@@ -220,7 +220,7 @@ def table() -> str:
     return "\n".join(lines)
 
 
-# Of each file of recordings and label: the peer, and what that recording changes.
+# For each file of recordings and label: the peer, and the arguments that the recording changes.
 COMMON = {"momentum": 0.9, "weight_decay": 0.05}
 ADAPT_ALL = {"exclude_from_layer_adaptation": [], "exclude_from_weight_decay": []}
 LISTS = {
@@ -267,7 +267,7 @@ RECORDED = {
         }.items()
     },
 }
-# All in the type that shows the smallest error, and one of each file as people run it too.
+# All recordings in the type that shows the smallest error, and one of each file in the usual type.
 COMPARED = [
     *((file, label, "float64") for file, label in RECORDED),
     *((file, label, "float32") for file, label in {each[0]: each for each in RECORDED}.values()),

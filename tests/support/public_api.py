@@ -1,4 +1,4 @@
-"""The public API: what its pages, the fuzz tests and the tests of docstrings are about."""
+"""The public API, for its pages, the fuzz tests and the tests of docstrings."""
 
 import importlib
 import inspect
@@ -8,12 +8,12 @@ from typing import Any
 
 import keras_lars
 
-# The lines of what has no docstring of its own.
+# Descriptions of names that have no docstring.
 LINES = {"__version__": "The version of the package."}
 
 
 def own_names(module: types.ModuleType) -> list[str]:
-    """What a module defines without an underscore."""
+    """The names that a module defines, without private ones."""
     return [
         name
         for name, value in vars(module).items()
@@ -26,7 +26,7 @@ def public_names(module: types.ModuleType) -> list[str]:
 
 
 def public_modules() -> dict[str, types.ModuleType]:
-    """By name, the modules that are there to be used: not private, nor the home of a top name."""
+    """The public modules by name: not private, and not the source of a top-level name."""
     homes = {getattr(getattr(keras_lars, name), "__module__", None) for name in keras_lars.__all__}
     names = [module.name for module in pkgutil.iter_modules(keras_lars.__path__)]
     return {
@@ -37,7 +37,7 @@ def public_modules() -> dict[str, types.ModuleType]:
 
 
 def members(name: str, value: Any) -> dict[str, Any]:
-    """Methods and properties of a class that are for its users: those with an example."""
+    """The methods and properties of a class that are meant for users: those with an example."""
     if not inspect.isclass(value):
         return {}
     return {
@@ -48,7 +48,7 @@ def members(name: str, value: Any) -> dict[str, Any]:
 
 
 def own_attributes(value: type) -> dict[str, Any]:
-    """What this package gives a class, in the class itself or in one that it is derived from."""
+    """The attributes that this package defines for a class, in the class or in a base class."""
     found: dict[str, Any] = {}
     for each in value.__mro__:
         if each.__module__.startswith("keras_lars"):
@@ -57,7 +57,7 @@ def own_attributes(value: type) -> dict[str, Any]:
 
 
 def objects() -> dict[str, Any]:
-    """By its name after `keras_lars.`, everything public."""
+    """All public objects, by their names after `keras_lars.`."""
     modules = public_modules()
     found = {n: getattr(keras_lars, n) for n in keras_lars.__all__ if n not in modules}
     for prefix, module in modules.items():

@@ -1,21 +1,22 @@
-"""Trainings on two and three workers that are lost at random moments: counts, and what was lost.
+"""Disturbs trainings on two and three workers at random moments, and reports what went wrong.
 
     PYTHONPATH=tests python -m support.random_losses --minutes=60 --seed=0 --output=losses.json
 
 Each training starts again after each loss until it is finished. Its weights, velocities, averages
-and statistics must be those of a training that nothing happened to, bit for bit; and after each
-loss all workers must end by themselves, as with exit status 75, within a minute. Workers are
-processes, on machines of a network that is imitated; without it no links are cut. What happens:
+and statistics must equal those of an undisturbed training, bit for bit. After each loss, all
+workers must end by themselves within a minute, for example with exit status 75. Workers are
+processes on machines of a simulated network; where it cannot be set up, no links are cut. The
+disturbances are:
 
 - kill, kill_all: a worker, or all of them, get SIGKILL;
-- stop: a worker gets SIGSTOP, and goes on when the others have ended;
-- kill_early, stop_early: the same, while all start;
-- pause: a worker gets SIGSTOP, and goes on before anybody misses it: nothing may come of it;
+- stop: a worker gets SIGSTOP, and continues when the others have ended;
+- kill_early, stop_early: the same, while the workers start;
+- pause: a worker gets SIGSTOP, and continues before the others miss it: nothing must happen;
 - cut, pull_out: the link of a worker is cut, at the switch or at its own end;
-- part: of three workers, two no longer reach each other, but do reach the third;
-- blink: it is cut for a moment: nothing may come of it.
+- part: of three workers, two no longer reach each other, but both reach the third;
+- blink: a link is cut for a moment: nothing must happen.
 
-The exit status is 1 if anything was lost.
+The exit status is 1 if anything went wrong.
 """
 
 import argparse
@@ -41,7 +42,7 @@ HEARTBEAT_SECONDS, STARTUP_SECONDS = 10.0, 40.0
 EPOCHS, BATCH_SECONDS = 6, 0.1  # of ten batches
 INTERRUPTED = 75
 LIMIT_SECONDS = 60  # for each worker to end by itself
-EARLY_SECONDS = 2.0  # by then most have started
+EARLY_SECONDS = 2.0  # most workers have started by then
 NEED_A_NETWORK = ("cut", "pull_out", "part", "blink")
 HARMLESS = ("pause", "blink")
 EARLY = ("kill_early", "stop_early")
@@ -49,7 +50,7 @@ KINDS = ("kill", "kill_all", "stop", "pause", *EARLY, *NEED_A_NETWORK)
 
 
 def train(folder, index):
-    """What one worker does: its exit status."""
+    """Runs one worker; returns its exit status."""
     log = os.open(folder / f"{index}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
@@ -79,14 +80,14 @@ def train(folder, index):
 
 
 class Losses:
-    """Everything that was done, and what came of it."""
+    """The trainings, the disturbances, and their outcomes."""
 
     def __init__(self, seed, folder, network):
         self.random, self.folder, self.network = random.Random(seed), folder, network
         self.kinds = [kind for kind in KINDS if network or kind not in NEED_A_NETWORK]
         self.finished, self.starts = collections.Counter(), collections.Counter()
         self.happened = {count: collections.Counter() for count in (2, 3)}
-        self.seconds = {}  # the longest until all had ended, by kind
+        self.seconds = {}  # the longest time until all had ended, by kind
         self.faults = []
 
     def start(self, count, place):
@@ -108,7 +109,7 @@ class Losses:
         return place, time.monotonic() - started
 
     def disturbed(self, whole, count, seconds):
-        """One training to its end, however often it has to start again."""
+        """Runs one training to its end, with as many restarts as it needs."""
         number = self.finished.total()
         place = self.folder / f"training_{number}"
         place.mkdir()
@@ -116,7 +117,7 @@ class Losses:
             workers = self.start(count, place)
             kinds = [kind for kind in self.kinds if count > 2 or kind != "part"]
             kind, index = self.random.choice(kinds), self.random.randrange(count)
-            # Some come too late, so that trainings end: what is left to do becomes less.
+            # Each restart has less left to do, so that some disturbances come too late to matter.
             latest = EARLY_SECONDS if kind in EARLY else 0.8 * seconds
             workers.wait(self.random.uniform(0, latest), lambda s: None not in s or any(s))
             if None in workers.poll():
@@ -142,7 +143,7 @@ class Losses:
             shutil.rmtree(place)
 
     def disturb(self, workers, kind, index):
-        """Whether all have ended in time, where they should."""
+        """Disturbs a worker; returns whether all workers that should end did so in time."""
         process, started = workers.processes[index], time.monotonic()
         stops = ("stop", "stop_early", "pause")
         if kind in ("kill", "kill_early"):
@@ -236,7 +237,7 @@ def main():
     import keras_lars  # noqa: F401
 
     folder = pathlib.Path(tempfile.mkdtemp(prefix="random_losses_"))
-    # In a fork, since who becomes a switch must have no threads.
+    # In a fork, since the process that becomes a switch must have no threads.
     process = fork(run, options, folder)
     status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
     if status == 0:

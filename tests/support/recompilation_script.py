@@ -1,6 +1,6 @@
 """Counts the modules that XLA has dumped into a folder, after each of several steps.
 
-`XLA_FLAGS=--xla_dump_to=FOLDER python recompilation_script.py FOLDER` prints the numbers.
+`XLA_FLAGS=--xla_dump_to=FOLDER python recompilation_script.py FOLDER` prints the counts.
 """
 
 import glob

@@ -1,4 +1,4 @@
-"""Records of norms and ratios, as the monitor writes them, for those who read them."""
+"""Records of norms and ratios as the monitor writes them, for tests of code that reads them."""
 
 import json
 import math

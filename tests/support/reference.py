@@ -1,8 +1,8 @@
-"""LARS in NumPy float64, one tensor at a time, as the paper writes it.
+"""LARS in NumPy float64, one tensor at a time, as in the paper.
 
 You, Gitman, Ginsburg: Large Batch Training of Convolutional Networks (arXiv 1708.03888),
-Algorithm 1, with the variants that circulate. Slow and plain on purpose: the optimizer is judged
-by it, so nothing of the package is imported. Greek letters and `w, g, v` are the paper's.
+Algorithm 1, with the variants that are in use. Slow and simple on purpose: the optimizer is tested
+against it, so it imports nothing from the package. Greek letters and `w, g, v` are the paper's.
 """
 
 import numpy as np
@@ -32,7 +32,7 @@ class ReferenceLARS:
         self.η, self.m, self.β, self.ε = η, m, β, ε
         self.form, self.nesterov, self.decay_in_norm = form, nesterov, decay_in_norm
         self.trust_clip, self.adapted, self.multiplier = trust_clip, adapted, multiplier
-        # Not the paper's: the norm of w in the numerator counts as at least this.
+        # Not in the paper: the norm of w in the numerator counts as at least this.
         self.least_norm = floor * np.sqrt(self.w.shape[-1] if self.w.ndim else 1)
         self.zero_weight_ratio = zero_weight_ratio
         self.zero_gradient_ratio = zero_gradient_ratio

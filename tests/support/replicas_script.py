@@ -1,14 +1,14 @@
-"""One worker of a training that goes on with other numbers of workers; run by hand.
+"""One worker of a training that is continued with other numbers of workers; run by hand.
 
     export PYTHONPATH=.:tests
     python -m benchmarks.local_cluster --workers=3 -- python -m support.replicas_script FOLDER 5
     python -m benchmarks.local_cluster --workers=2 -- python -m support.replicas_script FOLDER 5
     python -m benchmarks.local_cluster --workers=4 -- python -m support.replicas_script FOLDER 0
 
-The last worker is killed after so many batches (0 for never). The chief prints what it begins with,
-and what it has at the end of each epoch: digests of all that must be the same, sums of what is
-summed and means of what is averaged over replicas. `test_backup_replicas.py` compares them in one
-process.
+The last argument is the number of batches after which the last worker is killed (0 for never). The
+chief prints its state at the start and after each epoch: a digest of the values that must be the
+same on all replicas, and the sums and means of those that are summed or averaged over replicas.
+`test_backup_replicas.py` compares them in one process.
 """
 
 import hashlib
@@ -59,7 +59,7 @@ class Look(keras.callbacks.Callback):
         self.batches = 0
 
     def tell(self, what):
-        found = summary(self.model)  # which all workers take part in
+        found = summary(self.model)  # all workers take part in this
         if _replicas.is_chief(strategy):
             print(what, json.dumps(found), flush=True)
 

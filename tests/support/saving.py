@@ -1,4 +1,4 @@
-"""Ways of saving a model with its optimizer, for tests that save one."""
+"""Helpers for tests that save a model with its optimizer."""
 
 import contextlib
 import warnings
@@ -43,7 +43,7 @@ def is_narrow(variable):
 
 
 def make_variables(outer="", widths=(3, 2, 1)):
-    """Kernels and biases of three layers; `outer` goes in front of every path."""
+    """Kernels and biases of three layers; `outer` is a prefix of every path."""
     variables = []
     for name, width in zip("abc", widths, strict=True):
         variables.append(make_variable(f"{outer}{name}/kernel", np.ones((2, width))))

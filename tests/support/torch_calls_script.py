@@ -1,7 +1,7 @@
-"""What an update asks of torch, on a device that has no numbers: it cannot wait for one.
+"""Checks of the calls of torch in an update, on a device without values, so none can be read.
 
 `KERAS_BACKEND=torch KERAS_TORCH_DEVICE=meta PYTHONPATH=tests python -m support.torch_calls_script
-result.json` writes one JSON object: of each check "ok" or the traceback.
+result.json` writes a JSON object that maps each check to "ok" or the traceback.
 """
 
 import sys
@@ -18,7 +18,7 @@ from support.helpers import report_checks
 
 
 class Calls(TorchDispatchMode):
-    """The operations that are called, but for those that only allocate, or look in another way."""
+    """The operations that are called, except those that only allocate memory or create views."""
 
     ALLOCATIONS = (torch.ops.aten.empty_like.default,)
 
@@ -33,7 +33,7 @@ class Calls(TorchDispatchMode):
 
 
 class FromHost(TorchFunctionMode):
-    """The tensors that are made of Python's numbers, on the host: no operation is called for it."""
+    """The tensors that are made from Python numbers on the host, which calls no operation."""
 
     MAKERS = (torch.as_tensor, torch.asarray, torch.from_numpy, torch.tensor)
 
@@ -48,7 +48,7 @@ class FromHost(TorchFunctionMode):
 
 
 def called(shapes, dtype="float32", updates=1, **options):
-    """What the last of some updates calls, and what it makes on the host."""
+    """The calls of the last of some updates, and the tensors that it makes on the host."""
     own = []
     for path, shape in shapes.items():
         layer, _, name = path.rpartition("/")
@@ -88,7 +88,7 @@ def all_options():
     yield {**growing, "ema_overwrite_frequency": 3, "updates": 2}
 
 
-# As many calls as there may be.
+# The options with the most calls.
 WORST = {
     "momentum_form": "ratio_of_update",
     "decay_in_norm": True,
@@ -125,7 +125,7 @@ def check_calls_do_not_grow():
 
 
 def check_micro_batches_are_read_once():
-    """On the CPU, where a tensor has a number to be read."""
+    """On the CPU, where a tensor has a value to read."""
     with keras.device("cpu"):
         variable = keras.Variable(torch.ones(2, device="cpu"), name="kernel")
         lars = keras_lars.LARS(0.1, gradient_accumulation_steps=3)

@@ -1,6 +1,7 @@
-"""Ours on the recorded problem, in float64: learning rates too, so that Keras must be told first.
+"""Compares ours with the recordings of other implementations, and with their formulas.
 
-`python trajectory_script.py result.json` writes of each recording "ok" or what is wrong.
+Learning rates are float64 too, so Keras is configured before anything uses it.
+`python trajectory_script.py result.json` writes "ok" or the traceback for each comparison.
 """
 
 import functools
@@ -25,7 +26,8 @@ FOLDER = pathlib.Path(__file__).parents[1] / "trajectories"
 sys.path.append(str(FOLDER))
 import problem  # noqa: E402
 
-# Compiled: one of each form. The others as plain ops, which are quicker, and compared elsewhere.
+# One recording of each form is compared with compilation. The others run as plain operations, which
+# is quicker. Other tests compare the two.
 COMPILED = {("optax", "nesterov"), ("timm", "nlarc"), ("tf_models", "popular, nesterov")}
 
 
@@ -34,7 +36,7 @@ def recordings(file):
 
 
 def ours(file, label, learning_rates, dtype="float64"):
-    """Weights and velocities after each step, as one array each."""
+    """Our weights and velocities after each step, as one array each."""
     name, changed = RECORDED[file, label]
     variables = make_variables(dict(zip(problem.SHAPES, problem.weights())), dtype)
     jit_compile = "auto" if (file, label) in COMPILED else False
@@ -68,13 +70,13 @@ SHAPES = {
     "b/gamma": (4,),
     "zero/kernel": (3, 2),
 }
-# The velocity of MXNet has the rate in it, and ours of Barlow Twins the multiplier: all the same to
-# the weights.
+# MXNet's velocity contains the learning rate, and ours for Barlow Twins the multiplier. The weights
+# are the same.
 OTHER_VELOCITY = {"MXNet LARS", "Barlow Twins"}
 
 
 def follow(name):
-    """Ours does what the formula does that was written from a description."""
+    """Ours agrees with the formula that was written from a description."""
     formula, changed = FORMULAS[name]
     random = np.random.default_rng(3)
     arrays = {path: random.normal(size=shape) for path, shape in SHAPES.items()}
@@ -82,7 +84,7 @@ def follow(name):
     rows = [[random.normal(size=shape) for shape in SHAPES.values()] for _ in range(problem.STEPS)]
     rows[problem.WITHOUT_GRADIENT] = [0 * g for g in rows[problem.WITHOUT_GRADIENT]]
     options = BY_NAME[name].options(**{"weight_decay": peer_formulas.DECAY, **changed})
-    # So large that the clip of apex turns within it.
+    # Large enough that apex clips at some of these rates and not at others.
     rates = problem.learning_rates(1.5)
     optimizer = keras_lars.LARS(rates[0], jit_compile=False, **options)
     variables = [make_variable(path, w, "float64") for path, w in arrays.items()]

@@ -1,4 +1,4 @@
-"""Right and wrong uses, each in one line, for the type checker of test_types.py. Never run."""
+"""Right and wrong uses, one per line, for the type checker in test_types.py. Never run."""
 
 import pathlib
 
@@ -41,7 +41,7 @@ LARS(zero_weight_ratio="1e-3")  # wrong
 LARS(weight_norm_floor=None)  # wrong
 LARS(4.0, 0.9, 0, 1e-3, True)  # wrong
 
-# Those of every Keras optimizer.
+# Arguments of every Keras optimizer.
 LARS(clipnorm=1.0, use_ema=True, ema_momentum=0.9, ema_overwrite_frequency=None)
 LARS(gradient_accumulation_steps=2, loss_scale_factor=128, clipvalue=None)
 LARS(gradient_accumulation_steps={0: 1, 500: 4})
@@ -70,7 +70,7 @@ keras_lars.rank_at_most("1")  # wrong
 keras_lars.optional(1)  # wrong
 keras_lars.bias_or_normalization("bias")  # wrong
 
-# What an optimizer tells, and is told.
+# Attributes and methods of an optimizer.
 optimizer = LARS(record_trust_ratios=True)
 optimizer.learning_rate = 2
 optimizer.learning_rate = decay
