@@ -1,4 +1,4 @@
-"""Rates that callbacks set, and that were not meant for LARS: warned of once, or refused."""
+"""Learning rates that callbacks set, and that do not suit LARS: one warning, or an error."""
 
 import re
 import warnings
@@ -25,7 +25,7 @@ def make_lars(rate=4.0, **options):
 
 
 def messages(action):
-    """The warnings of the package that an action makes."""
+    """The warnings about small learning rates that an action gives."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         action()
@@ -46,7 +46,7 @@ def scheduler(rate):
     return keras.callbacks.LearningRateScheduler(rate)
 
 
-# By assignment.
+# Assigned rates.
 
 
 @pytest.mark.parametrize(
@@ -59,13 +59,13 @@ def scheduler(rate):
         (4.0, [0.04], 0),
         (4.0, [0.3, 0.001], 1),
         (4.0, [100.0, 0.001], 1),
-        (4.0, [0.4, 0.04, 0.004, 0.0004], 0),  # by tenths, as it is meant
+        (4.0, [0.4, 0.04, 0.004, 0.0004], 0),  # a decay by tenths
         (4.0, [0.4, 0.04, 0.0039], 1),
-        (4.0, [0.0], 0),  # to stop
+        (4.0, [0.0], 0),  # to stop training
         (4.0, [0.0, 0.01, 0.02], 0),  # a ramp
         (0.0, [0.001], 0),
         (1.0, [0.001], 1),
-        (0.05, [0.001], 0),  # one that was given as such
+        (0.05, [0.001], 0),  # the initial rate is small too
         (keras.optimizers.schedules.PolynomialDecay(4.0, 10), [FitSchedule(8, 9, 8, 1e-3)], 0),
     ],
 )
@@ -76,7 +76,7 @@ def test_assigned_rates(given, rates, warned):
         assert float(optimizer.learning_rate) == pytest.approx(rates[-1])
 
 
-def test_what_it_says():
+def test_the_message():
     (message,) = messages(lambda: assign(make_lars(name="mine"), 0.001))
     assert message.startswith("`learning_rate` of optimizer 'mine' was set to 0.001, less than")
     assert "the initial 4" in message
@@ -84,7 +84,7 @@ def test_what_it_says():
     assert "keras_lars.schedules.for_fit(" in message
 
 
-def test_in_the_scope_of_a_strategy_and_in_a_step(strategy):
+def test_assignment_under_a_strategy_and_in_a_step(strategy):
     with strategy.scope():
         optimizer = make_lars()
         assert len(messages(lambda: assign(optimizer, 0.001))) == 1
@@ -99,11 +99,11 @@ def test_in_the_scope_of_a_strategy_and_in_a_step(strategy):
     assert float(optimizer.learning_rate) == np.float32(0.002)
 
 
-# In a fit.
+# In `fit`.
 
 
 @pytest.mark.parametrize("wrap", [lambda lars: lars, keras_lars.LossScaleOptimizer])
-def test_the_scheduler_of_a_tutorial(wrap):
+def test_a_scheduler_copied_from_a_tutorial(wrap):
     model = compiled(network, wrap(make_lars()))
     callback = scheduler(lambda epoch: 1e-3 if epoch < 2 else 1e-4)
     assert len(messages(lambda: fit(model, callback))) == 1
@@ -113,7 +113,7 @@ def test_the_scheduler_of_a_tutorial(wrap):
 @pytest.mark.parametrize(
     "callback",
     [
-        # No improvement is ever enough.
+        # No improvement is large enough.
         keras.callbacks.ReduceLROnPlateau("loss", factor=0.1, patience=1, min_delta=1e9),
         scheduler(lambda epoch, rate: rate / 10),
         scheduler(lambda epoch: 4.0 * (1 - epoch / 6) ** 3),
@@ -121,7 +121,7 @@ def test_the_scheduler_of_a_tutorial(wrap):
     ],
     ids=["plateau", "tenths", "decay", "ramp"],
 )
-def test_callbacks_that_know_the_rate(callback, tmp_path):
+def test_callbacks_that_suit_the_rate_give_no_warning(callback, tmp_path):
     model = compiled(network, make_lars(record_trust_ratios=True))
     rates = []
     record = keras.callbacks.LambdaCallback(
@@ -133,7 +133,7 @@ def test_callbacks_that_know_the_rate(callback, tmp_path):
 
 
 def restored(model, build):
-    """Another model, with the state of the optimizer of this one, at once or when it is built."""
+    """A new model with this one's optimizer state, loaded after or before it is built."""
     store = {}
     model.optimizer.save_own_variables(store)
     again = compiled(network, make_lars(record_trust_ratios=True))
@@ -145,7 +145,7 @@ def restored(model, build):
 
 @pytest.fixture(scope="module")
 def decayed():
-    """A model that was trained until its rate was a thousandth of the one that was given."""
+    """A trained model whose rate has decayed to a thousandth of the initial rate."""
     model = compiled(network, make_lars(record_trust_ratios=True))
     assign(model.optimizer, 0.4, 0.04, 0.004)
     fit(model, epochs=1)
@@ -153,7 +153,7 @@ def decayed():
 
 
 @pytest.mark.parametrize("build", [False, True])
-def test_a_decay_goes_on_from_a_rate_that_is_restored(build, decayed, tmp_path):
+def test_a_decay_continues_from_a_restored_rate(build, decayed, tmp_path):
     def train():
         fit(model, scheduler(lambda epoch: 0.003), TrustRatioMonitor(tmp_path, 1, verbose=False))
 
@@ -162,7 +162,7 @@ def test_a_decay_goes_on_from_a_rate_that_is_restored(build, decayed, tmp_path):
     assert float(model.optimizer.learning_rate) == np.float32(0.003)
 
 
-def test_loading_is_no_assignment(decayed, tmp_path):
+def test_loading_does_not_count_as_assignment(decayed, tmp_path):
     decayed.save(tmp_path / "model.keras")
     checkpoint = tf.train.Checkpoint(model=decayed).save(str(tmp_path / "checkpoint"))
 
@@ -176,20 +176,20 @@ def test_loading_is_no_assignment(decayed, tmp_path):
     assert messages(load) == []
 
 
-# What cannot be assigned.
+# Numbers instead of schedules.
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "description"),
     [
         (FitSchedule(8, 9, 8, 1.0), "it is FitSchedule(peak=1, updates=9, warm-up=1 update)"),
         (keras.optimizers.schedules.PolynomialDecay(1.0, 9), "it is of type PolynomialDecay"),
         (lambda: 0.5, "it is of type function"),
     ],
 )
-def test_a_number_cannot_replace_a_schedule(given, told):
+def test_a_number_cannot_replace_a_schedule(given, description):
     model = compiled(network, make_lars(given))
-    with pytest.raises(TypeError, match=re.escape(told)) as error:
+    with pytest.raises(TypeError, match=re.escape(description)) as error:
         fit(model, scheduler(lambda epoch: 1e-3))
     message = str(error.value)
     assert message.startswith("`learning_rate` must not be assigned a number if it is a ")
@@ -199,11 +199,11 @@ def test_a_number_cannot_replace_a_schedule(given, told):
     assert model.optimizer._schedule.peak == 2.0
 
 
-# Past the setter.
+# Rates assigned to the variable, which bypasses the setter.
 
 
 class Assigns(keras.callbacks.Callback):
-    """As Keras's older callbacks do."""
+    """Assigns to the variable of the rate, like Keras's older callbacks."""
 
     def __init__(self, *rates):
         super().__init__()
@@ -225,14 +225,14 @@ def monitored(tmp_path, *callbacks, rate=4.0, again=False):
     return messages(train)
 
 
-def test_the_monitor_sees_rates_that_are_assigned_past_the_optimizer(tmp_path):
+def test_the_monitor_warns_about_rates_assigned_to_the_variable(tmp_path):
     (message,) = monitored(tmp_path, Assigns(1e-3, 4.0, 1e-4), again=True)
     assert message.startswith("The learning rate is less than a hundredth of the initial")
     assert "`0.001 instead of 4`" in message
     assert "keras_lars.schedules.for_fit(" in message
 
 
-def test_the_monitor_does_not_say_again_what_the_optimizer_said(tmp_path):
+def test_the_monitor_does_not_repeat_the_warning_of_the_optimizer(tmp_path):
     (message,) = monitored(tmp_path, scheduler(lambda epoch: 1e-3), again=True)
     assert message.startswith("`learning_rate` of optimizer 'lars' was set to 0.001")
 
@@ -241,16 +241,16 @@ def test_the_monitor_does_not_say_again_what_the_optimizer_said(tmp_path):
     ("given", "rates"),
     [(4.0, [0.4, 0.04, 0.004]), (4.0, [0.0, 0.01, 0.02]), (0.05, [0.001]), (0.0, [0.001])],
 )
-def test_the_monitor_knows_decays_and_ramps(given, rates, tmp_path):
+def test_the_monitor_allows_decays_and_ramps(given, rates, tmp_path):
     assert monitored(tmp_path, Assigns(*rates), rate=given) == []
 
 
-def test_the_monitor_knows_that_schedules_decay(tmp_path):
+def test_the_monitor_allows_schedules_that_decay(tmp_path):
     assert monitored(tmp_path, rate=FitSchedule(8, 3, 8, 4.0, power=9.0)) == []
     assert monitored(tmp_path, rate=lambda: 1e-9) == []
 
 
-def test_the_monitor_knows_a_rate_that_was_restored(decayed, tmp_path):
+def test_the_monitor_allows_a_restored_rate(decayed, tmp_path):
     model = restored(decayed, build=True)
     assert messages(lambda: fit(model, TrustRatioMonitor(tmp_path, verbose=False))) == []
     assert float(model.optimizer.learning_rate) == np.float32(0.004)

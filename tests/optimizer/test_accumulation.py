@@ -28,7 +28,7 @@ from support.models import (
 
 @keras.saving.register_keras_serializable(package="keras_lars_tests")
 class Shrink(keras.constraints.Constraint):
-    """Twice is not the same as once, so a constraint applied too often shows."""
+    """Applied twice it gives another result than once, so tests notice if it is."""
 
     def __call__(self, w):
         return 0.5 * w
@@ -63,8 +63,8 @@ def state_of_updates(optimizer):
 @pytest.mark.parametrize(
     ("name", "micro_batches", "graph", "constraint"),
     [
-        # Every option in two micro-batches and in three, eagerly and in a graph, with the
-        # constraint and without. Over all options each pair of these is there.
+        # Every option with two and with three micro-batches, eagerly or in a graph, with or
+        # without the constraint. The options together cover each pair of these choices.
         (name, 2 + j, (i + j) % 2 == 0, (i // 2 + j) % 2 == 0)
         for i, name in enumerate(ACCUMULATED)
         for j in (0, 1)
@@ -97,7 +97,7 @@ def test_micro_batches_equal_one_batch(name, micro_batches, graph, constraint):
 
 @pytest.mark.slow
 def test_micro_batches_equal_one_batch_in_fit():
-    # Without batch statistics, which are those of a micro-batch.
+    # Without batch statistics, which would be those of a micro-batch.
     options = {"learning_rate": SCHEDULES["polynomial"], "clipnorm": 0.25, "jit_compile": "auto"}
     whole = compiled(sequential, make_lars(**options))
     parts = compiled(sequential, make_lars(**options, gradient_accumulation_steps=4))
@@ -132,7 +132,7 @@ def test_constraints(graph):
         step(gradients_of(i))
         for reference, gradient in zip(references, gradients_of(i), strict=True):
             reference.step(gradient, RATE)
-        # The weights are constrained after the update, the slots never.
+        # The weights are constrained after the update, but the slots never are.
         references[1].w = 0.5 * references[1].w
         references[2].w = np.maximum(references[2].w, 0.0)
     assert_follows(variables, optimizer, references)

@@ -1,8 +1,8 @@
-"""Ten steps with a changing rate against NumPy, on the combinations of options.
+"""Ten steps with a changing rate equal those in NumPy, for combinations of options.
 
-One optimizer holds all kinds of variables at once: every pair of exclusions, several variables of
-one shape (a compiled function that reuses the first one's trace passes any test with one variable
-per shape), a scalar, an empty variable, and weights that start at zero.
+One optimizer has all kinds of variables: every pair of exclusions, several variables of one shape
+(with one variable per shape, a compiled function that wrongly reuses the first trace would pass), a
+scalar, an empty variable, and weights that start at zero.
 """
 
 import itertools
@@ -16,7 +16,7 @@ from support.reference import ReferenceLARS
 import keras_lars
 
 STEPS = 10
-# Exact in float32, in which Keras keeps the rate; 0 and more than 1 are where the clip turns.
+# Exact in float32, in which Keras stores the rate. The clip treats 0 and rates above 1 differently.
 LEARNING_RATES = [0.125, 0.25, 0.5, 2.0, 0.0, 1.0, 0.75, 0.0625, 1.5, 0.5]
 ZERO_GRADIENTS_AT = 3
 
@@ -36,7 +36,7 @@ COMBINATIONS = [  # momentum_form, nesterov, decay_in_norm, trust_clip
     *itertools.product(["classic", "learning_rate_outside", "ratio_outside"], *[[False, True]] * 3),
     *itertools.product(["ratio_of_update"], [False, True], [True], [False, True]),
 ]
-# Of any three options every combination, and of any two.
+# Subsets with every combination of any three options, and of any two.
 TRIPLES = [
     (form, *flags)
     for form, *flags in COMBINATIONS
@@ -52,7 +52,7 @@ PAIRS = [
     ("ratio_of_update", False, True, False),
     ("ratio_of_update", True, True, True),
 ]
-# The formulas are the same in every type and wherever they are run. All are tried in the type that
+# The formulas are the same for every type and way of running. All combinations run in the type that
 # shows the smallest error.
 WAYS = {  # combinations, jit_compile, in_function, dtype, tolerance
     "plain-float64": (COMBINATIONS, False, False, "float64", 1e-12),
@@ -147,7 +147,7 @@ def test_ten_steps(combination, jit_compile, in_function, dtype, tolerance):
 
 
 @pytest.mark.parametrize(("chosen", "size"), [(PAIRS, 2), (TRIPLES, 3)], ids=["pairs", "triples"])
-def test_the_chosen_combinations_are_enough(chosen, size):
+def test_the_subsets_have_all_pairs_and_triples(chosen, size):
     assert set(chosen) < set(COMBINATIONS)
     for options in itertools.combinations(range(4), size):
         in_chosen, in_all = [
@@ -158,7 +158,7 @@ def test_the_chosen_combinations_are_enough(chosen, size):
 
 
 def test_the_data_reach_every_branch():
-    """Guards the test above: with other numbers a branch could go unvisited unnoticed."""
+    """Guards the tests above: with other data, a branch could be left untested."""
     weights, gradients = make_data()
     tensor = ReferenceLARS(weights["matrix"], η=0.3, β=0.07, ε=0.01, trust_clip=True)
     clipped = [
@@ -173,7 +173,7 @@ def test_the_data_reach_every_branch():
 
 
 @pytest.mark.parametrize("jit_compile", ["auto", False])
-def test_two_optimizers_in_one_process_do_not_share_their_hyperparameters(jit_compile):
+def test_two_optimizers_in_one_process_do_not_share_hyperparameters(jit_compile):
     weights, gradients = make_data()
     for η in (0.1, 0.2):
         (variable,) = make_variables({"matrix": weights["matrix"]}, "float64")

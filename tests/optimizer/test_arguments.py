@@ -1,4 +1,4 @@
-"""Every refusal names the argument, states the rule and shows what was received."""
+"""Errors about arguments name the argument, state the rule and show what was received."""
 
 import json
 import re
@@ -31,7 +31,7 @@ FLAGS = ["nesterov", "decay_in_norm", "trust_clip", "record_trust_ratios", "reco
 
 
 def refused(argument, value):
-    """Keras's own style: the argument by name and a rule, then `Received: argument=value`."""
+    """Keras's own style: the argument's name and a rule, then `Received: argument=value`."""
     with pytest.raises(ValueError) as caught:
         keras_lars.LARS(**{argument: value})
     message = str(caught.value)
@@ -53,7 +53,7 @@ def test_negative_and_non_finite_numbers(argument, value):
 
 @pytest.mark.parametrize("argument", NUMBERS)
 @pytest.mark.parametrize("value", [True, False, "0.1", [0.1], {}, 1j, ...], ids=repr)
-def test_not_a_number(argument, value):
+def test_values_that_are_not_numbers(argument, value):
     refused(argument, value)
 
 
@@ -77,7 +77,7 @@ def test_a_callable_where_none_is_allowed(argument):
         "unadapted_learning_rate_multiplier",
     ],
 )
-def test_none_where_it_means_nothing(argument):
+def test_none_where_it_has_no_meaning(argument):
     refused(argument, None)
 
 
@@ -93,7 +93,7 @@ def test_unknown_momentum_form(value):
         assert form in message
 
 
-def test_the_ratio_of_the_update_has_the_decay_in_it():
+def test_the_ratio_of_the_update_needs_decay_in_norm():
     with pytest.raises(ValueError, match=r"`decay_in_norm` must be True.*Received:"):
         keras_lars.LARS(momentum_form="ratio_of_update")
     optimizer = keras_lars.LARS(momentum_form="ratio_of_update", decay_in_norm=True)
@@ -115,9 +115,9 @@ def test_flags_are_booleans(argument, value):
 
 @pytest.mark.parametrize("argument", ["exclude_from_layer_adaptation", "exclude_from_weight_decay"])
 @pytest.mark.parametrize("value", [3, True, "("], ids=repr)
-def test_exclusions_that_are_no_rules(argument, value):
+def test_exclusions_that_are_not_rules(argument, value):
     refused(argument, value)
-    # In a list the message may show the one bad rule.
+    # For a list, the message may show only the bad rule.
     with pytest.raises(ValueError, match=f"Received: {argument}="):
         keras_lars.LARS(**{argument: ["fine", value]})
 
@@ -134,7 +134,7 @@ def test_positional_arguments_stop_after_four():
 
 
 @pytest.mark.parametrize(("argument", "value"), [("use_ema", True), ("clipnorm", None)])
-def test_base_class_keywords_are_taken(argument, value):
+def test_base_class_keywords_are_accepted(argument, value):
     assert getattr(keras_lars.LARS(**{argument: value}), argument) is value
 
 
@@ -148,14 +148,14 @@ def test_base_class_rules_still_hold():
 
 
 @pytest.mark.parametrize("number", [int, float, np.float32, np.float64, np.int64])
-def test_whatever_is_a_number_is_taken(number):
+def test_every_type_of_number_is_accepted(number):
     options = {name: number(1) for name in FIXED_NUMBERS}
     options |= {"momentum": number(0), "weight_decay": number(0), "epsilon": number(0)}
-    del options["clipvalue"], options["global_clipnorm"]  # Keras takes one clip at a time
+    del options["clipvalue"], options["global_clipnorm"]  # Keras allows only one kind of clipping
     optimizer, w = one_step([2.0], [1.0], number(1), **options)
-    # q = 1 * 2 / 1, hence w = 2 - 2.
+    # q = 1 * 2 / 1, so w = 2 - 2.
     np.testing.assert_allclose(w, 0.0, atol=1e-6)
-    # A configuration is written as JSON, which takes no NumPy scalar but float64.
+    # A configuration is written as JSON, where float64 is the only NumPy scalar that works.
     assert json.loads(json.dumps(optimizer.get_config()))["weight_decay"] == 0
 
 
@@ -165,7 +165,7 @@ def build(optimizer):
     return variable
 
 
-# Another valid value of each hyperparameter that a traced step has already read.
+# Another valid value for each hyperparameter that a traced step has already read.
 OTHERS = {
     **dict.fromkeys(FIXED_NUMBERS, 0.5),
     **dict.fromkeys(FLAGS, True),
@@ -189,7 +189,7 @@ def test_assigning_after_build_raises(name):
 
 
 @pytest.mark.parametrize("name", ["exclude_from_weight_decay", "exclude_from_layer_adaptation"])
-def test_the_methods_of_exclusion_are_not_assignable_after_build(name):
+def test_exclusion_methods_are_not_assignable_after_build(name):
     optimizer = keras_lars.LARS()
     build(optimizer)
     with pytest.raises((ValueError, AttributeError, RuntimeError), match=name):

@@ -1,17 +1,17 @@
-"""What Keras checks of its own optimizers, with LARS in the place of SGD.
+"""What Keras tests for its own optimizers, with LARS instead of SGD.
 
 Keras's tests are `sgd_test`, `lamb_test`, `optimizer_test`, `optimizer_sparse_test`,
-`loss_scale_optimizer_test`, `multi_optimizer_test` and `optimizer_distribute_test`. Most of what
-they check has a place of its own here, and this file has the rest:
+`loss_scale_optimizer_test`, `multi_optimizer_test` and `optimizer_distribute_test`. Other files
+here test most of what they check, and this file tests the rest:
 
-| behaviour                                          | where                                     |
+| behavior                                           | where                                     |
 |----------------------------------------------------|-------------------------------------------|
-| configuration there and back                       | test_configuration                        |
+| configuration, written and read                    | test_configuration                        |
 | one step, ten steps against recorded numbers       | test_update_rule, test_against_reference  |
 | invalid momentum and other arguments               | test_arguments                            |
 | weight decay, and what is excluded from it         | test_selection, test_variables            |
 | clipnorm, clipvalue, global_clipnorm               | test_clipping                             |
-| only one way of clipping                           | test_arguments, here (each pair)          |
+| only one kind of clipping                          | test_arguments, here (each pair)          |
 | moving average, overwriting, `finalize`, `fit`     | test_moving_average                       |
 | `SwapEMAWeights`                                   | here                                      |
 | constraints                                        | test_accumulation, here (zero gradient)   |
@@ -20,13 +20,13 @@ they check has a place of its own here, and this file has the rest:
 | `overwrite_with_gradient`                          | test_gradients, here (inside loss scaling)|
 | sparse gradients                                   | test_gradients                            |
 | `get`, `compile` by name                           | here                                      |
-| `iterations`                                       | test_loops, here (what it is)             |
+| `iterations`                                       | test_loops, here (its type)               |
 | `set_weights`                                      | test_variables, here (before `build`)     |
 | pickle, `tf.train.Checkpoint`                      | test_bare_optimizer, test_resuming        |
 | callable rates, schedules, assigned rates          | test_learning_rates, here (`assign`)      |
-| `tf.Variable` beside Keras's                       | test_loops, here (in one call)            |
+| `tf.Variable` and Keras's variables                | test_loops, here (in one call)            |
 | names                                              | here                                      |
-| static and dynamic loss scaling                    | test_loss_scaling, here (what is left)    |
+| static and dynamic loss scaling                    | test_loss_scaling, here (the rest)        |
 | `stateless_apply`                                  | backend_script (JAX), here (refused)      |
 | `tf.distribute`                                    | test_distribute                           |
 | retracing, recompiling                             | test_compilation                          |
@@ -69,7 +69,7 @@ import keras_lars
 @pytest.mark.parametrize(
     "pair", list(itertools.combinations(["clipnorm", "clipvalue", "global_clipnorm"], 2))
 )
-def test_two_ways_of_clipping_are_refused(pair):
+def test_two_kinds_of_clipping_are_refused(pair):
     with pytest.raises(ValueError, match="Only one of `clipnorm`"):
         keras_lars.LARS(**dict.fromkeys(pair, 1.0))
 
@@ -79,7 +79,7 @@ def test_it_is_found_by_its_registered_name():
     assert found.get_config() == keras_lars.LARS().get_config()
     optimizer = keras_lars.LARS()
     assert keras.optimizers.get(optimizer) is optimizer
-    # A serialized one keeps its arguments and its name.
+    # A serialized optimizer keeps its arguments and its name.
     config = keras.optimizers.serialize(keras_lars.LARS(2.0, name="mine"))
     assert keras.optimizers.get(config).name == "mine"
     assert float(keras.optimizers.get(config).learning_rate) == 2.0
@@ -87,7 +87,7 @@ def test_it_is_found_by_its_registered_name():
 
 @pytest.mark.slow
 def test_compile_by_name():
-    if keras_at_least("3.16"):  # where a name as a string stands for Keras's own classes alone
+    if keras_at_least("3.16"):  # where a string can only name Keras's own classes
         with pytest.raises(ValueError, match="Could not interpret optimizer"):
             compiled(sequential, "keras_lars>LARS")
         return
@@ -111,7 +111,7 @@ def test_names():
     assert all(path.startswith("mine/") for path in paths)
 
 
-def test_iterations_is_a_variable_that_nobody_trains():
+def test_iterations_is_a_non_trainable_variable():
     optimizer = make_lars()
     assert isinstance(optimizer.iterations, keras.Variable)
     assert not optimizer.iterations.trainable
@@ -131,7 +131,7 @@ def test_set_weights_needs_a_built_optimizer():
         make_lars().set_weights([np.array(1)])
 
 
-def test_a_schedule_in_place_of_a_number_takes_the_variable_away():
+def test_replacing_a_number_by_a_schedule_removes_the_variable():
     optimizer = make_lars()
     before = len(optimizer.variables)
     optimizer.learning_rate = keras.optimizers.schedules.ExponentialDecay(RATE, 1, 0.5)
@@ -144,7 +144,7 @@ def test_a_schedule_in_place_of_a_number_takes_the_variable_away():
     assert_follows(variables, optimizer, references)
 
 
-def test_the_variable_of_the_rate_may_be_assigned():
+def test_the_variable_of_the_rate_can_be_assigned():
     optimizer, variables, references = make_lars(), make_variables(), make_references()
     for i, rate in enumerate([0.5, 0.125]):
         optimizer.learning_rate.assign(rate)
@@ -154,7 +154,7 @@ def test_the_variable_of_the_rate_may_be_assigned():
     assert_follows(variables, optimizer, references)
 
 
-def test_variables_of_keras_and_of_tensorflow_in_one_call():
+def test_keras_and_tensorflow_variables_in_one_call():
     ours, twins = make_variables(), make_variables()
     mixed = [tf.Variable(v.value, name="native") if i % 2 else v for i, v in enumerate(ours)]
     optimizer, other = make_lars(), make_lars()
@@ -169,7 +169,7 @@ def test_variables_of_keras_and_of_tensorflow_in_one_call():
     assert int(optimizer.iterations) == 3
 
 
-def test_stateless_apply_is_refused_as_by_all_optimizers_on_tensorflow():
+def test_stateless_apply_is_refused_on_tensorflow():
     variables, optimizer = make_variables(), make_lars()
     optimizer.build(variables)
     before = numbers(variables)
@@ -179,14 +179,14 @@ def test_stateless_apply_is_refused_as_by_all_optimizers_on_tensorflow():
     assert_equal(numbers(variables), before)
 
 
-def test_constraints_act_on_what_no_gradient_moved():
+def test_constraints_act_on_variables_with_zero_gradients():
     variable = make_variable("v", [[-1.0, 2.0]], constraint=keras.constraints.NonNeg())
     make_lars(weight_decay=0.0).apply([tf.zeros((1, 2))], [variable])
     np.testing.assert_array_equal(variable.numpy(), [[0.0, 2.0]])
 
 
 @pytest.mark.slow
-def test_layers_that_do_not_train_stay_as_they_are():
+def test_frozen_layers_do_not_change():
     model = compiled(functional, make_lars())
     for name in ("left", "batch_normalization"):
         (layer,) = [layer for layer in model.layers if layer.name.startswith(name)]
@@ -202,7 +202,7 @@ def test_layers_that_do_not_train_stay_as_they_are():
 
 
 class OwnStep(keras.Model):
-    """A loop of its own inside of `fit`."""
+    """A model with its own training step in `fit`."""
 
     def __init__(self, model):
         super().__init__()
@@ -240,13 +240,13 @@ def test_averages_are_swapped_in_for_evaluation():
         on_test_begin=lambda logs: seen.append(numbers(model.trainable_variables)),
         on_train_batch_end=lambda step, logs: seen.append(numbers(model.trainable_variables)),
     )
-    # After it in the list: it sees the weights that are swapped in.
+    # `record` follows `swap` in the list, so that it sees the averages.
     swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=False)
     plain = compiled(sequential, make_lars())
     fit(model, epochs=1, validation_data=batch(0), callbacks=[swap, record])
     fit(plain, epochs=1)
     first, last, tested = seen
-    # The average begins with the weights after the first update, and takes half of the second.
+    # The average starts at the weights after the first update, and then moves halfway.
     average = [0.5 * a + 0.5 * b for a, b in zip(first, last, strict=True)]
     assert_equal(last, numbers(plain.trainable_variables))
     assert_close(tested, average)
@@ -310,7 +310,7 @@ def test_the_scale_doubles_after_enough_finite_steps(wrapper):
 
 
 @WRAPPERS
-def test_a_dynamic_scale_takes_the_place_of_a_static_one(wrapper):
+def test_a_dynamic_scale_replaces_a_static_one(wrapper):
     variables, references = make_variables(), make_references()
     optimizer = wrapper(make_lars(loss_scale_factor=2.0), initial_scale=4.0)
     optimizer.apply(tensors([4.0 * g for g in gradients_of(0)]), variables)
@@ -325,7 +325,7 @@ def test_overwritten_variables_inside_loss_scaling(wrapper):
     variables[1].overwrite_with_gradient = True
     optimizer = wrapper(make_lars(), initial_scale=4.0)
     gradients = [4.0 * g for g in gradients_of(0)]
-    gradients[1] = gradients_of(0)[1]  # no gradient, and so not scaled
+    gradients[1] = gradients_of(0)[1]  # not a gradient, so not scaled
     optimizer.apply(tensors(gradients), variables)
     assert_close([numbers(variables)[1]], [gradients_of(0)[1]])
     for k in (0, 2, 3):

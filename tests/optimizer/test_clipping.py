@@ -1,4 +1,4 @@
-"""Gradients are clipped as Keras says, each alone, together, or value by value."""
+"""Gradients are clipped as in Keras: each alone, all together, or value by value."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def test_clipping(kind, limit, jit_compile):
         gradients = gradients_of(i)
         optimizer.apply(tensors(gradients), variables)
         clipped = CLIPPING[kind](gradients, limit)
-        # The limits are in reach of some of the gradients, the last one of none.
+        # Some gradients exceed the first two limits, and none exceeds the last.
         assert any(norm(c) < 0.999 * norm(g) for c, g in zip(clipped, gradients)) == (limit <= 1)
         for reference, gradient in zip(references, clipped, strict=True):
             reference.step(gradient, RATE)

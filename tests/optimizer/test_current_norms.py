@@ -1,4 +1,4 @@
-"""The norms of an update are those of the values at that update, whoever changed them since."""
+"""Norms are computed from the current values, whatever has changed them since the last update."""
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ import keras_lars
 
 
 def trained(**options):
-    """A model with one kernel, after three updates whose norms are on record."""
+    """A model with one kernel, after three updates that recorded norms."""
     kernel_constraint = options.pop("kernel_constraint", None)
     model = keras.Sequential(
         [
@@ -33,7 +33,7 @@ def batch():
 
 
 def norm_of_next_update(model):
-    """(|w| before the update, |w| that it worked with)."""
+    """(|w| before the update, |w| that the update used)."""
     before = np.linalg.norm(to_numpy(model.weights[0]))
     model.train_on_batch(*batch())
     (record,) = model.optimizer.trust_ratios.values()
@@ -53,7 +53,7 @@ def test_after_set_weights():
 def test_after_a_constraint():
     model = trained(kernel_constraint=keras.constraints.UnitNorm(axis=None))
     before, worked_with = norm_of_next_update(model)
-    # Without the constraint it would be another one.
+    # Without the constraint, the norm would differ.
     assert before == pytest.approx(1)
     assert worked_with == pytest.approx(before, rel=1e-6)
 
@@ -62,7 +62,7 @@ def test_after_a_constraint():
 def test_after_an_average_overwrote_the_weights():
     options = {"use_ema": True, "ema_momentum": 0.5}
     left, right = (trained(**options, ema_overwrite_frequency=n) for n in (3, None))
-    # The third update ended with the average in the place of the weights.
+    # The third update replaced the weights by their average.
     assert not np.array_equal(left.get_weights()[0], right.get_weights()[0])
     before, worked_with = norm_of_next_update(left)
     assert worked_with == pytest.approx(before, rel=1e-6)
@@ -81,8 +81,8 @@ def test_after_load(tmp_path):
     assert worked_with == pytest.approx(before, rel=1e-6)
 
 
-def test_the_gradient_is_that_of_the_update():
-    """A gradient of another size after one of ten times that: nothing of the last one is left."""
+def test_the_gradient_norm_is_current():
+    """After a gradient ten times as large, nothing is left of its norm."""
     optimizer = keras_lars.LARS(record_trust_ratios=True)
     variable = keras.Variable(np.ones(9, "float32"), name="w")
     for size in (10.0, 1.0):

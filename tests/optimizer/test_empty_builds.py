@@ -1,6 +1,6 @@
-"""An optimizer that Keras builds with no variables decides nothing, and is built with some later.
+"""An optimizer that Keras builds without variables stays unbuilt, and can be built with some later.
 
-So does the loader of `.h5` files, and on JAX and torch a `fit` in which nothing is trained.
+Keras does so when it loads `.h5` files and, on JAX and torch, in a `fit` that trains nothing.
 """
 
 import warnings
@@ -26,7 +26,7 @@ def model_of_two_layers(optimizer=None, frozen=()):
 
 
 def compile_with(model, optimizer):
-    # A loss by its class: Keras's loader knows no "mse".
+    # The loss is an object, since Keras's loader does not know "mse".
     model.compile(optimizer, keras.losses.MeanSquaredError(), run_eagerly=True)
 
 
@@ -38,7 +38,7 @@ def make_lars(**options):
     return keras_lars.LARS(0.5, trust_coefficient=0.1, jit_compile=False, **options)
 
 
-def test_building_with_nothing_decides_nothing():
+def test_building_without_variables_has_no_effect():
     optimizer = make_lars(exclude_from_weight_decay="kernel")
     optimizer.build([])
     assert not optimizer.built
@@ -60,7 +60,7 @@ WRAPPERS = {"plain": lambda optimizer: optimizer, "scaled": keras_lars.LossScale
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("wrapper", "rule"), [("plain", "pattern"), ("scaled", "variable")])
-def test_a_model_from_an_h5_file_trains_on_as_if_nothing_had_been(rule, wrapper, tmp_path):
+def test_a_model_from_an_h5_file_continues_its_training(rule, wrapper, tmp_path):
     model = model_of_two_layers()
     compile_with(model, WRAPPERS[wrapper](make_lars(use_ema=True, **RULES[rule](model))))
     train(model)
@@ -69,7 +69,7 @@ def test_a_model_from_an_h5_file_trains_on_as_if_nothing_had_been(rule, wrapper,
         loaded = keras.models.load_model(tmp_path / "m.h5")
         assert_equal(numbers(loaded.optimizer.variables), numbers(model.optimizer.variables))
         assert int(loaded.optimizer.iterations) == 2
-        # What was loaded is saved again before it trains, too.
+        # The loaded model can also be saved again before it trains.
         loaded.save(tmp_path / "m.keras")
         again = keras.models.load_model(tmp_path / "m.keras")
     ends = [train(each) and numbers(each.weights) for each in (model, loaded, again)]
@@ -78,7 +78,7 @@ def test_a_model_from_an_h5_file_trains_on_as_if_nothing_had_been(rule, wrapper,
 
 
 @pytest.mark.slow
-def test_what_keras_does_not_load_is_said(tmp_path):
+def test_state_that_keras_does_not_load_gives_a_warning(tmp_path):
     model = model_of_two_layers(keras.optimizers.LossScaleOptimizer(make_lars()))
     train(model)
     model.save(tmp_path / "m.h5")
@@ -90,8 +90,8 @@ def test_what_keras_does_not_load_is_said(tmp_path):
 
 
 @pytest.mark.slow
-def test_16_without_lars_such_a_model_cannot_train(tmp_path):
-    """Fault 16 of Keras, which is to be seen here once it is mended."""
+def test_16_such_a_model_with_sgd_cannot_train(tmp_path):
+    """Fault 16 of Keras: this test fails once it is fixed."""
     model = model_of_two_layers(keras.optimizers.SGD(0.1, momentum=0.5))
     train(model)
     model.save(tmp_path / "m.h5")
@@ -103,7 +103,7 @@ def test_16_without_lars_such_a_model_cannot_train(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("wrapper", WRAPPERS)
-def test_a_model_of_which_nothing_is_trained(wrapper):
+def test_a_model_without_trainable_variables(wrapper):
     rule = "first"
     optimizer = WRAPPERS[wrapper](make_lars(exclude_from_weight_decay=rule, use_ema=True))
     model = model_of_two_layers(optimizer, frozen=("first", "second"))
@@ -113,7 +113,7 @@ def test_a_model_of_which_nothing_is_trained(wrapper):
         history = train(model).history
     assert_equal(model.get_weights(), before)
     assert np.isfinite(history["loss"]).all()
-    # It is as new for a model of which something is.
+    # Once a layer is trainable, the model trains.
     model.layers[0].trainable = True
     compile_with(model, WRAPPERS[wrapper](make_lars(exclude_from_weight_decay=rule)))
     train(model)
@@ -122,7 +122,7 @@ def test_a_model_of_which_nothing_is_trained(wrapper):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("wrapper", WRAPPERS)
-def test_a_pattern_that_matches_frozen_variables_alone_says_so(wrapper, tmp_path):
+def test_a_pattern_that_matches_only_frozen_variables_gives_a_warning(wrapper, tmp_path):
     optimizer = make_lars(exclude_from_weight_decay="first")
     model = model_of_two_layers(WRAPPERS[wrapper](optimizer), frozen=("first",))
     expected = "`exclude_from_weight_decay='first'` matches only frozen variables.*first/k"
@@ -136,27 +136,27 @@ def test_a_pattern_that_matches_frozen_variables_alone_says_so(wrapper, tmp_path
         keras.models.load_model(tmp_path / "m.keras")
 
 
-def test_in_a_loop_of_ones_own_too():
+def test_the_warning_in_a_custom_loop():
     model = model_of_two_layers(make_lars(exclude_from_weight_decay="first"), frozen=("first",))
     with pytest.warns(UserWarning, match="only frozen variables"):
         model.optimizer.build(model.trainable_variables)
 
 
 @pytest.mark.slow
-def test_what_may_match_nothing_says_nothing():
+def test_an_optional_pattern_gives_no_warning():
     rule = keras_lars.optional("first")
     model = model_of_two_layers(make_lars(exclude_from_weight_decay=rule), frozen=("first",))
     with no_warning():
         train(model)
 
 
-def test_a_pattern_that_matches_nothing_raises_all_the_same():
+def test_a_pattern_that_matches_nothing_still_raises():
     model = model_of_two_layers(make_lars(exclude_from_weight_decay="third"), frozen=("first",))
     with pytest.raises(ValueError, match="must match at least one"):
         train(model)
 
 
-def test_a_rule_that_is_a_frozen_variable_says_so():
+def test_a_rule_that_is_a_frozen_variable_raises():
     model = model_of_two_layers(frozen=("first",))
     compile_with(model, make_lars(exclude_from_weight_decay=model.layers[0].kernel))
     with pytest.raises(ValueError, match=r"this one is frozen.*first/kernel"):

@@ -1,4 +1,4 @@
-"""Whoever writes an argument as another implementation calls it is told our name for it."""
+"""For an argument with another implementation's name, the error gives our name."""
 
 import inspect
 import re
@@ -37,13 +37,13 @@ def refusal(**arguments):
         ("skip_list", "`exclude_from_weight_decay` and `exclude_from_layer_adaptation`"),
     ],
 )
-def test_the_name_here(theirs, ours):
+def test_our_name(theirs, ours):
     assert (
         refusal(**{theirs: 0.1}) == f"`{theirs}` is called {ours} here. Received: {theirs}=0.1{SEE}"
     )
 
 
-def test_what_the_form_of_momentum_is_called():
+def test_our_names_for_forms_of_momentum():
     assert refusal(classic_momentum=False) == (
         '`classic_momentum=False` is written `momentum_form="ratio_of_update"` with '
         "`decay_in_norm=True` here. Received: classic_momentum=False" + SEE
@@ -67,7 +67,7 @@ def test_what_the_form_of_momentum_is_called():
         ("decay", "pass a schedule as `learning_rate`"),
     ],
 )
-def test_what_there_is_not(argument, reason):
+def test_arguments_that_are_not_supported(argument, reason):
     message = refusal(**{argument: 0})
     assert re.fullmatch(rf"`{argument}` .*{reason}.*\. Received: {argument}=0{SEE}", message), (
         message
@@ -75,7 +75,7 @@ def test_what_there_is_not(argument, reason):
     assert "did you mean" not in message
 
 
-def test_what_is_always_adapted():
+def test_always_adapt():
     assert "`always_adapt=True` is the default here. " in refusal(always_adapt=True)
     message = refusal(always_adapt=False)
     assert "is written `exclude_from_layer_adaptation=...` with the variables that have" in message
@@ -88,7 +88,7 @@ def test_all_wrong_names_are_in_one_error():
     )
 
 
-def test_the_nearest_name_for_a_slip():
+def test_the_nearest_name_for_a_typo():
     assert refusal(momentun=0.9) == (
         "`momentun` is not an argument of `keras_lars.LARS`; did you mean `momentum`? "
         "Received: momentun=0.9" + SEE
@@ -104,15 +104,15 @@ def test_a_configuration_of_another_implementation():
         keras_lars.LARS.from_config({"learning_rate": 0.1, "eeta": 0.001})
 
 
-def test_the_table_names_arguments_that_there_are():
+def test_the_table_names_existing_arguments():
     ours = " ".join([*_foreign_names._NAMES.values(), *_foreign_names._FORMS.values()])
     assert set(re.findall(r"`(\w+)", ours)) <= PARAMETERS | {"rank_at_most"}
     theirs = {*_foreign_names._NAMES, *(name for name, _ in _foreign_names._FORMS)}
     assert not {*theirs, *_foreign_names._REFUSED} & PARAMETERS
 
 
-def test_arguments_are_known_where_another_class_stands_for_sgd(monkeypatch):
-    """As of people who run their program with LARS in the place of SGD."""
+def test_arguments_are_known_if_another_class_replaces_sgd(monkeypatch):
+    """Some people run a program with LARS instead of SGD in this way."""
     monkeypatch.setattr(keras.optimizers, "SGD", lambda **arguments: keras_lars.LARS(**arguments))
     assert keras.optimizers.SGD(clipnorm=1.0).clipnorm == 1.0
     assert "clipnorm=1.0" in repr(keras_lars.LARS(clipnorm=1.0))

@@ -1,10 +1,10 @@
-"""Scenarios that Hypothesis makes up (always the same ones): whatever happens is explained.
+"""Every result is explained in scenarios that Hypothesis generates (the same ones in every run).
 
-What is in range must come out as in float64. A variable is not finite only if its gradient is not,
-or if something in the formula (a norm, a ratio, a step, the result) is larger than its type holds:
-that in which squares are summed, that in which updates are computed, or that of the variable. What
-is too small for its type counts as 0, and never makes anything NaN. Types stay, and so do the bits
-of what has no gradient.
+Results in range must equal those in float64. A variable may be non-finite only if its gradient is,
+or if a value in the formula (a norm, a ratio, a step, the result) is too large for its type: the
+type in which squares are summed, the type in which updates are computed, or the variable's type.
+Values that are too small for their type count as 0, and never cause a NaN. The types do not change,
+and neither do the bits of variables without a gradient.
 """
 
 import collections
@@ -30,7 +30,7 @@ FUZZ = settings.get_profile("fuzz")
 
 
 def assert_enough_was_judged(judged):
-    """Scenarios in which all is too large or too small would prove nothing."""
+    """Scenarios in which everything is too large or too small would prove nothing."""
     assert judged["exact"] > sum(judged.values()) / 3, judged
     assert all(judged[kind] for kind in ("underflow", "not finite", "missing")), judged
 
@@ -51,7 +51,7 @@ def test_plain_ops():
 
 @pytest.mark.slow
 def test_compiled():
-    """The same results as those of plain ops where both are exact: those of float64."""
+    """Where both are exact, compiled updates equal plain ops, since both equal float64."""
     judged = collections.Counter()
 
     @settings(FUZZ, max_examples=50)
@@ -66,7 +66,7 @@ def test_compiled():
 
 
 def numbers_about(magnitude, size=7):
-    """Of both signs, and none of them much smaller than the others."""
+    """Numbers of both signs, none of them much smaller than the others."""
     random = np.random.default_rng(0)
     signs = random.choice([-1, 1], size=(2, size))
     return (signs * random.uniform(0.5, 2, size=(2, size)) * magnitude).astype("float32")
@@ -102,7 +102,7 @@ def test_exact_over_the_whole_range(form, magnitude, jit_compile):
     np.testing.assert_allclose(velocity, reference.v, rtol=1e-5, atol=1e-6 * np.max(reference.v))
 
 
-# What squares are summed in, and the norms beyond which they are infinite or 0.
+# Values whose norms are infinite, or 0, in the types in which norms are computed.
 TOO_LARGE = {False: np.full(2, 1.4e19), "auto": np.full(2, 2.5e38)}
 TOO_SMALL = {False: np.full(2, 1e-19), "auto": np.full(2, 1e-40)}
 
@@ -120,7 +120,7 @@ def test_a_gradient_norm_that_is_too_large_makes_all_nan(form, jit_compile):
 
 @pytest.mark.parametrize("jit_compile", [False, "auto"])
 @pytest.mark.parametrize("ratio", [0.25, 1.0])
-def test_a_norm_that_is_too_small_is_one_of_zero(ratio, jit_compile):
+def test_a_norm_that_is_too_small_counts_as_zero(ratio, jit_compile):
     options = {
         "record_trust_ratios": True,
         "zero_weight_ratio": ratio,

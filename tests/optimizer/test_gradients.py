@@ -1,4 +1,4 @@
-"""Gradients that are missing, sparse, or put in the place of their variable."""
+"""Gradients that are missing or sparse, or that replace their variable."""
 
 import keras
 import numpy as np
@@ -77,7 +77,7 @@ def test_no_gradient_at_all_raises():
     ],
     ids=str,
 )
-def test_indexed_slices_are_their_sum(options, graph, jit_compile):
+def test_indexed_slices_equal_their_sum(options, graph, jit_compile):
     pairs = [
         [make_variable("table/embeddings", normal(5, (5, 2))), make_variable("b", normal(6, 3))]
         for _ in range(2)
@@ -86,7 +86,7 @@ def test_indexed_slices_are_their_sum(options, graph, jit_compile):
         steps_of(make_lars(jit_compile=jit_compile, **options), pair, graph) for pair in pairs
     ]
     for i in range(4):
-        # Row 3 comes three times, rows 0 and 2 never: momentum and decay move those all the same.
+        # Row 3 comes three times. Rows 0, 2 and 4 never do, but momentum and decay move them.
         values, indices = normal([7, i], (4, 2)), [3, 1, 3, 3]
         slices = tf.IndexedSlices(*map(tf.constant, (values, indices, (5, 2))))
         total = np.zeros((5, 2), "float32")
@@ -117,7 +117,7 @@ def test_a_model_with_an_embedding():
     for _ in range(3):
         model.train_on_batch(tokens, targets)
 
-    # By hand, with the dense gradient that the slices stand for.
+    # By hand, with the dense gradient that equals the slices.
     references = [ReferenceLARS(w, η=TRUST, m=MOMENTUM, β=DECAY) for w in twin.get_weights()]
     sparse = []
     for _ in range(3):
@@ -148,7 +148,7 @@ def test_overwritten_variables(options, graph, jit_compile):
         assert_equal([numbers(variables)[1]], [gradients_of(i)[1]])
         gradients = [gradients_of(i)[k] for k in kept]
         if "global_clipnorm" in options:
-            # A scale's "gradient" is no gradient: it has no share in the norm of all.
+            # The "gradient" of a scale is not a gradient, so the global norm leaves it out.
             gradients = clip_together(gradients, options["global_clipnorm"])
         for k, gradient in zip(kept, gradients, strict=True):
             references[k].step(gradient, RATE)
@@ -169,8 +169,8 @@ def test_overwritten_variables_under_accumulation(graph):
         step(first)
         assert_equal([numbers(variables)[1]], [before])
         step(second)
-        # Keras keeps the largest of the micro-batches (the gradients here have both signs, and its
-        # accumulator starts at 0).
+        # Keras keeps the maximum over the micro-batches, from an accumulator that starts at 0 (the
+        # gradients here have both signs).
         largest = np.maximum(np.maximum(first[1], second[1]), 0.0)
         assert_equal([numbers(variables)[1]], [largest])
         for k in (0, 2, 3):

@@ -1,4 +1,4 @@
-"""`gradient_accumulation_steps` that change: as separate trainings that hand their state on."""
+"""`gradient_accumulation_steps` that change equal separate trainings that pass on their state."""
 
 import copy
 import itertools
@@ -24,7 +24,7 @@ import keras_lars
 from keras_lars import _accumulation
 
 TABLE = {0: 1, 2: 3, 3: 2, 5: 3}
-# The steps of each update, and how many updates are done after so many micro-batches.
+# The steps of each update, and the updates that are done after each number of micro-batches.
 STEPS = [1, 1, 3, 2, 2, 3, 3, 3]
 DONE = list(itertools.chain(*([i] * steps for i, steps in enumerate(STEPS))))
 
@@ -48,7 +48,7 @@ def test_counts_in_closed_form(of):
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5])
-def test_an_integer_counts_as_ever(steps):
+def test_an_integer_counts_as_before(steps):
     accumulation = _accumulation.of(steps)
     for i in range(3 * steps):
         assert accumulation.updates(i) == i // steps
@@ -60,7 +60,7 @@ def test_an_integer_counts_as_ever(steps):
 # The argument.
 
 
-def test_it_is_kept_as_a_dictionary_that_does_not_change():
+def test_it_is_stored_as_an_immutable_dictionary():
     given = {500: np.int64(4), np.int32(0): 1}
     optimizer = keras_lars.LARS(gradient_accumulation_steps=given)
     steps = optimizer.gradient_accumulation_steps
@@ -79,7 +79,7 @@ def test_configuration():
     config = keras_lars.LARS(gradient_accumulation_steps={0: 1, 500: 4}).get_config()
     assert config["gradient_accumulation_steps"] == {0: 1, 500: 4}
     assert type(config["gradient_accumulation_steps"]) is dict
-    # JSON makes strings of integers, and may sort them as such.
+    # JSON turns integers into strings, and may sort them as strings.
     for read in (config, json.loads(json.dumps(config, sort_keys=True))):
         again = keras_lars.LARS.from_config(read)
         assert again.gradient_accumulation_steps == {0: 1, 500: 4}
@@ -105,21 +105,21 @@ def test_configuration():
     ],
     ids=str,
 )
-def test_what_is_no_such_dictionary(steps):
+def test_dictionaries_that_are_refused(steps):
     with pytest.raises(
         ValueError, match=r"`gradient_accumulation_steps` must be a dictionary .*=\{"
     ):
         keras_lars.LARS(gradient_accumulation_steps=steps)
 
 
-def test_what_no_counter_reaches():
+def test_steps_beyond_the_range_of_the_counter():
     steps = {0: 2, 2**30 - 1: 4}
     assert keras_lars.LARS(gradient_accumulation_steps=steps).gradient_accumulation_steps == steps
     with pytest.raises(ValueError, match=r"within 2\*\*31 micro-batches"):
         keras_lars.LARS(gradient_accumulation_steps={0: 2, 2**30: 4})
 
 
-def test_the_dictionary_is_named_where_something_else_is_given():
+def test_the_error_for_other_types_mentions_the_dictionary():
     with pytest.raises(ValueError, match=r"integer >= 2, or a dictionary .*, or None. Received"):
         keras_lars.LARS(gradient_accumulation_steps=[1, 4])
 
@@ -135,9 +135,9 @@ def test_variables_that_keras_overwrites_are_refused():
 
 
 def separately(variables, graph, micro_batches, **options):
-    """An optimizer for each phase, which takes on the state of the one before.
+    """Trains with one optimizer per phase, each of which takes over the state of the one before.
 
-    Each is fed its micro-batches; the last one is returned.
+    Returns the last optimizer.
     """
     before, done = None, 0
     ends = [*list(TABLE)[1:], None]
@@ -194,7 +194,7 @@ def test_it_equals_separate_trainings(graph, name):
     assert all(np.any(w != v) for w, v in zip(numbers(twins), numbers(make_variables())))
 
 
-def test_steps_of_updates_to_come_may_change_in_between():
+def test_steps_of_later_updates_may_change_at_a_restart():
     variables, twins = make_variables(), make_variables()
     whole, first = (make_lars(gradient_accumulation_steps=steps) for steps in (TABLE, {0: 1}))
     for i in range(2):
@@ -226,7 +226,7 @@ def test_a_micro_batch_that_loss_scaling_skips_does_not_count():
     assert_equal(numbers(variables), numbers(twins))
 
 
-def test_squared_norms_are_of_the_micro_batches_of_each_update():
+def test_squared_norms_of_the_micro_batches_of_each_update():
     variables = make_variables()
     lars = make_lars(gradient_accumulation_steps=TABLE, record_noise_scale=True)
     for i in range(7):
@@ -237,7 +237,7 @@ def test_squared_norms_are_of_the_micro_batches_of_each_update():
             np.testing.assert_allclose(found, squares_of(micro), rtol=1e-5)
 
 
-def test_one_micro_batch_throughout_has_no_noise():
+def test_the_noise_scale_needs_more_than_one_micro_batch():
     lars = make_lars(gradient_accumulation_steps={0: 1}, record_noise_scale=True)
     with pytest.raises(ValueError, match=r"gradient_accumulation_steps=\{0: 1\}, 1 replica"):
         lars.apply(tensors(gradients_of(0)), make_variables())

@@ -1,4 +1,4 @@
-"""A subclass that overrides what LARS never calls is refused; what LARS calls may be overridden."""
+"""Subclasses may override methods that LARS calls, but not methods that it never calls."""
 
 import functools
 import inspect
@@ -13,15 +13,15 @@ import keras_lars
 from keras_lars._keras.hooks import NEVER_CALLED
 
 
-class Wanting:
-    """A mixin, as somebody may have for Keras's own optimizers."""
+class Mixin:
+    """A mixin as it could be written for Keras's own optimizers."""
 
     def update_step(self, gradient, variable, learning_rate):
         raise AssertionError
 
 
 @pytest.mark.parametrize("name", NEVER_CALLED)
-def test_a_subclass_is_refused_when_it_is_made(name):
+def test_a_subclass_is_refused_when_it_is_defined(name):
     with pytest.raises(ValueError, match=rf"`{name}` must not.* Override .*Received: Mine.{name}"):
         type("Mine", (keras_lars.LARS,), {name: lambda self, *args: None})
 
@@ -34,11 +34,11 @@ def test_the_message_names_what_to_override():
                 pass
 
 
-@pytest.mark.parametrize("other", [Wanting, keras.optimizers.SGD])
+@pytest.mark.parametrize("other", [Mixin, keras.optimizers.SGD])
 def test_a_hook_that_is_inherited_from_elsewhere_is_refused(other):
     with pytest.raises(ValueError, match=rf"Received: {other.__name__}\.update_step"):
         type("Mine", (other, keras_lars.LARS), {})
-    # Behind LARS it is what Keras's own is: unused, and no override.
+    # After LARS in the bases, it is unused like Keras's own method, and overrides nothing.
     type("Mine", (keras_lars.LARS, other), {})
 
 
@@ -71,7 +71,7 @@ def take_steps(optimizer):
         optimizer.apply([tf.ones((2, 3))], [variable])
 
 
-def test_what_is_refused_is_what_keras_calls_in_a_step_and_lars_does_not(monkeypatch):
+def test_refused_methods_are_those_that_keras_calls_in_a_step_and_lars_does_not(monkeypatch):
     called = set()
 
     def recorded(name, function):
@@ -83,7 +83,7 @@ def test_what_is_refused_is_what_keras_calls_in_a_step_and_lars_does_not(monkeyp
         return record
 
     for kind in keras.optimizers.Optimizer.__mro__[:-1]:
-        # What TensorFlow has of its own, and Keras of tracking, is no matter of a step.
+        # TensorFlow's base classes and Keras's tracking are not part of a step.
         for name, function in list(vars(kind).items()):
             if kind.__name__.endswith("Optimizer") and inspect.isfunction(function):
                 monkeypatch.setattr(kind, name, recorded(name, function))

@@ -1,4 +1,4 @@
-"""Schedules, callables, and rates that are assigned in mid-training."""
+"""Schedules, callables, and rates that are assigned during training."""
 
 import keras
 import numpy as np
@@ -43,7 +43,7 @@ def test_schedules(schedule, graph):
 
 
 @eagerly_and_in_a_graph
-def test_a_callable_is_asked_for_the_rate_at_every_step(graph):
+def test_a_callable_is_called_at_every_step(graph):
     variables, references = make_variables(), make_references()
     rate = tf.Variable(0.0)
     optimizer = make_lars(lambda: rate)
@@ -57,7 +57,7 @@ def test_a_callable_is_asked_for_the_rate_at_every_step(graph):
 
 
 @jit_choices
-def test_an_assigned_rate_counts_at_once_and_without_retracing(jit_compile):
+def test_an_assigned_rate_takes_effect_at_once_without_retracing(jit_compile):
     variables, references = make_variables(), make_references()
     optimizer = make_lars(jit_compile=jit_compile)
     optimizer.build(variables)
@@ -88,7 +88,7 @@ def test_a_fixed_rate_cannot_replace_a_schedule():
     "callback",
     [
         keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / (epoch + 1)),
-        # No improvement is ever enough: the rate halves again and again.
+        # No improvement is large enough, so the rate halves again and again.
         keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=1e9),
     ],
     ids=lambda callback: type(callback).__name__,

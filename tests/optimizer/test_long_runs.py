@@ -1,4 +1,4 @@
-"""A hundred thousand updates neither grow in memory nor drift away from float64."""
+"""In a hundred thousand updates, memory does not grow and results do not drift from float64."""
 
 import gc
 import pathlib
@@ -15,8 +15,8 @@ import keras_lars
 
 UPDATES, AT_ONCE, SETTLED_AFTER = 100_000, 10, 20_000
 SHAPES = {"a": (8, 4), "b": (8, 4)}
-# They depend on the step alone, so that the problem itself forgives an error, and does not amplify
-# it as a chaotic one would.
+# Gradients depend only on the step, so that the problem itself does not amplify an error, as a
+# chaotic one would.
 GRADIENTS = np.random.default_rng(0).normal(size=(100, *SHAPES["a"])).astype("float32")
 RATE = keras.optimizers.schedules.PolynomialDecay(1.0, UPDATES, 0.1, power=2.0)
 OPTIONS = {"trust_coefficient": 0.01, "weight_decay": 0.1}
@@ -24,7 +24,7 @@ STATM = pathlib.Path("/proc/self/statm")
 
 
 def weights():
-    """Each the other one's mirror image, and so are their gradients: float64 takes one of them."""
+    """One is the negative of the other, as are the gradients: one float64 reference is enough."""
     w = np.random.default_rng(1).normal(size=SHAPES["a"])
     return {"a": w, "b": -w}
 
@@ -55,7 +55,7 @@ def test_a_hundred_thousand_updates():
     grown = resident_bytes() - settled
     assert int(optimizer.iterations) == UPDATES
 
-    # Less than a single number kept of each update would take.
+    # Less than a single number per update would take.
     per_update = grown / (UPDATES - SETTLED_AFTER)
     assert per_update < 4
 

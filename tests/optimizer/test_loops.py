@@ -1,4 +1,4 @@
-"""`fit`, `train_on_batch` and custom loops, eagerly and in graphs; what they record."""
+"""`fit`, `train_on_batch` and custom loops, eagerly and in graphs, and the recorded ratios."""
 
 import numpy as np
 import pytest
@@ -159,7 +159,7 @@ def test_trust_ratios_are_those_of_the_last_update_in_fit(run_eagerly, jit_compi
         assert float(row.trust_ratio) == pytest.approx(ratio, rel=1e-4)
 
 
-def test_trust_ratios_of_paths_that_repeat_go_by_position():
+def test_trust_ratios_of_repeated_paths_are_keyed_by_position():
     paths = ["a", "twin", "b", "twin"]
     variables = [make_variable(path, [2.0**i]) for i, path in enumerate(paths)]
     optimizer = make_lars(record_trust_ratios=True)
@@ -186,7 +186,7 @@ def test_recording_does_not_change_the_update():
 
 
 @pytest.mark.parametrize("jit_compile", ["auto", False])
-def test_variables_of_tensorflow_itself(jit_compile):
+def test_tensorflow_variables(jit_compile):
     variables = [tf.Variable([3.0, 4.0], name="w"), tf.Variable([[1.0]], name="x")]
     optimizer = keras_lars.LARS(10, momentum=0.5, weight_decay=0, jit_compile=jit_compile)
     optimizer.apply([tf.constant([0.0, 0.5]), tf.constant([[2.0]])], variables)
@@ -196,7 +196,7 @@ def test_variables_of_tensorflow_itself(jit_compile):
 
 
 @pytest.mark.slow
-def test_autograph_has_nothing_to_warn_of():
-    """In a process of its own, since it warns once."""
+def test_autograph_does_not_warn():
+    """In a separate process, since AutoGraph warns only once."""
     done = run_command("support.autograph_script")
     assert done.stdout == "heard\n", done.stderr[-4000:]

@@ -40,7 +40,7 @@ def test_loss_scale_factor(graph):
     assert float(optimizer.scale_loss(tf.constant(2.0))) == 16.0
     for i in range(3):
         step([8.0 * g for g in gradients_of(i)])
-        # Clipped after it was unscaled: the limit is one on the true gradient.
+        # Gradients are unscaled before they are clipped, so the limit is for the true gradient.
         for reference, gradient in zip(references, clip_each(gradients_of(i), 0.75), strict=True):
             reference.step(gradient, RATE)
     assert_follows(variables, optimizer, references)
@@ -74,7 +74,7 @@ def test_loss_scale_optimizer(jit_compile, graph):
                 reference.step(gradient, RATE)
             assert float(optimizer.dynamic_scale) == scale
         else:
-            # The step is skipped, whole, and the scale is halved.
+            # The whole step is skipped, and the scale is halved.
             assert_equal(numbers(variables) + numbers(inner.variables), before)
             assert float(optimizer.dynamic_scale) == scale / 2
         assert_follows(variables, inner, references)

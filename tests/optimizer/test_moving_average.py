@@ -1,4 +1,4 @@
-"""The exponential moving average of the weights, and weights overwritten by it."""
+"""The exponential moving average of the weights, and weights that it overwrites."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def test_averages(frequency, graph):
         for reference, gradient in zip(references, gradients_of(i), strict=True):
             reference.step(gradient, RATE)
         weights = [r.w for r in references]
-        # The average starts as the weights of the first update.
+        # The average starts at the weights after the first update.
         averages = (
             weights
             if averages is None

@@ -1,4 +1,4 @@
-"""TensorFlow's own variables are found by the names that they were given, without `:0`."""
+"""TensorFlow's own variables are known by the names that they were given, without `:0`."""
 
 import keras
 import numpy as np
@@ -27,12 +27,12 @@ def decayed(optimizer):
 
 
 def test_the_name_is_the_one_that_was_given():
-    assert bias().name == "gru/bias:0"  # or nothing is tested
+    assert bias().name == "gru/bias:0"  # otherwise nothing is tested
     assert decayed(built([bias(), kernel()])) == {"gru/bias": False, "gru/kernel": True}
 
 
 @pytest.mark.parametrize("pattern", ["bias$", "^gru/bias$", r"/\w+s$"])
-def test_patterns_reach_the_end(pattern):
+def test_patterns_match_at_the_end(pattern):
     optimizer = built([bias(), kernel()], exclude_from_weight_decay=pattern)
     assert decayed(optimizer) == {"gru/bias": False, "gru/kernel": True}
 
@@ -43,7 +43,7 @@ def test_under_a_strategy(strategy):
     assert decayed(optimizer) == {"gru/bias": False, "gru/kernel": True}
 
 
-def test_recorded_ratios_go_by_the_same_name():
+def test_recorded_ratios_have_the_same_name():
     variable = kernel()
     optimizer = built([variable], record_trust_ratios=True)
     optimizer.apply([tf.ones((2, 12))], [variable])
@@ -52,7 +52,7 @@ def test_recorded_ratios_go_by_the_same_name():
 
 @pytest.mark.parametrize("saved_name", ["bias", "bias:0"])
 def test_a_saved_rule_finds_its_variable(saved_name):
-    """The second is how version 0.1.0 saved it."""
+    """Version 0.1.0 saved the second name."""
     variables = [bias(), kernel()]
     config = built(variables, exclude_from_weight_decay=variables[0]).get_config()
     (rule,) = config["exclude_from_weight_decay"]
@@ -63,6 +63,6 @@ def test_a_saved_rule_finds_its_variable(saved_name):
     assert decayed(loaded) == {"gru/bias": False, "gru/kernel": True}
 
 
-def test_only_the_number_of_an_output_is_left_out():
+def test_names_of_keras_variables_keep_their_colons():
     variables = [keras.Variable(np.ones((2, 2)), name=name) for name in ("a:0", "b:1c")]
     assert list(decayed(built(variables))) == ["a:0", "b:1c"]

@@ -10,7 +10,7 @@ from keras_lars._noise_scale import MEASUREMENTS, estimate, gradient_square, noi
 
 
 def measured(parts):
-    """(|G|^2, tr(Sigma) / B) of gradients of equal parts. shape=(..., parts, elements)"""
+    """Estimates (|G|^2, tr(Sigma) / B) from gradients of equal parts, (..., parts, elements)."""
     of_parts = np.mean(np.sum(parts**2, axis=-1), axis=-1)
     of_mean = np.sum(np.mean(parts, axis=-2) ** 2, axis=-1)
     count = parts.shape[-2]
@@ -18,7 +18,7 @@ def measured(parts):
 
 
 def split(gradients, parts):
-    """Mean gradients of so many parts, of gradients of examples. shape=(..., examples, elements)"""
+    """The mean gradients of equal parts, from gradients of examples, (..., examples, elements)."""
     *first, examples, elements = gradients.shape
     return gradients.reshape(*first, parts, examples // parts, elements).mean(axis=-2)
 
@@ -26,7 +26,7 @@ def split(gradients, parts):
 class Quadratic:
     """The loss curvature * (w - x)^2 / 2, summed over elements, where x ~ N(0, deviation).
 
-    The gradient of an example is curvature * (w - x): G and Sigma are known.
+    The gradient of an example is curvature * (w - x), so G and Sigma are known.
     """
 
     curvature = np.array([1.0, 0.5, 2.0, 4.0, 0.25])
@@ -55,7 +55,7 @@ def test_a_quadratic_is_measured_within_five_percent(parts):
     assert found.high - found.low < 0.2 * truth
 
 
-def test_both_estimates_are_without_bias_and_the_interval_holds_what_it_says():
+def test_both_estimates_are_unbiased_and_the_interval_has_the_stated_coverage():
     quadratic = Quadratic()
     truth = quadratic.noise / quadratic.gradient / BATCH
     gradients = quadratic.gradients(seed=1, measurements=200 * 64, examples=BATCH)
@@ -71,7 +71,7 @@ def test_both_estimates_are_without_bias_and_the_interval_holds_what_it_says():
 
 
 def partitions(examples, size):
-    """All ways to divide a tuple into groups of one size."""
+    """All ways to divide a tuple into groups of the same size."""
     if not examples:
         yield []
         return
@@ -82,8 +82,8 @@ def partitions(examples, size):
             yield [(first, *rest), *following]
 
 
-def test_every_split_of_one_batch_is_the_same_measurement():
-    """On average over the ways to make it, exactly: the variance of its examples, unbiased."""
+def test_every_split_of_one_batch_measures_the_same():
+    """Averaged over all ways to split it, exactly: the unbiased variance of its examples."""
     gradients = np.random.default_rng(2).normal(1.0, 2.0, size=(6, 3))
     expected_noise = gradients.var(axis=0, ddof=1).sum() / 6
     expected_gradient = np.sum(gradients.mean(0) ** 2) - expected_noise
@@ -104,28 +104,28 @@ def test_layers_add_up():
 
 
 @pytest.mark.parametrize(("micro_batches", "replicas"), [(8, 1), (1, 8), (4, 2), (2, 4)])
-def test_micro_batches_and_replicas_are_parts_alike(micro_batches, replicas):
+def test_micro_batches_and_replicas_are_both_parts(micro_batches, replicas):
     parts = np.random.default_rng(4).normal(size=(8, 5))
-    shares = parts / replicas  # replicas sum theirs to the mean
+    shares = parts / replicas  # the sum over replicas is the mean
     sums = np.append(np.sum(shares**2, axis=0), micro_batches * replicas)
     found = _noise_scale.mean_of_parts(sums, replicas)
     np.testing.assert_allclose(found, np.mean(parts**2, axis=0))
 
 
-def test_the_ratio_is_that_of_means():
+def test_the_estimate_is_the_ratio_of_means():
     gradients, noise = np.full(20, 4.0), np.full(20, 3.0)
-    gradients[::2] = -1.0  # of which the mean of ratios would make nonsense
+    gradients[::2] = -1.0  # with these, a mean of ratios would be nonsense
     assert estimate(gradients, noise).noise_scale == pytest.approx(2.0)
 
 
-def test_too_little_is_no_answer():
+def test_too_little_data_gives_nan():
     random = np.random.default_rng(5)
     gradients, noise = 1 + 0.1 * random.normal(size=(2, 3, MEASUREMENTS))
     assert np.isfinite(estimate(gradients, noise)).all()
     fewer = estimate(gradients[:, 1:], noise[:, 1:])
     assert np.shape(fewer) == (3, 3)
     assert np.isnan(fewer).all()
-    gradients[1] = random.normal(size=MEASUREMENTS)  # no gradient that stands out of the noise
+    gradients[1] = random.normal(size=MEASUREMENTS)  # no gradient that stands out from the noise
     gradients[2, 3] = np.inf
     found = estimate(gradients, noise)
     np.testing.assert_array_equal(np.isnan(found.noise_scale), [False, True, True])
@@ -139,7 +139,7 @@ def test_the_worth_of_a_batch():
     assert worth(0.0) == 0
 
 
-def test_noise_that_is_hardly_there_is_not_negative():
+def test_very_small_noise_is_not_negative():
     noise = np.tile([0.5, -0.6], 20)
     found = estimate(np.ones(40), noise)
     assert found.noise_scale == found.low == 0

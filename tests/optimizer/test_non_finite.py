@@ -1,6 +1,6 @@
-"""One bad element of a gradient ruins its whole variable, visibly, and no other variable.
+"""One bad element of a gradient visibly ruins its whole variable, and no other variable.
 
-Without care it does not: an infinite norm makes the ratio 0, so all but one element would stay,
+This needs care: an infinite norm makes the ratio 0, so all other elements would stay as they are,
 and `clipvalue` would turn an infinity into an ordinary number.
 """
 
@@ -41,11 +41,11 @@ def check_one_step(bad, dtype="float32", learning_rate=1.0, function=False, **op
         for kind, value in [("weights", variable), ("velocity", slot)]:
             if value is None:
                 continue
-            ruined, told = np.isnan(to_numpy(value)), f"{kind} of {variable.path}"
+            ruined, case = np.isnan(to_numpy(value)), f"{kind} of {variable.path}"
             if variable.path in BAD:
-                assert ruined.all(), told
+                assert ruined.all(), case
             else:
-                assert not ruined.any(), told
+                assert not ruined.any(), case
 
 
 @pytest.mark.parametrize("jit_compile", ["auto", False])
@@ -92,7 +92,7 @@ def test_every_option(bad, options, jit_compile):
 @pytest.mark.parametrize("jit_compile", ["auto", False])
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_global_clipnorm_ruins_at_least_the_variable_itself(bad, jit_compile):
-    """The global norm mixes all gradients: others may be ruined too, this one must be."""
+    """The global norm has all gradients in it: others may be ruined too, but this one must be."""
     ruined, healthy = make_variables({"ruined": [2.0, 2.0], "healthy": [2.0, 2.0]})
     optimizer = keras_lars.LARS(global_clipnorm=1.0, jit_compile=jit_compile)
     optimizer.apply(to_tensors([[bad, 1.0], [1.0, 1.0]], [ruined, healthy]), [ruined, healthy])
@@ -124,7 +124,7 @@ def test_one_micro_batch_of_several(clip, jit_compile):
 
 
 class Root(keras.layers.Layer):
-    """Its value is finite everywhere and its gradient infinite where a weight is zero."""
+    """A layer whose value is always finite, but whose gradient is infinite for zero weights."""
 
     def build(self, input_shape):
         self.kernel = self.add_weight(shape=(2,), initializer=keras.initializers.Constant(0.0))
@@ -138,8 +138,9 @@ class Root(keras.layers.Layer):
 def test_terminate_on_nan_stops_training(jit_compile):
     model = keras.Sequential([keras.Input((2,)), Root()])
     model.layers[0].kernel.assign([0.0, 1.0])
-    # Only the first sample has the feature whose weight gets the infinite gradient, and the
-    # target of 3 pushes that weight upwards: clipped, it would be positive, and training go on.
+    # Only the first sample has the feature whose weight gets the infinite gradient, and the target
+    # of 3 pushes that weight up. If the gradient were clipped, the weight would become positive,
+    # and training would continue.
     features = np.array([[1.0, 1.0]] + [[0.0, 1.0]] * 5, np.float32)
     targets = np.full((6, 1), 3.0)
     optimizer = keras_lars.LARS(clipvalue=0.1, jit_compile=jit_compile)
@@ -153,4 +154,4 @@ def test_terminate_on_nan_stops_training(jit_compile):
         verbose=0,
         callbacks=[keras.callbacks.TerminateOnNaN()],
     )
-    assert int(optimizer.iterations) == 2  # the loss is finite at the first step, not later
+    assert int(optimizer.iterations) == 2  # the loss is finite at the first step, but not later

@@ -1,4 +1,4 @@
-"""Norms are accurate, on constant numbers too: on normal ones even a poor sum looks fine."""
+"""Norms are accurate, even for constant numbers. For normal ones, even a poor sum looks fine."""
 
 import keras
 import numpy as np
@@ -18,21 +18,21 @@ MAKE = {
 
 
 def exact_norm(array):
-    """A float64 sum, in blocks so that no float64 copy of the whole array is made."""
+    """The norm by a float64 sum, in blocks to avoid a float64 copy of the whole array."""
     flat = array.reshape(-1)
     blocks = (flat[i : i + 2**20].astype(np.float64) for i in range(0, flat.size, 2**20))
     return np.sqrt(sum(np.dot(block, block) for block in blocks))
 
 
 def recorded(variable, gradient, **options):
-    """What one step without momentum recorded."""
+    """The record of one step without momentum."""
     optimizer = keras_lars.LARS(momentum=0, weight_decay=0, record_trust_ratios=True, **options)
     optimizer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
     return optimizer.trust_ratios["w"]
 
 
 def about_one(size):
-    """None of them so small that its square would not count."""
+    """Numbers near 1 or -1, none so small that its square would not count."""
     random = np.random.default_rng(0)
     return random.choice([-1, 1], size) * random.uniform(0.5, 2.0, size)
 
@@ -42,7 +42,7 @@ def about_one(size):
     ("size", "kind"),
     [
         *((size, kind) for size in SIZES for kind in MAKE),
-        # Not the normal ones at the largest size, which show the least.
+        # The largest size omits normal numbers, which show the least.
         *(pytest.param(10**8, kind, marks=pytest.mark.slow) for kind in ("constant", "skewed")),
     ],
 )
@@ -68,7 +68,7 @@ def test_accuracy_does_not_depend_on_the_shape(shape, jit_compile):
 @pytest.mark.parametrize("jit_compile", ["auto", False])
 @pytest.mark.parametrize("magnitude", [1e-18, 1e-9, 1.0, 1e9, 1e18])
 def test_magnitudes(magnitude, jit_compile):
-    """The range that a plain float32 sum of a hundred squares must span."""
+    """A plain float32 sum of a hundred squares must cover this range."""
     weights = (about_one(100) * magnitude).astype(np.float32)
     gradient = weights[::-1].copy()
     variable = keras.Variable(weights, name="w")
@@ -83,8 +83,8 @@ def test_magnitudes(magnitude, jit_compile):
 
 
 @pytest.mark.parametrize("magnitude", [1e-30, 1e-22, 1e22, 1e30])
-def test_compiled_norms_span_more_than_float32_squares(magnitude):
-    """Summed in float64 on CPUs: a square of these is infinite, or zero, in float32."""
+def test_compiled_norms_beyond_the_range_of_float32_squares(magnitude):
+    """CPUs sum in float64. In float32, squares of these numbers are infinite or zero."""
     weights = (about_one(1001) * magnitude).astype(np.float32)
     record = recorded(keras.Variable(weights, name="w"), weights)
     assert float(record.weight_norm) == pytest.approx(exact_norm(weights), rel=1e-6, abs=0)
@@ -93,7 +93,7 @@ def test_compiled_norms_span_more_than_float32_squares(magnitude):
 @pytest.mark.parametrize("form", MOMENTUM_FORMS)
 @pytest.mark.parametrize("options", [{}, {"trust_clip": True}, {"momentum": 0}], ids=str)
 def test_a_weight_norm_beyond_float32_makes_all_nan(form, options):
-    """And no plausible ratio: 1 by the clip, or an infinity in one element alone."""
+    """It gives no plausible ratio, such as 1 from the clip, or an infinity in only one element."""
     (variable,) = make_variables({"w": [1e20, 1.0]})
     optimizer = keras_lars.LARS(
         momentum_form=form, decay_in_norm=True, weight_decay=0, jit_compile=False, **options
@@ -109,7 +109,7 @@ def test_a_weight_norm_beyond_float32_makes_all_nan(form, options):
 def test_half_precision_gradients_neither_overflow_nor_vanish(
     dtype, variable_dtype, value, jit_compile
 ):
-    """1e5 squares of 30 sum to 9e7, and a square of 1e-4 is less than any float16 above zero."""
+    """1e5 squares of 30 sum to 9e7, and the square of 1e-4 is below the smallest float16."""
     variable_dtype = dtype if variable_dtype == "same" else variable_dtype
     (variable,) = make_variables({"w": np.ones(10**5)}, variable_dtype)
     gradient = keras.ops.cast(np.full(10**5, value, np.float32), dtype)

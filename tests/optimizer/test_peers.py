@@ -1,4 +1,4 @@
-"""Whoever comes from another LARS gets its numbers, by the arguments on docs/migration.md."""
+"""With the arguments in docs/migration.md, LARS gives the results of other implementations."""
 
 import functools
 import json
@@ -24,7 +24,7 @@ FILES = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob(
 
 @functools.cache
 def outcomes():
-    """Of all checks, which take float64 for the rate, and so a process of their own."""
+    """The outcomes of all checks, in a separate process since they set Keras to float64."""
     with tempfile.TemporaryDirectory() as folder:
         result = pathlib.Path(folder, "result.json")
         done = run_command("support.trajectory_script", result)
@@ -40,7 +40,7 @@ def test_recordings(file, label, dtype):
 
 
 @pytest.mark.parametrize("name", FORMULAS)
-def test_what_was_read(name):
+def test_formulas(name):
     outcome = outcomes()[name]
     assert outcome == "ok", outcome
 
@@ -65,14 +65,14 @@ def test_recordings_say_what_made_them(file):
     for each in FILES[file]["recordings"]:
         weights = np.array(each["weights"])
         assert len(weights) == len(each["learning_rates"]) >= 12
-        # Nothing stands still, and nothing was lost.
+        # Every weight moves at some step, and all are finite.
         assert np.isfinite(weights).all()
         assert (np.diff(weights, axis=0) != 0).any(axis=0).all()
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_our_schedules_give_their_rates(file):
-    """Apart from the rest, since schedules of Keras are float32."""
+    """Separate from the other tests, since Keras's schedules are float32."""
     for each in FILES[file]["recordings"]:
         rates, peak = each["learning_rates"], each["peak_learning_rate"]
         decay = keras.optimizers.schedules.PolynomialDecay(peak, 9, 0.0, power=2.0)
@@ -91,17 +91,17 @@ def test_the_table_on_the_page():
 
 
 def test_the_page_has_every_name_that_an_error_explains():
-    """With the same names of ours."""
+    """The page and the errors give the same names of ours."""
     rows = re.findall(r"^\| (`.+?`) \| (.+?) \|$", NAMES, re.M)
-    told = {name: ours for names, ours in rows for name in re.findall(r"`([^`]+)`", names)}
+    explained = {name: ours for names, ours in rows for name in re.findall(r"`([^`]+)`", names)}
     forms = {f"{name}={value}": ours for (name, value), ours in _foreign_names._FORMS.items()}
     ours = {**_foreign_names._NAMES, **forms}
-    assert told.keys() == ours.keys() | _foreign_names._REFUSED.keys()
+    assert explained.keys() == ours.keys() | _foreign_names._REFUSED.keys()
     for name, words in ours.items():
-        assert re.findall("`[^`]+`", told[name]) == re.findall("`[^`]+`", words), name
+        assert re.findall("`[^`]+`", explained[name]) == re.findall("`[^`]+`", words), name
 
 
 @pytest.mark.parametrize("peer", peers.PEERS, ids=lambda peer: peer.name)
-def test_the_arguments_are_those_of_lars(peer):
+def test_lars_accepts_the_arguments(peer):
     optimizer = keras_lars.LARS(1.0, **peer.options())
     assert optimizer.get_config()["momentum"] == 0.9

@@ -1,4 +1,4 @@
-"""Invariants of the rule, on examples that Hypothesis makes up (always the same ones)."""
+"""Invariants of the update rule, on examples from Hypothesis (the same ones in every run)."""
 
 import keras
 import numpy as np
@@ -15,10 +15,10 @@ settings.register_profile("keras_lars", derandomize=True, deadline=None, databas
 settings.load_profile("keras_lars")
 FORMS = ["classic", "learning_rate_outside", "ratio_outside"]
 
-# A handful of shapes: each new one is compiled, which costs a tenth of a second.
+# Only a few shapes, since compiling a new one takes a tenth of a second.
 shapes = st.sampled_from([(1,), (7,), (3, 2), (2, 3, 4)])
 seeds = st.integers(0, 2**31)
-# Ten decades, well inside float32 even when squared.
+# Ten decades, well within the range of float32 even when squared.
 scales = st.floats(-5, 5).map(lambda exponent: 10.0**exponent)
 rates = st.floats(0.01, 10)
 decays = st.sampled_from([0.0, 1e-4, 0.3])
@@ -35,7 +35,7 @@ def normal(seed, shape, count):
 def test_rescaling_the_loss_changes_nothing_without_decay(
     shape, seed, scale, rate, decay_in_norm, jit_compile
 ):
-    """q·g is the same for every gradient `scale * g`: the point of the method."""
+    """q·g is the same for every gradient `scale * g`. This is the point of the method."""
     w, g = normal(seed, shape, 2)
     options = {
         "weight_decay": 0.0,
@@ -56,7 +56,7 @@ def test_rescaling_the_loss_changes_nothing_without_decay(
 def test_update_is_bounded_by_the_weights(
     shape, seed, scale, rate, decay, coefficient, epsilon, jit_compile
 ):
-    """‖Δw‖ <= γη‖w‖ without momentum, since ‖g + βw‖ <= ‖g‖ + β‖w‖; equal with ‖g + βw‖ below."""
+    """‖Δw‖ <= γη‖w‖ without momentum, as ‖g + βw‖ <= ‖g‖ + β‖w‖; equal with `decay_in_norm`."""
     w, g = normal(seed, shape, 2)
     options = {
         "weight_decay": decay,
@@ -67,7 +67,7 @@ def test_update_is_bounded_by_the_weights(
         "jit_compile": jit_compile,
         "dtype": "float64",
     }
-    # The rate is kept in float32.
+    # The rate is stored in float32.
     bound = np.float64(np.float32(rate)) * coefficient * np.linalg.norm(w)
     slack = 1 + 1e-9
     _, new_w = one_step(w, scale * g, rate, **options)
@@ -83,12 +83,12 @@ def test_update_is_bounded_by_the_weights(
     shapes, seeds, scales, rates, decays, st.sampled_from(FORMS), st.booleans(), st.booleans(),
     compilation,
 )  # fmt: skip
-def test_weights_and_gradient_scaled_give_a_scaled_update(
+def test_scaled_weights_and_gradients_give_a_scaled_update(
     shape, seed, scale, rate, decay, form, nesterov, trust_clip, jit_compile
 ):
-    """The rule has no unit of length at ε = 0 without a floor.
+    """With ε = 0 and no floor, the rule has no unit of length.
 
-    Three steps of c·w under c·g are c times as long.
+    Three steps of c·w with gradients c·g are c times as long.
     """
     w, *gradients = normal(seed, shape, 4)
     ends = []
@@ -133,7 +133,7 @@ def test_weights_and_gradient_scaled_give_a_scaled_update(
     ),
 )
 def test_compiled_equals_plain_and_dtypes_stay(shape, seed, rate, dtype, options):
-    # XLA fuses and may keep more digits than a plain op: a few units in the last place.
+    # XLA fuses ops and may keep more digits than they do: a few units in the last place.
     tolerance = {"float16": 4e-3, "bfloat16": 3e-2, "float32": 1e-5, "float64": 1e-12}[dtype]
     w, *gradients = normal(seed, shape, 4)
     results = []
@@ -154,10 +154,10 @@ def test_compiled_equals_plain_and_dtypes_stay(shape, seed, rate, dtype, options
     st.sampled_from(FORMS), st.booleans(), st.booleans(), st.sampled_from([0.0, 1.0, None]),
     compilation,
 )  # fmt: skip
-def test_nothing_pushes_nothing_moves(
+def test_zero_gradient_decay_and_velocity_change_nothing(
     shape, seed, rate, dtype, form, nesterov, trust_clip, ratio, jit_compile
 ):
-    """Zero gradient, decay and velocity: the bits of the weights stay, whatever the ratio."""
+    """Not even a bit of the weights, whatever the ratio."""
     (w,) = normal(seed, shape, 1)
     variables = make_variables({"w": w}, dtype)
     before = keras.ops.convert_to_numpy(variables[0]).tobytes()
@@ -176,7 +176,7 @@ def test_nothing_pushes_nothing_moves(
 
 
 @pytest.mark.parametrize("jit_compile", ["auto", False])
-def test_rate_zero_moves_nothing_but_the_velocity(jit_compile):
+def test_rate_zero_changes_only_the_velocity(jit_compile):
     optimizer, w = one_step(
         [1.0, 2.0], [3.0, 4.0], 0.0, momentum_form="ratio_outside", jit_compile=jit_compile
     )

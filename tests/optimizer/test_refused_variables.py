@@ -1,4 +1,4 @@
-"""Variables and gradients that no update is defined for; errors name them and print no numbers."""
+"""Variables and gradients for which no update is defined. Errors name them and print no numbers."""
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ from support.models import make_variable
 
 import keras_lars
 
-SECRET = 1234.5  # must stand in no message
+SECRET = 1234.5  # must not appear in any message
 
 
 def lars(**options):
@@ -40,13 +40,13 @@ def test_other_dtypes_are_refused_in_build(dtype, value, of_keras):
     np.testing.assert_array_equal(refused.numpy(), before)
 
 
-def test_all_that_are_refused_are_named():
+def test_all_refused_variables_are_named():
     refused = [make_variable(path, [1], "int32") for path in ("a/kernel", "a/kernel", "b/bias")]
     with pytest.raises(ValueError, match=r"('a/kernel' of int32, ){2}'b/bias' of int32$"):
         lars().build(refused)
 
 
-def test_what_keras_overwrites_may_be_of_any_dtype():
+def test_variables_that_keras_overwrites_may_have_any_dtype():
     variable = make_variable("scale", [3, 4], "int32", overwrite_with_gradient=True)
     optimizer = lars()
     optimizer.apply([tf.constant([5, 6])], [variable])
@@ -77,7 +77,7 @@ def test_a_gradient_of_another_shape_is_refused(shape, options, jit_compile):
     assert "1234" not in str(error.value)
 
 
-def test_a_gradient_whose_shape_is_not_known_yet_is_taken():
+def test_a_gradient_of_unknown_shape_is_accepted():
     variable, twin = (make_variable("layer/kernel", np.ones((2, 3))) for _ in range(2))
     unknown = tf.TensorSpec(None, tf.float32)
     optimizer = lars()
@@ -139,7 +139,7 @@ def test_errors_print_no_numbers(error, make):
 
 
 @pytest.mark.parametrize("variables", ["", b"", {}, None, 3, ["w"]], ids=repr)
-def test_what_is_no_list_of_variables(variables):
+def test_values_that_are_not_lists_of_variables(variables):
     with pytest.raises(
         ValueError, match=r"`variables` must be a list of Keras variables\. Received: "
     ):
@@ -147,7 +147,7 @@ def test_what_is_no_list_of_variables(variables):
 
 
 class OfTorch:
-    """As a parameter of torch, whose name is None."""
+    """Like a parameter of torch, whose name is None."""
 
     shape, dtype, name, requires_grad = (2,), "float32", None, True
 

@@ -1,4 +1,4 @@
-"""`repr` of an optimizer is the call that makes it, with what differs from the defaults."""
+"""`repr` of an optimizer is the call that creates it, with arguments that differ from defaults."""
 
 import inspect
 
@@ -10,7 +10,7 @@ from support.helpers import one_step
 import keras_lars
 from keras_lars import LARS, LossScaleOptimizer, bias_or_normalization, optional, rank_at_most
 
-# Not a default of either, so that these texts outlive other defaults.
+# Not a default, so that these texts stay the same when defaults change.
 RATE = 0.1234567
 
 OPTIMIZERS = {
@@ -41,8 +41,8 @@ OPTIMIZERS = {
 
 
 @pytest.mark.parametrize("text", OPTIMIZERS)
-def test_what_differs_from_the_defaults(text):
-    """The text makes the same again: it is Python."""
+def test_arguments_that_differ_from_the_defaults(text):
+    """The text is Python code that creates the same optimizer."""
     made = OPTIMIZERS[text]()
     assert repr(made) == text
     again = eval(text, vars(keras_lars))
@@ -52,7 +52,7 @@ def test_what_differs_from_the_defaults(text):
 
 
 def test_every_argument_is_shown():
-    """A value of each that is not the default, so that none is forgotten."""
+    """Each argument gets a value that is not its default, so that none is forgotten."""
     others = {
         "momentum_form": "ratio_outside",
         "jit_compile": False,
@@ -87,7 +87,7 @@ def test_rules_that_are_objects():
     ]
 
 
-def test_a_schedule_by_its_own_repr():
+def test_a_schedule_is_shown_by_its_own_repr():
     class Rate(keras.optimizers.schedules.LearningRateSchedule):
         def __call__(self, step):
             raise AssertionError("repr must not ask for a rate")
@@ -103,12 +103,12 @@ def test_a_schedule_by_its_own_repr():
     assert repr(LARS(rate)) == f"LARS(learning_rate={rate!r})"
 
 
-def test_the_learning_rate_is_the_present_one():
+def test_the_learning_rate_is_the_current_one():
     optimizer, _ = one_step([2.0], [1.0], 4.5)
     assert repr(optimizer) == "LARS(learning_rate=4.5, exclude_from_weight_decay=[])"
     optimizer.learning_rate = 0.1
     assert repr(optimizer) == "LARS(learning_rate=0.1, exclude_from_weight_decay=[])"
-    optimizer.learning_rate.assign(np.float32(0.7))  # as a file or a backup does
+    optimizer.learning_rate.assign(np.float32(0.7))  # as loading a file or a backup does
     assert repr(optimizer) == "LARS(learning_rate=0.7, exclude_from_weight_decay=[])"
 
 
@@ -120,7 +120,7 @@ def test_a_subclass_has_its_own_name():
 
 
 def test_it_never_raises():
-    """In whatever state, since messages of errors hold it."""
+    """It works in any state, since error messages contain it."""
     assert repr(LARS.__new__(LARS)).startswith("<keras_lars.optimizer.LARS object at ")
     texts = []
 
@@ -135,7 +135,7 @@ def test_it_never_raises():
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="traces with TensorFlow")
-def test_in_a_step_that_is_being_traced():
+def test_repr_in_a_step_that_is_traced():
     import tensorflow as tf
 
     optimizer, _ = one_step([2.0], [1.0], 4.5)

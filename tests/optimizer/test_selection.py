@@ -1,4 +1,4 @@
-"""Which variables are adapted and which are decayed, by every kind of rule."""
+"""Which variables are adapted and which are decayed, for every kind of rule."""
 
 import keras
 import numpy as np
@@ -38,7 +38,7 @@ def decayed(optimizer):
     return {row.path for row in optimizer.variable_table() if row.decayed}
 
 
-# The two selections obey the same grammar; each test of it runs on both.
+# The two selections accept the same rules, so tests of rules run on both.
 both_selections = pytest.mark.parametrize(
     ("argument", "selected"),
     [("exclude_from_layer_adaptation", adapted), ("exclude_from_weight_decay", decayed)],
@@ -118,7 +118,7 @@ def test_an_empty_list_excludes_nothing(argument, selected):
     [
         (lambda variables: "bias", {"first/bias"}),
         (lambda variables: ["bias"], {"first/bias"}),
-        # A search in the whole path, not a match at its start nor in the name alone.
+        # A pattern is searched for in the whole path, not only at its start or in the name.
         (lambda variables: "irst/", {"first/kernel", "first/bias"}),
         (lambda variables: "^norm", {"norm/gamma", "norm/beta"}),
         (lambda variables: "(gamma|kernel)$", KERNELS | {"norm/gamma"}),
@@ -171,7 +171,7 @@ def test_a_variable_rule_tells_apart_variables_that_share_a_path():
     assert [row.decayed for row in table] == [False, True]
 
 
-def test_a_callable_is_asked_once_for_each_variable_and_only_in_build():
+def test_a_callable_is_called_once_for_each_variable_and_only_in_build():
     asked = []
     variables = make_variables()
 
@@ -243,7 +243,7 @@ def test_a_bad_argument_of_a_ready_made_rule_raises(make, argument):
 
 
 def call_method(optimizer, argument, *args, **kwargs):
-    # The Keras method and its twin bear the names of the constructor's arguments.
+    # The Keras method and its counterpart have the names of the constructor's arguments.
     return getattr(optimizer, argument)(*args, **kwargs)
 
 
@@ -269,7 +269,7 @@ def test_the_method_adds_to_the_rules_of_the_constructor(argument, selected, giv
     optimizer.build(variables)
 
     assert selected(optimizer) == without_method - {"first/kernel", "second/kernel"}
-    # Something is left to exclude before the method is called, or nothing would be tested.
+    # The method has something left to exclude. Otherwise nothing would be tested.
     assert without_method >= KERNELS
 
 
@@ -303,7 +303,7 @@ def test_the_method_raises_after_build(argument, selected, kwargs):
 
 
 @both_selections
-def test_what_the_method_adds_is_checked_in_build(argument, selected):
+def test_rules_that_the_method_adds_are_checked_in_build(argument, selected):
     optimizer = keras_lars.LARS(jit_compile=False)
     call_method(optimizer, argument, var_names=["batch_norm"])
     with pytest.raises(ValueError, match="batch_norm"):
@@ -395,7 +395,7 @@ def test_the_variable_table_prints_a_line_for_each_variable():
         (line,) = [line for line in lines if row.path in line]
         for cell in (row.adaptation_rule, row.decay_rule, str(tuple(row.shape))):
             assert cell in line
-    # Whoever prints it has to see the difference that the rules made.
+    # The printed table must show the effect of the rules.
     assert "gam+a" in str(table)
 
 

@@ -1,4 +1,4 @@
-"""Separate learning rates for weights and biases, as Barlow Twins has them: two ways to them."""
+"""Two ways to separate learning rates for weights and biases, as in Barlow Twins."""
 
 import keras
 import numpy as np
@@ -56,7 +56,7 @@ def fit(model, epochs=3):
 
 
 def test_biases_move_at_their_own_rate():
-    """Two updates by hand: a rate for the bias, and another one for the rest."""
+    """Two updates by hand, with one rate for the bias and another for the rest."""
     kernel, bias = (keras.Variable(np.ones(shape), name="w") for shape in ((2, 2), (2,)))
     optimizer = keras_lars.LARS(
         RATE, unadapted_learning_rate_multiplier=BIAS_RATE / RATE, momentum=0, **OPTIONS
@@ -64,7 +64,7 @@ def test_biases_move_at_their_own_rate():
     for _ in range(2):
         optimizer.apply([keras.ops.ones((2, 2)), keras.ops.ones(2)], [kernel, bias])
     np.testing.assert_allclose(bias.numpy(), 1 - 2 * BIAS_RATE, rtol=1e-6)
-    # Of equal numbers the step is 0.2 * 0.5 of the weight.
+    # For equal numbers, the step is 0.2 * 0.5 of the weight.
     np.testing.assert_allclose(kernel.numpy(), 0.9**2, rtol=1e-6)
 
 
@@ -74,17 +74,17 @@ def test_biases_move_at_their_own_rate():
     [{}, {"nesterov": True, "jit_compile": False}, {"gradient_accumulation_steps": 2}],
     ids=["plain", "nesterov", "accumulation"],
 )
-def test_two_optimizers_of_keras_are_one_of_ours(options):
+def test_two_optimizers_in_keras_equal_one_of_ours(options):
     ours = fit(compiled(network, by_our_option(**options)))
     theirs = fit(compiled(network, by_keras(**options)))
     assert_close(theirs, ours)
-    # And it matters: with one rate for all it would have gone elsewhere.
+    # The rate matters: with one rate for all variables, the bias ends elsewhere.
     single = keras_lars.LARS(schedule(RATE), **OPTIONS, **options)
     assert np.max(np.abs(fit(compiled(network, single))[1] - ours[1])) > 1e-2
 
 
 @needs_multi_optimizer
-def test_two_optimizers_go_on_from_a_file(tmp_path):
+def test_two_optimizers_continue_from_a_file(tmp_path):
     model = compiled(network, by_keras())
     fit(model, epochs=1)
     model.save(tmp_path / "model.keras")

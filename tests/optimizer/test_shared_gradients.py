@@ -1,4 +1,4 @@
-"""One and the same tensor as the gradient of all replicas counts once for each of them."""
+"""If all replicas have the same tensor as a gradient, it counts once for each of them."""
 
 import keras
 import numpy as np
@@ -29,7 +29,7 @@ def make(**options):
 
 @pytest.mark.parametrize("graph", [False, True], ids=["eager", "graph"])
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_it_is_summed(strategy, options, graph):
+def test_a_shared_gradient_is_summed(strategy, options, graph):
     alone, single = make(**options)
     with strategy.scope():
         variables, optimizer = make(**options)
@@ -49,7 +49,7 @@ def test_it_is_summed(strategy, options, graph):
         assert len({replica.tobytes() for replica in replicas}) == 1
 
 
-def test_some_are_shared_and_some_are_not(strategy):
+def test_shared_and_separate_gradients(strategy):
     alone, single = make()
     with strategy.scope():
         variables, optimizer = make()
@@ -81,7 +81,7 @@ def test_inside_loss_scaling(strategy):
 
 @pytest.mark.parametrize(("options", "counted"), [({}, 1), ({"clipvalue": 9.0}, REPLICAS)])
 def test_keras_sgd_counts_it_once_unless_it_computes_with_it_first(strategy, options, counted):
-    """Though 9 clips nothing: so that it is no example to follow."""
+    """Although a limit of 9 clips nothing, the result changes: SGD is not an example to follow."""
     with strategy.scope():
         variable = keras.Variable([1.0])
         optimizer = keras.optimizers.SGD(0.5, **options)

@@ -1,4 +1,4 @@
-"""What `record_noise_scale` keeps: squared norms of micro-batches and of their mean."""
+"""`record_noise_scale` records squared norms of micro-batches and of their mean."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ STEPS = 3
 @pytest.mark.slow
 @eagerly_and_in_a_graph
 @pytest.mark.parametrize("options", [{}, {"global_clipnorm": 0.1}], ids=str)
-def test_they_are_those_of_the_last_update_and_change_no_bit(graph, options):
+def test_norms_are_those_of_the_last_update_and_change_no_bit(graph, options):
     variables, twins = make_variables(), make_variables()
     recording, plain = (
         make_lars(gradient_accumulation_steps=STEPS, record_noise_scale=record, **options)
@@ -57,7 +57,7 @@ def test_a_variable_without_a_gradient():
     np.testing.assert_allclose(found[3], expected[3], rtol=1e-5)
 
 
-def test_they_are_of_unscaled_gradients():
+def test_norms_are_of_unscaled_gradients():
     (variable,) = make_variables()[:1]
     optimizer = make_lars(
         gradient_accumulation_steps=2, record_noise_scale=True, loss_scale_factor=4.0
@@ -73,7 +73,7 @@ def test_they_are_of_unscaled_gradients():
 def test_one_part_is_refused_in_the_first_step(build_first):
     variables = make_variables()
     optimizer = make_lars(record_noise_scale=True)
-    if build_first:  # as where a model is loaded that was trained under a strategy
+    if build_first:  # as when loading a model that was trained under a strategy
         optimizer.build(variables)
     with pytest.raises(ValueError, match=r"(?s)`gradient_accumulation_steps`.*Received: record_n"):
         optimizer.apply(tensors(gradients_of(0)), variables)
@@ -85,12 +85,12 @@ def test_it_is_an_argument_like_others():
     assert repr(optimizer) == "LARS(record_noise_scale=True)"
     assert keras_lars.LARS.from_config(optimizer.get_config()).record_noise_scale is True
     old = keras_lars.LARS().get_config()
-    del old["record_noise_scale"], old["weight_norm_floor"]  # as of version 0.1.0
+    del old["record_noise_scale"], old["weight_norm_floor"]  # as in version 0.1.0
     assert keras_lars.LARS.from_config(old).weight_norm_floor == 0.0
 
 
 def begun(records, variables, micro):
-    """An optimizer between two updates, and what a file holds of it."""
+    """An optimizer between two updates, and its state as saved in a file."""
     optimizer = make_lars(gradient_accumulation_steps=STEPS, record_noise_scale=records)
     optimizer.apply(tensors(micro[0]), variables)
     state = {}
@@ -100,7 +100,7 @@ def begun(records, variables, micro):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("is_built", [False, True])
-def test_a_restart_between_two_updates_goes_on_with_its_first_parts(is_built):
+def test_a_restart_between_two_updates_keeps_the_first_parts(is_built):
     variables, twins = make_variables(), make_variables()
     micro = [gradients_of(i) for i in range(STEPS)]
     optimizer, state = begun(True, variables, micro)
@@ -118,7 +118,7 @@ def test_a_restart_between_two_updates_goes_on_with_its_first_parts(is_built):
 
 
 @pytest.mark.slow
-def test_the_first_parts_are_those_of_the_same_variables_in_another_order():
+def test_first_parts_follow_their_variables_in_another_order():
     variables = make_variables()
     micro = [gradients_of(i) for i in range(STEPS)]
     _, state = begun(True, variables, micro)
@@ -135,8 +135,8 @@ def test_the_first_parts_are_those_of_the_same_variables_in_another_order():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("records", [False, True])
-def test_what_was_saved_without_a_record_goes_on_with_one_and_the_other_way_round(records):
-    """The mean is then over the parts since, and the state the same."""
+def test_recording_may_begin_or_end_at_a_restart(records):
+    """The recorded mean is then over the later parts, and the state is the same."""
     variables, twins = make_variables(), make_variables()
     micro = [gradients_of(i) for i in range(STEPS)]
     optimizer, state = begun(records, variables, micro)
@@ -155,7 +155,7 @@ def test_what_was_saved_without_a_record_goes_on_with_one_and_the_other_way_roun
 
 
 @pytest.mark.slow
-def test_it_changes_no_bit_of_fit():
+def test_recording_changes_no_bit_of_fit():
     ends = []
     for record in (False, True):
         lars = make_lars(
@@ -170,7 +170,7 @@ def test_it_changes_no_bit_of_fit():
 
 
 @pytest.mark.slow
-def test_what_is_trained_for_a_while_leaves_no_parts():
+def test_temporary_training_leaves_no_parts():
     lars = make_lars(gradient_accumulation_steps=2, record_noise_scale=True)
     model = compiled(sequential, lars, run_eagerly=True)
     x = np.ones((4, *model.input_shape[1:]), "float32")

@@ -1,6 +1,6 @@
 """Closed forms: every number here can be checked with a pencil.
 
-The default numbers are w = 2, g = 0.5, η = 0.1, β = 0.25, hence
+The default numbers are w = 2, g = 0.5, η = 0.1, β = 0.25, so that
     ‖w‖ = 2, ‖g‖ = 0.5, G = g + βw = 1,
     q = η‖w‖ / (‖g‖ + β‖w‖) = 0.2 / (0.5 + 0.5) = 0.2.
 """
@@ -16,8 +16,8 @@ from keras_lars._update_rule import MOMENTUM_FORMS
 
 RULE = {"trust_coefficient": 0.1, "weight_decay": 0.25}
 
-# The rule is written once for all types and both ways of running it; where neither matters, each
-# is there once.
+# The rule is written once for all types and both ways of running it. Where neither matters, `each`
+# has each of them once. `every` has all combinations.
 each = pytest.mark.parametrize(("dtype", "jit_compile"), [("float32", "auto"), ("float64", False)])
 every = pytest.mark.parametrize(
     ("dtype", "jit_compile"), list(itertools.product(["float32", "float64"], ["auto", False]))
@@ -54,7 +54,7 @@ def close(actual, expected, dtype):
             (1.62, 1.62 - 2 * (0.162 / 0.905) * (0.9 * 1.805 + 0.905)),
             (1.0, 1.805),
         ),
-        # Of one number the step is a tenth of the weight at a rate of 1, whatever the update.
+        # For one number, the step is a tenth of the weight at a rate of 1, whatever the update.
         ("ratio_of_update", False, (1.8, 1.44), (1.0, 1.85)),
         ("ratio_of_update", True, (1.8, 1.44), (1.0, 1.85)),
     ],
@@ -83,12 +83,12 @@ def test_two_steps_of_each_form(
 @pytest.mark.parametrize(
     ("g", "options", "expected_weight"),
     [
-        # The weight and the gradient of opposite sign tell the denominators apart:
+        # Opposite signs of the weight and the gradient distinguish the denominators:
         # G = -1 + 0.5 = -0.5; the paper's q = 0.2 / (1 + 0.5), w = 2 + 0.5 q.
         (-1.0, {}, 2 + 0.5 * 0.2 / 1.5),
         # q = 0.2 / |-0.5| = 0.4, w = 2 + 0.5 * 0.4.
         (-1.0, {"decay_in_norm": True}, 2.2),
-        # ε is one more term of the sum: q = 0.2 / (0.5 + 0.5 + 1) = 0.1.
+        # ε is another term of the sum: q = 0.2 / (0.5 + 0.5 + 1) = 0.1.
         (0.5, {"epsilon": 1.0}, 1.9),
         # ... of either sum: q = 0.2 / (0.5 + 1.5).
         (-1.0, {"decay_in_norm": True, "epsilon": 1.5}, 2.05),
@@ -119,7 +119,7 @@ NONE = {"weight_norm_floor": 0, "zero_weight_ratio": None, "zero_gradient_ratio"
 @pytest.mark.parametrize(
     ("w", "g", "options", "expected_ratio", "expected_weight"),
     [
-        # Zero weight: G = 0.5. With a floor of 0.2 the norm counts as that: q = 0.02 / 0.5.
+        # Zero weight: G = 0.5. With a floor of 0.2, the norm counts as 0.2: q = 0.02 / 0.5.
         (0.0, 0.5, {"weight_norm_floor": 0.2}, 0.04, -0.02),
         (0.0, 0.5, {"weight_norm_floor": 0.2, "zero_weight_ratio": 1.0}, 1.0, -0.5),
         (0.0, 0.5, {"zero_weight_ratio": 1.0}, 1.0, -0.5),
@@ -134,13 +134,13 @@ NONE = {"weight_norm_floor": 0, "zero_weight_ratio": None, "zero_gradient_ratio"
         (2.0, 0.0, {**NONE, "epsilon": 0.5}, 0.2, 1.9),  # 0.2 / (0 + 0.5 + 0.5)
         (2.0, 0.0, {**NONE, "weight_decay": 0.0}, 1.0, 2.0),  # denominator 0, and G = 0
         (2.0, 0.0, {**NONE, "weight_decay": 0.0, "epsilon": 0.5}, 0.4, 2.0),
-        # With `decay_in_norm` the norm that counts is that of G: here 0.5 ...
+        # With `decay_in_norm`, the norm that counts is that of G, which is 0.5 here ...
         (2.0, 0.0, {**ZERO, "decay_in_norm": True}, 0.4, 1.8),
-        # ... and here 0, although the gradient is not.
+        # ... and 0 here, although the gradient is not 0.
         (2.0, -0.5, {**ZERO, "decay_in_norm": True}, 0.7, 2.0),
         (2.0, -0.5, {**NONE, "decay_in_norm": True}, 1.0, 2.0),
         (2.0, -0.5, ZERO, 0.2, 2.0),  # the paper's denominator is 0.5 + 0.5
-        # Both zero: the weight is asked first.
+        # Both zero: the ratio for a zero weight comes first.
         (0.0, 0.0, ZERO, 0.3, 0.0),
         (0.0, 0.0, NONE, 1.0, 0.0),
         (0.0, 0.0, {**NONE, "zero_gradient_ratio": 0.7}, 1.0, 0.0),
@@ -167,7 +167,7 @@ def test_zero_norms(w, g, options, expected_ratio, expected_weight, dtype, jit_c
     ("w", "counted_norm"),
     [
         (np.zeros(4), 1.0),  # 0.5 * sqrt(4)
-        (np.zeros((9, 4)), 1.0),  # of the units alone
+        (np.zeros((9, 4)), 1.0),  # the number of units alone matters
         (np.zeros((4, 1)), 0.5),
         (np.full(4, 0.25), 1.0),  # 0.5 is below the floor
         (np.full(4, 0.75), 1.5),
@@ -177,7 +177,7 @@ def test_zero_norms(w, g, options, expected_ratio, expected_weight, dtype, jit_c
 @pytest.mark.parametrize("decay_in_norm", [False, True])
 @each
 def test_the_floor_of_the_norm(w, counted_norm, decay_in_norm, dtype, jit_compile):
-    # A gradient of norm 2, at right angles to w. The denominator has the norm that w really has.
+    # A gradient of norm 2, orthogonal to w. The denominator has the true norm of w.
     signs = np.where(np.arange(w.size).reshape(w.shape) % 2, 1.0, -1.0)
     g = signs * 2 / np.sqrt(w.size)
     decay = 0.5
@@ -205,7 +205,7 @@ def test_the_floor_of_the_norm(w, counted_norm, decay_in_norm, dtype, jit_compil
         (2.0, 0.5, 0.5, {}, 0.4),  # 0.2 / 0.5
         (2.0, 0.5, 2.0, {}, 0.1),  # 0.2 / 2
         (2.0, 0.5, 0.0, {}, 1.0),
-        # A zero norm is no exception: q = 0.1 before the clip, G = 0.5.
+        # Zero norms are no exception: q = 0.1 before the clip, G = 0.5.
         (0.0, 0.5, 2.0, {"weight_norm_floor": 0.5}, 0.025),  # 0.05 / 0.5
         (0.0, 0.5, 0.5, {"zero_weight_ratio": 0.1}, 0.1),
         (0.0, 0.5, 0.0625, {"zero_weight_ratio": 0.1}, 0.5),

@@ -35,7 +35,7 @@ from support.reference import ReferenceLARS
 @pytest.mark.parametrize("shape", [(), (0,), (0, 3), (1,), (1, 1, 1), (2, 3, 1, 2, 2)], ids=str)
 @pytest.mark.parametrize("options", [{}, {"clipnorm": 0.5}, {"use_ema": True}], ids=str)
 def test_shapes(shape, options, jit_compile):
-    # Next to another variable, which an empty one must not disturb.
+    # Together with another variable, which an empty one must not disturb.
     shapes = [shape, (2, 3)]
     variables = [make_variable(f"v{i}", normal([10, i], s)) for i, s in enumerate(shapes)]
     references = [
@@ -61,7 +61,7 @@ def test_shapes(shape, options, jit_compile):
 @pytest.mark.parametrize("options", [{}, {"global_clipnorm": 0.5}], ids=str)
 def test_types(dtype, tolerance, options, jit_compile):
     variables = make_variables(dtype)
-    # What the variable holds after rounding is where the reference starts.
+    # The reference starts from the variable's rounded values.
     references = [
         ReferenceLARS(w.astype("float64"), η=TRUST, m=MOMENTUM, β=DECAY) for w in numbers(variables)
     ]
@@ -94,7 +94,7 @@ def test_types(dtype, tolerance, options, jit_compile):
     ],
 )
 @jit_choices
-def test_how_many_variables_there_are(options, expected, jit_compile):
+def test_the_number_of_variables(options, expected, jit_compile):
     variables = make_variables()
     created = []
 
@@ -102,7 +102,7 @@ def test_how_many_variables_there_are(options, expected, jit_compile):
         created.append(kwargs.get("name"))
         return next_creator(**kwargs)
 
-    # Counted where TensorFlow makes them: a hidden variable would not be in the list.
+    # Counted where TensorFlow creates them, since a hidden variable would not be in the list.
     with tf.variable_creator_scope(count):
         optimizer = make_lars(jit_compile=jit_compile, **options)
         optimizer.apply(tensors(gradients_of(0)), variables)
