@@ -1,4 +1,4 @@
-"""A schedule of `for_fit` leads to the model that is trained, and what is asked of it."""
+"""A schedule of `for_fit` finds the model that is trained, whose batch statistics are checked."""
 
 import math
 import warnings
@@ -17,8 +17,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def asked(monkeypatch):
-    """The models that were asked for their batch statistics, each with the number of batches."""
+def checked(monkeypatch):
+    """The models whose batch statistics were checked, each with the number of batches."""
     calls = []
     monkeypatch.setattr(
         _batch_statistics, "warn_if_stale", lambda model, batches: calls.append((model, batches))
@@ -69,43 +69,43 @@ class OwnStep(keras.Model):
 
 
 @pytest.mark.parametrize("build", [unbuilt, built, functional, OwnStep])
-def test_a_fit(build, asked):
+def test_a_fit(build, checked):
     model = compiled(build)
-    assert asked == []
+    assert checked == []
     fit(model)
     with pytest.warns(UserWarning, match="After the end of its schedule"):
         fit(model)
-    assert asked == [(model, 6)]
+    assert checked == [(model, 6)]
 
 
-def test_batches_are_those_of_an_accumulation(asked):
+def test_batches_are_those_of_an_accumulation(checked):
     model = compiled(unbuilt, steps=2)
     fit(model, batch_size=4)
-    assert asked == [(model, 3 * 3)]  # of which the last is left over
+    assert checked == [(model, 3 * 3)]  # the last one is left over
 
 
 @pytest.mark.parametrize("build", [unbuilt, functional])
-def test_a_fit_on_two_replicas(build, asked, strategy):
+def test_a_fit_on_two_replicas(build, checked, strategy):
     with strategy.scope():
         model = compiled(build)
     fit(model)
-    assert asked == [(model, 6)]
+    assert checked == [(model, 6)]
 
 
-def test_a_step_that_replicas_build_themselves(asked, strategy):
-    """Each is in a thread of its own, whose stack begins at the step."""
+def test_a_step_in_which_replicas_build_the_optimizer(checked, strategy):
+    """Each replica runs in its own thread, whose stack begins at the step."""
     with strategy.scope():
         model = compiled(built)
     assert not model.optimizer.built
     data = tuple(map(tf.constant, batch(0)))
     strategy.run(model.train_step, args=(data,))
-    assert asked == [(model, 6)]
+    assert checked == [(model, 6)]
 
 
 @pytest.mark.parametrize(
     "wrap", [lambda optimizer: optimizer, keras_lars.LossScaleOptimizer], ids=["Keras's", "ours"]
 )
-def test_inside_loss_scaling(wrap, asked):
+def test_inside_loss_scaling(wrap, checked):
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_float16")
     try:
@@ -114,26 +114,26 @@ def test_inside_loss_scaling(wrap, asked):
         fit(model)
     finally:
         keras.config.set_dtype_policy(policy)
-    assert asked == [(model, 6)]
+    assert checked == [(model, 6)]
 
 
 @pytest.mark.parametrize("rate", [1.0, keras.optimizers.schedules.PolynomialDecay(1.0, 6)])
-def test_nothing_is_asked_for_another_rate(rate, asked):
+def test_nothing_is_checked_for_other_rates(rate, checked):
     fit(compiled(built, rate, run_eagerly=True))
-    assert asked == []
+    assert checked == []
 
 
-def test_nothing_is_asked_of_a_model_that_is_loaded(asked, tmp_path):
+def test_nothing_is_checked_for_a_loaded_model(checked, tmp_path):
     model = compiled(built, run_eagerly=True)
     fit(model)
     model.save(tmp_path / "model.keras")
-    asked.clear()
+    checked.clear()
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert loaded.optimizer.built
-    assert asked == []
+    assert checked == []
 
 
-def test_nothing_is_asked_in_a_custom_loop(asked):
+def test_nothing_is_checked_in_a_custom_loop(checked):
     variable = keras.Variable([1.0])
     optimizer = keras_lars.LARS(FitSchedule(10, 3, 8, 1.0), jit_compile=False)
 
@@ -142,14 +142,14 @@ def test_nothing_is_asked_in_a_custom_loop(asked):
         optimizer.apply([tf.constant([1.0])], [variable])
 
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # AutoGraph warns of what it cannot read
+        warnings.simplefilter("error")  # AutoGraph warns about code that it cannot read
         step()
     assert int(optimizer.iterations) == 1
-    assert asked == []
+    assert checked == []
 
 
-def test_a_model_around_it_with_another_optimizer_is_not_meant(asked):
-    """A fit within a fit: that of the inner model is found."""
+def test_an_outer_fit_with_another_optimizer_is_ignored(checked):
+    """For a fit within a fit, the inner model is found."""
     inner = compiled(built)
 
     class FitsAnother(keras.callbacks.Callback):
@@ -159,26 +159,26 @@ def test_a_model_around_it_with_another_optimizer_is_not_meant(asked):
     outer = compiled(built, 1.0)
     x, y = batch(0)
     outer.fit(x, y, verbose=0, callbacks=[FitsAnother()])
-    assert asked == [(inner, 6)]
+    assert checked == [(inner, 6)]
     assert np.isfinite(inner.get_weights()[0]).all()
 
 
 @pytest.mark.parametrize(("build", "strategy"), [(functional, False), (unbuilt, True)])
-def test_not_where_statistics_are_taken_anew(build, strategy, asked):
+def test_nothing_is_checked_if_statistics_are_recalibrated(build, strategy, checked):
     scope = tf.distribute.MirroredStrategy(["CPU:0"]) if strategy else tf.distribute.get_strategy()
     with scope.scope():
         model = compiled(lambda: keras.Sequential([keras.layers.BatchNormalization(), build()]))
     recalibrate = keras_lars.callbacks.RecalibrateStatistics(batch(0, 10)[0])
     model.fit(*batch(0, 10), batch_size=8, epochs=3, verbose=0, callbacks=[recalibrate])
-    assert asked == []
+    assert checked == []
 
 
-def test_the_batches_are_those_of_the_fit_where_they_are_known(asked):
+def test_the_batches_are_those_of_the_fit_where_they_are_known(checked):
     """Not those of the schedule, of which the same `fit` says that they are others."""
     model = compiled(built, run_eagerly=True)
     with pytest.warns(UserWarning, match="but this schedule is for 6"):
         model.fit(*batch(0, 10), epochs=4, verbose=0)
-    assert asked == [(model, 4)]
+    assert checked == [(model, 4)]
 
 
 def test_a_warning_in_a_fit_names_the_layer_and_both_remedies():
@@ -201,8 +201,8 @@ def warned_of_batches(model, **arguments):
 
 
 @pytest.mark.parametrize("build", [unbuilt, functional])
-def test_a_fit_of_another_number_of_batches_is_warned_of(build):
-    # The default batch size of 32 where 8 was meant: 3 batches, and the rate never gets to 0.
+def test_a_fit_with_another_number_of_batches_gives_a_warning(build):
+    # The default batch size of 32 instead of 8: only 3 batches, so that the rate never reaches 0.
     (message,) = warned_of_batches(compiled(build, run_eagerly=True), epochs=3)
     assert message.startswith("`fit` makes 3 batches, but this schedule is for 6.")
     (message,) = warned_of_batches(compiled(build), batch_size=2, epochs=3)
@@ -236,7 +236,7 @@ def test_a_likely_cause_is_named(batches, steps, hint):
 
 
 @pytest.mark.parametrize("steps", [None, 2, 4])
-def test_the_fit_of_the_schedule_is_not(steps):
+def test_the_fit_of_the_schedule_gives_no_warning(steps):
     model = compiled(functional, steps=steps, run_eagerly=steps != 2)
     assert warned_of_batches(model, batch_size=8 // (steps or 1), epochs=3) == []
     assert warned_of_batches(model, batch_size=8 // (steps or 1), epochs=3) == []

@@ -1,4 +1,4 @@
-"""`for_fit`: its updates are those of real fits, its values those of `WarmUp`, and its refusals."""
+"""`for_fit` has the updates of real fits and the values of `WarmUp`, and refuses bad arguments."""
 
 import copy
 import json
@@ -42,7 +42,7 @@ def of_unknown_length(x, y, batch_size):
     return {"x": dataset(x, y, batch_size)["x"].filter(lambda x, y: True)}
 
 
-# samples, epochs, global batch, accumulation, data: updates
+# (samples, epochs, global batch, accumulation, data), updates
 FITS = [
     ((10, 3, 4, None, arrays), 9),
     ((8, 3, 4, None, arrays), 6),
@@ -51,13 +51,13 @@ FITS = [
     ((10, 3, 4, None, of_unknown_length), 9),
     ((10, 3, 4, None, dropped), 6),
     ((8, 3, 8, 2, arrays), 3),
-    ((10, 3, 8, 2, arrays), 4),  # and not 3 * ceil(10 / 8)
+    ((10, 3, 8, 2, arrays), 4),  # not 3 * ceil(10 / 8)
     ((10, 2, 6, 3, dataset), 3),
     ((10, 3, 8, 2, dropped), 3),
-    ((10, 3, 8, {0: 1, 4: 2}, arrays), 6),  # 9 batches, of which the last is left over
+    ((10, 3, 8, {0: 1, 4: 2}, arrays), 6),  # 9 batches; the last one is left over
 ]
 FITS_OF_REPLICAS = [
-    ((9, 3, 4, None, arrays), 9),  # the last batch is of one sample, for two replicas
+    ((9, 3, 4, None, arrays), 9),  # the last batch has one sample for two replicas
     ((10, 3, 4, None, dropped), 6),
     ((10, 3, 8, 2, dataset), 4),
 ]
@@ -73,7 +73,7 @@ def fit(samples, epochs, global_batch_size, steps, data):
 
 
 def assert_is_over(optimizer, updates):
-    """The training, and the schedule with it."""
+    """The training has ended, and so has the schedule."""
     assert optimizer._schedule.updates == updates
     assert int(keras.ops.convert_to_numpy(optimizer.iterations)) == updates
     assert float(optimizer.learning_rate) == 0.0
@@ -96,7 +96,7 @@ def test_updates_are_those_of_a_fit_on_two_replicas(strategy, arguments, updates
 
 
 @pytest.mark.slow
-def test_steps_per_epoch_are_samples():
+def test_steps_per_epoch_given_as_samples():
     schedule = for_fit(5 * 4, 2, 4)
     model = keras.Sequential([keras.layers.Dense(1)])
     model.compile(lars(schedule), "mse", jit_compile=False)
@@ -105,7 +105,7 @@ def test_steps_per_epoch_are_samples():
     assert_is_over(model.optimizer, 10)
 
 
-# Its values.
+# The values.
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.2, 0.29, 0.999999999])
@@ -144,7 +144,7 @@ def test_the_peak():
     assert for_fit(10**6, 10, 16384, learning_rate=50).peak == 50.0
 
 
-def test_says_what_it_is():
+def test_repr():
     schedule = for_fit(60_000, 8, 4096, drop_remainder=True)
     assert repr(schedule) == "FitSchedule(peak=22.6, updates=112, warm-up=22 updates)"
     assert repr(for_fit(4, 5, 4, 12)) == "FitSchedule(peak=12, updates=5, warm-up=1 update)"
@@ -153,14 +153,14 @@ def test_says_what_it_is():
 # Accumulation.
 
 
-def test_the_optimizer_counts_anew():
+def test_the_optimizer_adjusts_the_count():
     schedule = for_fit(10, 3, 8)
     assert schedule.updates == 6
     optimizer = lars(schedule, gradient_accumulation_steps=2)
     assert optimizer._schedule.updates == 4
     assert schedule.updates == 6
     assert lars(optimizer._schedule)._schedule.updates == 6
-    # As do those that come later.
+    # The same holds for a schedule that is assigned later.
     optimizer.learning_rate = for_fit(10, 9, 8)
     assert optimizer._schedule.updates == 13
     optimizer = lars(schedule)
@@ -170,9 +170,9 @@ def test_the_optimizer_counts_anew():
     assert optimizer._schedule.updates == 3 * 5 // 4
 
 
-def test_batches_that_grow():
+def test_growing_accumulation():
     steps = {0: 1, 3: 8, 40: 2}
-    batches = 10 * math.ceil(100 / 4)  # the largest batch is of 32
+    batches = 10 * math.ceil(100 / 4)  # the largest batch has 32 samples
     schedule = for_fit(100, 10, 32, gradient_accumulation_steps=steps)
     assert (schedule.batches, schedule.updates) == (batches, 3 + (batches - 3) // 8)
     assert schedule.peak == for_fit(100, 10, 32).peak
@@ -223,7 +223,7 @@ def test_saving(recwarn):
     assert len(recwarn) == 0
 
 
-def test_the_optimizer_saves_it(tmp_path, recwarn):
+def test_the_optimizer_saves_the_schedule(tmp_path, recwarn):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     schedule = FitSchedule(10, 3, 8, 5.0)
     model.compile(lars(schedule, gradient_accumulation_steps=2), "mse")
@@ -240,10 +240,10 @@ def test_the_optimizer_saves_it(tmp_path, recwarn):
 
 
 @pytest.mark.parametrize(("epochs", "warns"), [(3, True), (13, True), (14, False), (15, False)])
-def test_few_updates_are_warned_of(epochs, warns):
+def test_few_updates_give_a_warning(epochs, warns):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        schedule = for_fit(12, epochs, 4)  # three an epoch
+        schedule = for_fit(12, epochs, 4)  # three per epoch
     assert len(caught) == warns == (schedule.updates < 40)
     if warns:
         message = str(caught[0].message)

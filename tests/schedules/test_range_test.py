@@ -1,4 +1,4 @@
-"""`find_learning_rate`: what it finds, and that it leaves no trace."""
+"""What `find_learning_rate` finds, and that it leaves no trace."""
 
 import keras
 import numpy as np
@@ -32,7 +32,7 @@ def make_model(optimizer=None, **options):
     return model
 
 
-# Enough to leave a trace.
+# Enough updates to leave a trace.
 FEW = 12
 with_few_updates = pytest.mark.filterwarnings(
     "ignore:With fewer than 100 updates", "ignore:The loss was lowest"
@@ -44,7 +44,7 @@ def find(model, data=(X, Y), **options):
 
 
 class Distance(keras.Model):
-    """The square of the distance of w from the targets."""
+    """A model that predicts w, so that the loss is its squared distance from the targets."""
 
     def __init__(self):
         super().__init__()
@@ -65,7 +65,7 @@ def distance(**options):
 
 
 @pytest.mark.slow
-def test_rates_are_a_geometric_ramp_and_each_loss_is_that_before_an_update():
+def test_rates_are_a_geometric_ramp_and_losses_are_those_before_updates():
     with pytest.warns(UserWarning, match=r"beyond maximum_learning_rate=0\.1"):
         found = find(distance(), ONES, minimum_learning_rate=1e-3, maximum_learning_rate=0.1)
     rates = np.geomspace(1e-3, 0.1, 100)
@@ -77,7 +77,7 @@ def test_rates_are_a_geometric_ramp_and_each_loss_is_that_before_an_update():
     assert found.learning_rate == 0.05
 
 
-def test_an_update_of_an_accumulation_has_one_rate_and_the_mean_of_its_losses():
+def test_an_accumulated_update_has_one_rate_and_the_mean_of_its_losses():
     targets = np.array([1.0, 3.0, 1.0, 3.0, 1.0], "float32").reshape(5, 1)
     data = tf.data.Dataset.from_tensor_slices((targets, targets)).batch(1).repeat()
     limits = {"minimum_learning_rate": 0.2, "maximum_learning_rate": 20.0}
@@ -88,7 +88,7 @@ def test_an_update_of_an_accumulation_has_one_rate_and_the_mean_of_its_losses():
     assert found.losses[1] == pytest.approx(((1 - 0.8) ** 2 + (3 - 0.8) ** 2) / 2)
 
 
-def test_of_batches_that_grow_each_update_has_the_mean_of_its_losses():
+def test_with_growing_accumulation_each_update_has_the_mean_of_its_losses():
     targets = np.array([1.0, 3.0, 1.0], "float32").reshape(3, 1)
     data = tf.data.Dataset.from_tensor_slices((targets, targets)).batch(1).repeat()
     model, steps = Distance(), {0: 2, 1: 1, 2: 3}
@@ -100,7 +100,7 @@ def test_of_batches_that_grow_each_update_has_the_mean_of_its_losses():
 
 
 def everything(model):
-    """The values on all replicas."""
+    """The values of all variables on all replicas."""
     results = model.distribute_strategy.experimental_local_results
     variables = [*model.trainable_variables, *model.non_trainable_variables]
     variables += [*model.metrics_variables, *model.optimizer.variables]
@@ -122,7 +122,7 @@ def averaged_scaled_and_accumulated():
     ],
     ids=["lars", "adam"],
 )
-def test_training_goes_on_as_if_there_had_been_no_test(optimizer, options):
+def test_training_continues_as_without_the_range_test(optimizer, options):
     tested, other = (make_model(optimizer(), **options) for _ in range(2))
     for model in (tested, other):
         keras.utils.set_random_seed(1)
@@ -173,7 +173,7 @@ def test_lowest_at_the_first_rate_warns():
 
 
 @pytest.mark.slow
-def test_a_loss_that_is_not_finite_from_the_beginning_raises():
+def test_an_initial_loss_that_is_not_finite_raises():
     with pytest.raises(ValueError, match="a finite loss before training"):
         find(make_model(), (np.full_like(X, np.nan), Y))
 
@@ -221,7 +221,7 @@ def test_its_repr_is_short(stopped):
     assert repr(found) == f"RangeTest(learning_rate=12.35, updates=73, stopped_early={stopped})"
 
 
-def test_models_that_are_not_ready_are_refused_in_words():
+def test_models_that_are_not_ready_are_refused():
     unbuilt = keras.Sequential([keras.layers.Dense(1)])
     unbuilt.compile(keras_lars.LARS(1.0), "mse")
     with pytest.raises(ValueError, match="`model` must be built"):
@@ -250,5 +250,5 @@ def test_progress_is_shown(capfd):
 @pytest.mark.slow
 @with_few_updates
 def test_lists_of_inputs_and_of_outputs():
-    """Which are lists to Keras, and arrays to `tf.data`."""
+    """Keras treats them as lists, but `tf.data` as arrays."""
     backend_range_checks.check_the_range_test_does_not_change_later_training()

@@ -1,4 +1,4 @@
-"""Warm-up values by formula at every boundary, saving, errors, and the two scaling rules."""
+"""Warm-up values from a formula at every boundary, saving, errors, and the two scaling rules."""
 
 import json
 
@@ -19,7 +19,7 @@ PEAK, END, DECAY_STEPS = 8.0, 0.5, 40
 
 
 def polynomial(step):
-    """`PolynomialDecay(power=2)`, written again."""
+    """`PolynomialDecay(power=2)`, written independently."""
     left = 1 - min(step, DECAY_STEPS) / DECAY_STEPS
     return END + (PEAK - END) * left**2
 
@@ -36,7 +36,7 @@ def expected(step, warmup_steps, start, power, shift):
 
 @keras.saving.register_keras_serializable(package="test_schedules")
 class StepsSeen(LearningRateSchedule):
-    """Its value is the step that it is given, less a large number that float32 would lose."""
+    """Returns the step minus a large number, a difference that float32 would lose."""
 
     def __init__(self, origin=0):
         self.origin = origin
@@ -81,7 +81,7 @@ def test_rate_drops_after_the_papers_own_warm_up():
     assert values == pytest.approx([0.98, 0.25])
 
 
-def test_a_float_stays_after_the_warm_up():
+def test_a_float_stays_constant_after_the_warm_up():
     schedule = WarmUp(2, warmup_steps=4, start_learning_rate=1)
     assert [float(schedule(step)) for step in (0, 2, 4, 1000)] == [1.0, 1.5, 2.0, 2.0]
 
@@ -104,7 +104,7 @@ def test_dtypes_of_the_step(dtype):
 
 @pytest.mark.parametrize("dtype", ["int32", "int64"])
 def test_large_integer_steps_are_not_rounded(dtype):
-    warmup_steps = 2**24 + 1  # as a float32 it would be 2**24
+    warmup_steps = 2**24 + 1  # rounded to 2**24 in float32
     shifted = WarmUp(StepsSeen(), warmup_steps, start_learning_rate=7.0, power=100.0)
     unshifted = WarmUp(StepsSeen(warmup_steps), warmup_steps, shift_decay=False)
     for beyond in range(4):
@@ -118,7 +118,7 @@ def test_large_integer_steps_are_not_rounded(dtype):
     assert float(ramp(halfway)) == pytest.approx(1.0)
 
 
-def test_no_negative_step_reaches_the_schedule():
+def test_the_schedule_gets_no_negative_steps():
     class Root(LearningRateSchedule):
         def __call__(self, step):
             return 1 / keras.ops.sqrt(keras.ops.cast(step, "float32") + 1)
@@ -127,7 +127,7 @@ def test_no_negative_step_reaches_the_schedule():
 
 
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX has float64 by a setting only")
-def test_float64_where_keras_computes_in_it():
+def test_float64_if_keras_computes_in_it():
     keras.config.set_floatx("float64")
     try:
         value = WarmUp(0.1, 3)(1)
@@ -173,7 +173,7 @@ def test_drives_an_optimizer():
     ],
     ids=["float", "polynomial", "cosine", "registered", "nested"],
 )
-def test_saving_carries_the_wrapped_schedule(wrapped):
+def test_saving_includes_the_wrapped_schedule(wrapped):
     schedule = WarmUp(wrapped, 7, 0.25, 2.0, shift_decay=False)
     config = json.loads(json.dumps(keras.optimizers.schedules.serialize(schedule)))
     again = keras.optimizers.schedules.deserialize(config)
@@ -241,7 +241,7 @@ def test_ints_and_numpy_numbers_are_numbers():
 )
 def test_warm_up_longer_than_training(wrapped, updates):
     WarmUp(wrapped, updates - 1, shift_decay=False)
-    WarmUp(wrapped, updates)  # the decay comes on top
+    WarmUp(wrapped, updates)  # the decay is added after the warm-up
     with pytest.raises(ValueError, match=f"`warmup_steps` must be less .* of {updates} updates"):
         WarmUp(wrapped, updates, shift_decay=False)
 
@@ -255,7 +255,7 @@ def test_warm_up_longer_than_training(wrapped, updates):
         1.0,
     ],
 )
-def test_no_length_is_read_from_a_decay_without_end(wrapped):
+def test_a_decay_without_an_end_has_no_length(wrapped):
     WarmUp(wrapped, 1000, shift_decay=False)
 
 

@@ -1,15 +1,15 @@
-"""What every optimizer is given: tensors, gradients and learning rates of thirteen steps."""
+"""The input of every optimizer: tensors, gradients and learning rates for thirteen steps."""
 
 import numpy as np
 
 STEPS, WARMUP_STEPS = 13, 4
 SHAPES = {
     "matrix": (3, 2),
-    "twin": (3, 2),  # a mixed-up slot must not pass
+    "twin": (3, 2),  # so that tests notice mixed-up slots
     "kernel": (2, 2, 2, 2),
     "vector": (4,),
     "scalar": (),
-    "zero": (3, 2),  # begins as zeros
+    "zero": (3, 2),  # starts at zero
 }
 WITHOUT_GRADIENT, LARGE = 5, 8  # steps
 
@@ -22,7 +22,7 @@ def weights() -> list[np.ndarray]:
 
 
 def gradients() -> list[list[np.ndarray]]:
-    """Of each step; all of them are 0 in one step, and a thousand times as large in another."""
+    """The gradients of each step: all 0 in one step, and a thousand times as large in another."""
     random = np.random.default_rng(2)
     rows = [[random.normal(size=shape) for shape in SHAPES.values()] for _ in range(STEPS)]
     rows[WITHOUT_GRADIENT] = [0 * g for g in rows[WITHOUT_GRADIENT]]
@@ -31,7 +31,7 @@ def gradients() -> list[list[np.ndarray]]:
 
 
 def learning_rates(peak: float) -> list[float]:
-    """A linear ramp, then the square of what is left."""
+    """A linear ramp, then quadratic decay."""
     ramp = [peak * (step + 1) / WARMUP_STEPS for step in range(WARMUP_STEPS)]
     rest = STEPS - WARMUP_STEPS
     return ramp + [peak * (1 - step / rest) ** 2 for step in range(rest)]

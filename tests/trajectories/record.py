@@ -1,12 +1,12 @@
-"""Records what other implementations of LARS do, in float64, for `test_peers.py`.
+"""Records the results of other implementations of LARS, in float64, for `test_peers.py`.
 
     pip install "jax[cpu]" torch tensorflow optax timm pytorch_optimizer open-lars
     pip install --no-deps tf-models-official tf_keras lightning-bolts lightly
     python tests/trajectories/record.py
 
-writes a JSON file for each of them beside this script, the same bytes for the same versions. What
-is not installed is told and left as it is. Of the packages of the second line one module each is
-loaded, past the imports of the rest, which need much more.
+writes a JSON file for each of them beside this script, with the same bytes for the same versions.
+For packages that are not installed, it prints a message and keeps their files. From each package of
+the second line it loads only one module, since the others need many more packages.
 """
 
 import importlib
@@ -29,7 +29,7 @@ Steps = Iterator[tuple[list, list]]  # weights and velocities after each step
 
 
 def module_of(distribution: str, name: str) -> Any:
-    """One module of an installed package, without what its packages would import."""
+    """One module of an installed package, without the imports of its parent packages."""
     *parents, _ = name.split(".")
     for depth in range(1, len(parents) + 1):
         folder = "/".join(parents[:depth])
@@ -39,7 +39,7 @@ def module_of(distribution: str, name: str) -> Any:
     return importlib.import_module(name)
 
 
-# Frameworks: each yields weights and velocities after every step.
+# The frameworks. Each function yields weights and velocities after every step.
 
 
 def torch_steps(make: Callable, arguments: dict, learning_rates: list[float]) -> Steps:
@@ -72,7 +72,7 @@ def jax_steps(make: Callable, arguments: dict, learning_rates: list[float]) -> S
         updates, state = optimizer.update([jnp.array(g) for g in row], state, weights)
         weights = optax.apply_updates(weights, updates)
         traces = [part.trace for part in state if hasattr(part, "trace")]
-        # Its trace is that of the negative step.
+        # Its trace is the negative velocity.
         yield arrays(weights), [-np.asarray(v) for v in traces[0]]
 
 
@@ -124,7 +124,7 @@ def tf_models_lars() -> Callable:
 
 
 def bolts_lars() -> Callable:
-    # A decorator that only warns, and a constant that torch has no more.
+    # Replace a decorator that only warns, and a constant that torch no longer has.
     stability = types.ModuleType("pl_bolts.utils.stability")
     stability.under_review = lambda: lambda cls: cls
     sys.modules["pl_bolts.utils.stability"] = stability
@@ -231,7 +231,7 @@ def record(name: str) -> dict:
     recordings = []
     for label, arguments, peak in cases:
         learning_rates = problem.learning_rates(peak)
-        if steps is tensorflow_steps:  # its variable of the rate is a float32 whatever is asked
+        if steps is tensorflow_steps:  # its learning rate is always stored in float32
             learning_rates = [float(np.float32(rate)) for rate in learning_rates]
         weights, velocities = zip(*steps(made, arguments, learning_rates), strict=True)
         recordings.append(
@@ -251,7 +251,7 @@ def record(name: str) -> dict:
 
 
 def flat(row: list[np.ndarray]) -> list[float]:
-    """All numbers of all tensors, in order."""
+    """The elements of all tensors, in order."""
     return np.concatenate([x.reshape(-1) for x in row]).tolist()
 
 
