@@ -1,4 +1,4 @@
-"""A learning rate that is meant for Adam is warned of once, by the constructor."""
+"""A learning rate that is meant for Adam gives one warning, from the constructor."""
 
 import copy
 import pickle
@@ -17,16 +17,16 @@ WARNING = "`learning_rate` is far too small for LARS"
 
 
 def warned(function):
-    """The result of a call, and its warnings of rates."""
+    """The result of a call, and its warnings about learning rates."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         result = function()
     messages = [str(each.message) for each in caught]
-    told = [m for m in messages if m.startswith(WARNING) or "hundredth of the initial" in m]
-    return result, told
+    found = [m for m in messages if m.startswith(WARNING) or "hundredth of the initial" in m]
+    return result, found
 
 
-def test_what_it_says_and_where():
+def test_the_message_and_its_location():
     with pytest.warns(UserWarning, match=WARNING) as caught:
         keras_lars.LARS(0.001, name="mine")
     (warning,) = caught
@@ -62,8 +62,8 @@ def test_tiny_rates(arguments, usual):
         {"learning_rate": 0.0},
         {"learning_rate": 1e-3, "trust_coefficient": 1.0},
         {"learning_rate": 1e-3, "trust_coefficient": 0.0},
-        {"learning_rate": 1e-3, "trust_clip": True},  # by then it is a rate of SGD
-        # Which may exclude all kernels.
+        {"learning_rate": 1e-3, "trust_clip": True},  # with the clip, it acts like a rate of SGD
+        # These rules may exclude all kernels.
         {"learning_rate": 1e-3, EXCLUDED: keras_lars.rank_at_most(4)},
         {"learning_rate": 1e-3, EXCLUDED: [*BIASES, "kernel"]},
         {"learning_rate": 1e-3, EXCLUDED: lambda variable: True},
@@ -76,9 +76,9 @@ def test_other_rates(arguments):
     assert warned(lambda: keras_lars.LARS(**arguments))[1] == []
 
 
-def test_copies_and_files_are_not_warned_of_again(tmp_path):
-    optimizer, told = warned(lambda: keras_lars.LARS(1e-3, jit_compile=False))
-    assert len(told) == 1
+def test_copies_and_files_give_no_second_warning(tmp_path):
+    optimizer, found = warned(lambda: keras_lars.LARS(1e-3, jit_compile=False))
+    assert len(found) == 1
     model = compiled(sequential, optimizer, run_eagerly=True)
     model.train_on_batch(*batch(0))
     model.save(tmp_path / "model.keras")
@@ -88,11 +88,11 @@ def test_copies_and_files_are_not_warned_of_again(tmp_path):
         lambda: copy.deepcopy(optimizer),
         lambda: keras.models.load_model(tmp_path / "model.keras").optimizer,
     ):
-        again, told = warned(copied)
-        assert (float(again.learning_rate), told) == (pytest.approx(1e-3), [])
+        again, found = warned(copied)
+        assert (float(again.learning_rate), found) == (pytest.approx(1e-3), [])
 
 
-def test_one_mistake_is_told_once():
+def test_one_mistake_gives_one_warning():
     def assign(optimizer, *rates):
         for rate in rates:
             optimizer.learning_rate = rate

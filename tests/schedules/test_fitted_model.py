@@ -173,8 +173,8 @@ def test_nothing_is_checked_if_statistics_are_recalibrated(build, strategy, chec
     assert checked == []
 
 
-def test_the_batches_are_those_of_the_fit_where_they_are_known(checked):
-    """Not those of the schedule, of which the same `fit` says that they are others."""
+def test_the_batches_are_those_of_the_fit_if_they_are_known(checked):
+    """Not those of the schedule, from which the same `fit` differs with a warning."""
     model = compiled(built, run_eagerly=True)
     with pytest.warns(UserWarning, match="but this schedule is for 6"):
         model.fit(*batch(0, 10), epochs=4, verbose=0)
@@ -209,7 +209,7 @@ def test_a_fit_with_another_number_of_batches_gives_a_warning(build):
     assert message.startswith("`fit` makes 15 batches")
 
 
-# Of 1,000 samples in batches of 64 for 5 epochs: what `fit` makes, and what is told of it.
+# Hints in the warning. The schedule is for 1,000 samples in batches of 64 for 5 epochs.
 BATCH_SIZE, HELD_OUT = "Without `batch_size`, `fit` uses 32.", "`validation_split` holds out."
 
 

@@ -1,4 +1,4 @@
-"""A `fit` that goes on after the end of its schedule is told so once, at its beginning or end."""
+"""A `fit` that trains after the end of its schedule gives one warning, at its beginning or end."""
 
 import warnings
 
@@ -19,14 +19,14 @@ USED_UP = "The schedule of optimizer 'lars' is used up"
 
 
 def make_model(epochs=3, **options):
-    """With a schedule of two batches an epoch."""
+    """A model with a schedule of two batches per epoch."""
     schedule = FitSchedule(10, epochs, 8, 1.0)
     lars = keras_lars.LARS(schedule, record_trust_ratios=True, jit_compile=False, **options)
     return compiled(functional, lars, run_eagerly=True)
 
 
 def fit(model, *callbacks, batch_size=8, epochs=3, data=None, **options):
-    """A fit, and what it says of its schedule."""
+    """Calls `fit`, and returns its warnings about the schedule."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         x, y = batch(0, 10) if data is None else (data, None)
@@ -43,7 +43,7 @@ def batches_of_unknown_number():
         yield batch(0)
 
 
-def test_a_second_fit_is_told_at_its_end():
+def test_a_second_fit_warns_at_its_end():
     model = make_model()
     assert fit(model) == []
     assert fit(model) == [
@@ -61,7 +61,7 @@ def test_one_update_too_many():
     assert "made 1 update, at" in message
 
 
-def test_a_model_that_is_loaded(tmp_path):
+def test_a_loaded_model(tmp_path):
     model = make_model()
     fit(model)
     model.save(tmp_path / "model.keras")
@@ -71,7 +71,7 @@ def test_a_model_that_is_loaded(tmp_path):
     assert "made 6 updates, at" in message
 
 
-def test_monitors_tell_at_the_beginning(tmp_path):
+def test_with_a_monitor_the_warning_comes_at_the_beginning(tmp_path):
     options = {"record_noise_scale": True, "gradient_accumulation_steps": 2}
     for monitor, given in (
         (TrustRatioMonitor(tmp_path, verbose=False), {}),
@@ -84,12 +84,12 @@ def test_monitors_tell_at_the_beginning(tmp_path):
             model.fit(*batch(0), verbose=0, callbacks=[monitor, After(1)])
         (message,) = fit(model, monitor, batch_size=size)
         assert message.startswith(USED_UP)
-        # Without the monitor, again at the end.
+        # Without the monitor, the warning comes at the end again.
         (message,) = fit(model, batch_size=size)
         assert message.startswith("After the end of its schedule")
 
 
-def test_the_words_at_the_beginning(tmp_path):
+def test_the_message_at_the_beginning(tmp_path):
     model = make_model()
     monitor = TrustRatioMonitor(tmp_path, verbose=False)
     fit(model, monitor)
@@ -99,7 +99,7 @@ def test_the_words_at_the_beginning(tmp_path):
     ]
 
 
-def test_the_callback_of_prepared_models_tells_at_the_beginning(monkeypatch):
+def test_the_callback_of_prepared_models_warns_at_the_beginning(monkeypatch):
     model = make_model()
     wrapped = keras_lars.LossScaleOptimizer(model.optimizer)
     model.compile(wrapped, "mse", run_eagerly=True)
@@ -107,10 +107,10 @@ def test_the_callback_of_prepared_models_tells_at_the_beginning(monkeypatch):
     (message,) = fit(model, FitChecks(), FitChecks())
     assert message.startswith(USED_UP)
     monkeypatch.setattr(_replicas, "is_chief", lambda strategy: False)
-    assert fit(model, FitChecks()) == []  # another worker tells
+    assert fit(model, FitChecks()) == []  # another worker warns
 
 
-def test_a_fit_that_was_told_of_its_batches_is_not_told_again():
+def test_a_warning_about_the_batches_is_the_only_one():
     (message,) = fit(make_model(epochs=2))
     assert message.startswith("`fit` makes 6 batches, but this schedule is for 4")
 
@@ -128,12 +128,12 @@ def test_batches_of_unknown_number(tmp_path):
     assert "made 3 updates, at" in message
 
 
-def test_a_new_schedule_and_parts_of_one():
+def test_a_new_schedule_and_a_schedule_in_parts():
     model = make_model()
     assert fit(model, epochs=3) == []
     model.compile(keras_lars.LARS(FitSchedule(10, 3, 8, 1.0), jit_compile=False), "mse")
     assert fit(model) == []
-    # In turns, of which only the first knows nothing of the others.
+    # In parts, of which only the first does not know about the others.
     model = make_model()
     assert len(fit(model, epochs=1)) == 1
     assert fit(model, epochs=3, initial_epoch=1) == []
@@ -141,7 +141,7 @@ def test_a_new_schedule_and_parts_of_one():
 
 
 def test_leftover_batches_make_no_update(tmp_path):
-    model = make_model(gradient_accumulation_steps=2)  # 9 batches, of which one is left over
+    model = make_model(gradient_accumulation_steps=2)  # 9 batches; one is left over
     monitor = TrustRatioMonitor(tmp_path, verbose=False)
     assert fit(model, monitor, batch_size=4) == []
     assert int(model.optimizer.iterations) == model.optimizer._schedule.updates == 4
@@ -157,8 +157,8 @@ def test_early_stopping(tmp_path):
 
 @pytest.mark.parametrize("first", ["backup", "monitor"])
 @pytest.mark.parametrize("after", [3, 6, None])
-def test_a_training_that_is_restored(after, first, tmp_path):
-    """After a batch in any epoch, or after its end. After the last batch none are left to do."""
+def test_a_restored_training(after, first, tmp_path):
+    """After a batch in any epoch, or after its end. After the last batch, none are left."""
 
     def callbacks():
         backup = BackupAndRestore(tmp_path / "backup", 1, delete_checkpoint=False)
@@ -175,7 +175,7 @@ def test_a_training_that_is_restored(after, first, tmp_path):
     assert int(model.optimizer.iterations) == 6
 
 
-def test_a_training_that_is_restored_and_goes_on(tmp_path):
+def test_a_restored_training_with_more_epochs(tmp_path):
     def train(epochs, of_schedule):
         callbacks = [
             BackupAndRestore(tmp_path / "backup", delete_checkpoint=False),
@@ -184,7 +184,7 @@ def test_a_training_that_is_restored_and_goes_on(tmp_path):
         return fit(make_model(epochs=of_schedule), *callbacks, epochs=epochs)
 
     assert train(3, of_schedule=3) == []
-    (message,) = train(4, of_schedule=4)  # `BackupAndRestore` says that it is another one
+    (message,) = train(4, of_schedule=4)  # `BackupAndRestore` warns that it is another one
     assert message.startswith("The learning-rate schedule is {")
     first, second = train(5, of_schedule=4)
     assert first.startswith("`fit` makes 10 batches, but this schedule is for 8")
@@ -199,5 +199,5 @@ def test_the_backup_of_keras(tmp_path):
 
     with pytest.raises(InterruptionError):
         train(After(5))
-    model, told = train()
-    assert (told, int(model.optimizer.iterations)) == ([], 6)
+    model, warned = train()
+    assert (warned, int(model.optimizer.iterations)) == ([], 6)

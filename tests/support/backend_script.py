@@ -221,8 +221,8 @@ def check_schedule_for_fit():
             assert lars._last_learning_rate() > 0
             assert asked.pop() == (model, batches)
             assert not asked
-            for callbacks, told in (([], "After the end of its"), ([FitChecks()], "is used up")):
-                with pytest.warns(UserWarning, match=told) as caught:
+            for callbacks, message in (([], "After the end of its"), ([FitChecks()], "is used up")):
+                with pytest.warns(UserWarning, match=message) as caught:
                     model.fit(*batch(10), batch_size=size, verbose=0, callbacks=callbacks)
                 assert sum("schedule" in str(each.message) for each in caught) == 1
             asked.clear()

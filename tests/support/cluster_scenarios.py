@@ -1,8 +1,8 @@
-"""What each worker of a cluster does, and one process alone for comparison.
+"""Scenarios that each worker of a cluster runs, and one process alone for comparison.
 
-A scenario is given the strategy (or `None`) and a folder of its own, and returns what it saw, by
-name: numbers, or lists of arrays. All of a cluster's scenarios run in one start of it. Nearly all
-of their time goes into tracing and compiling, so each makes as few models as it can.
+A scenario gets the strategy (or `None`) and its own folder, and returns its observations by name:
+numbers, or lists of arrays. A cluster starts once for all of its scenarios. Nearly all of their
+time goes into tracing and compiling, so each makes as few models as possible.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ import tensorflow as tf
 import keras_lars
 from support.models import FEATURES, compiled_functions, exchanges, normal, numbers, sequential
 
-BATCH = 12  # divided by two workers and by three
+BATCH = 12  # divisible by two workers and by three
 INPUTS, TARGETS = normal(1, (120, FEATURES)), normal(2, (120, 1))
 WEIGHTS = np.random.default_rng(3).uniform(0.5, 2.0, 120).astype("float32")
 
@@ -28,7 +28,7 @@ def falling_rate():
 
 
 def make_lars(**options):
-    """Compiled where that may matter, and not everywhere, since it takes a second each time."""
+    """Not compiled unless that may matter, since compilation takes a second each time."""
     options = {
         "learning_rate": falling_rate(),
         "trust_coefficient": 0.05,
@@ -50,7 +50,7 @@ def functional():
 
 
 class Subclassed(keras.Model):
-    """With a `train_step` of its own, whose logs are of rank 0 and 1."""
+    """A model with its own `train_step`, whose logs have rank 0 and 1."""
 
     def __init__(self):
         super().__init__()
@@ -66,7 +66,7 @@ class Subclassed(keras.Model):
 
 
 def convolutional():
-    """A block of MobileNet: all kinds of its layers, and not 27 of each, which take long."""
+    """A block of MobileNet, which has all kinds of its layers. The 27 of each would take long."""
     inputs = keras.Input((8, 8, 3))
     x = keras.layers.Conv2D(4, 3, strides=2, padding="same", use_bias=False)(inputs)
     x = keras.layers.ReLU(6.0)(keras.layers.BatchNormalization()(x))
@@ -82,7 +82,7 @@ def normalized(**options):
     return keras.Sequential(
         [
             keras.Input((FEATURES,)),
-            # A bias before the normalization would get no gradient but rounding errors.
+            # A bias before the normalization would get only rounding errors as a gradient.
             keras.layers.Dense(FEATURES, use_bias=False),
             keras.layers.BatchNormalization(**options),
             keras.layers.Dense(1),
@@ -107,7 +107,7 @@ def fit(model, epochs=2, **options):
 
 
 def logs_of(history):
-    """All that was reported, as one array for each name."""
+    """All logs, as one array for each name."""
     return {f"log_{name}": [np.array(values, "float64")] for name, values in history.items()}
 
 
@@ -126,11 +126,11 @@ def trained(strategy, build, optimizer=make_lars, fit_options=None, **options):
     return model, {**state_of(model), **logs_of(history)}
 
 
-# Equal to one process with the same global batch.
+# Scenarios that equal one process with the same global batch.
 
 
 def fit_subclassed(strategy, folder):
-    """Fit with validation, evaluate and predict, the last two also with a batch that is short."""
+    """Fit with validation, evaluate and predict; predict also with a short last batch."""
     validation = (INPUTS[:24], TARGETS[:24])
     fit_options = {"validation_data": validation}
     model, seen = trained(strategy, Subclassed, compiled_lars, fit_options)
@@ -142,7 +142,7 @@ def fit_subclassed(strategy, folder):
 
 
 def clipped_averaged_and_weighted(strategy, folder):
-    """Built from its first batch. Sample weights, and a metric that takes them."""
+    """A model built from its first batch, with sample weights and a metric that uses them."""
 
     def optimizer():
         return compiled_lars(
@@ -155,7 +155,7 @@ def clipped_averaged_and_weighted(strategy, folder):
 
 
 def executions_of_three_steps(strategy, folder):
-    """Ten batches: the last execution of an epoch is a short one."""
+    """Ten batches, so that the last execution of an epoch is shorter."""
     model, seen = trained(strategy, functional, steps_per_execution=3)
     results = model.evaluate(INPUTS, TARGETS, BATCH, verbose=0, return_dict=True)
     predicted = model.predict(INPUTS, batch_size=BATCH, verbose=0)
@@ -167,14 +167,14 @@ def batches_of_all():
 
 
 def shared(strategy, folder):
-    """The folder that all workers have in common."""
+    """The folder that all workers share."""
     return folder.parents[1] if strategy else folder
 
 
 def with_callbacks(strategy, folder):
     """Callbacks that read logs, change the rate, stop, save and record.
 
-    The data tell their end only by reaching it. All workers save to the same file.
+    The number of batches is unknown until the data end. All workers save to the same file.
     """
     path = shared(strategy, folder) / "model.keras"
     callbacks = [
@@ -192,14 +192,14 @@ def with_callbacks(strategy, folder):
         fit_options={"epochs": 5, "callbacks": callbacks, **data},
     )
     loaded = keras.saving.load_model(path)
-    record = folder / "monitor" / "trust_ratios.csv"  # only the chief's is there
+    record = folder / "monitor" / "trust_ratios.csv"  # only the chief has one
     lines = record.read_text().splitlines()[1:] if record.exists() else []
     rows = [[float(x) for i, x in enumerate(line.split(",")) if i != 2] for line in lines]
     return {**seen, "loaded": numbers(loaded.trainable_variables), "records": rows}
 
 
 def saved_together(model, folder):
-    """The optimizer's state in one file for all, and what all raise if it cannot be written."""
+    """The optimizer's state from one file of all workers, and the error if they cannot write it."""
     with model.distribute_strategy.scope():
         model.save(folder / "together.keras")
     state = {}
@@ -220,7 +220,7 @@ def accumulating():
 
 
 def squares_of(model):
-    """Of the mean gradient as in one process; of the parts too, which are others in a cluster."""
+    """The square of the mean gradient, as in one process. In a cluster, that of the parts too."""
     squares = model.optimizer._update.squares
     of_parts, of_mean = squares.last.numpy()
     seen = {"squares_of_mean": [of_mean]}
@@ -230,17 +230,17 @@ def squares_of(model):
 
 
 def accumulated(strategy, folder):
-    """Ten micro-batches an epoch, four an update: two are left over and carry on.
+    """Ten micro-batches per epoch and four per update: two are left over for the next epoch.
 
-    They also carry on in another model that is given weights and the saved state in between. All
-    workers must read this state, and all write it to the same file.
+    They are kept in another model too, which gets the weights and the saved state in between. All
+    workers must read this state, and all of them write it to the same file.
     """
     first = make(strategy, functional, accumulating)
     data = {"x": batches_of_all().repeat(), "y": None, "batch_size": None, "steps_per_epoch": 10}
     history = fit(first, epochs=1, **data)
     seen = {"state_in_between": numbers(first.trainable_variables), **logs_of(history)}
     if strategy and strategy.num_replicas_in_sync > 2:
-        fit(first, epochs=1, **data)  # what is saved does not depend on how many there are
+        fit(first, epochs=1, **data)  # the saved state does not depend on the number of workers
         return {**seen, **state_of(first), **squares_of(first)}
     state = {}
     first.optimizer.save_own_variables(state)
@@ -256,7 +256,7 @@ def accumulated(strategy, folder):
 
 
 def batches_that_grow(strategy, folder):
-    """Ten micro-batches: two updates of one, two of three, and two that are left over."""
+    """Ten micro-batches: two updates of one, two of three, and two left over."""
 
     def optimizer():
         return compiled_lars(gradient_accumulation_steps={0: 1, 2: 3}, clipnorm=0.25)
@@ -265,9 +265,9 @@ def batches_that_grow(strategy, folder):
 
 
 def synchronized_and_recalibrated_statistics(strategy, folder):
-    """Trained with synchronized statistics, and then with new ones from a pass over all data.
+    """Training with synchronized statistics, and then with new ones from a pass over all data.
 
-    Of that the first worker has four batches, and others eight.
+    The first worker has four batches of the data, and the others have eight.
     """
     options = {"synchronized": True} if strategy else {}
     model, seen = trained(strategy, lambda: normalized(**options))
@@ -280,7 +280,7 @@ def synchronized_and_recalibrated_statistics(strategy, folder):
     return {**seen, **state_of(model), "recalibrated": numbers(model.non_trainable_variables)}
 
 
-# Without a process to compare with: every worker ends the same.
+# Scenarios without a process to compare with: all workers must end the same.
 
 
 def fit_convolutional(strategy, folder):
@@ -289,7 +289,7 @@ def fit_convolutional(strategy, folder):
 
 
 def short_last_batch(strategy, folder):
-    """The last batch is of one sample: all but one worker get none."""
+    """The last batch has one sample, so that all workers but one get none."""
     samples = BATCH * 3 + 1
     return trained(
         strategy, normalized, fit_options={"x": INPUTS[:samples], "y": TARGETS[:samples]}
@@ -307,7 +307,7 @@ def unequal_data(strategy):
 
 
 def unequal_shares(strategy, folder):
-    """Also: moving statistics are each worker's own, until a callback averages them."""
+    """Moving statistics differ between workers too, until a callback averages them."""
     data = {"x": unequal_data(strategy), "y": None, "batch_size": None}
     model, seen = trained(strategy, normalized, fit_options=data)
     seen["statistics"] = numbers(model.non_trainable_variables)
@@ -336,7 +336,7 @@ def mixed_bfloat16(strategy, folder):
 
 
 def infinite_share(strategy, folder):
-    """A batch that is infinite for one worker after the other, and then all that are not."""
+    """Batches with an infinity for each worker in turn, and then all batches without one."""
     model = of_policy("mixed_float16", strategy, functional)
     model.fit(INPUTS[:BATCH], TARGETS[:BATCH], BATCH, shuffle=False, verbose=0)
     optimizer = model.optimizer
@@ -362,11 +362,11 @@ def own_loss_scaling_is_refused(strategy, folder):
     return {"refused": [np.array(False)]}
 
 
-# What the graph holds.
+# The contents of the graph.
 
 
 def collectives(strategy, folder):
-    """The exchanges of one call of `apply`: outside of, and in each branch of, its condition."""
+    """The collectives in one call of `apply`: outside its condition, and in each branch of it."""
     with strategy.scope():
         model = functional()
         optimizer = compiled_lars(gradient_accumulation_steps=2)
@@ -384,7 +384,7 @@ def collectives(strategy, folder):
     }
 
 
-# Faults of Keras, which a repaired Keras would not show.
+# Faults of Keras, which a fixed Keras would not show.
 
 
 def linear():
@@ -436,7 +436,7 @@ def with_dropout():
 
 
 def shuffled(epoch):
-    """The batches of an epoch, in an order that is a function of its number alone."""
+    """The batches of an epoch, in an order that depends only on its number."""
     order = tf.random.experimental.stateless_shuffle(
         tf.range(len(INPUTS)), seed=tf.stack([7, epoch])
     )
@@ -445,7 +445,7 @@ def shuffled(epoch):
 
 
 def backed_up(strategy, folder, *callbacks, epochs=2):
-    """A training with accumulation that goes on from `folder`: all it ends with, and its logs."""
+    """A training with accumulation that continues from `folder`: its final state, and its logs."""
     backup = keras_lars.callbacks.BackupAndRestore(folder, save_freq=3)
     model = make(strategy, with_dropout, lambda: make_lars(gradient_accumulation_steps=4))
     data = {"x": backup.epochs(shuffled), "y": None, "batch_size": None, "steps_per_epoch": 10}
@@ -454,7 +454,7 @@ def backed_up(strategy, folder, *callbacks, epochs=2):
 
 
 class Kill(keras.callbacks.Callback):
-    """Ends this process after some batches, as the loss of a machine would."""
+    """Kills this process after some batches, like the loss of a machine."""
 
     def __init__(self, batches):
         super().__init__()
@@ -467,7 +467,7 @@ class Kill(keras.callbacks.Callback):
 
 
 class WaitAt(keras.callbacks.Callback):
-    """After some batches: says so by one file, and goes on once the other is there."""
+    """After some batches, creates one file, and waits until the other exists."""
 
     def __init__(self, batches, says, waits_for):
         super().__init__()
@@ -482,7 +482,7 @@ class WaitAt(keras.callbacks.Callback):
 
 
 def killed_in_mid_epoch(strategy, folder):
-    """The second worker is killed; what the first one sees."""
+    """The second worker is killed; returns what the first one observes."""
     callbacks = [Kill(8)] if strategy.cluster_resolver.task_id == 1 else []
     try:
         backed_up(strategy, folder.parents[1] / "backup", *callbacks)
@@ -492,7 +492,7 @@ def killed_in_mid_epoch(strategy, folder):
 
 
 def killed_in_the_write(strategy, folder):
-    """The first worker, the chief, is killed before its second backup is whole."""
+    """The first worker, the chief, is killed before its second backup is complete."""
     if strategy.cluster_resolver.task_id == 0:
         writes, sync = [], os.fsync
 
@@ -545,12 +545,12 @@ OF_A_CLUSTER = {
     )
 }
 
-# Three workers take longer, and differ from two in shares and sums only.
+# Three workers take longer, and differ from two only in shares and sums.
 OF_THREE = ["accumulated", "unequal_shares", "infinite_share"]
 
 SCENARIOS = {**LIKE_ONE_PROCESS, **OF_A_CLUSTER}
 
-# Each in a cluster of its own, in this order, and in one folder.
+# Each runs in its own cluster, in this order and in one folder.
 KILLED = {
     scenario.__name__: scenario
     for scenario in (killed_in_mid_epoch, killed_in_the_write, started_again)

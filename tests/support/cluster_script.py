@@ -1,7 +1,7 @@
-"""A cluster on this machine: its workers run scenarios, and each saves what it saw.
+"""Runs scenarios on a cluster on this machine; each worker saves what it observed.
 
-`python -m support.cluster_script FOLDER WORKERS SCENARIO...`, by `helpers.run_command`. The last
-line that is printed is the list of the workers' exit statuses.
+`helpers.run_command` runs `python -m support.cluster_script FOLDER WORKERS SCENARIO...`. The last
+line of the output is the list of the workers' exit statuses.
 """
 
 import gc
@@ -14,14 +14,14 @@ import time
 
 from support.forked_workers import Workers
 
-# A safety net for a cluster that hangs; it takes a minute or two.
+# A limit in case a cluster hangs; it usually takes a minute or two.
 LIMIT_SECONDS = 600
-# For the others, once a worker has failed: to find that out, and to say so.
+# Once a worker has failed, the time for the others to notice and report it.
 GRACE_SECONDS = 90
 
 
 def work(folder, count, names, index):
-    """What one worker does. It ends when all are done, since none must be lost before."""
+    """Runs one worker. It ends when all workers are done, since none may be lost before."""
     import tensorflow as tf
 
     from support.cluster_scenarios import KILLED, SCENARIOS
@@ -40,7 +40,7 @@ def work(folder, count, names, index):
         os.rename(part, place.with_suffix(".pickle"))
         took = time.perf_counter() - started
         print(f"{name}: {took:.1f} s, {time.process_time() - cpu:.1f} of CPU", flush=True)
-        gc.collect()  # young, as in `every_test.py`
+        gc.collect()  # early, as in `every_test.py`
     if not names[-1].startswith("killed"):
         every = [folder / str(i) / f"{names[-1]}.pickle" for i in range(count)]
         while not all(path.exists() for path in every):

@@ -1,8 +1,8 @@
-"""Runs commands, `python -m MODULE ARGUMENT...`, in processes that begin with TensorFlow imported.
+"""Runs commands, `python -m MODULE ARGUMENT...`, in processes that start with TensorFlow imported.
 
-Each line of the standard input is a request as `helpers.run_command` makes it. It is run by a fork
-of this process, which has imported what takes seconds, and done nothing else: a flag that is
-defined, a signal handler or a device of one command is not there for the next one.
+Each line of standard input is a request of `helpers.run_command`, and a fork of this process runs
+it. This process has only imported the modules that take seconds. So flags, signal handlers and
+devices of one command do not exist for the next one.
 """
 
 import atexit
@@ -26,7 +26,7 @@ for module in ("keras_lars", "tensorflow", "matplotlib.figure", "sklearn.dataset
 
 
 def next_request():
-    """In a fork of this process."""
+    """Returns the next request, in a fork of this process."""
     gc.freeze()  # a collection would copy the memory that is shared with it
     for line in sys.stdin:
         child = os.fork()
@@ -43,7 +43,7 @@ def redirect(number, path, flags):
 
 
 def run_python(words):
-    """What `python WORD...` does, in this process, which it ends."""
+    """Does what `python WORD...` does, in this process, and ends the process."""
     status = 0
     try:
         if words[0] == "-m":
@@ -60,7 +60,7 @@ def run_python(words):
     except BaseException:
         traceback.print_exc()
         status = 1
-    # As Python ends, but for a second in which it would delete all that was imported.
+    # Exit like Python, without the second in which it would delete all imported modules.
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -68,11 +68,11 @@ def run_python(words):
 
 
 class ForkingPopen(subprocess.Popen):
-    """Its `python` is a fork of this process in place of a new one."""
+    """Starts `python` as a fork of this process, instead of a new process."""
 
     def __init__(self, command, *, env=None, **options):
         def start():
-            os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # as for a new one, which is waited for
+            os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # as `exec` does, which `Popen` waits for
             gc.enable()
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_DFL)

@@ -10,11 +10,11 @@ from support import REPLICAS
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
-    from tensorflow.python.eager import context  # no public function tells the seed
+    from tensorflow.python.eager import context  # no public function returns the seed
 
-    # TF32 keeps ten bits of the mantissa: comparisons to 1e-6 would fail on a GPU.
+    # TF32 keeps ten bits of the mantissa, so comparisons to 1e-6 would fail on a GPU.
     tf.config.experimental.enable_tensor_float_32_execution(False)
-    # Replicas are imitated by logical CPUs, which must exist before TensorFlow starts.
+    # Logical CPUs act as replicas. They must exist before TensorFlow starts.
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0],
         [tf.config.LogicalDeviceConfiguration()] * REPLICAS,
@@ -22,7 +22,7 @@ if keras.backend.backend() == "tensorflow":
 
 
 def tensorflow_is_seeded():
-    """Whether its seed is 0, and nothing was drawn since."""
+    """Whether its seed is 0, and no numbers have been drawn since."""
     if keras.backend.backend() != "tensorflow":
         return False
     now = context.context()
@@ -31,7 +31,7 @@ def tensorflow_is_seeded():
 
 @pytest.fixture(autouse=True)
 def fixed_seeds(monkeypatch):
-    """TensorFlow's only where needed: that it forgets how to run what it has run takes long."""
+    """TensorFlow is seeded only if needed: seeding clears its cache of kernels, which is slow."""
     with monkeypatch.context() as patch:
         if tensorflow_is_seeded():
             patch.setattr(tf.random, "set_seed", lambda seed: None)
@@ -39,13 +39,13 @@ def fixed_seeds(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def garbage_is_collected_young():
-    """What a test leaves in cycles is deleted at its end, and not minutes later.
+def garbage_is_collected_early():
+    """Objects in cycles are deleted at the end of their test, not minutes later.
 
-    A `fit` that is broken off leaves its iterator of tf.data behind. The thread that tunes it
-    sleeps between its looks, the longer the older it is, up to a minute, and one time in four it
-    misses that it is told to end (seen on TensorFlow 2.18 and 2.21): whoever collects it waits.
-    Frozen objects are not looked at, so that a collection costs no more than the test has made.
+    An interrupted `fit` leaves its iterator of tf.data behind. The thread that tunes it sleeps
+    between its checks, longer and longer, up to a minute. One time in four, it misses the signal to
+    end (seen on TensorFlow 2.18 and 2.21), and the garbage collector waits for it. Frozen objects
+    are skipped, so that a collection only examines what the test has created.
     """
     gc.freeze()
     yield
@@ -55,5 +55,5 @@ def garbage_is_collected_young():
 
 @pytest.fixture(scope="session")
 def strategy():
-    """One strategy for all tests of a process: the collectives of two collide."""
+    """One strategy for all tests of a process, since the collectives of two would collide."""
     return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(REPLICAS)])

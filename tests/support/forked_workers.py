@@ -1,6 +1,6 @@
-"""The workers of a cluster as forks of a process that has imported TensorFlow, and done no more.
+"""Workers of a cluster, as forks of a process that has imported TensorFlow and done nothing else.
 
-None of them spends seconds on imports, and all end with that process, however it ends.
+They spend no time on imports, and all of them end with that process, however it ends.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ PORT = 2222
 
 
 def fork(function, *arguments):
-    """The number of a process that runs the function; its exit status is what that returns."""
+    """Runs a function in a fork, which exits with its result; returns the process ID."""
     parent = os.getpid()
     sys.stdout.flush()
     if child := os.fork():
@@ -34,7 +34,7 @@ def fork(function, *arguments):
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(status)  # and not as Python ends, which takes a second
+        os._exit(status)  # not as Python exits, which takes a second
 
 
 class Workers:
@@ -62,7 +62,7 @@ class Workers:
         process = fork(work)
         os.close(left[1])
         os.close(plugged[0])
-        if os.read(left[0], 1):  # or it has ended, and told why
+        if os.read(left[0], 1):  # otherwise it has ended, and printed why
             self.network.plug_in(index, process)
             os.write(plugged[1], b"1")
         os.close(left[0])
@@ -70,7 +70,7 @@ class Workers:
         return process
 
     def poll(self):
-        """The exit status of each, or None; negative if it was killed by a signal."""
+        """The exit status of each worker: None if it runs, negative if a signal killed it."""
         for i, process in enumerate(self.processes):
             if self.statuses[i] is None:
                 done, status = os.waitpid(process, os.WNOHANG)
@@ -79,7 +79,7 @@ class Workers:
         return self.statuses
 
     def wait(self, seconds, condition=lambda statuses: None not in statuses):
-        """Until the condition holds of the exit statuses, at the longest; whether it does."""
+        """Waits until the exit statuses meet the condition, or time is up; returns if they do."""
         until = time.monotonic() + seconds
         while not (holds := condition(self.poll())) and time.monotonic() < until:
             time.sleep(0.01)
@@ -90,7 +90,7 @@ class Workers:
             os.kill(self.processes[index], number)
 
     def end(self):
-        """Kill those that are left."""
+        """Kills the workers that are left."""
         for i in range(len(self.processes)):
             with contextlib.suppress(ProcessLookupError):
                 self.send(i, signal.SIGKILL)

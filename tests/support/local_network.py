@@ -1,7 +1,7 @@
-"""Machines of a network, imitated on this one by network namespaces, whose links can be cut.
+"""A network of machines, simulated on this one by network namespaces, whose links can be cut.
 
-A process that makes a `Network` becomes its switch; a fork of it that calls `leave` is a machine.
-It needs no rights of root where user namespaces are allowed.
+A process that creates a `Network` becomes its switch. A fork of it that calls `leave` is a machine.
+If user namespaces are allowed, no root privileges are needed.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ _NEW_USER, _NEW_NETWORK = 0x10000000, 0x40000000
 
 
 class NoNamespacesError(Exception):
-    """This machine does not allow them. The message is one line."""
+    """This machine does not allow network namespaces. The message is one line."""
 
 
 def _unshare(flags):
@@ -49,8 +49,8 @@ class Network:
         _run("ip", "link", "set", "switch", "up")
 
     def plug_in(self, index, process):
-        """Give a process that has called `leave` its end of a cable."""
-        with contextlib.suppress(NoNamespacesError):  # that of a former machine
+        """Gives a process that has called `leave` its end of a cable."""
+        with contextlib.suppress(NoNamespacesError):  # the link of a former machine
             _run("ip", "link", "delete", f"link{index}")
         peer = ("type", "veth", "peer", "name", "cable", "netns", str(process))
         _run("ip", "link", "add", f"link{index}", *peer)
@@ -58,19 +58,19 @@ class Network:
         _run("ip", "link", "set", f"link{index}", "up")
 
     def cut(self, index):
-        """All that the machine sends, or is sent, is lost from now on; it is not told."""
+        """Loses everything that the machine sends or is sent from now on, without a sign of it."""
         _run("ip", "link", "set", f"link{index}", "nomaster")
 
     def mend(self, index):
         _run("ip", "link", "set", f"link{index}", "master", "switch")
 
     def part(self, *indices):
-        """These reach the others, but not each other, from now on; until they are plugged in."""
+        """Separates these machines from each other, but not from others, until plugged in again."""
         for index in indices:
             _run("ip", "link", "set", f"link{index}", "type", "bridge_slave", "isolated", "on")
 
     def pull_out(self, process):
-        """Cut the link at the machine's own end, which it sees."""
+        """Cuts the link at the machine's own end, which the machine can see."""
         _run("nsenter", f"--target={process}", "--net", "ip", "link", "set", "cable", "down")
 
 
@@ -79,12 +79,12 @@ def address(index):
 
 
 def leave():
-    """Become a machine without any network."""
+    """Makes this process a machine without any network."""
     _unshare(_NEW_NETWORK)
 
 
 def join(index):
-    """Use the cable that was plugged in."""
+    """Connects this process to the cable that was plugged in."""
     _run("ip", "link", "set", "lo", "up")
     _run("ip", "address", "add", f"{address(index)}/24", "dev", "cable")
     _run("ip", "link", "set", "cable", "up")
