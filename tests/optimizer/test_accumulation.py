@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from support.behaviour import (
+from support.behavior import (
     RATE,
     SCHEDULES,
     assert_follows,

@@ -40,7 +40,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from support.behaviour import (
+from support.behavior import (
     RATE,
     assert_follows,
     fit,

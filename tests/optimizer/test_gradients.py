@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from support.behaviour import (
+from support.behavior import (
     DECAY,
     MOMENTUM,
     RATE,

@@ -8,7 +8,7 @@ import pickle
 import keras
 import numpy as np
 import pytest
-from support.behaviour import (
+from support.behavior import (
     SCHEDULES,
     eagerly_and_in_a_graph,
     gradients_of,

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from support.behaviour import (
+from support.behavior import (
     SCHEDULES,
     assert_follows,
     eagerly_and_in_a_graph,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from support.behaviour import (
+from support.behavior import (
     DECAY,
     MOMENTUM,
     RATE,

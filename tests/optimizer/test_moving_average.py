@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from support.behaviour import (
+from support.behavior import (
     RATE,
     assert_follows,
     eagerly_and_in_a_graph,
