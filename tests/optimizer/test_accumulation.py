@@ -28,7 +28,7 @@ from support.models import (
 
 @keras.saving.register_keras_serializable(package="keras_lars_tests")
 class Shrink(keras.constraints.Constraint):
-    """Applied twice it gives another result than once, so tests notice if it is."""
+    """Its result differs if it is applied twice, so tests notice if that happens."""
 
     def __call__(self, w):
         return 0.5 * w

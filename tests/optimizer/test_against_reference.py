@@ -16,7 +16,7 @@ from support.reference import ReferenceLARS
 import keras_lars
 
 STEPS = 10
-# Exact in float32, in which Keras stores the rate. The clip treats 0 and rates above 1 differently.
+# Exact in float32, in which Keras stores the rate. With 0 and rates above 1, for the clip.
 LEARNING_RATES = [0.125, 0.25, 0.5, 2.0, 0.0, 1.0, 0.75, 0.0625, 1.5, 0.5]
 ZERO_GRADIENTS_AT = 3
 

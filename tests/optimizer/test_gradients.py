@@ -86,7 +86,7 @@ def test_indexed_slices_equal_their_sum(options, graph, jit_compile):
         steps_of(make_lars(jit_compile=jit_compile, **options), pair, graph) for pair in pairs
     ]
     for i in range(4):
-        # Row 3 comes three times. Rows 0, 2 and 4 never do, but momentum and decay move them.
+        # Row 3 occurs three times. Rows 0, 2 and 4 do not, but momentum and decay still move them.
         values, indices = normal([7, i], (4, 2)), [3, 1, 3, 3]
         slices = tf.IndexedSlices(*map(tf.constant, (values, indices, (5, 2))))
         total = np.zeros((5, 2), "float32")

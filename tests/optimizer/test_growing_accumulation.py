@@ -1,4 +1,4 @@
-"""`gradient_accumulation_steps` that change equal separate trainings that pass on their state."""
+"""Changing `gradient_accumulation_steps` equals separate trainings that pass on their state."""
 
 import copy
 import itertools

@@ -157,7 +157,7 @@ def test_compiled_equals_plain_and_dtypes_stay(shape, seed, rate, dtype, options
 def test_zero_gradient_decay_and_velocity_change_nothing(
     shape, seed, rate, dtype, form, nesterov, trust_clip, ratio, jit_compile
 ):
-    """Not even a bit of the weights, whatever the ratio."""
+    """The bits of the weights stay the same, whatever the ratio."""
     (w,) = normal(seed, shape, 1)
     variables = make_variables({"w": w}, dtype)
     before = keras.ops.convert_to_numpy(variables[0]).tobytes()

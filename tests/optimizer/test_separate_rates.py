@@ -1,4 +1,4 @@
-"""Two ways to separate learning rates for weights and biases, as in Barlow Twins."""
+"""Two ways to get separate learning rates for weights and biases, as in Barlow Twins."""
 
 import keras
 import numpy as np

@@ -174,7 +174,7 @@ def test_nothing_is_checked_if_statistics_are_recalibrated(build, strategy, chec
 
 
 def test_the_batches_are_those_of_the_fit_if_they_are_known(checked):
-    """Not those of the schedule, from which the same `fit` differs with a warning."""
+    """Not those of the schedule; the same `fit` warns that they differ."""
     model = compiled(built, run_eagerly=True)
     with pytest.warns(UserWarning, match="but this schedule is for 6"):
         model.fit(*batch(0, 10), epochs=4, verbose=0)

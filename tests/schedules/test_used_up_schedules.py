@@ -133,7 +133,7 @@ def test_a_new_schedule_and_a_schedule_in_parts():
     assert fit(model, epochs=3) == []
     model.compile(keras_lars.LARS(FitSchedule(10, 3, 8, 1.0), jit_compile=False), "mse")
     assert fit(model) == []
-    # In parts, of which only the first does not know about the others.
+    # In parts: the first `fit` does not know that others follow.
     model = make_model()
     assert len(fit(model, epochs=1)) == 1
     assert fit(model, epochs=3, initial_epoch=1) == []

@@ -123,7 +123,7 @@ def check_stateless_apply():
 
 
 def check_averages_overwrite_weights_only_when_due():
-    """Non-finite values in an average do not reach the weights before that."""
+    """Non-finite values in an average do not reach the weights earlier."""
     for steps, of_updates in ((None, [1, 1, 1]), (2, [2, 2, 2]), ({0: 1, 1: 3}, [1, 3, 3])):
         (variable,) = make_variables({"kernel": np.ones((2, 2))})
         lars = keras_lars.LARS(

@@ -193,7 +193,7 @@ def differentiable_options():
 
 
 def check_derivatives():
-    """They match finite differences. Where a norm is 0 there are none, and ours are finite."""
+    """They match finite differences, and are finite where a norm is 0 and none exist."""
     if keras.backend.backend() != "jax":
         return
     import jax
@@ -247,7 +247,10 @@ def check_derivatives_under_accumulation():
 
 
 def check_squares_of_parts():
-    """Each variable's mean square of the parts and square of their mean. No other bit changes."""
+    """For each variable: the mean square of the parts, and the square of their mean.
+
+    Recording them changes no bit of the training.
+    """
     random = np.random.default_rng(3)
     weights = {"a": random.normal(size=(3, 4)), "b": random.normal(size=(3, 4)), "c": np.ones(5)}
     rows = [[random.normal(size=w.shape) for w in weights.values()] for _ in range(6)]

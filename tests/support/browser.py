@@ -1,4 +1,4 @@
-"""Asks questions about a page, which a headless Chromium opens if one is installed."""
+"""Runs scripts in pages in headless Chromium, if it is installed, and returns their results."""
 
 import html
 import json

@@ -66,7 +66,7 @@ class Subclassed(keras.Model):
 
 
 def convolutional():
-    """A block of MobileNet, which has all kinds of its layers. The 27 of each would take long."""
+    """A block with all kinds of MobileNet's layers, not 27 of each, which would take long."""
     inputs = keras.Input((8, 8, 3))
     x = keras.layers.Conv2D(4, 3, strides=2, padding="same", use_bias=False)(inputs)
     x = keras.layers.ReLU(6.0)(keras.layers.BatchNormalization()(x))

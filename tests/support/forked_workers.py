@@ -79,7 +79,7 @@ class Workers:
         return self.statuses
 
     def wait(self, seconds, condition=lambda statuses: None not in statuses):
-        """Waits until the exit statuses meet the condition, or time is up; returns if they do."""
+        """Waits until the statuses meet the condition or time is up; returns whether they do."""
         until = time.monotonic() + seconds
         while not (holds := condition(self.poll())) and time.monotonic() < until:
             time.sleep(0.01)

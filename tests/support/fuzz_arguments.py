@@ -19,7 +19,7 @@ from support.fuzz_values import VALUES
 
 
 class Target(NamedTuple):
-    """A callable, the arguments of which one is replaced, and a function that uses the result."""
+    """A callable, its arguments (one of which is replaced), and a function that uses the result."""
 
     call: Any
     given: dict

@@ -58,7 +58,7 @@ class Network:
         _run("ip", "link", "set", f"link{index}", "up")
 
     def cut(self, index):
-        """Loses everything that the machine sends or is sent from now on, without a sign of it."""
+        """Drops everything that the machine sends or is sent from now on, unseen by the machine."""
         _run("ip", "link", "set", f"link{index}", "nomaster")
 
     def mend(self, index):

@@ -14,7 +14,7 @@ import time
 from support import local_network
 from support.forked_workers import Workers
 
-# Long enough for a busy machine, where no loss must be reported before it happens.
+# Long enough for a busy machine, so that no loss is reported before it happens.
 HEARTBEAT_SECONDS = 5
 LIMIT_SECONDS = 200
 INTERRUPTED = 75

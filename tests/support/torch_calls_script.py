@@ -1,4 +1,4 @@
-"""Checks of the calls of torch in an update, on a device without values, so none can be read.
+"""Checks which operations of torch an update calls, on a device without values to read.
 
 `KERAS_BACKEND=torch KERAS_TORCH_DEVICE=meta PYTHONPATH=tests python -m support.torch_calls_script
 result.json` writes a JSON object that maps each check to "ok" or the traceback.
