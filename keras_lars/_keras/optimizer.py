@@ -144,10 +144,11 @@ class KerasOptimizer(StatefulOptimizer):
             return gradients
         dtypes = [keras.backend.standardize_dtype(g.dtype) for g in gradients]
         widest = "float64" if "float64" in dtypes else "float32"
-        clipped = self._clip_gradients([ops.cast(g, widest) for g in gradients])
+        wide = [ops.cast(g, widest) for g in gradients]
+        clipped = self._clip_gradients(wide)
         if self.clipvalue is not None:
             # Clipping would hide an infinity.
-            clipped = [nan_unless_finite(c, g) for g, c in zip(gradients, clipped)]
+            clipped = [nan_unless_finite(c, g) for g, c in zip(wide, clipped)]
         return [ops.cast(c, dtype) for c, dtype in zip(clipped, dtypes)]
 
     def _clip_gradients(self, grads: list[Tensor]) -> list[Tensor]:
