@@ -20,7 +20,7 @@ shapes = st.sampled_from([(1,), (7,), (3, 2), (2, 3, 4)])
 seeds = st.integers(0, 2**31)
 # Ten decades, well within the range of float32 even when squared.
 scales = st.floats(-5, 5).map(lambda exponent: 10.0**exponent)
-rates = st.floats(0.01, 10)
+rates = st.floats(0.05, 10)
 decays = st.sampled_from([0.0, 1e-4, 0.3])
 coefficients = st.sampled_from([1e-3, 0.02, 1.0])
 compilation = st.sampled_from(["auto", False])
