@@ -127,8 +127,7 @@ def prepare(model: keras.Model) -> keras.Model:
     - A replica without samples in the last batch of an epoch adds nothing to the update.
     - `compile` uses `keras_lars.LossScaleOptimizer` in place of Keras's own.
     - `save` and `save_weights` write one file for all workers, which must be given the same path.
-      The first worker writes it. On every worker it is complete when the method returns, or an
-      error is raised on all of them.
+      The first worker writes it, and the others do not wait for it.
     - If a worker is lost, the others raise `WorkerLostError`.
     - If Slurm has started several tasks but the strategy has one worker, each task would train
       separately. A warning says so, once.

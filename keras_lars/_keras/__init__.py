@@ -29,7 +29,8 @@ trainer `reduce_per_replica`, and `TFEpochIterator` with its `_num_batches`; and
 It relies on the public `make_train_function` and `make_test_function` to create `train_function`
 and `test_function`.
 
-`saving.py` replaces `_value` of some `keras.Variable`s while a file is written.
+`saving.py` uses `_loss_tracker` and `_compile_metrics` of `keras.Model`, and replaces `_value` of
+some `keras.Variable`s while a file is written.
 
 `tensorflow_context.py` uses, from TensorFlow, `python.eager.context.context`, with its
 `op_callbacks`, and `python.framework.config.is_op_determinism_enabled`.

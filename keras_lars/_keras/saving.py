@@ -19,13 +19,13 @@ from keras_lars._model_state import sums_of_parts, wrapped
 
 _SUFFIXES = (".keras", ".h5", ".hdf5")
 
-# What the other workers raise is of the first of these that the chief's error is, or the last.
-_ERRORS = (OSError, ValueError, TypeError, RuntimeError)
-_LONGEST = 1000  # bytes of the chief's message
-
 
 def repair_saving(model: keras.Model) -> None:
-    """Make only the chief write a file, and the others wait until it is complete (fault 20)."""
+    """Make only the chief write a file (fault 20).
+
+    The others do not wait for it. Many programs save on the chief alone, which would wait forever
+    for workers that wait for it in the next update.
+    """
     for name in ("save", "save_weights"):
         setattr(model, name, _written_once(model, getattr(model, name)))
 
@@ -38,22 +38,23 @@ def _written_once(model: keras.Model, save: Callable[..., None]) -> Callable[...
     def run(*args: Any, **kwargs: Any) -> None:
         given = signature.bind(*args, **kwargs)
         values = _values_from_all_workers(model)
-        try:
-            if _replicas.is_chief(strategy):
-                with _alone(values, strategy):
-                    _write(save, given)
-        except Exception as error:
-            _agree(error, strategy)
-            raise
-        _agree(None, strategy)
+        if _replicas.is_chief(strategy):
+            with _alone(values, strategy):
+                _write(save, given)
 
     return run
 
 
 def _values_from_all_workers(model: keras.Model) -> list[tuple[keras.Variable, tf.Tensor]]:
-    """The variables that only all workers together can read, such as sums, with their values."""
+    """The variables that only all workers together can read, such as sums, with their values.
+
+    The metrics of `compile` are not saved, and so not read.
+    """
     variables = [v for layer in all_layers(model) for v in layer.variables]
-    variables += [v for layer in all_layers(model) for v in layer.metrics_variables]
+    of_compile = (getattr(model, name, None) for name in ("_loss_tracker", "_compile_metrics"))
+    not_saved = {id(v) for metric in of_compile for v in getattr(metric, "variables", ())}
+    metrics = [v for layer in all_layers(model) for v in layer.metrics_variables]
+    variables += [v for v in metrics if id(v) not in not_saved]
     for optimizer in wrapped(getattr(model, "optimizer", None)):
         variables += [*optimizer.variables, *sums_of_parts(optimizer)]
     on_read = {
@@ -127,20 +128,3 @@ def _path_of_file(arguments: Mapping[str, Any]) -> pathlib.Path | None:
     if path.exists() and not (path.is_file() and arguments.get("overwrite", True)):
         return None
     return path if os.access(path.parent, os.W_OK) else None
-
-
-def _agree(error: Exception | None, strategy: tf.distribute.Strategy) -> None:
-    """Wait for the chief. If it has an error, raise one on the others."""
-    kind, message = 0, b""
-    if error is not None:
-        found = (i for i, kind in enumerate(_ERRORS) if isinstance(error, kind))
-        kind = next(found, len(_ERRORS) - 1) + 1
-        message = f"{type(error).__name__}: {error}".encode()[:_LONGEST]
-    rows = _replicas.exchange((kind, *message.ljust(_LONGEST, b"\0")), strategy)
-    kind, *numbers = max(rows)
-    if kind and error is None:
-        message = bytes(numbers).rstrip(b"\0")
-        raise _ERRORS[kind - 1](
-            "The first worker could not save the model. "
-            f"Received: {message.decode(errors='ignore')}"
-        )
