@@ -20,7 +20,6 @@ MESSAGES = [
     "must match at least one variable path",
     "` is called",
     "trains by itself in each of the",
-    "The first worker could not save the model",
     "TF_CONFIG must be JSON",
     "all workers must start within",
     "The state of optimizer '",

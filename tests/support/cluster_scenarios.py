@@ -209,7 +209,8 @@ def saved_together(model, folder):
     _replicas.exchange((0,), strategy)  # the others do not wait for the chief
     state = {}
     keras.saving.load_model(folder / "together.keras").optimizer.save_own_variables(state)
-    return {"saved_sums": [value for name, value in sorted(state.items()) if "accumulators" in name]}
+    sums = [value for name, value in sorted(state.items()) if "accumulators" in name]
+    return {"saved_sums": sums}
 
 
 STEPS = 4
