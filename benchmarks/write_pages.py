@@ -68,6 +68,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "batch sizes": _batch_size("report", "batch_size"),
     "batch sizes, searched": _batch_size("search_spaces", "batch_size"),
     "batch sizes, published": _block("experiments.small.published:table"),
+    "second round": _batch_size("so_far", "second_round"),
     "digits by batch size": _batch_size("report", "digits_by_batch"),
     "digits by batch size in short": _batch_size("accuracies", "digits_by_batch"),
     "learning rates": _batch_size("report", "learning_rate"),

@@ -43,7 +43,8 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
     while the learning rate is large. Use learning rates of 4 to 40, larger for larger batches, with
     a warm-up: `keras_lars.schedules.for_fit` makes such a schedule for a whole `fit`. With small
     batches, Nesterov momentum works as well. At a single large batch size it also does if you tune
-    its learning rate, momentum and warm-up, at least in networks with normalization.
+    its learning rate, momentum and warm-up, at least in networks with normalization. If the whole
+    training makes only about 20 updates, try `nesterov=True`.
 
     The update of a variable `w` with gradient `g` is the paper's, except for a floor on the weight
     norm, which lets variables that start at 0 move:

@@ -163,9 +163,26 @@ def accuracies(found: dict, network: str | None = None) -> str:
     """
     (only, *_) = found["settings"]["networks"]
     seeds = select(frame(found), kind="seed", network=network or only)
-    return by_batch(
-        found, methods_of(found), seeds, lambda rows: _reached(rows, 100 * rows["test_accuracy"], 1)
-    )
+    return by_batch(found, methods_of(found), seeds, _percent_reached)
+
+
+def so_far(found: dict) -> str:
+    """The test accuracy in % of an unfinished study: a table for each batch size with results."""
+    table = select(frame(found), kind="seed")
+    # A method without all of its seeds could be judged by its luckiest one.
+    groups = table.groupby(["network", "method", "batch"])
+    table = groups.filter(lambda rows: len(rows) == found["settings"]["seeds"])
+    parts = []
+    for batch, rows in table.groupby("batch", sort=True):
+        methods = {m.name: m.words for m in methods_of(found) if m.name in set(rows["method"])}
+        networks = {n: f"`{n}`" for n in found["settings"]["networks"] if n in set(rows["network"])}
+        parts += [
+            f"Batch size {batch:,}, mean (and standard deviation) of the seeds:",
+            _grid(rows, "method", methods, "network", networks, _percent_reached),
+        ]
+    parts += results.environments(found)
+    done = f"{len(found['rows'])} of {found['planned']} trainings are done."
+    return "\n\n".join([*parts, done])
 
 
 def divergences(found: dict) -> str:
@@ -266,6 +283,10 @@ def _reached(seeds: pd.DataFrame, values: pd.Series, digits: int) -> str:
     left = values[~seeds["failed"]].astype(float)
     text = mean(left, f"{{:.{digits}f}}".format) if len(left) else ""
     return ", ".join(filter(None, [text, _diverged(seeds)]))
+
+
+def _percent_reached(seeds: pd.DataFrame) -> str:
+    return _reached(seeds, 100 * seeds["test_accuracy"], 1)
 
 
 def _counted(seeds: pd.DataFrame) -> str:

@@ -1,0 +1,75 @@
+"""What the pages say about the second round of the study is what its results say."""
+
+import pytest
+from support import RESULTS, pages
+
+pytest.importorskip("scipy", reason="the extra `benchmarks` is not installed")
+
+from benchmarks.experiments import experiment, results
+from benchmarks.experiments.batch_size import BatchSize
+from benchmarks.experiments.small import methods, tables
+
+FILE = RESULTS / "studies" / "second_round.json"
+FOUND = results.read(FILE, "--show", "batch_size")
+TABLE = tables.frame(FOUND)
+LARGEST = results.select(TABLE, batch=32768)
+SEEDS = results.select(LARGEST, kind="seed")
+MEANS = 100 * SEEDS.groupby(["network", "method"])["test_accuracy"].mean().astype(float)
+PAGE = " ".join(pages.read(pages.STUDIES).split())
+
+
+def ahead(network, method, other):
+    return MEANS[network, method] - MEANS[network, other]
+
+
+def test_the_study_can_be_continued():
+    before = experiment.done_before(BatchSize(size="second_round"), FILE)
+    assert len(before) == len(FOUND["rows"]) < FOUND["planned"] == 1080
+
+
+TUNED = ["momentum_wide", "nesterov_wide", "lars_wide", "lars_nesterov", "lamb_wide"]
+
+
+@pytest.mark.parametrize("network", ["plain", "residual"])
+@pytest.mark.parametrize("name", TUNED)
+def test_no_chosen_rate_is_at_an_end_of_its_range(network, name):
+    tried = sorted(each["learning_rate"] for each in methods.trials(methods.BY_NAME[name], 8))
+    (chosen,) = set(results.select(SEEDS, network=network, method=name)["rate"])
+    assert chosen in tried[1:-1]
+
+
+def test_lars_with_nesterov_momentum_is_the_best():
+    for network, second in (("plain", "lamb_wide"), ("residual", "lars_wide")):
+        first, next_best, *_ = MEANS[network].sort_values(ascending=False).index
+        assert (first, next_best) == ("lars_nesterov", second)
+    plain = ahead("plain", "lars_nesterov", "lamb_wide")
+    residual = ahead("residual", "lars_nesterov", "lars_wide")
+    assert f"by {plain:.1f} and {residual:.1f} points" in PAGE
+
+
+def test_what_nesterov_momentum_adds():
+    to_lars = [ahead(network, "lars_nesterov", "lars_wide") for network in ("plain", "residual")]
+    to_momentum = [
+        ahead(network, "nesterov_wide", "momentum_wide") for network in ("plain", "residual")
+    ]
+    assert "adds {:.1f} and {:.1f} points to LARS".format(*to_lars) in PAGE
+    assert "{:.1f} and {:.1f} to momentum".format(*to_momentum) in PAGE
+    rates = pages.read("docs/learning_rate.md")
+    assert "gained {:.0f} to {:.0f}".format(*sorted(to_lars)) in " ".join(rates.split())
+
+
+def test_lars_and_nesterov_momentum():
+    lower = ahead("plain", "nesterov_wide", "lars_wide")
+    higher = ahead("residual", "lars_wide", "nesterov_wide")
+    assert f"it is {lower:.1f} points lower without normalization and {higher:.1f} higher" in PAGE
+    for network, difference in (("plain", lower), ("residual", higher)):
+        seeds = results.select(SEEDS, network=network, method="nesterov_wide")["test_accuracy"]
+        assert abs(difference) < 1.5 * 100 * seeds.astype(float).std()
+
+
+def test_trials_that_diverged():
+    trials = results.select(LARGEST, kind="trial", network="plain")
+    for method in ("momentum_wide", "nesterov_wide"):
+        of_method = results.select(trials, method=method)
+        assert 4 <= of_method["failed"].sum() <= 5
+        assert len(of_method) == 8
