@@ -92,7 +92,7 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
             inner_optimizer,
             _arguments.number(positive=True)("initial_scale", initial_scale),
             steps("dynamic_growth_steps", dynamic_growth_steps),
-            _arguments.name_of_optimizer("name", name),
+            name=_arguments.name_of_optimizer("name", name),
             **kwargs,
         )
 
