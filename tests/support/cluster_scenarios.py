@@ -175,15 +175,18 @@ def shared(strategy, folder):
 def with_callbacks(strategy, folder):
     """Callbacks that read logs, change the rate, stop, save and record.
 
-    The number of batches is unknown until the data end. All workers save to the same file.
+    The number of batches is unknown until the data end. All workers save to the same file, and the
+    first one also saves alone.
     """
     path = shared(strategy, folder) / "model.keras"
+    is_first = not strategy or strategy.cluster_resolver.task_id == 0
     callbacks = [
         keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=0, min_delta=1e9),
         keras.callbacks.EarlyStopping("loss", patience=2, min_delta=1e9),
         keras.callbacks.CSVLogger(folder / "history.csv"),
         keras.callbacks.ModelCheckpoint(path),
         keras_lars.callbacks.TrustRatioMonitor(folder / "monitor", 3),
+        *([keras.callbacks.ModelCheckpoint(folder / "alone.keras")] if is_first else []),
     ]
     data = {"x": batches_of_all().filter(lambda x, y: True), "y": None, "batch_size": None}
     _, seen = trained(
@@ -195,6 +198,7 @@ def with_callbacks(strategy, folder):
     if strategy:
         _replicas.exchange((0,), strategy)  # the others do not wait while the chief saves
     loaded = keras.saving.load_model(path)
+    assert (folder / "alone.keras").exists() == is_first
     record = folder / "monitor" / "trust_ratios.csv"  # only the chief has one
     lines = record.read_text().splitlines()[1:] if record.exists() else []
     rows = [[float(x) for i, x in enumerate(line.split(",")) if i != 2] for line in lines]
