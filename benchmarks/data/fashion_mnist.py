@@ -35,16 +35,10 @@ def load(data_dir: str | os.PathLike | None = None) -> InMemory:
     """
     folder = pathlib.Path(data_dir or DEBIAN)
     if (folder / TFDS_VERSION / "dataset_info.json").exists():
-        parts = [_prepared(folder, split) for split in ("train", "test")]
+        parts = [prepared.images(folder / TFDS_VERSION, split) for split in ("train", "test")]
     else:
         parts = [_idx_files(folder, split) for split in ("train", "t10k")]
     return InMemory("fashion_mnist", 10, *parts)
-
-
-def _prepared(folder: pathlib.Path, split: str) -> Images:
-    tensors = prepared.read(folder / TFDS_VERSION).as_dataset(split=split, batch_size=-1)
-    data = prepared.tensorflow_datasets().as_numpy(tensors)
-    return Images(data["image"], data["label"].astype("int32"))
 
 
 def _idx_files(folder: pathlib.Path, part: str) -> Images:

@@ -1,8 +1,9 @@
-"""TensorFlow Datasets: its folders, and a one-line error if it is not installed."""
+"""TensorFlow Datasets: its folders, small data sets in them, and a one-line error without it."""
 
 import pathlib
 from typing import Any
 
+from benchmarks.data.in_memory import Images
 from benchmarks.recipe import RecipeError
 
 
@@ -28,6 +29,13 @@ def tensorflow_datasets() -> Any:
 def read(folder: pathlib.Path) -> Any:
     """The read-only builder of a prepared folder of one version."""
     return tensorflow_datasets().builder_from_directory(folder)
+
+
+def images(folder: pathlib.Path, split: str) -> Images:
+    """All images of a split of a prepared folder, in the order of its files."""
+    tensors = read(folder).as_dataset(split=split, batch_size=-1)
+    data = tensorflow_datasets().as_numpy(tensors)
+    return Images(data["image"], data["label"].astype("int32"))
 
 
 def default_folder() -> pathlib.Path:

@@ -19,7 +19,7 @@ import tensorflow as tf
 from support import ROOT
 
 from benchmarks import data
-from benchmarks.data import augmentation, digits, fashion_mnist
+from benchmarks.data import augmentation, cifar10, digits, fashion_mnist
 from benchmarks.data.data_set import Shard, View
 from benchmarks.data.in_memory import Images, InMemory
 from benchmarks.recipe import DATA_SETS, RecipeError
@@ -343,26 +343,27 @@ def test_fashion_mnist_cut_short(idx_files):
 
 
 @pytest.mark.slow
-def test_fashion_mnist_prepared_by_tensorflow_datasets(tmp_path):
+@pytest.mark.parametrize("module", [fashion_mnist, cifar10])
+def test_prepared_by_tensorflow_datasets(module, tmp_path):
     tfds = pytest.importorskip(
         "tensorflow_datasets.public_api",
         reason="tensorflow-datasets, from the extra `benchmarks`, is missing or incomplete",
         exc_type=Exception,  # not an ImportError if protobuf is too old
     )
-    random, path = np.random.default_rng(0), tmp_path / "fashion_mnist" / "3.0.1"
+    path, name = tmp_path / module.TFDS_VERSION, module.TFDS_VERSION.split("/")[0]
+    shape = {"fashion_mnist": (28, 28, 1), "cifar10": (32, 32, 3)}[name]
     features = tfds.features.FeaturesDict(
         {
-            "image": tfds.features.Image(shape=(28, 28, 1)),
+            "image": tfds.features.Image(shape=shape),
             "label": tfds.features.ClassLabel(num_classes=10),
         }
     )
     path.mkdir(parents=True)
-    template = tfds.core.ShardedFileTemplate(
-        path, dataset_name="fashion_mnist", filetype_suffix="tfrecord"
-    )
-    pixels, splits = random.integers(256, size=(6, 28, 28, 1), dtype=np.uint8), []
-    for name in ("train", "test"):
-        of_split = template.replace(split=name)
+    template = tfds.core.ShardedFileTemplate(path, dataset_name=name, filetype_suffix="tfrecord")
+    pixels = np.random.default_rng(0).integers(256, size=(6, *shape), dtype=np.uint8)
+    splits = []
+    for split in ("train", "test"):
+        of_split = template.replace(split=split)
         file = of_split.sharded_filepath(shard_index=0, num_shards=1)
         with tf.io.TFRecordWriter(str(file)) as writer:
             for label, image in enumerate(pixels):
@@ -370,7 +371,7 @@ def test_fashion_mnist_prepared_by_tensorflow_datasets(tmp_path):
                 writer.write(features.serialize_example(example))
         splits.append(
             tfds.core.SplitInfo(
-                name=name, shard_lengths=[6], num_bytes=0, filename_template=of_split
+                name=split, shard_lengths=[6], num_bytes=0, filename_template=of_split
             )
         )
     tfds.folder_dataset.write_metadata(
@@ -380,8 +381,8 @@ def test_fashion_mnist_prepared_by_tensorflow_datasets(tmp_path):
         filename_template=template,
         check_data=False,
     )
-    data_set = data.load("fashion_mnist", tmp_path)
-    ((images, labels),) = data_set.validation(view(image_size=28, pixel_scale=1.0), 6)
+    data_set = module.load(tmp_path)
+    ((images, labels),) = data_set.validation(view(image_size=shape[0], pixel_scale=1.0), 6)
     np.testing.assert_allclose(images, pixels - pixels.mean(axis=0), atol=1e-4)
     assert labels.numpy().tolist() == list(range(6))
 
@@ -396,6 +397,13 @@ def test_tensorflow_datasets_missing(tmp_path, monkeypatch):
         with pytest.raises(RecipeError, match=r"extra `benchmarks`.*Received: Module") as error:
             data.load(name, folder)
         assert "\n" not in str(error.value)
+
+
+def test_cifar10_missing(tmp_path):
+    with pytest.raises(RecipeError, match=r"tfds.builder\(\"cifar10\"\).*Received: no") as error:
+        cifar10.load(tmp_path)
+    assert str(tmp_path / "cifar10" / "3.0.2") in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_fashion_mnist_missing(tmp_path):

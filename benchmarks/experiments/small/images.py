@@ -1,15 +1,16 @@
-"""Fashion-MNIST and the digits as NumPy arrays. Needs no framework."""
+"""The data sets as NumPy arrays."""
 
 import dataclasses
 import functools
 
 import numpy as np
 
-from benchmarks.data import digits, fashion_mnist
+from benchmarks.data import cifar10, digits, fashion_mnist
 
 CLASSES = 10
-TRAINING = {"fashion_mnist": 60_000, "digits": 1437}
-# This many of Fashion-MNIST's held-out images are for choosing settings, the others for testing.
+DATA = {"fashion_mnist": fashion_mnist, "cifar10": cifar10, "digits": digits}
+TRAINING = {"fashion_mnist": 60_000, "cifar10": 50_000, "digits": 1437}
+# This many held-out images are for choosing settings, the others for testing.
 CHOOSING = 5000
 # Training images on which the loss is evaluated at the end.
 MEASURED = 10000
@@ -17,9 +18,9 @@ MEASURED = 10000
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """Images of shape (images, height, width, 1), float32 with a mean of 0, and their labels."""
+    """Images, float32 with a mean of 0, and their labels."""
 
-    images: np.ndarray
+    images: np.ndarray  # shape=(images, height, width, channels)
     labels: np.ndarray
 
 
@@ -30,10 +31,10 @@ def load(data_dir: str | None, image_size: int, data_set: str = "fashion_mnist")
     There are few digits, so both of the last two parts are all held-out digits.
 
     Raises:
-        RecipeError: If Fashion-MNIST is missing.
+        RecipeError: If the data are missing.
         ValueError: If `image_size` does not divide the size of the images.
     """
-    data = digits.load() if data_set == "digits" else fashion_mnist.load(data_dir)
+    data = DATA[data_set].load(data_dir)
     size = data.images("train").pixels.shape[1]
     if size % image_size:
         raise ValueError(f"`image_size` must divide {size}. Received: image_size={image_size}")

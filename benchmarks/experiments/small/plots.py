@@ -106,5 +106,5 @@ def _order(values: Iterable[str]) -> Callable[[pd.Series], pd.Series]:
 
 def _subject(found: dict) -> str:
     size, data = found["settings"]["image_size"], found["settings"]["data"]
-    name = {"fashion_mnist": "Fashion-MNIST", "digits": "Digits"}[data]
+    name = {"fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "digits": "Digits"}[data]
     return f"{name} at {size}x{size}, {found['settings']['epochs']} epochs"

@@ -17,12 +17,12 @@ class Size:
         trials: Number of settings to try for each tuned method at each batch size.
         trial_seeds: Number of seeds to try each setting with.
         seeds: Number of new seeds to train the chosen setting with; 0 if none is chosen.
-        image_size: Image height and width in pixels. It must divide the 28 of Fashion-MNIST, or
-            the 8 of the digits.
+        image_size: Image height and width in pixels. It must divide the 28 of Fashion-MNIST, the
+            32 of CIFAR-10, or the 8 of the digits.
         micro_batch_size: Larger batches are accumulated from micro-batches of this size, to save
             memory. An update may then extend into the next epoch. None for whole batches.
         methods: Names in `methods.BY_NAME`.
-        data: "fashion_mnist" or "digits".
+        data: "fashion_mnist", "cifar10" or "digits".
     """
 
     networks: tuple[str, ...]
@@ -72,6 +72,17 @@ SIZES = {
     ),
     "twice_as_long": dataclasses.replace(_LONGER, epochs=20),
     "four_times_as_long": dataclasses.replace(_LONGER, epochs=40),
+    # A second data set, with half of the second round's trials.
+    "cifar10": dataclasses.replace(
+        _SECOND,
+        networks=("plain", "residual"),
+        batches=(512, 8192, 32768),
+        trials=4,
+        seeds=3,
+        image_size=16,
+        methods=("momentum_wide", "nesterov_wide", "lars_wide", "lars_nesterov", "lamb_wide"),
+        data="cifar10",
+    ),
     # The network of the main job, by batch size.
     "digits": dataclasses.replace(
         _DIGITS,

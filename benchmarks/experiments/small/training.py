@@ -33,7 +33,7 @@ class Training:
         constant_rate: Whether the learning rate is constant.
         zero_weight_ratio: Argument of LARS.
         weight_norm_floor: Argument of LARS.
-        data: "fashion_mnist" or "digits".
+        data: "fashion_mnist", "cifar10" or "digits".
     """
 
     network: str
