@@ -185,19 +185,8 @@ def training_of(found: dict, name: str) -> tuple[Training, dict]:
         RecipeError: If there is no training of that name.
     """
     for row in found["rows"]:
-        if row["name"] != name:
-            continue
-        label = row["label"]
-        named = {field.name for field in dataclasses.fields(Training)}
-        settings = {
-            "network": label["network"],
-            "optimizer": methods.BY_NAME[label["method"]].optimizer,
-            "global_batch_size": label["batch"],
-            "seed": _seed(label["kind"], label["number"], found["settings"]["trials"]),
-            **{key: value for key, value in found["settings"].items() if key in named},
-            **row["settings"],
-        }
-        return Training(**settings), row["result"]
+        if row["name"] == name:
+            return Training(**row["settings"]), row["result"]
     last = found["rows"][-1]["name"] if found["rows"] else "none"
     raise RecipeError(f"--repeat must name a training, such as {last}. Received: {name}")
 

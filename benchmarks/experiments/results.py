@@ -2,8 +2,7 @@
 
 `results.json` has `experiment`, `settings`, `environments` (versions and device), `planned`, and
 `rows`. Each row has `name`, `label`, `settings`, `result` and the index of its `environment`.
-`earlier_results` reads files of earlier versions, such as the committed ones. `results.csv` holds
-the rows for other programs.
+`results.csv` holds the rows for other programs.
 """
 
 import itertools
@@ -16,9 +15,8 @@ from typing import Any
 import pandas as pd
 
 from benchmarks import files
-from benchmarks.command_line import read_json, results_of
+from benchmarks.command_line import read_json
 from benchmarks.environment import in_words
-from benchmarks.experiments import earlier_results
 from benchmarks.recipe import RecipeError
 
 NORMS = ("weight_norm", "gradient_norm", "trust_ratio")
@@ -75,8 +73,6 @@ def read(path: str | os.PathLike[str], flag: str, experiment: str) -> dict:
     found = read_json(path, flag)
     if not isinstance(found, dict):
         raise RecipeError(f"{flag} must be a result file. Received: {path}")
-    with results_of(path, flag):
-        found = earlier_results.to_current_format(found)
     missing = [name for name in _PARTS if name not in found]
     if found.get("experiment") != experiment or missing:
         what = f"without {missing[0]}" if missing else f"of {found.get('experiment')}"

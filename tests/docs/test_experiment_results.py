@@ -26,8 +26,8 @@ def test_a_page_links_to_each_file_of_its_folder(folder):
 
 
 def test_every_experiment_has_results():
-    assert {read(folder)["figure"] for folder in FOLDERS} == set(NAMES)
-    ablations = {read(folder)["settings"]["study"] for folder in FOLDERS} - {None, ""}
+    assert {read(folder)["experiment"] for folder in FOLDERS} == set(NAMES)
+    ablations = {read(folder)["settings"]["ablation"] for folder in FOLDERS} - {None, ""}
     assert ablations == {"longer", "warmup", "exclusions", "momentum_form"}
 
 
@@ -41,9 +41,9 @@ def test_the_page_shows_each_experiment(folder):
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_results_are_complete_and_state_their_origin(folder):
     found = read(folder)
-    assert len(found["points"]) == found["planned"] > 0
+    assert len(found["rows"]) == found["planned"] > 0
     for environment in found["environments"]:
         assert {"python", "keras", "tensorflow", "keras_lars"} <= environment["versions"].keys()
         assert environment["device"]["processor"]
     assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
-    assert (folder / "results.csv").read_text(encoding="utf-8").count("\n") > len(found["points"])
+    assert (folder / "results.csv").read_text(encoding="utf-8").count("\n") > len(found["rows"])
