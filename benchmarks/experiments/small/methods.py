@@ -130,6 +130,17 @@ SECOND_ROUND = (
     ),
     Method("lamb_wide", "Lamb of Keras, tuned", "lamb", {"learning_rate": Range(0.002, 0.512)}),
 )
+# For a network in which the best of the tuned rates was the lowest.
+_LOWER = {"learning_rate": Range(0.00125, 0.32)}
+LOWER_RATES = (
+    Method("momentum_lower", "momentum, tuned at lower rates", "momentum", _LOWER),
+    Method(
+        "nesterov_lower",
+        "Nesterov, all tuned at lower rates",
+        "nesterov",
+        _ALL_OF_NESTEROV | _LOWER,
+    ),
+)
 # What to do if the norm of a weight is 0, as for most biases at first.
 ZERO_WEIGHTS = tuple(
     Method(f"lars_{name}", f"`{words}`", "lars", fixed=fixed, rate=square_root_rule)
@@ -154,7 +165,14 @@ CONSTANT_RATES = tuple(
 )
 BY_NAME = {
     method.name: method
-    for method in (*METHODS, *RATES, *SECOND_ROUND, *ZERO_WEIGHTS, *CONSTANT_RATES)
+    for method in (
+        *METHODS,
+        *RATES,
+        *SECOND_ROUND,
+        *LOWER_RATES,
+        *ZERO_WEIGHTS,
+        *CONSTANT_RATES,
+    )
 }
 
 

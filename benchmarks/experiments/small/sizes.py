@@ -58,6 +58,16 @@ _LONGER = dataclasses.replace(
     seeds=3,
     methods=("nesterov_wide", "lars_nesterov", "lamb_wide"),
 )
+_CIFAR10 = dataclasses.replace(
+    _SECOND,
+    networks=("plain", "residual"),
+    batches=(512, 8192, 32768),
+    trials=4,
+    seeds=3,
+    image_size=16,
+    methods=("momentum_wide", "nesterov_wide", "lars_wide", "lars_nesterov", "lamb_wide"),
+    data="cifar10",
+)
 _DIGITS = Size(_QUARTER, (64, 512), epochs=16, trials=0, seeds=3, image_size=8, data="digits")
 _GAMMA = ("residual_zero_gamma",)
 _ZERO, _CONSTANT = methods.ZERO_WEIGHTS, methods.CONSTANT_RATES
@@ -73,15 +83,10 @@ SIZES = {
     "twice_as_long": dataclasses.replace(_LONGER, epochs=20),
     "four_times_as_long": dataclasses.replace(_LONGER, epochs=40),
     # A second data set, with half of the second round's trials.
-    "cifar10": dataclasses.replace(
-        _SECOND,
-        networks=("plain", "residual"),
-        batches=(512, 8192, 32768),
-        trials=4,
-        seeds=3,
-        image_size=16,
-        methods=("momentum_wide", "nesterov_wide", "lars_wide", "lars_nesterov", "lamb_wide"),
-        data="cifar10",
+    "cifar10": _CIFAR10,
+    "cifar10_lower_rates": _of(
+        methods.LOWER_RATES,
+        dataclasses.replace(_CIFAR10, networks=("plain",), batches=(8192, 32768)),
     ),
     # The network of the main job, by batch size.
     "digits": dataclasses.replace(
