@@ -101,4 +101,7 @@ if they need several workers, files, JAX or torch, in `test_multi_worker.py`,
 20. Under several workers, each writes the file that `save` or `save_weights` is given. If all are
    given the same path, the file is damaged at times.
    https://github.com/tensorflow/tensorflow/issues/38635 (the same in an older Keras)
+21. With `use_ema`, variables and averages are paired by position at the end of `fit`. If a layer
+   was frozen since the optimizer was built, TensorFlow overwrites variables with the averages of
+   others, and the other backends raise an error. (No issue known.)
 """

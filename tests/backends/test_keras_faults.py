@@ -174,3 +174,11 @@ def test_12_normalization_of_an_empty_batch_gives_nan():
     layer = keras.layers.BatchNormalization()
     layer(np.ones((0, 3), "float32"), training=True)
     assert np.all(np.isnan(layer.moving_mean.numpy()))
+
+
+def test_21_averages_are_paired_by_position():
+    variables = [keras.Variable([value]) for value in (1.0, 2.0)]
+    optimizer = keras.optimizers.SGD(0.0, use_ema=True)
+    optimizer.apply([tf.ones(1), tf.ones(1)], variables)
+    optimizer.finalize_variable_values(variables[1:])  # the first one is frozen
+    assert variables[1].numpy() == 1.0  # and not 2, its own average

@@ -1,5 +1,6 @@
 """The exponential moving average of the weights, and weights that it overwrites."""
 
+import keras
 import numpy as np
 import pytest
 from support.behavior import (
@@ -62,3 +63,24 @@ def test_fit_ends_with_the_averages():
     fit(plain)
     assert_equal(model.get_weights(), numbers(averages_of(model.optimizer)))
     assert not np.array_equal(model.get_weights()[0], plain.get_weights()[0])
+
+
+def test_variables_get_their_own_averages_if_some_are_left_out():
+    variables = [keras.Variable([value]) for value in (1.0, 2.0)]
+    optimizer = make_lars(use_ema=True, ema_momentum=0.5)
+    for _ in range(2):
+        optimizer.apply([keras.ops.ones(1), keras.ops.ones(1)], variables)
+    left_out, average = numbers([variables[0], averages_of(optimizer)[1]])
+    optimizer.finalize_variable_values(variables[1:])  # as `fit` does once the first is frozen
+    assert_equal(numbers(variables), [left_out, average])
+
+
+@pytest.mark.parametrize("micro_batches", [0, 1])
+def test_before_the_first_update_there_are_no_averages(micro_batches):
+    variable = keras.Variable([3.0, 4.0])
+    optimizer = make_lars(use_ema=True, gradient_accumulation_steps=2)
+    optimizer.build([variable])
+    for _ in range(micro_batches):
+        optimizer.apply([keras.ops.ones(2)], [variable])
+    optimizer.finalize_variable_values([variable])
+    assert variable.numpy().tolist() == [3.0, 4.0]
