@@ -85,6 +85,14 @@ def check(variables: Sequence[Variable]) -> None:
         )
 
 
+def refuse_repeated(name: str, variables: Sequence[Variable], keys: Sequence[int]) -> None:
+    """Raise ValueError if a key, and so its variable, occurs twice: it would be updated twice."""
+    if len(set(keys)) == len(keys):
+        return
+    repeated = [path_of(v) for i, v in enumerate(variables) if keys[i] in keys[:i]]
+    raise ValueError(f"`{name}` must hold each variable once. Received several times: {repeated}")
+
+
 def is_known(shape: Any) -> bool:
     """Whether the size of each dimension is known."""
     # A TensorFlow shape of unknown rank has no length.

@@ -104,4 +104,6 @@ if they need several workers, files, JAX or torch, in `test_multi_worker.py`,
 21. With `use_ema`, variables and averages are paired by position at the end of `fit`. If a layer
    was frozen since the optimizer was built, TensorFlow overwrites variables with the averages of
    others, and the other backends raise an error. (No issue known.)
+22. On the JAX backend, an optimizer that was built for one model also trains another of the same
+   shapes, or other layers of the same model, with the velocities of the first. (No issue known.)
 """

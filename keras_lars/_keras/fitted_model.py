@@ -42,6 +42,20 @@ def loaded_model(optimizer: keras.optimizers.Optimizer) -> keras.Model | None:
     return None
 
 
+def stateless_variables(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable] | None:
+    """The variables whose values Keras's own training step on JAX passes to `stateless_apply`.
+
+    `None` in any other training step, which may pass the values of other variables.
+    """
+    for frame in _frames():
+        if frame.f_code is getattr(keras.Model.train_step, "__code__", None):
+            model = frame.f_locals.get("self")
+            if isinstance(model, keras.Model) and _has(model, optimizer):
+                return list(model.trainable_variables)
+            return None
+    return None
+
+
 def frozen_variables(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
     """The untrained variables of the optimizer's model. Empty if the model cannot be found.
 

@@ -11,11 +11,11 @@ from keras import ops
 from keras_lars import _accumulation, _backends
 from keras_lars._backends import BuiltUpdate
 from keras_lars._keras import hooks
-from keras_lars._keras.fitted_model import loaded_model
+from keras_lars._keras.fitted_model import loaded_model, stateless_variables
 from keras_lars._keras.saved_state import StatefulOptimizer
 from keras_lars._types import LearningRate, Schedule, Tensor, Variable
 from keras_lars._update_rule import compute_dtype, full_like, nan_unless_finite
-from keras_lars._variables import check_gradient, is_overwritten, path_of
+from keras_lars._variables import check_gradient, is_overwritten, path_of, refuse_repeated
 from keras_lars._words import counted
 
 
@@ -48,6 +48,7 @@ class KerasOptimizer(StatefulOptimizer):
                 f"variables with their gradients, as in float8. Received: variables {overwritten}, "
                 f"gradient_accumulation_steps={steps}"
             )
+        refuse_repeated("variables", variables, [self._var_key(each) for each in variables])
         super().build(variables)
 
     # Applying gradients.
@@ -100,7 +101,26 @@ class KerasOptimizer(StatefulOptimizer):
         if not self.built and not trainable_variables:
             # Nothing of the model is trained. In the scope of a wrapper these are variables.
             return [], [ops.convert_to_tensor(each) for each in optimizer_variables]
+        self._check_variables_of_values()
         return super().stateless_apply(optimizer_variables, grads, trainable_variables)
+
+    def _check_variables_of_values(self) -> None:
+        """Raise ValueError if the values in `fit` are not those of the optimizer's variables.
+
+        Keras pairs them by position. Slots of other variables would be used (fault 22).
+        """
+        variables = stateless_variables(self)
+        if variables is None:
+            return
+        self._check_variables_are_known(variables)
+        key = self._var_key
+        if list(map(key, variables)) != list(map(key, self._trainable_variables)):
+            raise ValueError(
+                "On the JAX backend, a model must be trained with all variables that its optimizer "
+                "was built with, in the same order. Compile it with a new optimizer after you "
+                f"freeze layers. Received: {[path_of(v) for v in variables]}, but the optimizer "
+                f"was built with {[path_of(v) for v in self._trainable_variables]}"
+            )
 
     def _variables_of_loaded_model(self) -> list[keras.Variable]:
         """The trainable variables of a model that is being loaded from an `.h5` file, if any."""
@@ -119,12 +139,14 @@ class KerasOptimizer(StatefulOptimizer):
 
     def _check_variables_are_known(self, variables: Sequence[Variable]) -> None:
         known = self._trainable_variables_indices
-        unknown = [path_of(v) for v in variables if self._var_key(v) not in known]
+        keys = [self._var_key(variable) for variable in variables]
+        unknown = [path_of(v) for key, v in zip(keys, variables) if key not in known]
         if unknown:
             raise ValueError(
                 "Unknown variable: `trainable_variables` must be among those that the optimizer "
                 f"was built with. Make a new optimizer for others. Received: {unknown}"
             )
+        refuse_repeated("trainable_variables", variables, keys)
 
     def _whole(self, gradients: Sequence[Any], variables: Sequence[Variable]) -> list[Tensor]:
         """The gradients as dense, unscaled tensors of the compute dtypes."""

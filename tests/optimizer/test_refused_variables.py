@@ -46,6 +46,17 @@ def test_all_refused_variables_are_named():
         lars().build(refused)
 
 
+def test_a_variable_that_is_given_twice_is_refused():
+    once, twice = make_variable("a", [1.0]), make_variable("b", [1.0])
+    optimizer = lars()
+    with pytest.raises(ValueError, match=r"`variables` must .* once.* several times: \['b'\]"):
+        optimizer.build([twice, once, twice])
+    optimizer.build([once, twice])
+    with pytest.raises(ValueError, match=r"`trainable_variables` must .* several times: \['b'\]"):
+        optimizer.apply([tf.ones(1)] * 3, [twice, once, twice])
+    assert twice.numpy() == 1
+
+
 def test_variables_that_keras_overwrites_may_have_any_dtype():
     variable = make_variable("scale", [3, 4], "int32", overwrite_with_gradient=True)
     optimizer = lars()

@@ -1,5 +1,6 @@
 """Checks of gradients and of refused input; `backend_script.py` runs them on each backend."""
 
+import functools
 import itertools
 import warnings
 
@@ -63,6 +64,50 @@ def check_refused_variables_and_gradients():
     if keras.backend.backend() == "jax":
         state = [v.value for v in lars.variables]
         assert "0 gradients" in raised(lambda: lars.stateless_apply(state, [], [variable.value]))
+
+
+def two_layers():
+    layers = [keras.layers.Dense(2, name=name) for name in ("first", "second")]
+    return keras.Sequential([keras.Input((2,)), *layers])
+
+
+def compile_and_fit(model, optimizer):
+    model.compile(optimizer, "mse")
+    model.fit(np.ones((4, 2)), np.ones((4, 2)), verbose=0)
+
+
+def check_an_optimizer_of_other_variables():
+    """It is refused: on JAX, its velocities would be used for variables of the same shapes."""
+    for wrap in (lambda optimizer: optimizer, keras_lars.LossScaleOptimizer):
+        optimizer = wrap(keras_lars.LARS())
+        compile_and_fit(two_layers(), optimizer)
+        message = raised(lambda: compile_and_fit(two_layers(), optimizer))  # noqa: B023
+        assert "Unknown variable" in message, message
+        assert "first/kernel" in message, message
+
+    first, second = (model := two_layers()).layers
+    optimizer = keras_lars.LARS()
+    for first.trainable, second.trainable in [(True, False), (False, True)]:
+        call = functools.partial(compile_and_fit, model, optimizer)
+        message = call() if first.trainable else raised(call)
+    assert "Unknown variable" in message, message
+
+    optimizer = keras_lars.LARS()
+    compile_and_fit(model := two_layers(), optimizer)
+    model.layers[0].trainable = False
+    if keras.backend.backend() == "jax":
+        message = raised(lambda: compile_and_fit(model, optimizer))
+        assert "freeze layers" in message, message
+    else:
+        compile_and_fit(model, optimizer)
+
+
+def check_fault_22_of_keras():
+    """Fails once Keras is fixed: SGD continues with the velocities of another model."""
+    if keras.backend.backend() == "jax":
+        optimizer = keras.optimizers.SGD(momentum=0.9)
+        compile_and_fit(two_layers(), optimizer)
+        compile_and_fit(two_layers(), optimizer)
 
 
 def sparse_gradients(dense):
