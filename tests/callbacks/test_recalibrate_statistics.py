@@ -307,6 +307,7 @@ class Counter(keras.layers.Layer):
 
 
 def noisy(**options):
+    keras.utils.clear_session()  # in Keras 3.10 the seed does not reach the global generator
     keras.utils.set_random_seed(0)
     options = {"metrics": ["mae"], **options}
     layers = [normalization(momentum=0.7), keras.layers.Dropout(0.5), Counter()]
