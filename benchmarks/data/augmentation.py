@@ -21,14 +21,9 @@ def scaled_size(image_size: int) -> int:
 
 
 def corner(image_size: int, draws: "tf.Tensor") -> "tf.Tensor":
-    """Where a random crop of the scaled image starts.
+    """Where a random crop of the scaled image starts, from random numbers in [0, 1).
 
-    Args:
-        image_size: Height and width of the crop.
-        draws: Random numbers from [0, 1), of any shape.
-
-    Returns:
-        Whole pixels of the same shape, from 0 to the last position at which the crop fits.
+    The result is in whole pixels, from 0 to the last position at which the crop fits.
     """
     places = scaled_size(image_size) - image_size + 1
     return tf.minimum(tf.cast(draws * places, tf.int32), places - 1)
@@ -49,12 +44,7 @@ def mirrored(images: "tf.Tensor", chosen: "tf.Tensor") -> "tf.Tensor":
 
 
 def distorted_window(height_and_width: "tf.Tensor", seed: "tf.Tensor") -> "tf.Tensor":
-    """A random window with random area and aspect ratio.
-
-    Args:
-        height_and_width: Size of the image, shape (2,).
-        seed: Two integers.
-    """
+    """A random window with random area and aspect ratio. The seed is two integers."""
     begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
         tf.concat([height_and_width, [1]], axis=0),
         tf.zeros([1, 0, 4]),
@@ -70,20 +60,13 @@ def distorted_window(height_and_width: "tf.Tensor", seed: "tf.Tensor") -> "tf.Te
 
 def held_out_window(height_and_width: "tf.Tensor", image_size: int) -> "tf.Tensor":
     """The window of the central crop."""
-    begin = central_corner(image_size)
-    return _window(height_and_width, tf.constant([begin, begin]), image_size)
+    return _window(height_and_width, tf.fill([2], central_corner(image_size)), image_size)
 
 
 def training_window(
     height_and_width: "tf.Tensor", view: View, seed: "tf.Tensor"
 ) -> "tuple[tf.Tensor, tf.Tensor]":
-    """The window of a training image, and whether to mirror it.
-
-    Args:
-        height_and_width: Size of the image, shape (2,).
-        view: Has the augmentation.
-        seed: Two integers.
-    """
+    """The window of a training image, and whether to mirror it. The seed is two integers."""
     if view.augmentation == "none":
         return held_out_window(height_and_width, view.image_size), tf.constant(False)
     seeds = tf.random.experimental.stateless_split(seed, 2)

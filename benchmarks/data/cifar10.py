@@ -13,11 +13,7 @@ TFDS_VERSION = "cifar10/3.0.2"
 def load(data_dir: str | os.PathLike | None = None) -> InMemory:
     """The 50,000 training images and 10,000 held-out images of 32x32 pixels, in color.
 
-    Args:
-        data_dir: Folder with `cifar10/3.0.2`. By default that of TensorFlow Datasets.
-
-    Raises:
-        RecipeError: If the data are missing.
+    The folder is by default that of TensorFlow Datasets. Raises RecipeError if they are missing.
     """
     folder = pathlib.Path(data_dir or prepared.default_folder()) / TFDS_VERSION
     if not (folder / "dataset_info.json").exists():

@@ -1,6 +1,5 @@
 """`DataSet`: the interface of all data sets. Imports TensorFlow only to make batches."""
 
-import abc
 import dataclasses
 
 from benchmarks.lazy import tf
@@ -39,12 +38,16 @@ class Progress:
     evaluated: int  # training images that are also evaluated
 
 
-class DataSet(abc.ABC):
+@dataclasses.dataclass(eq=False)
+class DataSet:
     """Labelled images for training, and held-out images for validation.
 
     An element of each `tf.data.Dataset` is a batch: float32 images of shape `[batch, image_size,
     image_size, channels]`, and int32 labels of shape `[batch]`. Pixels from 0 to 255 are centred by
     the mean of the data set and multiplied by the `pixel_scale` of the view.
+
+    Subclasses implement `_training` and `_held_out`. An object of this class has no images, enough
+    to describe a training.
     """
 
     name: str
@@ -53,6 +56,9 @@ class DataSet(abc.ABC):
     train_images: int  # number of images
     validation_images: int
     missing: str | None = None  # why a data set that is only described has no images
+
+    # Whether each worker reads only its own share of the data, given by `shard`.
+    shares_files = False
 
     def training(
         self, epoch: "tf.Tensor", view: View, batch_size: int, batches: int, shard: Shard = WHOLE
@@ -90,32 +96,23 @@ class DataSet(abc.ABC):
         """A fixed selection of training images, shown without augmentation like held-out images."""
         return self._held_out("train", min(images, self.train_images), view, batch_size)
 
-    @abc.abstractmethod
     def _training(
         self, epoch: "tf.Tensor", view: View, batch_size: int, batches: int, shard: Shard
     ) -> "tf.data.Dataset":
         """Implements `training`, which has checked that there are enough images."""
+        raise RecipeError(self.missing)
 
-    @abc.abstractmethod
     def _held_out(self, part: str, images: int, view: View, batch_size: int) -> "tf.data.Dataset":
         """The first images of a part, "train" or "validation"."""
-
-    @property
-    def shares_files(self) -> bool:
-        """Whether each worker reads only its own share of the data, given by `shard`."""
-        return False
+        raise RecipeError(self.missing)
 
     def distributed(
         self, epochs: "tf.data.Dataset", strategy: "tf.distribute.Strategy"
     ) -> "tf.data.Dataset | tf.distribute.DistributedDataset":
-        """Prepares training batches for `fit` under a strategy.
+        """Prepares training batches, the result of `training` or a `flat_map` over it, for `fit`.
 
         `flat_map` drops the options of the data sets in it. Without options, TensorFlow would look
         for files to distribute to the workers, and distribute the epochs instead.
-
-        Args:
-            epochs: The result of `training`, or a `flat_map` over it.
-            strategy: The strategy to train under.
         """
         if not self.shares_files:
             return by_image(epochs)
@@ -128,12 +125,7 @@ class DataSet(abc.ABC):
         return strategy.distribute_datasets_from_function(part_of_a_worker)
 
     def unreadable(self, view: View, progress: Progress) -> str | None:
-        """After a training has failed: why images could not be read, or None if they can be.
-
-        Args:
-            view: How the images were shown.
-            progress: How far the training got.
-        """
+        """After a training has failed: why images could not be read, or None if they can be."""
         return None
 
 

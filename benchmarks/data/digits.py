@@ -13,18 +13,14 @@ def load(data_dir: str | os.PathLike | None = None) -> InMemory:
 
     The split is the same for every seed, with the ten digits in equal numbers.
     """
-    del data_dir  # scikit-learn contains the images
+    # Scikit-learn contains the images.
     pixels, labels = sklearn.datasets.load_digits(return_X_y=True)
     # Scikit-learn's pixels are 0 to 16. A power of two as factor causes no rounding.
     pixels = (16 * pixels).reshape(-1, 8, 8, 1).astype("uint16")
-    train_pixels, validation_pixels, train_labels, validation_labels = (
+    train_pixels, held_out_pixels, train_labels, held_out_labels = (
         sklearn.model_selection.train_test_split(
             pixels, labels.astype("int32"), test_size=0.2, stratify=labels, random_state=0
         )
     )
-    return InMemory(
-        "digits",
-        classes=10,
-        training=Images(train_pixels, train_labels),
-        held_out=Images(validation_pixels, validation_labels),
-    )
+    training = Images(train_pixels, train_labels)
+    return InMemory("digits", 10, training, Images(held_out_pixels, held_out_labels))

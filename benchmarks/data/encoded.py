@@ -1,7 +1,5 @@
 """Encoded images that are decoded batch by batch: the base of ImageNet and image folders."""
 
-import abc
-
 from benchmarks.data import augmentation, image_file
 from benchmarks.data.data_set import DataSet, Shard, View, by_image
 from benchmarks.lazy import tf
@@ -18,32 +16,20 @@ class EncodedImages(DataSet):
     `augmentation` describes the differences.
     """
 
-    channels = 3
+    shares_files = True
 
-    @property
-    def shares_files(self) -> bool:
-        return True
-
-    @abc.abstractmethod
     def encoded(self, part: str) -> "tf.data.Dataset":
-        """Encoded images and their labels, always in the same order.
+        """All encoded images of "train" or "validation" with their labels, in a fixed order."""
+        raise NotImplementedError
 
-        Args:
-            part: `"train"` or `"validation"`.
-        """
-
-    @abc.abstractmethod
     def _epoch(
         self, seeds: "list[tf.Tensor]", batch_size: int, batches: int, shard: Shard
     ) -> "tf.data.Dataset":
         """A worker's images of an epoch, in order: a number, the argument of `_read`, and a label.
 
-        The number is unique in the epoch, over all workers.
-
-        Args:
-            seeds: Two seeds, which determine the order.
-            batch_size: As for `training`, like the other arguments.
+        The number is unique in the epoch, over all workers. Two seeds determine the order.
         """
+        raise NotImplementedError
 
     def _read(self, image: "tf.Tensor") -> "tf.Tensor":
         """The content of an image file."""
@@ -57,8 +43,7 @@ class EncodedImages(DataSet):
                 f"a batch must be a multiple of {shard.count}, the number of workers. "
                 f"Received: {batch_size}"
             )
-        seed = tf.stack([tf.constant(view.seed, tf.int64), epoch])
-        *order_seeds, image_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 3))
+        *order_seeds, image_seed = seeds_of(view.seed, epoch)
 
         def show(
             number: "tf.Tensor", image: "tf.Tensor", label: "tf.Tensor"
@@ -86,6 +71,12 @@ class EncodedImages(DataSet):
         strings = strings.apply(tf.data.experimental.assert_cardinality(images))
         shown = strings.map(show, num_parallel_calls=tf.data.AUTOTUNE)
         return by_image(shown.batch(batch_size).prefetch(1))
+
+
+def seeds_of(seed: int, epoch: "tf.Tensor") -> "list[tf.Tensor]":
+    """Two seeds for the order of the images in an epoch, and one for their crops."""
+    both = tf.stack([tf.constant(seed, tf.int64), epoch])
+    return tf.unstack(tf.random.experimental.stateless_split(both, 3))
 
 
 def _centred(pixels: "tf.Tensor", view: View) -> "tf.Tensor":

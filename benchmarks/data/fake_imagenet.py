@@ -27,14 +27,7 @@ to measure how fast images are read. Training on it is meaningless.
 
 
 def write(folder: pathlib.Path, images: int, height: int, width: int, files: int = 8) -> None:
-    """Writes the folder, with held-out images in addition: a fifth of the training images.
-
-    Args:
-        folder: The future `--data_dir`.
-        images: Number of training images.
-        height: Image height in pixels.
-        width: Image width in pixels.
-        files: Number of files per split.
+    """Writes the folder, the future `--data_dir`, with a fifth as many held-out images in addition.
 
     Raises:
         RecipeError: If the folder already has an ImageNet, or the images would be too large.
@@ -56,11 +49,6 @@ def write(folder: pathlib.Path, images: int, height: int, width: int, files: int
 
 def write_examples(folder: pathlib.Path, splits: dict[str, list[dict]], files: int) -> None:
     """Writes examples with ImageNet's features, and a README that says that they are fake.
-
-    Args:
-        folder: The future `--data_dir`.
-        splits: The examples of each split, as TensorFlow Datasets encodes them.
-        files: Number of files per split.
 
     Raises:
         RecipeError: If the folder already has an ImageNet.
@@ -125,18 +113,7 @@ def _examples(photographs, count, height, width, generator):
         }
 
 
-def define_flags() -> None:
-    flags.DEFINE_string("data_dir", None, "Folder to write to, for use as --data_dir later.")
-    flags.DEFINE_integer(
-        "images", 300, "Number of training images. A fifth as many held-out images are added.", 8
-    )
-    flags.DEFINE_integer("image_height", 375, "Image height in pixels.", 1)
-    flags.DEFINE_integer("image_width", 500, "Image width in pixels.", 1)
-    flags.mark_flag_as_required("data_dir")
-
-
 def main(argv: list[str]) -> None:
-    del argv
     given = flags.FLAGS
     folder = pathlib.Path(given.data_dir)
     write(folder, given.images, given.image_height, given.image_width)
@@ -144,5 +121,11 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    define_flags()
+    flags.DEFINE_string("data_dir", None, "Folder to write to, for use as --data_dir later.")
+    flags.DEFINE_integer(
+        "images", 300, "Number of training images. A fifth as many held-out images are added.", 8
+    )
+    flags.DEFINE_integer("image_height", 375, "Image height in pixels.", 1)
+    flags.DEFINE_integer("image_width", 500, "Image width in pixels.", 1)
+    flags.mark_flag_as_required("data_dir")
     run(main)

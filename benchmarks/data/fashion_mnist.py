@@ -26,12 +26,9 @@ TFDS_VERSION = "fashion_mnist/3.0.1"
 def load(data_dir: str | os.PathLike | None = None) -> InMemory:
     """The 60,000 training images and 10,000 held-out images of 28x28 pixels.
 
-    Args:
-        data_dir: Folder with `fashion_mnist/3.0.1` as TensorFlow Datasets prepares it, or with the
-            four IDX files, compressed by gzip or not. By default Debian's folder.
-
-    Raises:
-        RecipeError: If the files are missing, or differ from the authors' files.
+    The folder, by default Debian's, holds `fashion_mnist/3.0.1` as TensorFlow Datasets prepares it,
+    or the four IDX files, compressed by gzip or not. Raises RecipeError if the files are missing,
+    or differ from the authors' files.
     """
     folder = pathlib.Path(data_dir or DEBIAN)
     if (folder / TFDS_VERSION / "dataset_info.json").exists():

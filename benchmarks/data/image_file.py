@@ -49,13 +49,8 @@ def height_and_width(string: "tf.Tensor") -> "tf.Tensor":
 def decode(string: "tf.Tensor", window: "tf.Tensor", image_size: int) -> "tf.Tensor":
     """Decodes and scales a part of an image: float32, 0 to 255, (image_size, image_size, 3).
 
-    Grey images get three equal channels, and transparency is dropped.
-
-    Args:
-        string: The encoded image.
-        window: y, x, height and width of the part, in pixels.
-        image_size: Height and width after scaling, which is bilinear without smoothing, as in
-            Caffe.
+    Scaling is bilinear without smoothing, as in Caffe. Grey images get three equal channels, and
+    transparency is dropped. The window is y, x, height and width in pixels.
     """
 
     def part_of_png() -> "tf.Tensor":

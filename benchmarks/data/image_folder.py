@@ -7,22 +7,19 @@ import os
 import pathlib
 import random
 import warnings
-from collections.abc import Iterator
 
 from benchmarks.data import image_file
 from benchmarks.data.data_set import Progress, Shard, View
-from benchmarks.data.encoded import EncodedImages
+from benchmarks.data.encoded import EncodedImages, seeds_of
 from benchmarks.lazy import tf
 from benchmarks.recipe import RecipeError
 
-# The folder of each part.
-FOLDERS = {"train": "train", "validation": "val"}
+FOLDERS = {"train": "train", "validation": "val"}  # the folder of each part
 ENDINGS = (".jpg", ".jpeg", ".png")
 # Files in each part whose first bytes are checked before a training, evenly spread over all files.
 # They take a second on a local disk; all of ImageNet's files would take minutes.
 CHECKED = 10_000
-# Batches that may have been read ahead when a training fails.
-AHEAD = 4
+AHEAD = 4  # batches that may have been read ahead when a training fails
 
 
 class ImageFolder(EncodedImages):
@@ -36,13 +33,10 @@ class ImageFolder(EncodedImages):
         files: For "train" and "validation", the path and the class of each image.
     """
 
-    name = "image_folder"
-
     def __init__(self, classes: list[str], files: dict[str, list[tuple[str, str]]]):
-        self.class_names, self.classes = classes, len(classes)
-        self._files = files
-        self.train_images = len(files["train"])
-        self.validation_images = len(files["validation"])
+        sizes = (len(files[part]) for part in FOLDERS)
+        super().__init__("image_folder", len(classes), 3, *sizes)
+        self.class_names, self._files = classes, files
 
     def _epoch(
         self, seeds: "list[tf.Tensor]", batch_size: int, batches: int, shard: Shard
@@ -82,25 +76,15 @@ class ImageFolder(EncodedImages):
 
     def unreadable(self, view: View, progress: Progress) -> str | None:
         """An error about the first undecodable file among those that were about to be read."""
-        for path in self._next(view, progress):
+        train, held_out = ([path for path, _ in self._files[part]] for part in FOLDERS)
+        with tf.device("CPU:0"):
+            epochs = tf.range(progress.epoch, progress.epoch + 2, dtype=tf.int64)
+            now, later = (self._order(seeds_of(view.seed, epoch)).numpy() for epoch in epochs)
+        ahead = [*now[progress.images :], *later][: AHEAD * progress.batch_size]
+        for path in (*(train[number] for number in ahead), *held_out, *train[: progress.evaluated]):
             if what := image_file.fault(pathlib.Path(path)):
                 return _no_image(path, what)
         return None
-
-    def _next(self, view: View, progress: Progress) -> Iterator[str]:
-        train = [path for path, _ in self._files["train"]]
-
-        def order_of(epoch: int) -> "tf.Tensor":
-            with tf.device("CPU:0"):
-                seed = tf.constant([view.seed, epoch], tf.int64)
-                return self._order(tf.unstack(tf.random.experimental.stateless_split(seed, 3))[:2])
-
-        orders = (order_of(progress.epoch)[progress.images :], order_of(progress.epoch + 1))
-        numbers = itertools.chain.from_iterable(order.numpy() for order in orders)
-        for number in itertools.islice(numbers, AHEAD * progress.batch_size):
-            yield train[number]
-        yield from (path for path, _ in self._files["validation"])
-        yield from train[: progress.evaluated]
 
 
 def load(data_dir: str | os.PathLike | None = None) -> ImageFolder:

@@ -24,8 +24,7 @@ class ImageNet(EncodedImages):
     worker with too few images for its share sees some of them twice, and a worker with too many
     leaves some out.
 
-    Args:
-        builder: The builder of TensorFlow Datasets for the prepared data.
+    `builder` is that of TensorFlow Datasets for the prepared data.
     """
 
     name = "imagenet2012"
@@ -35,26 +34,27 @@ class ImageNet(EncodedImages):
         self._features = builder.info.features
         splits = builder.info.splits
         self._files = {name: list(map(str, splits[name].filepaths)) for name in splits}
-        self.train_images = splits["train"].num_examples
-        self.validation_images = splits["validation"].num_examples
+        sizes = (splits[name].num_examples for name in ("train", "validation"))
+        super().__init__(self.name, self.classes, 3, *sizes)
 
     def _epoch(
         self, seeds: "list[tf.Tensor]", batch_size: int, batches: int, shard: Shard
     ) -> "tf.data.Dataset":
-        self._check_shard(shard)
+        if shard.count > len(self._files["train"]):
+            raise RecipeError(
+                f"there must be at most {len(self._files['train'])} workers, one for each training "
+                f"file of {self.name}. Received: {shard.count}"
+            )
         file_seed, image_seed = seeds
         files = tf.constant(self._files["train"])
         order = tf.random.experimental.stateless_shuffle(tf.range(tf.size(files)), file_seed)
-        jpegs = self._jpegs(tf.gather(files, order)[shard.index :: shard.count])
-        jpegs = _shuffled(jpegs, image_seed)
+        own = tf.gather(files, order)[shard.index :: shard.count]
+        jpegs = _shuffled(self._jpegs(own), image_seed)
         if shard.count > 1:
             jpegs = jpegs.repeat()  # in case the files have too few images
         jpegs = jpegs.take(batches * batch_size // shard.count)
         return jpegs.enumerate().map(
-            lambda position, image_and_label: (
-                position * shard.count + shard.index,
-                *image_and_label,
-            )
+            lambda position, jpeg: (position * shard.count + shard.index, *jpeg)
         )
 
     def encoded(self, part: str) -> "tf.data.Dataset":
@@ -75,13 +75,6 @@ class ImageNet(EncodedImages):
         )
         return records.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
 
-    def _check_shard(self, shard: Shard) -> None:
-        if shard.count > len(self._files["train"]):
-            raise RecipeError(
-                f"there must be at most {len(self._files['train'])} workers, one for each training "
-                f"file of {self.name}. Received: {shard.count}"
-            )
-
 
 def _shuffled(dataset: "tf.data.Dataset", seed: "tf.Tensor") -> "tf.data.Dataset":
     """Shuffles blocks of elements. Unlike with `Dataset.shuffle`, the order is always the same."""
@@ -99,10 +92,7 @@ def _shuffled(dataset: "tf.data.Dataset", seed: "tf.Tensor") -> "tf.data.Dataset
 
 
 def load(data_dir: str | os.PathLike | None = None) -> ImageNet:
-    """The 1,281,167 training images and 50,000 held-out images.
-
-    Args:
-        data_dir: Folder that TensorFlow Datasets has prepared; by default its own.
+    """The images in a folder that TensorFlow Datasets has prepared, by default its own folder.
 
     Raises:
         RecipeError: If the data are missing or not as expected.

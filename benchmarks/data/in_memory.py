@@ -28,17 +28,12 @@ class InMemory(DataSet):
     Without augmentation, whole images are scaled to the image size. With augmentation, training
     uses random crops, and validation uses the central crop, as in the paper.
 
-    Args:
-        name: Name of the data set.
-        classes: Number of classes.
-        training: Images to train on. Their mean is subtracted from all images.
-        held_out: Images to validate on.
+    The mean of the training images is subtracted from all images.
     """
 
     def __init__(self, name: str, classes: int, training: Images, held_out: Images):
-        self.name, self.classes = name, classes
-        self.channels = training.pixels.shape[-1]
-        self.train_images, self.validation_images = len(training.labels), len(held_out.labels)
+        channels = training.pixels.shape[-1]
+        super().__init__(name, classes, channels, len(training.labels), len(held_out.labels))
         # float32 holds the sum of a pixel over 65,000 images exactly.
         self._mean = training.pixels.mean(axis=0, dtype=np.float32)
         self._parts = {"train": training, "validation": held_out}

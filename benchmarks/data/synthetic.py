@@ -13,12 +13,6 @@ class Synthetic(DataSet):
     Nothing can be learned. Epoch and augmentation have no effect.
     """
 
-    name = "synthetic"
-    classes = 1000
-    channels = 3
-    train_images = 1_281_167
-    validation_images = 50_000
-
     def _training(
         self, epoch: "tf.Tensor", view: View, batch_size: int, batches: int, shard: Shard
     ) -> "tf.data.Dataset":
@@ -42,5 +36,4 @@ class Synthetic(DataSet):
 
 def load(data_dir: str | os.PathLike | None = None) -> Synthetic:
     """The noise, which needs no files."""
-    del data_dir
-    return Synthetic()
+    return Synthetic("synthetic", 1000, 3, train_images=1_281_167, validation_images=50_000)

@@ -18,7 +18,6 @@ import tensorflow as tf
 from test_benchmarks import command
 
 from benchmarks import data, loop, recipes
-from benchmarks.data import known
 from benchmarks.data.data_set import View
 from benchmarks.plan import make_plan
 from benchmarks.recipe import Execution, RecipeError
@@ -70,7 +69,7 @@ def test_described_data_cannot_be_trained_on(name, tmp_path):
 
 def test_available_data_is_described(tmp_path):
     assert data.describe("digits").missing is None
-    for name in known.NUMBERS:
+    for name in data.SIZES:
         assert data.describe(name, tmp_path).missing
     with pytest.raises(RecipeError, match=r"which has no train and no val$"):
         data.describe("image_folder", tmp_path)
