@@ -11,12 +11,11 @@ Needs a POSIX system, but neither Keras nor TensorFlow.
 """
 
 import contextlib
-import dataclasses
 import json
 import math
+import multiprocessing.connection
 import os
 import queue
-import selectors
 import signal
 import socket
 import subprocess
@@ -24,7 +23,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from typing import IO, cast
+from typing import IO, NamedTuple
 
 from absl import flags
 
@@ -33,16 +32,14 @@ from benchmarks.command_line import UsageError
 from benchmarks.worker_lines import Lines
 
 
-@dataclasses.dataclass(frozen=True)
-class _Ended:
+class _Ended(NamedTuple):
     """A worker has ended."""
 
-    index: int
+    worker: int
     status: int  # negative if it was killed by a signal
 
 
-@dataclasses.dataclass(frozen=True)
-class _Signal:
+class _Signal(NamedTuple):
     """The launcher has received a signal."""
 
     number: int
@@ -70,10 +67,6 @@ done
 """
 
 
-class LaunchError(UsageError):
-    """The cluster cannot be started. The message is one line."""
-
-
 class _Worker:
     """A process in its own process group, so that its children can be killed with it."""
 
@@ -88,12 +81,7 @@ class _Worker:
         self.process = subprocess.Popen(
             command,
             # Otherwise Python would buffer thousands of bytes before it writes them.
-            env={
-                **os.environ,
-                "PYTHONUNBUFFERED": "1",
-                "TF_CONFIG": config,
-                _MARK: self.mark,
-            },
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "TF_CONFIG": config, _MARK: self.mark},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -136,67 +124,30 @@ def _print_message(message: str) -> None:
         _write(2, f"local_cluster: {message}\n".encode())
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Stream:
-    """A pipe that a worker writes to, and where its lines are printed."""
+def _print_output(
+    worker: _Worker, pipe: IO[bytes], target: int, finished: threading.Event, lock: threading.Lock
+) -> None:
+    """Prints what a worker writes to a pipe, as bytes of any encoding, in whole lines with a label.
 
-    pipe: IO[bytes]
-    label: bytes
-    target: int  # a file descriptor of the launcher
-    lines: Lines = dataclasses.field(default_factory=Lines)
-
-
-class _Printer(threading.Thread):
-    """Prints the output of the workers in whole lines with a label, as bytes of any encoding.
-
-    A thread, because a blocked terminal must not delay the stopping of workers.
+    In a thread, because a blocked terminal must not delay the stopping of workers.
     """
-
-    def __init__(self, workers: Sequence[_Worker], events: _Events) -> None:
-        super().__init__(daemon=True)
-        self.events = events
-        self.finished = threading.Event()
-        self.broken = False
-        self.selector = selectors.DefaultSelector()
-        for worker in workers:
-            label = f"[worker {worker.index}] ".encode()
-            for pipe, target in ((worker.process.stdout, 1), (worker.process.stderr, 2)):
-                stream = _Stream(cast(IO[bytes], pipe), label, target)
-                self.selector.register(stream.pipe, selectors.EVENT_READ, stream)
-
-    def run(self) -> None:
-        while streams := [key.data for key in self.selector.get_map().values()]:
-            # Read before `select`, so that everything written before it was set is still copied.
-            finished = self.finished.is_set()
-            ready = [key.data for key, _ in self.selector.select(timeout=0.1)]
-            for stream in streams:
-                if stream in ready:
-                    self._copy(stream)
-                self._print(stream, stream.lines.bar())
-                if finished and not ready:  # a process that left its group may hold a pipe open
-                    self._close(stream)
-        self.selector.close()
-
-    def _copy(self, stream: _Stream) -> None:
-        if chunk := os.read(stream.pipe.fileno(), 1 << 16):
-            self._print(stream, stream.lines.add(chunk))
-        else:
-            self._close(stream)
-
-    def _close(self, stream: _Stream) -> None:
-        self._print(stream, stream.lines.rest())
-        self.selector.unregister(stream.pipe)
-        stream.pipe.close()
-
-    def _print(self, stream: _Stream, lines: list[bytes]) -> None:
-        if not lines:
-            return
+    label, lines, is_open = f"[worker {worker.index}] ".encode(), Lines(), True
+    while is_open:
+        # Read before the wait, so that everything written before it was set is still copied.
+        is_last = finished.is_set()
+        found = []
+        if multiprocessing.connection.wait([pipe.fileno()], timeout=0.1):
+            chunk = os.read(pipe.fileno(), 1 << 16)
+            found, is_open = lines.add(chunk), chunk != b""
+        elif is_last:  # a process that left its group may hold the pipe open
+            is_open = False
+        found += lines.bar() if is_open else lines.rest()
         try:
-            _write(stream.target, b"".join(stream.label + line + b"\n" for line in lines))
+            with lock:
+                _write(target, b"".join(label + line + b"\n" for line in found))
         except OSError:  # the reader has closed the pipe, as `head` does
-            if not self.broken:
-                self.events.put(_Signal(signal.SIGPIPE))
-            self.broken = True
+            worker.events.put(_Signal(signal.SIGPIPE))
+    pipe.close()
 
 
 def _write(target: int, text: bytes) -> None:
@@ -281,17 +232,18 @@ def run(command: Sequence[str], workers: int, grace_seconds: float = 5.0) -> int
         signal ended that worker or the cluster, it is 128 plus the number of the signal.
 
     Raises:
-        LaunchError: If the cluster cannot be started.
+        UsageError: If the cluster cannot be started.
     """
     if workers < 1:
-        raise LaunchError(f"--workers must be at least 1. Received: {workers}")
+        raise UsageError(f"--workers must be at least 1. Received: {workers}")
     if not grace_seconds >= 0:
-        raise LaunchError(f"--grace_seconds must be at least 0. Received: {grace_seconds:g}")
+        raise UsageError(f"--grace_seconds must be at least 0. Received: {grace_seconds:g}")
     if not command:
-        raise LaunchError("no command was given; it comes last, after --")
+        raise UsageError("no command was given; it comes last, after --")
     events: _Events = queue.SimpleQueue()
     running: dict[int, _Worker] = {}
     started: list[_Worker] = []
+    finished, lock = threading.Event(), threading.Lock()
     with _signals_into(events):
         try:
             try:
@@ -301,16 +253,26 @@ def run(command: Sequence[str], workers: int, grace_seconds: float = 5.0) -> int
                     started.append(running[index])
             except OSError as error:
                 name = error.filename or command[0]
-                raise LaunchError(f"cannot start {name}: {error.strerror}") from error
-            printer = _Printer(started, events)
-            printer.start()
+                raise UsageError(f"cannot start {name}: {error.strerror}") from error
+            printers = [
+                threading.Thread(target=_print_output, args=(*place, finished, lock), daemon=True)
+                for worker in started
+                for place in (
+                    (worker, worker.process.stdout, 1),
+                    (worker, worker.process.stderr, 2),
+                )
+            ]
+            for printer in printers:
+                printer.start()
             status, message = _wait(running, events)
         finally:
             _stop(running, events, grace_seconds)
-        printer.finished.set()
+        finished.set()
         # Print the remaining output, unless another signal arrives while the terminal is blocked.
-        while printer.is_alive() and (events.empty() or events.get() == _Signal(signal.SIGPIPE)):
-            printer.join(0.1)
+        while events.empty() or events.get() == _Signal(signal.SIGPIPE):
+            if not (printers := [printer for printer in printers if printer.is_alive()]):
+                break
+            printers[0].join(0.1)
         for worker in started:
             if worker.left_behind:
                 left = "; ".join(worker.left_behind)
@@ -319,13 +281,12 @@ def run(command: Sequence[str], workers: int, grace_seconds: float = 5.0) -> int
     return status
 
 
-def main(argv: list[str]) -> int:
-    return run(argv[1:], flags.FLAGS.workers, flags.FLAGS.grace_seconds)
-
-
 if __name__ == "__main__":
     flags.DEFINE_integer("workers", 2, "Number of workers.")
     flags.DEFINE_float(
         "grace_seconds", 5.0, "Seconds from SIGTERM to SIGKILL for workers that are stopped."
     )
-    command_line.run(main, arguments="command")
+    command_line.run(
+        lambda argv: run(argv[1:], flags.FLAGS.workers, flags.FLAGS.grace_seconds),
+        arguments="command",
+    )

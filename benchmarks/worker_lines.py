@@ -1,6 +1,7 @@
 """Splits the output of a worker into lines, for `benchmarks.local_cluster`."""
 
 import math
+import re
 import time
 
 # In bytes and seconds.
@@ -25,21 +26,18 @@ class Lines:
 
     def add(self, chunk: bytes) -> list[bytes]:
         """Adds a chunk of output. Returns the lines that end in it."""
-        first, *others = chunk.split(b"\n")
-        self._extend(first)
         lines = []
-        for piece in others:
-            lines += self._end()
-            self._extend(piece)
+        for part in re.findall(rb"\n|\r|[^\n\r]+", chunk):
+            if part == b"\n":
+                lines += self._end()
+            elif part == b"\r":
+                self.has_returned = True
+            else:
+                if self.has_returned:
+                    self._begin(is_bar=True)
+                self.text += part[: LONGEST_LINE - len(self.text)]
+                self.size += len(part)
         return lines
-
-    def _extend(self, piece: bytes) -> None:
-        for i, part in enumerate(piece.split(b"\r")):
-            self.has_returned |= i > 0
-            if part and self.has_returned:
-                self._begin(is_bar=True)
-            self.text += part[: LONGEST_LINE - len(self.text)]
-            self.size += len(part)
 
     def _end(self) -> list[bytes]:
         text = self._so_far()

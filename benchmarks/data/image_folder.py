@@ -34,8 +34,8 @@ class ImageFolder(EncodedImages):
     """
 
     def __init__(self, classes: list[str], files: dict[str, list[tuple[str, str]]]):
-        sizes = (len(files[part]) for part in FOLDERS)
-        super().__init__("image_folder", len(classes), 3, *sizes)
+        training, held_out = (len(files[part]) for part in FOLDERS)
+        super().__init__("image_folder", len(classes), 3, training, held_out)
         self.class_names, self._files = classes, files
 
     def _epoch(

@@ -15,6 +15,7 @@ import pytest
 from support import ROOT
 
 from benchmarks import local_cluster, worker_lines
+from benchmarks.command_line import UsageError
 from benchmarks.worker_lines import LONGEST_LINE, Lines
 
 pytestmark = pytest.mark.processes
@@ -514,7 +515,7 @@ def test_run_restores_signal_handlers_and_file_descriptors(capfd):
 
 
 def test_run_checks_its_arguments():
-    with pytest.raises(local_cluster.LaunchError, match="--workers"):
+    with pytest.raises(UsageError, match="--workers"):
         local_cluster.run(["true"], 0)
-    with pytest.raises(local_cluster.LaunchError, match="no command"):
+    with pytest.raises(UsageError, match="no command"):
         local_cluster.run([], 1)
