@@ -28,12 +28,9 @@ class UsageError(RecipeError):
 def run(main: Callable[[list[str]], int | None], arguments: str = "none") -> NoReturn:
     """Runs a command and exits with the status that `main` returns.
 
-    A RecipeError, or an OSError such as a full disk, is reported in one line, with status 1.
-
-    Args:
-        main: Takes the name of the command and its arguments.
-        arguments: The arguments allowed besides flags: "none", "any", or "command", which is
-            everything after `--` and may have flags of its own.
+    `main` takes the name of the command and its arguments. A RecipeError, or an OSError such as a
+    full disk, is reported in one line, with status 1. The arguments allowed besides flags are
+    "none", "any", or a "command", which is everything after `--` and may have flags of its own.
     """
 
     def guarded(argv: list[str]) -> int | None:
@@ -51,7 +48,10 @@ def run(main: Callable[[list[str]], int | None], arguments: str = "none") -> NoR
 
 def _parse(arguments: str, argv: list[str]) -> list[str]:
     end = argv.index("--") if arguments == "command" and "--" in argv else len(argv)
-    show_in_help()
+    for flag in _own_flags():
+        # By default `--helpshort` shows only what the main module defines, which absl knows by this
+        # name.
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
     try:
         rest = flags.FLAGS(argv[:end])
         if len(rest) > 1 and arguments != "any":
@@ -80,13 +80,7 @@ _DEFINE: dict[Any, Callable[..., Any]] = {
 
 
 def define_flags_of(settings: type[FlagSettings], with_defaults: bool = False) -> None:
-    """Defines a flag for each field.
-
-    Args:
-        settings: The class with the fields.
-        with_defaults: Whether flags have the defaults of their fields. Otherwise the default is
-            None, which means that the flag was not given.
-    """
+    """Defines a flag for each field, with its default or with None, so that `given` omits it."""
     for field in dataclasses.fields(settings):
         name, help = field.name, field.metadata["help"]
         has_default = with_defaults and field.default is not dataclasses.MISSING
@@ -114,25 +108,17 @@ def given(settings: type[FlagSettings]) -> dict[str, Any]:
                 value = tuple(map(kind, value))
             except ValueError as error:
                 what = "integers" if kind is int else "numbers"
-                rule = f"be {what} separated by commas"
-                received = ",".join(value)
-                raise UsageError(f"--{field.name} must {rule}. Received: {received}") from error
+                raise UsageError(
+                    f"--{field.name} must be {what} separated by commas. "
+                    f"Received: {','.join(value)}"
+                ) from error
         if value is not None:
             values[field.name] = value
     return values
 
 
-def show_in_help() -> None:
-    """Makes `--helpshort` show all flags that the benchmarks define.
-
-    By default it shows those that the main module defines, but other modules define flags as well.
-    """
-    for flag in _own_flags():
-        # absl knows the main module by this name.
-        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
-
-
 def _own_flags() -> list[flags.Flag]:
+    """The flags that the benchmarks define."""
     by_module = flags.FLAGS.flags_by_module_dict()
     return [
         flag
@@ -151,10 +137,10 @@ def check_flags() -> None:
     for flag in _own_flags():
         if flag.present:
             values = flag.value if isinstance(flag.value, (list, tuple)) else [flag.value]
-            rule = "not be empty" if not values else None
-            rule = rule or next(filter(None, (_broken_rule(value, flag) for value in values)), None)
-            rule = rule or ("not repeat a value" if len({*values}) < len(values) else None)
-            if rule:
+            rules = [None if values else "not be empty"]
+            rules += [_broken_rule(value, flag) for value in values]
+            rules += ["not repeat a value" if len({*values}) < len(values) else None]
+            if rule := next(filter(None, rules), None):
                 raise UsageError(f"--{flag.name} must {rule}. Received: {_received(flag.value)}")
     _check_files()
 

@@ -24,25 +24,16 @@ def setting(
     minimum: float = 0,
     below: float = math.inf,
 ) -> Any:
-    """Declares a field of `FlagSettings`.
+    """Declares a field of `FlagSettings`, with the help text of its flag and the allowed values.
 
-    Args:
-        help: Help text of the flag.
-        default: The default; without it the field is required.
-        choices: The allowed strings; any by default.
-        minimum: The smallest allowed number.
-        below: Numbers must be below this.
+    A field without a default is required.
     """
     metadata = {"help": help, "choices": choices, "minimum": minimum, "below": below}
     return dataclasses.field(default=default, metadata=metadata)
 
 
 def kind_of(field: dataclasses.Field) -> tuple[type, bool]:
-    """The type of a field: `(int, True)` for `tuple[int, ...] | None`.
-
-    Returns:
-        The type of one value, and whether the field is a sequence.
-    """
+    """The type of one value, and whether there are several: `(int, True)` for `tuple[int, ...]`."""
     kind, several = field.type, False
     while arguments := typing.get_args(kind):
         several |= typing.get_origin(kind) in (tuple, Sequence)
@@ -52,10 +43,9 @@ def kind_of(field: dataclasses.Field) -> tuple[type, bool]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FlagSettings:
-    """A dataclass with fields declared by `setting`. Values other than None are checked.
+    """A dataclass with fields declared by `setting`. Raises RecipeError if one is not allowed.
 
-    Raises:
-        RecipeError: If a value is not allowed.
+    None is always allowed.
     """
 
     def __post_init__(self) -> None:
