@@ -19,20 +19,14 @@ def updates_of(model: keras.Model) -> int:
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal stopped the training after an update.
-
-    Attributes:
-        update: Integer, the number of updates made so far.
-        is_saved: Boolean, whether a backup holds all of them.
-        signal: Integer, the number of the signal.
-    """
+    """A signal stopped the training after an update; `is_saved`: a backup holds all updates."""
 
     def __init__(self, update: int, is_saved: bool, number: int):
         saved = "saved" if is_saved else "not saved since the last backup"
         super().__init__(
             f"interrupted by {signal.Signals(number).name} after update {update}, {saved}"
         )
-        self.update, self.is_saved, self.signal = update, is_saved, number
+        self.update, self.is_saved = update, is_saved
 
 
 class Stop(keras.callbacks.Callback):
@@ -40,10 +34,7 @@ class Stop(keras.callbacks.Callback):
 
     A scheduler sends SIGTERM some time before it kills a process. Ctrl-C sends SIGINT. A second
     signal has its usual effect. Several workers cannot save, because the signal reaches them at
-    different updates. They continue from their last backup.
-
-    Args:
-        backup: The callback that saves; None if nothing can be saved.
+    different updates. They continue from their last backup, and `backup` is None.
     """
 
     def __init__(self, backup: keras_lars.callbacks.BackupAndRestore | None):
@@ -78,15 +69,9 @@ class Stop(keras.callbacks.Callback):
 
 
 class StopAtDivergence(keras.callbacks.TerminateOnNaN):
-    """Stops a training when its loss is no longer finite, and records the update.
+    """Stops a training when its loss is no longer finite, and records the update."""
 
-    Attributes:
-        update: Integer, the first update whose loss was not finite, counted from 1; or None.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.update: int | None = None
+    update: int | None = None  # the first whose loss was not finite, counted from 1
 
     def on_batch_end(self, batch: int, logs: dict | None = None) -> None:
         super().on_batch_end(batch, logs)
@@ -94,43 +79,29 @@ class StopAtDivergence(keras.callbacks.TerminateOnNaN):
             self.update = updates_of(self.model)
 
 
-class LearningRate(keras.callbacks.Callback):
-    """Logs the learning rate of the last update of each epoch."""
+class Measure(keras.callbacks.Callback):
+    """Logs the learning rate of the last update of each epoch, and evaluates training images.
 
-    def __init__(self, schedule: Any):
+    The images, if there are any, are evaluated like held-out images after some epochs, which are
+    counted from 1.
+    """
+
+    def __init__(self, schedule: Any, batches: Any, epochs: list[int]):
         super().__init__()
-        self.schedule = schedule
+        self.schedule, self.batches, self.epochs = schedule, batches, epochs
 
     def on_epoch_end(self, epoch: int, logs: dict) -> None:
         logs["learning_rate"] = float(self.schedule(self.model.optimizer.iterations - 1))
-
-
-class EvaluateTraining(keras.callbacks.Callback):
-    """Logs loss and accuracy on training images that are evaluated like held-out images.
-
-    Args:
-        batches: The images.
-        epochs: The epochs after which to evaluate, counted from 1.
-    """
-
-    def __init__(self, batches: Any, epochs: list[int]):
-        super().__init__()
-        self.batches, self.epochs = batches, epochs
-
-    def on_epoch_end(self, epoch: int, logs: dict) -> None:
-        if epoch + 1 in self.epochs:
+        if self.batches is not None and epoch + 1 in self.epochs:
             found = self.model.evaluate(self.batches, verbose=0, return_dict=True)
             logs.update(train_loss=found["loss"], train_accuracy=found["accuracy"])
 
 
 class History(keras.callbacks.Callback):
-    """Writes one row per epoch. Validation columns are blank in epochs without validation.
+    """Writes a CSV file with one row per epoch, where values that were not evaluated are blank.
 
-    Args:
-        path: The CSV file. Existing rows before `start` are kept. Later rows were written after
-            the backup, and are written again.
-        start: The epoch at which the run resumes.
-        has_training_columns: Whether `EvaluateTraining` logs values as well.
+    `start` is the epoch at which the run resumes. Earlier rows of the file are kept. Later ones
+    were written after the backup, and are written again.
     """
 
     def __init__(self, path: pathlib.Path, start: int, has_training_columns: bool):

@@ -22,7 +22,8 @@ def device() -> dict:
     import keras
 
     backend = keras.backend.backend()
-    return {"backend": backend, "accelerators": _ACCELERATORS[backend](), **machine()}
+    machine = {"processor": _processor(), "cores": os.cpu_count()}
+    return {"backend": backend, "accelerators": _accelerators(backend), **machine}
 
 
 def in_words(versions: dict, device: dict) -> str:
@@ -31,33 +32,20 @@ def in_words(versions: dict, device: dict) -> str:
     return f"{place}; " + ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
-def machine() -> dict:
-    """The processor and the number of cores."""
-    return {"processor": _processor(), "cores": os.cpu_count()}
+def _accelerators(backend: str) -> list[str]:
+    if backend == "tensorflow":
+        import tensorflow as tf
 
+        details = tf.config.experimental.get_device_details
+        gpus = tf.config.list_physical_devices("GPU")
+        return [details(gpu).get("device_name", gpu.name) for gpu in gpus]
+    if backend == "jax":
+        import jax
 
-def _tensorflow() -> list[str]:
-    import tensorflow as tf
-
-    return [
-        tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
-        for gpu in tf.config.list_physical_devices("GPU")
-    ]
-
-
-def _jax() -> list[str]:
-    import jax
-
-    return [device.device_kind for device in jax.devices() if device.platform != "cpu"]
-
-
-def _torch() -> list[str]:
+        return [device.device_kind for device in jax.devices() if device.platform != "cpu"]
     import torch
 
     return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-
-
-_ACCELERATORS = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}
 
 
 def _processor() -> str:

@@ -14,13 +14,16 @@ PASSES = 3
 TIMED_IMAGES = 64
 
 
+def trainable_parameters(model: keras.Model) -> int:
+    return sum(math.prod(weight.shape) for weight in model.trainable_weights)
+
+
 def memory_bytes(plan: Plan, model: keras.Model, replicas: int) -> int:
     """Approximate memory of one replica: weights, gradients, slots and activations.
 
     Counts the output of each layer, which the backward pass needs. Frameworks keep more or less
     than that. The data set is not counted.
     """
-    trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
     copies = 2 + (plan.recipe.momentum > 0) + (plan.micro_batches > 1)
     outputs = sum(
         math.prod(output.shape[1:])
@@ -29,7 +32,7 @@ def memory_bytes(plan: Plan, model: keras.Model, replicas: int) -> int:
     )
     bytes_each = 4 if plan.recipe.precision == "float32" else 2
     images = math.ceil(plan.micro_batch_size / replicas)
-    return 4 * copies * trainable + bytes_each * images * outputs
+    return 4 * copies * trainable_parameters(model) + bytes_each * images * outputs
 
 
 def training_seconds(plan: Plan, model: keras.Model, replicas: int) -> float:

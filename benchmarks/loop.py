@@ -40,12 +40,9 @@ def train(recipe: Recipe, execution: Execution) -> dict:
 
 
 def train_plan(plan: Plan, started: float, strategy: tf.distribute.Strategy | None = None) -> dict:
-    """Like `train`, for an existing plan whose run is not finished.
+    """Like `train`, for a plan whose run is not finished. Only the chief prints and writes files.
 
-    Args:
-        plan: What to train. Only the chief prints and writes files.
-        started: The `time.perf_counter()` from which `seconds` are counted.
-        strategy: The strategy to train under; one device by default.
+    `started` is the `time.perf_counter()` from which `seconds` are counted.
     """
     strategy = strategy or tf.distribute.get_strategy()
     with settings(plan.recipe):
@@ -127,8 +124,7 @@ def _fit(plan: Plan, model: keras.Model) -> dict:
             callbacks=[
                 divergence,
                 *_statistics(plan, model, shard),
-                *_loggers(plan),
-                *(_writers(plan, backup.epoch) if plan.is_chief else ()),
+                *_loggers(plan, backup.epoch),
                 backup,
                 stop,
             ],
@@ -172,25 +168,20 @@ def _statistics(plan: Plan, model: keras.Model, shard: Shard) -> list[keras.call
     return found
 
 
-def _loggers(plan: Plan) -> list[keras.callbacks.Callback]:
-    """The callbacks that add values to the logs of an epoch."""
-    loggers = [callbacks.LearningRate(optimizers.schedule(plan))]
-    if images := plan.execution.evaluate_training_images:
-        batches = plan.data_set.training_as_held_out(plan.view, plan.micro_batch_size, images)
-        loggers.append(callbacks.EvaluateTraining(batches, plan.validated_epochs))
-    return loggers
-
-
-def _writers(plan: Plan, epoch: int) -> list[keras.callbacks.Callback]:
-    """The callbacks that write files; `epoch` is the one at which the run resumes."""
-    execution = plan.execution
-    evaluated = execution.evaluate_training_images > 0
-    writers = [callbacks.History(plan.folder / "history.csv", epoch, evaluated)]
+def _loggers(plan: Plan, epoch: int) -> list[keras.callbacks.Callback]:
+    """The callbacks that log values and write files; the run starts or resumes at `epoch`."""
+    execution, images = plan.execution, None
+    if count := execution.evaluate_training_images:
+        images = plan.data_set.training_as_held_out(plan.view, plan.micro_batch_size, count)
+    loggers = [callbacks.Measure(optimizers.schedule(plan), images, plan.validated_epochs)]
+    if not plan.is_chief:
+        return loggers
+    loggers.append(callbacks.History(plan.folder / "history.csv", epoch, images is not None))
     if every := execution.record_trust_ratios_every:
-        writers.append(keras_lars.callbacks.TrustRatioMonitor(plan.folder, every, verbose=False))
+        loggers.append(keras_lars.callbacks.TrustRatioMonitor(plan.folder, every, verbose=False))
     if execution.tensorboard:
-        writers.append(keras.callbacks.TensorBoard(plan.folder / "tensorboard", write_graph=False))
-    return writers
+        loggers.append(keras.callbacks.TensorBoard(plan.folder / "tensorboard", write_graph=False))
+    return loggers
 
 
 def _finish(plan: Plan, model: keras.Model, end: dict, started: float) -> dict:

@@ -25,10 +25,11 @@ def summary(plan: Plan, model: keras.Model, strategy: tf.distribute.Strategy) ->
     height, width, channels = model.input_shape[1:]
     devices = cluster.summary(strategy)
     replicas = devices["replicas"]
+    convolutions = sum(isinstance(layer, keras.layers.Conv2D) for layer in model.layers)
     rows = {
         "model": f"{recipe.model} of width {recipe.width:g}, "
-        f"{counted(convolutions(model), 'convolution')}, "
-        f"{counted(trainable_parameters(model), 'trainable parameter', spec=',')}, "
+        f"{counted(convolutions, 'convolution')}, "
+        f"{counted(estimate.trainable_parameters(model), 'trainable parameter', spec=',')}, "
         f"{recipe.precision}",
         "data": f"{recipe.data}, {data_set.train_images:,} training and "
         f"{counted(data_set.validation_images, 'held-out image', spec=',')} of "
@@ -75,15 +76,10 @@ def _optimizer(plan: Plan) -> str:
     if recipe.optimizer == "lars":
         names += ["trust_coefficient", "epsilon", "weight_norm_floor"]
     text = ", ".join([recipe.optimizer, *(f"{name} {getattr(recipe, name):g}" for name in names)])
-    excluded = {
-        "decay": recipe.exclude_from_weight_decay,
-        "adaptation": recipe.exclude_from_layer_adaptation
-        if recipe.optimizer == "lars"
-        else "none",
-    }
-    text += "".join(
-        f", no {what} of {which}" for what, which in excluded.items() if which != "none"
-    )
+    if recipe.exclude_from_weight_decay != "none":
+        text += f", no decay of {recipe.exclude_from_weight_decay}"
+    if recipe.optimizer == "lars" and recipe.exclude_from_layer_adaptation != "none":
+        text += f", no adaptation of {recipe.exclude_from_layer_adaptation}"
     text += ", nesterov" if recipe.nesterov else ""
     return text + ("" if recipe.momentum_form == "classic" else f", {recipe.momentum_form}")
 
@@ -128,7 +124,7 @@ def start_folder(plan: Plan, model: keras.Model, strategy: tf.distribute.Strateg
         "updates_per_epoch": plan.updates_per_epoch,
         "updates": plan.updates,
         "warmup_updates": plan.warmup_updates,
-        "trainable_parameters": trainable_parameters(model),
+        "trainable_parameters": estimate.trainable_parameters(model),
         "distribution": cluster.summary(strategy),
         "versions": {
             **environment.versions("tensorflow"),
@@ -144,14 +140,10 @@ def start_folder(plan: Plan, model: keras.Model, strategy: tf.distribute.Strateg
 
 
 def write_history(plan: Plan, schedule: Callable[[int], Any]) -> dict:
-    """Writes `history.json`, a list of values by epoch for each quantity, and the plot.
-
-    Args:
-        plan: What was trained. Its folder has `history.csv`.
-        schedule: Returns the learning rate of an update.
+    """Writes `history.json` from `history.csv`, and the plot, which shows the learning rates too.
 
     Returns:
-        The content of `history.json`, with None for values that are missing or not finite.
+        For each quantity its values by epoch, with None for those that are missing or not finite.
     """
     rows = run_folder.read_table(plan.folder / "history.csv")
     names = [name for name in rows[0] if name != "epoch"]
@@ -177,11 +169,3 @@ def _plot(plan: Plan, rows: list[dict], schedule: Callable[[int], Any]) -> None:
     learning_rate.plot([update / plan.updates_per_epoch for update in updates], rates)
     learning_rate.set(xlabel="epoch", ylabel="learning rate")
     figure.savefig(plan.folder / "plot.png", dpi=120)
-
-
-def trainable_parameters(model: keras.Model) -> int:
-    return sum(math.prod(weight.shape) for weight in model.trainable_weights)
-
-
-def convolutions(model: keras.Model) -> int:
-    return sum(isinstance(layer, keras.layers.Conv2D) for layer in model.layers)
