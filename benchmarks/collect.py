@@ -4,20 +4,18 @@ python -m benchmarks.collect --output=benchmarks/results/NAME.json RUN_FOLDER ..
 python -m benchmarks.collect benchmarks/results/NAME.json
 """
 
-import pathlib
-
 from absl import flags
 
 from benchmarks import command_line, files, frames
 from benchmarks.command_line import UsageError, read_json, results_of
 
 
-def collect(folders: list[pathlib.Path]) -> list[dict]:
+def collect(folders: list[str]) -> list[dict]:
     """The `config.json` of each run, with its `result.json` as `result`."""
     return [
         {
-            **read_json(folder / "config.json", str(folder)),
-            "result": read_json(folder / "result.json", str(folder)),
+            **read_json(f"{folder}/config.json", folder),
+            "result": read_json(f"{folder}/result.json", folder),
         }
         for folder in folders
     ]
@@ -28,6 +26,10 @@ def table(runs: list[dict]) -> str:
     lines = []
     for run in runs:
         recipe, result = run["recipe"], run["result"]
+        half, end = (
+            "" if result[name] is None else f"{100 * result[name]:.1f}"
+            for name in ("validation_accuracy_at_half_time", "validation_accuracy")
+        )
         lines.append(
             {
                 "optimizer": recipe["optimizer"],
@@ -35,26 +37,19 @@ def table(runs: list[dict]) -> str:
                 "learning rate": f"{recipe['learning_rate']:g}",
                 "epochs": f"{recipe['epochs']:g}",
                 "seed": f"{recipe['seed']:g}",
-                "halfway": _percent(result["validation_accuracy_at_half_time"]),
-                "end": "diverged"
-                if result["diverged"]
-                else _percent(result["validation_accuracy"]),
+                "halfway": half,
+                "end": "diverged" if result["diverged"] else end,
                 "seconds": f"{result['seconds']:.0f}",
             }
         )
     return frames.markdown(lines)
 
 
-def _percent(fraction: float | None) -> str:
-    return "" if fraction is None else f"{100 * fraction:.1f}"
-
-
 def main(argv: list[str]) -> None:
-    paths = [pathlib.Path(argument) for argument in argv[1:]]
+    paths = argv[1:]
     if not paths:
         raise UsageError("the arguments must be run folders or result files. Received: none")
-    received = ", ".join(map(str, paths))
-    with results_of(received, "each argument"):
+    with results_of(", ".join(paths), "each argument"):
         if flags.FLAGS.output:
             runs = collect(paths)
         else:

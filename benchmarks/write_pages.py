@@ -9,7 +9,6 @@ import json
 import pathlib
 import re
 from collections.abc import Callable
-from typing import Any
 
 from absl import flags
 
@@ -23,39 +22,34 @@ PLACES = ("README.md", "benchmarks/README.md", "docs/*.md", "benchmarks/results/
 PAGES = [path.relative_to(ROOT).as_posix() for place in PLACES for path in sorted(ROOT.glob(place))]
 
 
-def _read(name: str) -> Any:
-    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-
-
-def _block(function: str, *names: str) -> Callable[[], str]:
+def _block(function: str, *names: str, experiment: str = "") -> Callable[[], str]:
     """Applies a function of `benchmarks`, given as "module:function", to result files.
 
-    The module is imported only when the block is written.
+    The module is imported only when the block is written. The files may be those of an experiment.
     """
 
     def make() -> str:
-        module, name = function.split(":")
-        return getattr(importlib.import_module(f"benchmarks.{module}"), name)(*map(_read, names))
+        module, called = function.split(":")
+        paths = [RESULTS / f"{name}.json" for name in names]
+        if experiment:
+            found = [results.read(path, "a page", experiment) for path in paths]
+        else:
+            found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+        return getattr(importlib.import_module(f"benchmarks.{module}"), called)(*found)
 
     return make
 
 
 def _batch_size(function: str, *names: str) -> Callable[[], str]:
     """Applies a function of `experiments.small.tables` to results by batch size."""
-
-    def make() -> str:
-        from benchmarks.experiments.small import tables
-
-        paths = [RESULTS / "studies" / f"{name}.json" for name in names]
-        found = [results.read(path, "a page", "batch_size") for path in paths]
-        return getattr(tables, function)(*found)
-
-    return make
+    paths = [f"studies/{name}" for name in names]
+    return _block(f"experiments.small.tables:{function}", *paths, experiment="batch_size")
 
 
-def _table(name: str, path: pathlib.Path) -> Callable[[], str]:
+def _table(name: str, path: str) -> Callable[[], str]:
     """The table of an experiment."""
-    return lambda: experiments.find(name).table(results.read(path, "a page", name))
+    file = RESULTS / f"{path}.json"
+    return lambda: experiments.find(name).table(results.read(file, "a page", name))
 
 
 # The last two repeat parts of torch, and replace the earlier measurements.
@@ -88,15 +82,13 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "noise steps": _block("speed.step:table", "speed/noise_scale_step"),
     "noise steps of larger images": _block("speed.step:table", "speed/noise_scale_step_112"),
     "input": _block("speed.input:table", "speed/input_pipeline"),
-    "first try": _table("first_try", RESULTS / "studies" / "first_try.json"),
-    "rule and range test": _table(
-        "learning_rate_choice", RESULTS / "studies" / "learning_rate_choice.json"
-    ),
-    "linear probing": _table("linear_probe", RESULTS / "studies" / "linear_probe.json"),
-    "noise scale": _table("noise_scale", RESULTS / "studies" / "noise_scale.json"),
-    "fine-tuning": _table("fine_tuning", RESULTS / "studies" / "fine_tuning.json"),
+    "first try": _table("first_try", "studies/first_try"),
+    "rule and range test": _table("learning_rate_choice", "studies/learning_rate_choice"),
+    "linear probing": _table("linear_probe", "studies/linear_probe"),
+    "noise scale": _table("noise_scale", "studies/noise_scale"),
+    "fine-tuning": _table("fine_tuning", "studies/fine_tuning"),
     **{
-        folder.name: _table(folder.name.split("-")[0], folder / "results.json")
+        folder.name: _table(folder.name.split("-")[0], f"figures/{folder.name}/results")
         for folder in sorted((RESULTS / "figures").iterdir())
         if folder.is_dir()
     },
@@ -116,7 +108,6 @@ def written(page: str) -> str:
 
 
 def main(argv: list[str]) -> None:
-    del argv
     for page in PAGES:
         text = written(page)
         if text == (ROOT / page).read_text(encoding="utf-8"):
