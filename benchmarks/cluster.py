@@ -17,17 +17,12 @@ STRATEGIES = ("none", "mirrored", "multi_worker")
 
 
 def is_chief(strategy: str) -> bool:
-    """Whether this process is the one worker that prints and writes files.
-
-    Raises:
-        RecipeError: If a cluster is needed and its variables are missing or malformed.
-    """
-    if strategy != "multi_worker":
-        return True
-    return _find().is_chief
+    """Whether this process is the one worker that prints and writes files."""
+    return strategy != "multi_worker" or _find().is_chief
 
 
 def _find() -> "Cluster":
+    """The cluster. Raises RecipeError if its variables are missing or malformed."""
     from keras_lars import _cluster
 
     try:
@@ -45,10 +40,7 @@ def _find() -> "Cluster":
 def start(strategy: str, replicas: int, seconds: float) -> "tf.distribute.Strategy":
     """Creates the strategy, and waits for the workers of a cluster. Call it before anything else.
 
-    Args:
-        strategy: One of `STRATEGIES`.
-        replicas: Number of logical CPUs that `"mirrored"` uses on a machine without GPUs.
-        seconds: How long to wait for the other workers.
+    `replicas` is the number of logical CPUs that "mirrored" uses on a machine without GPUs.
 
     Raises:
         RecipeError: If the strategy cannot be created, or another worker does not start in time.

@@ -19,10 +19,6 @@ class SmoothedCrossEntropy(keras.losses.Loss):
 
     Keras's own label smoothing needs one-hot labels: 4 MB for 1,000 images of 1,000 classes.
 
-    Args:
-        label_smoothing: Number, at least 0 and below 1.
-        **kwargs: Arguments of `keras.losses.Loss`.
-
     Reference: [Szegedy et al., 2016](https://arxiv.org/abs/1512.00567), section 7.
     """
 

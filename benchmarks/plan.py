@@ -76,11 +76,7 @@ def make_plan(
 ) -> Plan:
     """Checks a recipe and makes its plan. Changes nothing on disk.
 
-    Args:
-        recipe: What to train.
-        execution: How to run it, and where to write.
-        is_chief: Whether this worker prints and writes files.
-        described: Whether the plan is only described. Published data may then be missing.
+    If the plan is only to be described, published data may be missing.
 
     Raises:
         RecipeError: If the data are missing, the batch is larger than the data or not a multiple of

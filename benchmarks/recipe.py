@@ -7,15 +7,7 @@ import dataclasses
 
 from benchmarks.settings import FlagSettings, RecipeError, setting
 
-__all__ = [
-    "DATA_SETS",
-    "EXCLUSIONS",
-    "MODELS",
-    "OPTIMIZERS",
-    "Execution",
-    "Recipe",
-    "RecipeError",
-]
+__all__ = ["DATA_SETS", "EXCLUSIONS", "MODELS", "OPTIMIZERS", "Execution", "Recipe", "RecipeError"]
 
 MODELS = ("resnet50", "resnet50_v1_5", "alexnet", "alexnet_bn", "resnet_tiny", "alexnet_tiny")
 DATA_SETS = ("digits", "fashion_mnist", "imagenet2012", "image_folder", "synthetic")

@@ -48,7 +48,6 @@ def define_flags() -> None:
 
 def main(argv: list[str]) -> int:
     """Runs the command. Returns its exit status."""
-    del argv
     logging.set_verbosity(logging.WARNING)  # TensorFlow logs each exchange between replicas
     if flags.FLAGS.list_recipes:
         print(recipes.listing(recipes.ROWS.values()))

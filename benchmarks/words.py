@@ -2,14 +2,7 @@
 
 
 def counted(count: float, noun: str, plural: str = "", spec: str = "") -> str:
-    """`"1 update"`, `"2 updates"`.
-
-    Args:
-        count: The number.
-        noun: What is counted, in the singular.
-        plural: The plural; by default the noun with an "s".
-        spec: Format of the number, as in an f-string: "," separates thousands.
-    """
+    """`"1 update"`, `"2 updates"`; `spec` is the format of the number, as in an f-string."""
     return f"{count:{spec}} {noun if count == 1 else plural or noun + 's'}"
 
 

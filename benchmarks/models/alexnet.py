@@ -23,16 +23,12 @@ def alexnet(
     units: int = UNITS,
     name: str,
 ) -> keras.Model:
-    """AlexNet, with local response normalization or with batch normalization.
+    """AlexNet with local response normalization, or AlexNet-BN with batch normalization.
 
-    Args:
-        options: The authors' images have 227x227 pixels. The small stem replaces the 11x11
-            convolution with stride 4. Dropout, 0.5 in the paper, follows each hidden dense layer.
-        batch_normalization: Whether to build AlexNet-BN. Its four normalizations have neither scale
-            nor shift, and follow the pooling if there is one. All layers keep their bias.
-        filters: Filters of the five convolutions.
-        units: Units of each of the two hidden dense layers.
-        name: Name of the model.
+    The authors' images have 227x227 pixels. The small stem replaces the 11x11 convolution with
+    stride 4. Dropout, 0.5 in the paper, follows each hidden dense layer. The four normalizations of
+    AlexNet-BN have neither scale nor shift, and follow the pooling if there is one. All layers keep
+    their bias.
 
     Raises:
         RecipeError: If `zero_gamma` is true, or if `virtual_batch_size` is not 0 without batch

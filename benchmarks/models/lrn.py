@@ -14,13 +14,8 @@ class LocalResponseNormalization(keras.layers.Layer):
     y[c] = x[c] / (1 + alpha / size * sum(x[c - size // 2 : c + size // 2 + 1] ** 2)) ** beta
     ```
 
-    Args:
-        size: Odd integer, the number of channels in a window. Windows are cut at the first and the
-            last channel.
-        alpha: Number. It is divided by `size`, as in Caffe but not in AlexNet's paper or
-            TensorFlow.
-        beta: Number, the power.
-        **kwargs: Arguments of `keras.layers.Layer`.
+    Windows are cut at the first and the last channel. Their size is odd. `alpha` is divided by it,
+    as in Caffe but not in AlexNet's paper or TensorFlow.
 
     Reference: Caffe's layer `LRN`, with ACROSS_CHANNELS and k = 1.
     """

@@ -1,4 +1,4 @@
-"""The options that all networks share."""
+"""The options of the networks."""
 
 import dataclasses
 
@@ -8,26 +8,15 @@ SMALL_IMAGE = 64
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """The options that all networks share.
+    """The options that all networks share."""
 
-    Attributes:
-        image_shape: Height, width and channels.
-        classes: Number of logits.
-        width: Factor for the filters of every convolution and the units of hidden dense layers.
-        dropout: Dropout rate. The network determines where it applies.
-        virtual_batch_size: Samples that batch normalization normalizes over; 0 is the whole batch.
-        zero_gamma: Whether the last normalization of each residual block starts with a gamma of 0.
-        small_stem: Whether to begin with a 3x3 convolution that keeps the size. By default true for
-            images of up to 64 pixels.
-    """
-
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[int, int, int]  # height, width and channels
     classes: int
-    width: float = 1.0
-    dropout: float = 0.0
-    virtual_batch_size: int = 0
-    zero_gamma: bool = False
-    small_stem: bool | None = None
+    width: float = 1.0  # factor for the filters of convolutions and the units of hidden layers
+    dropout: float = 0.0  # the network determines where it applies
+    virtual_batch_size: int = 0  # samples that are normalized together; 0 is the whole batch
+    zero_gamma: bool = False  # the last normalization of each residual block starts with gamma 0
+    small_stem: bool | None = None  # a 3x3 convolution that keeps the size; None: for small images
 
     @property
     def has_small_stem(self) -> bool:

@@ -28,14 +28,9 @@ V1_5 = Version(strides_in_3x3=True, epsilon=1e-5, logits_deviation=0.01)
 def resnet(
     options: Options, *, blocks: tuple[int, ...], version: Version = V1, name: str
 ) -> keras.Model:
-    """A ResNet with bottlenecks.
+    """A ResNet with bottlenecks; (3, 4, 6, 3) blocks in its stages make a ResNet-50.
 
-    Args:
-        options: No pooling follows the small stem. Dropout, 0 in all recipes, precedes the last
-            layer.
-        blocks: Number of bottleneck blocks in each stage; (3, 4, 6, 3) is ResNet-50.
-        version: `V1` or `V1_5`.
-        name: Name of the model.
+    No pooling follows the small stem. Dropout, 0 in all recipes, precedes the last layer.
 
     Reference: [He et al., 2015](https://arxiv.org/abs/1512.03385), table 1.
     """

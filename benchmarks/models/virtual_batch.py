@@ -16,12 +16,9 @@ class VirtualBatchNormalization(keras.layers.BatchNormalization):
 
     Each group of `virtual_batch_size` consecutive samples is normalized by its own mean and
     variance. The moving statistics use the mean over the groups. In inference it is
-    `BatchNormalization`.
-
-    Args:
-        virtual_batch_size: Integer, 1 or more. A smaller batch is normalized as a whole.
-        **kwargs: Arguments of `keras.layers.BatchNormalization`. `synchronized` and `renorm` must
-            be false, and `axis` the last one.
+    `BatchNormalization`. A batch smaller than `virtual_batch_size` is normalized as a whole. Other
+    arguments are those of `BatchNormalization`, but `synchronized` and `renorm` must be false, and
+    `axis` the last one.
 
     Raises:
         ValueError: If an argument is not allowed, or if the batch is larger than

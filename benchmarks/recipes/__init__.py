@@ -29,11 +29,7 @@ ROWS: dict[str, Row] = {
 
 
 def find(name: str) -> Row:
-    """The row with a name.
-
-    Raises:
-        RecipeError: If there is none.
-    """
+    """The row with a name. Raises RecipeError if there is none."""
     if name not in ROWS:
         near = ", ".join(difflib.get_close_matches(name, ROWS, n=3)) or "none"
         raise RecipeError(
@@ -44,22 +40,18 @@ def find(name: str) -> Row:
 
 
 def default(optimizer: str = "lars", data: str | None = None) -> str:
-    """The name of the row to train if none is given.
+    """The row to train if none is named: the quick start with this optimizer.
 
-    It is the quick start with the optimizer, or for your own images the paper's ResNet-50 at its
-    smallest batch.
+    For your own images it is the paper's ResNet-50 at its smallest batch.
     """
     network = "resnet50_{}_256" if data == "image_folder" else "digits_{}"
     return network.format("sgd" if optimizer == "sgd" else "lars")
 
 
 def override(name: str | None = None, **fields: Any) -> Recipe:
-    """The recipe of a row, with some fields overridden.
+    """The recipe of a row, by default the one that `default` names, with some fields overridden.
 
-    Args:
-        name: Name of the row; by default the one that `default` returns.
-        **fields: Fields of `Recipe`. If `data` differs from the row's, the recipe is first
-            `scaled_down`.
+    If `data` differs from the row's, the recipe is first `scaled_down`.
 
     Raises:
         RecipeError: If there is no such row, it cannot be trained on these data, or a field has a

@@ -21,23 +21,20 @@ _LISTED = {
     "epochs": "epochs",
     "top-1 %": "top-1",
 }
-_TEXTS = ("name", "model")  # left-aligned; the others are right-aligned
+_TEXTS = 2  # the number of texts, which come first and are left-aligned
 
 
 def listing(rows: Iterable[Row]) -> str:
     """One line per recipe, grouped by source: what it trains, and the published accuracy."""
     rows = list(rows)
-    lines = [{short: _cells(row)[name] for name, short in _LISTED.items()} for row in rows]
-    header = {short: short for short in _LISTED.values()}
-    widths = {short: max(len(line[short]) for line in (header, *lines)) for short in header}
+    lines = [[_cells(row)[name] for name in _LISTED] for row in rows]
+    widths = [max(map(len, column)) for column in zip(_LISTED.values(), *lines)]
 
-    def joined(cells: Mapping[str, str]) -> str:
-        return " ".join(
-            cells[name].ljust(width) if name in _TEXTS else cells[name].rjust(width)
-            for name, width in widths.items()
-        ).rstrip()
+    def joined(cells: Iterable[str]) -> str:
+        pads = [str.ljust] * _TEXTS + [str.rjust] * (len(widths) - _TEXTS)
+        return " ".join(pad(text, width) for pad, text, width in zip(pads, cells, widths)).rstrip()
 
-    parts = [joined(header)]
+    parts = [joined(_LISTED.values())]
     for source, group in itertools.groupby(zip(rows, lines), key=lambda pair: pair[0].source):
         parts += ["", f"{source}:", *(joined(line) for _, line in group)]
     end = (

@@ -30,25 +30,17 @@ _KINDS = {field.name: kind_of(field)[0] for field in dataclasses.fields(Recipe)}
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
-    """A line of a published table.
+    """A line of a published table."""
 
-    Attributes:
-        name: The value for `--recipe`.
-        recipe: What it trains; None if it cannot be trained here.
-        source: Where the numbers were published.
-        published: Top-1 accuracy on ImageNet's validation images, in percent, or None.
-        unverified: Names of fields, or "published", that the source does not state. Their values
-            here are the likeliest: what the same authors did elsewhere, or what is usual.
-        note: Further information.
-        settings: For a row without a recipe: the published values, by field name of `Recipe`.
-    """
-
-    name: str
-    recipe: Recipe | None
-    source: str
-    published: float | None = None
+    name: str  # the value for `--recipe`
+    recipe: Recipe | None  # None if it cannot be trained here
+    source: str  # where the numbers were published
+    published: float | None = None  # top-1 accuracy on ImageNet's validation images, in percent
+    # Names of fields, or "published", that the source does not state. Their values here are the
+    # likeliest: what the same authors did elsewhere, or what is usual.
     unverified: tuple[str, ...] = ()
     note: str = ""
+    # For a row without a recipe: the published values, by field name of `Recipe`.
     settings: Mapping[str, Any] = dataclasses.field(default_factory=lambda: MappingProxyType({}))
 
     @property

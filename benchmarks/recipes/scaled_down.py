@@ -30,12 +30,9 @@ def scaled_down(recipe: Recipe, data: str) -> Recipe:
     batch. Learning rates stay the same, without tuning for the small data, and so do dropout and
     decay. "imagenet2012", "image_folder" and "synthetic" are not small: only `data` changes.
 
-    Args:
-        recipe: A recipe for ImageNet, unless `data` is "synthetic".
-        data: Name of the data set.
-
     Raises:
-        RecipeError: If there is no such data set, or the recipe is itself for small data.
+        RecipeError: If there is no such data set, or the recipe is itself for small data, unless
+            `data` is "synthetic".
     """
     if data == recipe.data:
         return recipe

@@ -60,14 +60,7 @@ ROWS = [_row(name, method) for name, method in _METHODS.items()]
 
 
 def settings(name: str) -> dict[str, Any]:
-    """The optimizer settings of a method; `"lars"` has arguments of `keras_lars.LARS`.
-
-    Args:
-        name: Name of the method, such as "simclr".
-
-    Raises:
-        RecipeError: If there is no such method.
-    """
+    """The optimizer settings of a method such as "simclr". Raises RecipeError if there is none."""
     if name not in _METHODS:
         raise RecipeError(f"the method must be one of {', '.join(_METHODS)}. Received: {name}")
     return copy.deepcopy(_METHODS[name])
