@@ -12,7 +12,7 @@ import tensorflow as tf
 
 import keras_lars
 from benchmarks import callbacks, cluster, files, losses, models, optimizers, report, run_folder
-from benchmarks.data.data_set import Progress, Shard
+from benchmarks.data.data_set import Shard
 from benchmarks.plan import Plan, check_replicas, make_plan
 from benchmarks.recipe import Execution, Recipe, RecipeError
 
@@ -150,8 +150,8 @@ def _name_unreadable_images(plan: Plan, model: keras.Model) -> Iterator[None]:
         epoch, update = divmod(callbacks.updates_of(model), plan.updates_per_epoch)
         batch_size = plan.recipe.global_batch_size
         evaluated = plan.execution.evaluate_training_images
-        progress = Progress(epoch, update * batch_size, batch_size, evaluated)
-        if message := plan.data_set.unreadable(plan.view, progress):
+        place = (epoch, update * batch_size, batch_size, evaluated)
+        if message := plan.data_set.unreadable(plan.view, *place):
             raise RecipeError(message) from error
         raise
 

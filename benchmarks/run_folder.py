@@ -1,13 +1,12 @@
 """The folder of a run: whether a run can start or resume in it, its result and its tables."""
 
-import contextlib
 import csv
 import dataclasses
 import io
 import json
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from benchmarks import files
@@ -35,45 +34,33 @@ def check(folder: pathlib.Path, recipe: Recipe, execution: Execution) -> None:
             "--output_dir must be a new or empty folder unless --resume is given. "
             f"Received: {folder}, which holds a run"
         )
-    existing, asked = _identity_of(folder), _identity(recipe, execution)
-    differing = [name for name in asked if existing.get(name) != asked[name]]
+    asked = {**dataclasses.asdict(recipe), "micro_batch_size": execution.micro_batch_size}
+    existing = _read(
+        folder / "config.json",
+        lambda config: {**config["recipe"], "micro_batch_size": config["micro_batch_size"]},
+    )
+    differing = [
+        f"--{name}={value} instead of {existing.get(name)}"
+        for name, value in asked.items()
+        if existing.get(name) != value
+    ]
     if differing:
-        differences = ", ".join(
-            f"--{name}={asked[name]} instead of {existing.get(name)}" for name in differing
-        )
         raise RecipeError(
             "--resume must be given with the settings of the run in --output_dir, "
-            f"{folder}. Received: {differences}"
+            f"{folder}. Received: {', '.join(differing)}"
         )
-
-
-def _identity(recipe: Recipe, execution: Execution) -> dict[str, Any]:
-    """The settings that must not change when a run resumes, in the types that JSON returns."""
-    how = {"micro_batch_size": execution.micro_batch_size}
-    return json.loads(json.dumps({**dataclasses.asdict(recipe), **how}))
-
-
-def _identity_of(folder: pathlib.Path) -> dict[str, Any]:
-    with _run_file(folder / "config.json") as config:
-        identity = {**config["recipe"], "micro_batch_size": config["micro_batch_size"]}
-    return identity
 
 
 def result(folder: pathlib.Path) -> dict | None:
     """The result of a finished run; None if it is not finished."""
     path = folder / "result.json"
-    if not path.is_file():
-        return None
-    with _run_file(path) as found:
-        reached = {**found}  # raises TypeError if it is not an object
-    return reached
+    return _read(path, lambda found: {**found}) if path.is_file() else None
 
 
-@contextlib.contextmanager
-def _run_file(path: pathlib.Path) -> Iterator[Any]:
-    """The JSON content of a file. Reports an error in the block as a file of no run."""
+def _read(path: pathlib.Path, convert: Callable[[Any], dict]) -> dict:
+    """The converted content of a JSON file. An error means that it is not the file of a run."""
     try:
-        yield json.loads(path.read_text(encoding="utf-8-sig"))
+        return convert(json.loads(path.read_text(encoding="utf-8-sig")))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RecipeError(
             f"--output_dir must hold the {path.name} of a run. Received: {path.parent}"

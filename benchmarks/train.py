@@ -28,24 +28,6 @@ from benchmarks.recipe import Execution, Recipe, RecipeError
 DIVERGED, INTERRUPTED = 3, 75  # the latter is EX_TEMPFAIL of sysexits.h
 
 
-def define_flags() -> None:
-    flags.DEFINE_string("recipe", None, "Name of a recipe; see --list_recipes.")
-    flags.DEFINE_boolean("list_recipes", False, "Print one line per recipe, and exit.")
-    flags.DEFINE_boolean("dry_run", False, "Print what would be done, and exit.")
-    define_flags_of(Recipe)
-    define_flags_of(Execution)
-    flags.DEFINE_enum(
-        "strategy",
-        "none",
-        cluster.STRATEGIES,
-        "Devices to train on: one; all of this machine (mirrored); a cluster (multi_worker).",
-    )
-    flags.DEFINE_integer(
-        "replicas", 2, "Logical CPUs for --strategy=mirrored on a machine without GPUs.", 1, 1024
-    )
-    flags.DEFINE_float("startup_seconds", 300, "Seconds to wait for the other workers.", 0)
-
-
 def main(argv: list[str]) -> int:
     """Runs the command. Returns its exit status."""
     logging.set_verbosity(logging.WARNING)  # TensorFlow logs each exchange between replicas
@@ -80,13 +62,18 @@ def _run(plan: Plan) -> int:
             print(f"already finished; see {plan.folder}")
         return DIVERGED if result.get("diverged") else 0
     # Imported late, because Keras takes seconds.
-    from benchmarks import callbacks
+    from benchmarks import callbacks, loop
     from keras_lars import multi_worker
 
+    asked = flags.FLAGS
     try:
         # A worker can be lost at any time, even while workers start or the model is built.
         with multi_worker._lost_workers_named():
-            return _train(plan)
+            strategy = cluster.start(asked.strategy, asked.replicas, asked.startup_seconds)
+            if asked.dry_run:
+                loop.describe(plan, strategy)
+                return 0
+            return DIVERGED if loop.train_plan(plan, STARTED, strategy)["diverged"] else 0
     except (callbacks.Interrupted, multi_worker.WorkerLostError) as interruption:
         print(
             f"{interruption}; to continue, run the same command with --resume "
@@ -96,19 +83,20 @@ def _run(plan: Plan) -> int:
         return INTERRUPTED
 
 
-def _train(plan: Plan) -> int:
-    from benchmarks import loop
-
-    strategy = cluster.start(
-        flags.FLAGS.strategy, flags.FLAGS.replicas, flags.FLAGS.startup_seconds
-    )
-    if flags.FLAGS.dry_run:
-        loop.describe(plan, strategy)
-        return 0
-    result = loop.train_plan(plan, STARTED, strategy)
-    return DIVERGED if result["diverged"] else 0
-
-
 if __name__ == "__main__":
-    define_flags()
+    flags.DEFINE_string("recipe", None, "Name of a recipe; see --list_recipes.")
+    flags.DEFINE_boolean("list_recipes", False, "Print one line per recipe, and exit.")
+    flags.DEFINE_boolean("dry_run", False, "Print what would be done, and exit.")
+    define_flags_of(Recipe)
+    define_flags_of(Execution)
+    flags.DEFINE_enum(
+        "strategy",
+        "none",
+        cluster.STRATEGIES,
+        "Devices to train on: one; all of this machine (mirrored); a cluster (multi_worker).",
+    )
+    flags.DEFINE_integer(
+        "replicas", 2, "Logical CPUs for --strategy=mirrored on a machine without GPUs.", 1, 1024
+    )
+    flags.DEFINE_float("startup_seconds", 300, "Seconds to wait for the other workers.", 0)
     run(main)

@@ -28,16 +28,6 @@ class Shard:
 WHOLE = Shard(0, 1)
 
 
-@dataclasses.dataclass(frozen=True)
-class Progress:
-    """How far a training got, to find the images that it was about to read."""
-
-    epoch: int
-    images: int  # images of that epoch that it has trained on
-    batch_size: int
-    evaluated: int  # training images that are also evaluated
-
-
 @dataclasses.dataclass(eq=False)
 class DataSet:
     """Labelled images for training, and held-out images for validation.
@@ -124,8 +114,13 @@ class DataSet:
 
         return strategy.distribute_datasets_from_function(part_of_a_worker)
 
-    def unreadable(self, view: View, progress: Progress) -> str | None:
-        """After a training has failed: why images could not be read, or None if they can be."""
+    def unreadable(
+        self, view: View, epoch: int, images: int, batch_size: int, evaluated: int
+    ) -> str | None:
+        """Why images could not be read by a training that failed; None if they can be.
+
+        It had trained on `images` images of an epoch, and also evaluates some training images.
+        """
         return None
 
 

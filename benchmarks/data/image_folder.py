@@ -9,7 +9,7 @@ import random
 import warnings
 
 from benchmarks.data import image_file
-from benchmarks.data.data_set import Progress, Shard, View
+from benchmarks.data.data_set import Shard, View
 from benchmarks.data.encoded import EncodedImages, seeds_of
 from benchmarks.lazy import tf
 from benchmarks.recipe import RecipeError
@@ -74,14 +74,16 @@ class ImageFolder(EncodedImages):
                 for part, files in self._files.items()
             }
 
-    def unreadable(self, view: View, progress: Progress) -> str | None:
+    def unreadable(
+        self, view: View, epoch: int, images: int, batch_size: int, evaluated: int
+    ) -> str | None:
         """An error about the first undecodable file among those that were about to be read."""
         train, held_out = ([path for path, _ in self._files[part]] for part in FOLDERS)
         with tf.device("CPU:0"):
-            epochs = tf.range(progress.epoch, progress.epoch + 2, dtype=tf.int64)
-            now, later = (self._order(seeds_of(view.seed, epoch)).numpy() for epoch in epochs)
-        ahead = [*now[progress.images :], *later][: AHEAD * progress.batch_size]
-        for path in (*(train[number] for number in ahead), *held_out, *train[: progress.evaluated]):
+            epochs = tf.range(epoch, epoch + 2, dtype=tf.int64)
+            now, later = (self._order(seeds_of(view.seed, each)).numpy() for each in epochs)
+        ahead = [*now[images:], *later][: AHEAD * batch_size]
+        for path in (*(train[number] for number in ahead), *held_out, *train[:evaluated]):
             if what := image_file.fault(pathlib.Path(path)):
                 return _no_image(path, what)
         return None

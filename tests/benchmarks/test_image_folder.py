@@ -26,7 +26,7 @@ from support.helpers import SMALLEST_NETWORK, run_command
 
 from benchmarks import callbacks, data, loop, recipes
 from benchmarks.data import augmentation, encoded, image_file, image_folder
-from benchmarks.data.data_set import WHOLE, Progress, Shard, View
+from benchmarks.data.data_set import WHOLE, Shard, View
 from benchmarks.plan import make_plan
 from benchmarks.recipe import Execution, RecipeError
 
@@ -388,7 +388,7 @@ def test_only_some_of_many_files_are_checked(copy, monkeypatch):
         data.load("image_folder", copy)
     monkeypatch.setattr(image_folder, "CHECKED", 1)  # only the first
     data_set = data.load("image_folder", copy)
-    found = data_set.unreadable(view(), Progress(0, 0, 1, 0))
+    found = data_set.unreadable(view(), epoch=0, images=0, batch_size=1, evaluated=0)
     assert found.startswith(f"{second} must be a readable JPEG or PNG. Received: a file that begin")
 
 
