@@ -1,18 +1,22 @@
-"""The recipes, one row for each training. All of their numbers are here. Needs no Keras."""
+"""The recipes, one row for each training, and how they are scaled down to small data sets.
+
+All of their numbers are here. Needs no Keras.
+"""
 
 import dataclasses
 import difflib
+import math
 from typing import Any
 
 from benchmarks.recipe import Recipe, RecipeError
 from benchmarks.recipes import quick_start, rows, self_supervised
 from benchmarks.recipes.describe import details, listing
 from benchmarks.recipes.rows import Row
-from benchmarks.recipes.scaled_down import scaled_down
 from benchmarks.recipes.self_supervised import settings
 
 __all__ = [
     "ROWS",
+    "SCALES",
     "Row",
     "default",
     "details",
@@ -64,3 +68,66 @@ def override(name: str | None = None, **fields: Any) -> Recipe:
         )
     recipe = scaled_down(row.recipe, fields.get("data", row.recipe.data))
     return dataclasses.replace(recipe, **fields)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """How recipes are scaled down for a data set."""
+
+    image_size: int
+    width: float
+    epochs_divisor: int
+    batch_divisor: int
+
+
+SCALES = {
+    "fashion_mnist": Scale(image_size=14, width=0.125, epochs_divisor=10, batch_divisor=4),
+    "digits": Scale(image_size=8, width=0.25, epochs_divisor=5, batch_divisor=64),
+}
+
+
+def scaled_down(recipe: Recipe, data: str) -> Recipe:
+    """The same recipe on another data set, scaled down if that is small.
+
+    Epochs are divided and rounded up, and the warm-up keeps its fraction of them. The batch is
+    divided and rounded down. The virtual batch is divided and then raised to a divisor of the
+    batch. Learning rates stay the same, without tuning for the small data, and so do dropout and
+    decay. "imagenet2012", "image_folder" and "synthetic" are not small: only `data` changes.
+
+    Raises:
+        RecipeError: If there is no such data set, or the recipe is itself for small data, unless
+            `data` is "synthetic".
+    """
+    if data == recipe.data:
+        return recipe
+    moved = dataclasses.replace(recipe, data=data)
+    if data == "synthetic":
+        return moved
+    if recipe.data in SCALES:
+        raise RecipeError(
+            f"--data={data} needs the --recipe of a larger data set, such as imagenet2012. "
+            f"Received: a recipe for {recipe.data}"
+        )
+    if data not in SCALES:
+        return moved
+    scale = SCALES[data]
+    epochs = math.ceil(recipe.epochs / scale.epochs_divisor)
+    batch = max(1, recipe.global_batch_size // scale.batch_divisor)
+    return dataclasses.replace(
+        moved,
+        image_size=scale.image_size,
+        width=scale.width,
+        pixel_scale=1 / 256,
+        augmentation="none",
+        epochs=epochs,
+        warmup_epochs=recipe.warmup_epochs * epochs / recipe.epochs,
+        global_batch_size=batch,
+        virtual_batch_size=_virtual(recipe.virtual_batch_size, batch, scale.batch_divisor),
+    )
+
+
+def _virtual(virtual_batch_size: int, batch: int, divisor: int) -> int:
+    if virtual_batch_size == 0:
+        return 0
+    least = max(2, virtual_batch_size // divisor)  # one sample has no variance
+    return next((size for size in range(least, batch) if batch % size == 0), batch)

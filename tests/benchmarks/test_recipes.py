@@ -11,7 +11,6 @@ import keras_lars
 from benchmarks import recipes
 from benchmarks.plan import Plan
 from benchmarks.recipe import Execution, Recipe, RecipeError
-from benchmarks.recipes.scaled_down import SCALES
 
 ROWS = list(recipes.ROWS.values())
 RUNNABLE = [row for row in ROWS if row.recipe is not None]
@@ -301,11 +300,15 @@ def test_the_default_is_the_quick_start():
 # --- scaled down ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("data", SCALES)
+@pytest.mark.parametrize("data", recipes.SCALES)
 @pytest.mark.parametrize("row", IMAGENET, ids=by_name)
 def test_scaled_down(row, data):
     large, small = row.recipe, recipes.scaled_down(row.recipe, data)
-    assert (small.data, small.width, small.augmentation) == (data, SCALES[data].width, "none")
+    assert (small.data, small.width, small.augmentation) == (
+        data,
+        recipes.SCALES[data].width,
+        "none",
+    )
     assert (small.image_size, small.pixel_scale) == ({"digits": 8}.get(data, 14), 1 / 256)
     epochs, batch = {"digits": (5, 64), "fashion_mnist": (10, 4)}[data]
     assert small.epochs == math.ceil(large.epochs / epochs) >= 1
