@@ -222,10 +222,7 @@ def _stop(running: dict[int, _Worker], events: _Events, grace_seconds: float) ->
 def run(command: Sequence[str], workers: int, grace_seconds: float = 5.0) -> int:
     """Runs a cluster to its end. Call it in the main thread, because it handles signals.
 
-    Args:
-        command: What each worker runs, with its arguments.
-        workers: Number of workers.
-        grace_seconds: Seconds from SIGTERM to SIGKILL for workers that are stopped.
+    Workers that are stopped get SIGTERM, and after `grace_seconds` SIGKILL.
 
     Returns:
         The exit status: 0 if all workers succeed, else the status of the first that failed. If a
