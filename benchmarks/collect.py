@@ -4,18 +4,20 @@ python -m benchmarks.collect --output=benchmarks/results/NAME.json RUN_FOLDER ..
 python -m benchmarks.collect benchmarks/results/NAME.json
 """
 
+import pathlib
+
 from absl import flags
 
 from benchmarks import command_line, files, frames
 from benchmarks.command_line import UsageError, read_json, results_of
 
 
-def collect(folders: list[str]) -> list[dict]:
+def collect(folders: list[pathlib.Path]) -> list[dict]:
     """The `config.json` of each run, with its `result.json` as `result`."""
     return [
         {
-            **read_json(f"{folder}/config.json", folder),
-            "result": read_json(f"{folder}/result.json", folder),
+            **read_json(folder / "config.json", str(folder)),
+            "result": read_json(folder / "result.json", str(folder)),
         }
         for folder in folders
     ]
@@ -46,10 +48,10 @@ def table(runs: list[dict]) -> str:
 
 
 def main(argv: list[str]) -> None:
-    paths = argv[1:]
+    paths = [pathlib.Path(argument) for argument in argv[1:]]
     if not paths:
         raise UsageError("the arguments must be run folders or result files. Received: none")
-    with results_of(", ".join(paths), "each argument"):
+    with results_of(", ".join(map(str, paths)), "each argument"):
         if flags.FLAGS.output:
             runs = collect(paths)
         else:
