@@ -130,17 +130,20 @@ SECOND_ROUND = (
     ),
     Method("lamb_wide", "Lamb of Keras, tuned", "lamb", {"learning_rate": Range(0.002, 0.512)}),
 )
-# For a network in which the best of the tuned rates was the lowest.
-_LOWER = {"learning_rate": Range(0.00125, 0.32)}
-LOWER_RATES = (
-    Method("momentum_lower", "momentum, tuned at lower rates", "momentum", _LOWER),
-    Method(
-        "nesterov_lower",
-        "Nesterov, all tuned at lower rates",
-        "nesterov",
-        _ALL_OF_NESTEROV | _LOWER,
-    ),
-)
+
+
+def _other_rates(name: str, low: float, high: float) -> tuple[Method, Method]:
+    """Momentum and Nesterov momentum at other rates, where the best one was at an end."""
+    rates = {"learning_rate": Range(low, high)}
+    words = f"tuned at {name} rates"
+    return (
+        Method(f"momentum_{name}", f"momentum, {words}", "momentum", rates),
+        Method(f"nesterov_{name}", f"Nesterov, all {words}", "nesterov", _OF_NESTEROV | rates),
+    )
+
+
+LOWER_RATES = _other_rates("lower", 0.00125, 0.32)
+HIGHER_RATES = _other_rates("higher", 0.32, 81.92)
 # What to do if the norm of a weight is 0, as for most biases at first.
 ZERO_WEIGHTS = tuple(
     Method(f"lars_{name}", f"`{words}`", "lars", fixed=fixed, rate=square_root_rule)
@@ -170,6 +173,7 @@ BY_NAME = {
         *RATES,
         *SECOND_ROUND,
         *LOWER_RATES,
+        *HIGHER_RATES,
         *ZERO_WEIGHTS,
         *CONSTANT_RATES,
     )

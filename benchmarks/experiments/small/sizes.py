@@ -88,6 +88,9 @@ SIZES = {
         methods.LOWER_RATES,
         dataclasses.replace(_CIFAR10, networks=("plain",), batches=(8192, 32768)),
     ),
+    "cifar10_higher_rates": _of(
+        methods.HIGHER_RATES, dataclasses.replace(_CIFAR10, networks=("residual",), batches=(512,))
+    ),
     # The network of the main job, by batch size.
     "digits": dataclasses.replace(
         _DIGITS,
