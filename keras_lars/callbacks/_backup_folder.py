@@ -148,8 +148,7 @@ class BackupFolder:
             return "The backup there cannot be read"
         if header is None:
             return "There is no backup"
-        epoch, batch, _ = header.position
-        return f"The last backup, of epoch {epoch} and batch {batch}, is still there"
+        return f"The last backup, {header.position.described()}, is still there"
 
     def _check_that_it_is_ours(self) -> None:
         try:

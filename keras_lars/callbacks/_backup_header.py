@@ -3,6 +3,8 @@
 import json
 from typing import Any, NamedTuple
 
+from keras_lars._words import counted
+
 VERSION = 2
 _READABLE = (1, VERSION)
 _LARGEST = 2**63 - 1
@@ -14,6 +16,12 @@ class Position(NamedTuple):
     epoch: int = 0  # completed epochs
     batch: int = 0  # completed batches of the next epoch
     identity: int = 0  # a random number, different for each backup
+
+    def described(self) -> str:
+        """When it was, for a message. Epochs are counted from 1, as on Keras's progress bar."""
+        if self.batch:
+            return f"after {counted(self.batch, 'batch', 'batches')} of epoch {self.epoch + 1}"
+        return f"at the end of epoch {self.epoch}" if self.epoch else "at the beginning"
 
 
 class Header(NamedTuple):

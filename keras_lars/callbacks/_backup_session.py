@@ -92,17 +92,17 @@ class Session:
                 "Only a backup of a whole epoch can be restored by a number of replicas other than "
                 f"the {header.replicas} that wrote it: first continue with that many, with "
                 "`allow_other_replicas=True`, past the end of an epoch. Received: "
-                f"`{self._folder.file}`, after "
-                f"{counted(batch, 'batch', 'batches')} of epoch {epoch}, without a backup of a "
+                f"`{self._folder.file}`, {header.position.described()}, without a backup of a "
                 "whole epoch beside it"
             )
         if self._is_chief:
+            start = f"end of epoch {epoch}" if epoch else "beginning"
             warnings.warn(
                 f"The training in '{self._folder.path}' was backed up by "
                 f"{counted(header.replicas, 'replica')}, and continues with {self._replicas} from "
-                f"the beginning of epoch {epoch}. Accumulated gradients keep their sum, and moving "
-                "statistics are averaged over replicas. The weights will not be, bit for bit, "
-                "those of an uninterrupted run.",
+                f"the {start}. Accumulated gradients keep their sum, and moving statistics are "
+                "averaged over replicas. The weights will not be, bit for bit, those of an "
+                "uninterrupted run.",
                 stacklevel=2,
             )
         return whole
@@ -236,7 +236,7 @@ class Session:
         self._failed_saves += 1
         reason = error or "see the chief worker"
         message = (
-            f"The backup of epoch {epoch} and batch {batch} could not be written into "
+            f"The backup {Position(epoch, batch).described()} could not be written into "
             f"'{self._folder.path}' ({reason}). {self._folder.what_is_left()}"
         )
         if self._max_failed_saves is not None and self._failed_saves > self._max_failed_saves:

@@ -78,9 +78,9 @@ def test_training_goes_on_without_a_save_that_failed(tmp_path, monkeypatch):
     seen = []
     after = After(8, lambda: seen.append(sorted(path.name for path in tmp_path.iterdir())))
     message = (
-        f"The backup of epoch 1 and batch 2 could not be written into '{tmp_path}' ([Errno 28] No "
-        "space left on device). The last backup, of epoch 0 and batch 4, is still there, and "
-        "training continues."
+        f"The backup after 2 batches of epoch 2 could not be written into '{tmp_path}' ([Errno 28] "
+        "No space left on device). The last backup, after 4 batches of epoch 1, is still there, "
+        "and training continues."
     )
     with pytest.warns(match=re.escape(message)):
         logs = training.fit(model, backup, after)
@@ -106,17 +106,17 @@ def test_failures_in_a_row_end_a_training_where_that_is_asked_for(
     if not ends:
         with pytest.warns(match="continues") as caught:
             training.begin(tmp_path, max_failed_saves=1)
-        pattern = "There is no backup|The last backup.* batch 0"
+        pattern = "There is no backup|The last backup.* epoch 2"
         left = [re.search(pattern, str(each.message)) for each in caught]
         assert [found[0] for found in left] == [
             "There is no backup",
-            "The last backup, of epoch 2 and batch 0",
+            "The last backup, at the end of epoch 2",
         ]
         return
     with pytest.warns(match="There is no backup"), pytest.raises(OSError) as error:
         training.begin(tmp_path, max_failed_saves=1)
     assert str(error.value) == (
-        f"The backup of epoch 2 and batch 0 could not be written into '{tmp_path}' ([Errno 28] No "
+        f"The backup at the end of epoch 2 could not be written into '{tmp_path}' ([Errno 28] No "
         "space left on device). There is no backup. 2 saves in a row failed"
     )
 

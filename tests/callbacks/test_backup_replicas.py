@@ -115,7 +115,9 @@ def test_it_goes_on_from_the_last_whole_epoch(tmp_path, numbers):
     assert_means_the_same(found.beginning, lost.end)
 
     # That one was lost before it saved anything. The next one is lost in the midst of epoch 2.
-    with pytest.warns(match="of epoch 1. Accumulated .* will not be, bit for bit, those of a"):
+    with pytest.warns(
+        match="from the end of epoch 1. Accumulated .* will not be, bit for bit, those of a"
+    ):
         lost = begin(second, tmp_path, stop_after=5)
     assert_means_the_same(lost.beginning, found.beginning)
     assert position_in(tmp_path) == (2, 1)
@@ -131,7 +133,7 @@ def test_in_the_first_epoch_it_begins_afresh(tmp_path):
     fresh = begin(2, tmp_path / "empty", stop_after=1)
     begin(1, tmp_path, stop_after=2)
     assert position_in(tmp_path) == (0, 2)
-    with pytest.warns(match="from the beginning of epoch 0"):
+    with pytest.warns(match="from the beginning. Accumulated"):
         found = begin(2, tmp_path, stop_after=4)
     for path, rows in fresh.beginning.items():
         np.testing.assert_array_equal(found.beginning[path], rows)
@@ -144,19 +146,19 @@ def test_without_a_whole_epoch_it_is_refused(tmp_path):
     assert refusal(begin, 2, tmp_path) == (
         "Only a backup of a whole epoch can be restored by a number of replicas other than the 1 "
         "that wrote it: first continue with that many, with `allow_other_replicas=True`, past the "
-        f"end of an epoch. Received: `{tmp_path / 'backup.npz'}`, after 1 batch of epoch 1, "
+        f"end of an epoch. Received: `{tmp_path / 'backup.npz'}`, after 1 batch of epoch 2, "
         "without a backup of a whole epoch beside it"
     )
     assert not (tmp_path / "epoch.npz").exists()
     begin(1, tmp_path, stop_after=4)  # past the end of the epoch
-    with pytest.warns(match="continues with 2 from the beginning of epoch 2"):
+    with pytest.warns(match="continues with 2 from the end of epoch 2"):
         begin(2, tmp_path, stop_after=1)
 
 
 def test_whole_epochs_of_several_replicas_are_kept_unasked(tmp_path):
     """Who has lost a machine has not asked for it before."""
     begin(2, tmp_path, stop_after=5, allow_other_replicas=False)
-    with pytest.warns(match="continues with 1 from the beginning of epoch 1"):
+    with pytest.warns(match="continues with 1 from the end of epoch 1"):
         begin(1, tmp_path, stop_after=1)
 
 
