@@ -1,5 +1,6 @@
 """The arguments of `LARS`, and how each is checked whenever it is set."""
 
+import warnings
 from typing import Any
 
 import keras
@@ -40,6 +41,9 @@ CHECKS = OF_LARS | OF_KERAS
 # Arguments that configurations of version 0.1.0 lack, with the values that they imply.
 _SINCE_0_1_0 = {"weight_norm_floor": 0.0, "record_noise_scale": False}
 
+# How the warning of `warn_if_like_a_decay` begins.
+LIKE_A_DECAY = "`momentum` is so small that it has no effect"
+
 # Read at import, because a user may later replace Keras's optimizers with ours.
 _DEFAULTS_OF_KERAS = _representation.defaults(keras.optimizers.SGD)
 
@@ -61,6 +65,17 @@ def check_momentum_form(momentum_form: str, decay_in_norm: bool) -> None:
         raise ValueError(
             "`decay_in_norm` must be True for momentum_form='ratio_of_update', because the ratio "
             "uses the norm of the step, which includes the decay. Received: decay_in_norm=False"
+        )
+
+
+def warn_if_like_a_decay(momentum: float) -> None:
+    """Warn if the momentum is a weight decay: in `LARS(0.1, 1e-4)`, it is the second argument."""
+    if 0 < momentum < 0.01:
+        warnings.warn(
+            f"{LIKE_A_DECAY}. In other implementations of LARS the second argument may be the "
+            "weight decay: pass all arguments by name. If you want no momentum, pass `momentum=0`. "
+            f"Received: momentum={momentum:g}",
+            stacklevel=3,
         )
 
 

@@ -203,6 +203,7 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
         self._set_rules(exclude_from_layer_adaptation, exclude_from_weight_decay)
         self.momentums = []
         _rates.warn_if_tiny(self)
+        _lars_arguments.warn_if_like_a_decay(momentum)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "learning_rate":
@@ -344,4 +345,5 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
             raise _arguments.refusal("config", "a dictionary, as `get_config` returns it", config)
         with warnings.catch_warnings():  # whoever made the optimizer was warned
             warnings.filterwarnings("ignore", _rates.TINY)
+            warnings.filterwarnings("ignore", _lars_arguments.LIKE_A_DECAY)
             return super().from_config(_lars_arguments.completed(config), custom_objects)

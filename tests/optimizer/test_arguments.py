@@ -133,6 +133,15 @@ def test_positional_arguments_stop_after_four():
         keras_lars.LARS(2.0, 0.8, 1e-4, 1e-2, True)
 
 
+def test_a_weight_decay_in_the_place_of_the_momentum():
+    with pytest.warns(UserWarning, match="no effect.*by name.*Received: momentum=0.0001") as caught:
+        optimizer = keras_lars.LARS(1.0, 1e-4)
+    assert caught[0].filename == __file__
+    keras_lars.LARS.from_config(optimizer.get_config())  # no second warning
+    for momentum in (0, 0.01):
+        keras_lars.LARS(momentum=momentum)
+
+
 @pytest.mark.parametrize(("argument", "value"), [("use_ema", True), ("clipnorm", None)])
 def test_base_class_keywords_are_accepted(argument, value):
     assert getattr(keras_lars.LARS(**{argument: value}), argument) is value
