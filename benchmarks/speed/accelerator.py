@@ -26,7 +26,7 @@ from benchmarks.command_line import UsageError
 from benchmarks.settings import FlagSettings, setting
 from benchmarks.speed import accelerator_tables, command
 from benchmarks.speed.contenders import BACKENDS, installed
-from benchmarks.speed.workers import ROOT, Processes, WorkerError, environment
+from benchmarks.speed.workers import ROOT, Processes, environment
 
 _TIMED = (
     r"/(keras_lars|keras_lars, a cluster (a variable|for all)|Keras SGD.*|Keras Lamb(, XLA|, jit)?"
@@ -128,15 +128,8 @@ def measure(settings: Settings) -> Iterator[dict]:
 
 def devices(backends: Sequence[str]) -> dict[str, dict]:
     """The versions and the device of each backend, or how it failed."""
-    found = {}
     with Processes() as processes:
-        for name in backends:
-            try:
-                with processes[name].new_worker():
-                    found[name] = processes[name].ask("hello", distributions=[])
-            except WorkerError as error:
-                found[name] = {"failed": str(error)}
-    return found
+        return {name: processes[name].ask_new_worker("hello") for name in backends}
 
 
 def _command(name: str, backend: str, settings: Settings) -> list[str]:
@@ -159,7 +152,7 @@ def run(command: Sequence[str], backend: str, seconds: float) -> dict:
             process = subprocess.Popen(
                 [*command, f"--output={output}"],
                 cwd=ROOT,
-                env=environment(backend),
+                env={**os.environ, **environment(backend)},
                 stdout=subprocess.DEVNULL,
                 stderr=file,
                 start_new_session=True,  # a process group, to kill its children with it

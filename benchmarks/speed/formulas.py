@@ -8,7 +8,12 @@ import dataclasses
 
 import numpy as np
 
-from benchmarks.speed.variables import Hyperparameters, is_decayed
+from benchmarks.speed import variables
+from benchmarks.speed.variables import Hyperparameters, Shapes
+
+STEPS = 3  # all with the same gradient
+
+Array = np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,32 +43,29 @@ class Lars:
     accumulated: int = 1
     unadapted: float = 1.0
 
-    def weights(
-        self, path: str, w: np.ndarray, g: np.ndarray, steps: int, hyper: Hyperparameters
-    ) -> np.ndarray:
-        adapted = w.ndim > 1 or self.vectors == "adapted"
+    def weights(self, path: str, w: Array, g: Array, hyper: Hyperparameters) -> Array:
         if self.vectors == "adapted":
-            decay = hyper.weight_decay if is_decayed(path) else 0.0
+            adapted, decayed = True, variables.is_decayed(path)
         else:
-            decay = hyper.weight_decay if w.ndim > 1 or self.vectors == "decayed" else 0.0
+            adapted = w.ndim > 1
+            decayed = adapted or self.vectors == "decayed"
+        decay = hyper.weight_decay if decayed else 0.0
         momentum = hyper.momentum if self.momentum else 0.0
-        v = np.zeros_like(w)
-        for _ in range(steps // self.accumulated):
+        rate, v = hyper.learning_rate, np.zeros_like(w)
+        for _ in range(STEPS // self.accumulated):
             q = self._ratio(w, g, v, decay, hyper) if adapted else self.unadapted
             velocity_scale, step_scale = {
-                "classic": (hyper.learning_rate * q, 1.0),
-                "learning_rate_outside": (q, hyper.learning_rate),
-                "ratio_outside": (1.0, hyper.learning_rate * q),
-                "ratio_of_update": (1.0, hyper.learning_rate * q),
+                "classic": (rate * q, 1.0),
+                "learning_rate_outside": (q, rate),
+                "ratio_outside": (1.0, rate * q),
+                "ratio_of_update": (1.0, rate * q),
             }[self.form]
             u = velocity_scale * (g + decay * w)
             v = momentum * v + u
             w = w - step_scale * (momentum * v + u if self.nesterov else v)
         return w
 
-    def _ratio(
-        self, w: np.ndarray, g: np.ndarray, v: np.ndarray, decay: float, hyper: Hyperparameters
-    ) -> float:
+    def _ratio(self, w: Array, g: Array, v: Array, decay: float, hyper: Hyperparameters) -> float:
         norm, u = np.linalg.norm, g + decay * w
         if self.form == "ratio_of_update":
             v = hyper.momentum * v + u
@@ -76,37 +78,27 @@ class Lars:
         return min(q / hyper.learning_rate, 1.0) if self.trust_clip else q
 
 
-@dataclasses.dataclass(frozen=True)
 class Momentum:
     """SGD with momentum. At a constant learning rate, all momentum forms are equal."""
 
-    def weights(
-        self, path: str, w: np.ndarray, g: np.ndarray, steps: int, hyper: Hyperparameters
-    ) -> np.ndarray:
+    def weights(self, path: str, w: Array, g: Array, hyper: Hyperparameters) -> Array:
         v = np.zeros_like(w)
-        for _ in range(steps):
+        for _ in range(STEPS):
             v = hyper.momentum * v + hyper.learning_rate * g
             w = w - v
         return w
 
 
-@dataclasses.dataclass(frozen=True)
 class Lamb:
     """Lamb as in Keras: bias-corrected moments, the ratio |w| / |update|, no weight decay."""
 
-    beta_1: float = 0.9
-    beta_2: float = 0.999
-    epsilon: float = 1e-7
-
-    def weights(
-        self, path: str, w: np.ndarray, g: np.ndarray, steps: int, hyper: Hyperparameters
-    ) -> np.ndarray:
+    def weights(self, path: str, w: Array, g: Array, hyper: Hyperparameters) -> Array:
+        beta_1, beta_2, epsilon = 0.9, 0.999, 1e-7  # Keras's defaults
         v, s = np.zeros_like(w), np.zeros_like(w)
-        for step in range(1, steps + 1):
-            v = self.beta_1 * v + (1 - self.beta_1) * g
-            s = self.beta_2 * s + (1 - self.beta_2) * g**2
-            mean, square = v / (1 - self.beta_1**step), s / (1 - self.beta_2**step)
-            update = mean / (np.sqrt(square) + self.epsilon)
+        for step in range(1, STEPS + 1):
+            v = beta_1 * v + (1 - beta_1) * g
+            s = beta_2 * s + (1 - beta_2) * g**2
+            update = v / (1 - beta_1**step) / (np.sqrt(s / (1 - beta_2**step)) + epsilon)
             w = w - hyper.lamb_learning_rate * np.linalg.norm(w) / np.linalg.norm(update) * update
         return w
 
@@ -114,25 +106,12 @@ class Lamb:
 Formula = Lars | Momentum | Lamb
 
 
-def error(
-    formula: Formula,
-    variables: dict[str, tuple[np.ndarray, np.ndarray]],
-    weights: list[np.ndarray],
-    steps: int,
-    hyper: Hyperparameters,
-) -> float:
-    """The largest error of a variable after some steps, relative to the correct total step.
-
-    Args:
-        formula: The correct update.
-        variables: Initial weight and constant gradient by path.
-        weights: The computed weights.
-        steps: Number of steps.
-        hyper: The hyperparameters.
-    """
+def error(formula: Formula, shapes: Shapes, reached: list[Array], hyper: Hyperparameters) -> float:
+    """The largest error of a variable that was reached, relative to the correct total step."""
     norm, errors = np.linalg.norm, []
-    for (path, (weight, gradient)), reached in zip(variables.items(), weights, strict=True):
-        w = weight.astype(np.float64)
-        expected = formula.weights(path, w, gradient.astype(np.float64), steps, hyper)
-        errors.append(norm(reached.astype(np.float64) - expected) / norm(expected - w))
+    starts, gradients = variables.weights(shapes), variables.gradients(shapes, hyper)
+    for path, start, gradient, end in zip(shapes, starts, gradients, reached, strict=True):
+        w = start.astype(np.float64)
+        expected = formula.weights(path, w, gradient.astype(np.float64), hyper)
+        errors.append(norm(end.astype(np.float64) - expected) / norm(expected - w))
     return float(np.max(errors))  # NaN if one is

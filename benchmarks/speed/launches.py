@@ -81,7 +81,7 @@ def measure(settings: Settings) -> Iterator[dict]:
     except re.error as error:
         raise UsageError(f"--updates must be a regular expression: {error}") from error
     wheels = h100.use(settings.compiler)
-    from benchmarks.speed.contenders import on_jax
+    from benchmarks.speed.contenders import on_jax, on_keras
 
     versions = {**environment.versions(*on_jax.MODULES), **wheels}
     left_out = []
@@ -100,7 +100,7 @@ def measure(settings: Settings) -> Iterator[dict]:
     }
     for model in settings.models:
         shapes = variables.model(model)
-        gradients = on_jax.gradients(shapes, variables.TIMED)
+        gradients = on_keras.gradients(shapes, variables.TIMED)
         for row in rows():
             if model in row.models and row.name not in left_out and pattern.search(row.name):
                 print(f"{model}: {row.name}", file=sys.stderr, flush=True)

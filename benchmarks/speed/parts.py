@@ -123,30 +123,26 @@ def make(settings: Settings) -> list[Part]:
         pattern = re.compile(settings.contenders)
     except re.error as error:
         raise UsageError(f"--contenders must be a regular expression: {error}") from error
-    chosen = [
-        contender
-        for contender in [*CONTENDERS, *REPLICAS, *OPTIONS]
-        if FRAMEWORKS[contender.framework].backend in settings.used_backends
-        and pattern.search(contender.key)
-    ]
-    options = [contender for contender in chosen if contender in OPTIONS]
-    chosen = [contender for contender in chosen if contender not in options]
-    alone = [contender for contender in chosen if contender.framework in BACKENDS]
-    growing = [contender for contender in alone if contender.grows]
-    replicas = [contender for contender in chosen if contender.framework not in BACKENDS]
+
+    def chosen(contenders: list[Contender]) -> list[Contender]:
+        found = filter(lambda contender: pattern.search(contender.key), contenders)
+        return [c for c in found if FRAMEWORKS[c.framework].backend in settings.used_backends]
 
     def of_model(kind: str, name: str, contenders: list[Contender]) -> Part:
         return Part(kind, name, variables.model(name, settings.quick), contenders)
 
-    parts = [Part("options", "", {}, options)]
+    alone = chosen(CONTENDERS)
     lars = [contender for contender in alone if contender.main and contender.role == "lars"]
-    parts.append(of_model("large", _LARGE_MODEL, lars))
-    parts += [of_model("contenders", name, alone) for name in settings.models]
-    for axis, models in variables.growing(settings.quick).items():
-        for shapes in models:
-            name = f"{axis} {len(shapes)} x {variables.parameters(shapes)}"
-            parts.append(Part("sizes", name, shapes, growing, axis))
-    parts.append(of_model("replicas", _REPLICATED_MODEL, replicas))
+    growing = [c for c in alone if c.name in ("keras_lars", FRAMEWORKS[c.framework].baseline)]
+    parts = [
+        Part("options", "", {}, chosen(OPTIONS)),
+        of_model("large", _LARGE_MODEL, lars),
+        *(of_model("contenders", name, alone) for name in settings.models),
+    ]
+    for axis, shapes in variables.growing(settings.quick):
+        name = f"{axis} {len(shapes)} x {variables.parameters(shapes)}"
+        parts.append(Part("sizes", name, shapes, growing, axis))
+    parts.append(of_model("replicas", _REPLICATED_MODEL, chosen(REPLICAS)))
     parts.append(of_model("memory", settings.memory_model, alone))
     parts = [part for part in parts if part.kind in settings.parts and part.contenders]
     if not parts:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from benchmarks.speed import variables
 from benchmarks.speed.contenders import Contender
 from benchmarks.speed.parts import Part, Settings
-from benchmarks.speed.workers import Process, Processes, WorkerDied, WorkerError
+from benchmarks.speed.workers import Processes
 
 
 def check(
@@ -23,46 +23,33 @@ def check(
     workers = {}
     for framework, rows in _by_framework(c for c in contenders if not c.missing).items():
         process = processes[framework]
-        try:
-            with process.new_worker():
-                needed = sorted({row.needs for row in rows if row.needs})
-                workers[framework] = process.ask("hello", distributions=needed)
-                for row in rows:
-                    outcomes[row.key] = _checked(process, row)
-        except WorkerDied as error:
-            outcomes.update({r.key: f"failed: {error}" for r in rows if r.key not in outcomes})
-    for contender in contenders:
-        if outcomes[contender.key] != "right":
-            say(f"{contender.key}: {outcomes[contender.key]}")
+        with process.new_worker():
+            needed = sorted({row.needs for row in rows if row.needs})
+            found = process.ask("hello", distributions=needed)
+            if "failed" not in found:
+                workers[framework] = found
+            for row in rows:
+                outcomes[row.key] = _outcome(process.ask("check", contender=row))
+    for key, outcome in outcomes.items():
+        if outcome != "right":
+            say(f"{key}: {outcome}")
     return outcomes, workers
 
 
-def _checked(process: Process, contender: Contender) -> str:
-    try:
-        checked = process.ask("check", contender=contender.key)
-    except WorkerDied:
-        raise
-    except WorkerError as error:
-        return f"failed: {error}"
+def _outcome(checked: dict) -> str:
+    if "failed" in checked:
+        return f"failed: {checked['failed']}"
     return "right" if checked["right"] else f"wrong: off by {checked['error']:.1e} of a step"
 
 
 def check_large(processes: Processes, part: Part, outcomes: dict) -> dict[str, dict]:
     """The error of each contender on large variables."""
-    found: dict[str, dict] = {}
-    for contender in part.contenders:
-        found[contender.key] = {"failed": outcomes[contender.key]}
-        if outcomes[contender.key] != "right":
-            continue
-        process = processes[contender.framework]
-        try:
-            with process.new_worker():
-                found[contender.key] = process.ask(
-                    "check", contender=contender.key, shapes=part.shapes
-                )
-        except WorkerError as error:
-            found[contender.key] = {"failed": str(error)}
-    return found
+    return {
+        c.key: processes[c.framework].ask_new_worker("check", contender=c, shapes=part.shapes)
+        if outcomes[c.key] == "right"
+        else {"failed": outcomes[c.key]}
+        for c in part.contenders
+    }
 
 
 def measure(processes: Processes, part: Part, outcomes: dict, settings: Settings) -> dict:
@@ -70,57 +57,45 @@ def measure(processes: Processes, part: Part, outcomes: dict, settings: Settings
 
     Each worker is new, so nothing is compiled yet.
     """
-    contenders, shapes = part.contenders, part.shapes
-    parameters = variables.parameters(shapes)
+    contenders, parameters = part.contenders, variables.parameters(part.shapes)
     status = {c.key: outcomes[c.key] for c in contenders}
     if sum(c.state_bytes(parameters) for c in contenders) > settings.memory * 1e9:
         status.update({c.key: "left out: the model is large" for c in contenders if not c.main})
-    first_calls: dict[str, float | None] = {}
-    launches: dict[str, float | None] = {}
     times: dict[str, list[int]] = {c.key: [] for c in contenders}
     speeds = {}
 
+    def ask(contender: Contender, do: str) -> dict:
+        if status[contender.key] != "right":
+            return {}
+        answer = processes[contender.framework].ask(do, contender=contender)
+        if "failed" in answer:
+            status[contender.key] = f"failed: {answer['failed']}"
+            return {}
+        return answer
+
     with contextlib.ExitStack() as stack:
-        for framework, rows in _by_framework(
-            c for c in contenders if status[c.key] == "right"
-        ).items():
+        right = [c for c in contenders if status[c.key] == "right"]
+        for framework, rows in _by_framework(right).items():
             process = processes[framework]
-            try:
-                stack.enter_context(process.new_worker())
-                speeds[framework] = process.ask("memory_speed", size_bytes=settings.copy_bytes)
-                process.ask("model", shapes=shapes)
-            except WorkerError as error:
-                status.update({row.key: f"failed: {error}" for row in rows})
-
-        def ask(contender: Contender, do: str) -> float | None:
-            if status[contender.key] != "right":
-                return None
-            try:
-                return processes[contender.framework].ask(do, contender=contender.key)
-            except WorkerDied as error:
-                # Everything that the worker held is lost.
-                for other in contenders:
-                    if other.framework == contender.framework and status[other.key] == "right":
-                        status[other.key] = f"failed: {error}"
-            except WorkerError as error:
-                status[contender.key] = f"failed: {error}"
-            return None
-
-        for contender in contenders:
-            first_calls[contender.key] = ask(contender, "build")
-            launches[contender.key] = ask(contender, "launches")
+            stack.enter_context(process.new_worker())
+            found = process.ask("model", shapes=part.shapes, copy_bytes=settings.copy_bytes)
+            if "failed" in found:
+                status.update({row.key: f"failed: {found['failed']}" for row in rows})
+            else:
+                speeds[framework] = found
+        built = {c.key: ask(c, "build") for c in contenders}
         order = random.Random(0)
         for round_ in range(settings.warmup + settings.rounds):
             for contender in order.sample(contenders, len(contenders)):
-                seconds = ask(contender, "step")
-                if seconds is not None and round_ >= settings.warmup:
-                    times[contender.key].append(round(seconds * 1e6))
+                answer = ask(contender, "step")
+                if answer and round_ >= settings.warmup:
+                    times[contender.key].append(round(answer["seconds"] * 1e6))
 
     return {
         "model": part.model,
         "parameters": parameters,
-        "variables": len(shapes),
-        "shapes": len(set(shapes.values())),
+        "variables": len(part.shapes),
+        "shapes": len(set(part.shapes.values())),
         "memory_speed": speeds,
         "results": [
             {
@@ -131,8 +106,8 @@ def measure(processes: Processes, part: Part, outcomes: dict, settings: Settings
                 "compared_to": c.compared_to,
                 "bytes_per_parameter": c.bytes_per_parameter,
                 "status": "measured" if status[c.key] == "right" else status[c.key],
-                "first_call_seconds": first_calls[c.key],
-                "launches": launches[c.key],
+                "first_call_seconds": built[c.key].get("first_call_seconds"),
+                "launches": built[c.key].get("launches"),
                 "rounds_us": times[c.key],
             }
             for c in contenders
@@ -147,11 +122,9 @@ def measure_memory(processes: Processes, part: Part, outcomes: dict) -> list[dic
         result: dict = {"status": outcomes[contender.key]}
         if result["status"] == "right":
             process = processes[contender.framework]
-            try:
-                with process.new_worker():
-                    result = process.ask("memory", contender=contender.key, shapes=part.shapes)
-            except WorkerError as error:
-                result = {"status": f"failed: {error}"}
+            result = process.ask_new_worker("memory", contender=contender, shapes=part.shapes)
+            if "failed" in result:
+                result = {"status": f"failed: {result['failed']}"}
         rows.append({"contender": contender.name, "framework": contender.framework, **result})
     return rows
 

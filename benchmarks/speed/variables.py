@@ -7,13 +7,13 @@ recognized by their names.
 import dataclasses
 import itertools
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
 Shapes = dict[str, tuple[int, ...]]
 
 WEIGHT_SCALE = 0.1  # standard deviation
-_SMALL_KINDS = 20  # distinct shapes among many small variables
 _BLOCK = 2**20  # this many random numbers are drawn and then repeated, because 1e8 take seconds
 
 
@@ -32,20 +32,21 @@ TIMED = Hyperparameters(0.1, weight_decay=5e-4, trust_coefficient=1e-3, lamb_lea
 CHECKED = Hyperparameters(10.0, weight_decay=0.01, trust_coefficient=1e-2, lamb_learning_rate=0.1)
 
 
-def weight(position: int, shape: tuple[int, ...]) -> np.ndarray:
-    """The initial value of a variable, the same for each contender."""
-    return _normal(2 * position, shape, WEIGHT_SCALE)
+def weights(shapes: Shapes) -> Iterator[np.ndarray]:
+    """The initial values of variables, the same for each contender."""
+    for i, shape in enumerate(shapes.values()):
+        yield _normal(2 * i, shape, WEIGHT_SCALE)
 
 
-def gradient(position: int, shape: tuple[int, ...], hyper: Hyperparameters) -> np.ndarray:
-    return _normal(2 * position + 1, shape, hyper.gradient_scale)
+def gradients(shapes: Shapes, hyper: Hyperparameters) -> Iterator[np.ndarray]:
+    for i, shape in enumerate(shapes.values()):
+        yield _normal(2 * i + 1, shape, hyper.gradient_scale)
 
 
 def _normal(seed: int, shape: tuple[int, ...], scale: float) -> np.ndarray:
     size = math.prod(shape)
     block = np.random.default_rng(seed).standard_normal(min(size, _BLOCK), np.float32)
-    block *= np.float32(scale)
-    return np.resize(block, shape) if size > _BLOCK else block.reshape(shape)
+    return np.resize(np.float32(scale) * block, shape)
 
 
 def is_decayed(path: str) -> bool:
@@ -102,9 +103,9 @@ def alexnet() -> Shapes:
 
 def small_variables(count: int = 1000) -> Shapes:
     """Many small variables, alternating kernels and biases, with 20 distinct shapes."""
-    kinds = itertools.cycle(range(_SMALL_KINDS // 2))
     shapes: Shapes = {}
-    for layer, kind in zip(range(math.ceil(count / 2)), kinds):
+    for layer in range(math.ceil(count / 2)):
+        kind = layer % 10
         shapes[f"layer{layer}/kernel"] = (3, 3, 8 + 4 * kind, 16)
         shapes[f"layer{layer}/bias"] = (16 + 4 * kind,)
     return dict(itertools.islice(shapes.items(), count))
@@ -132,11 +133,9 @@ def model(name: str, quick: bool = False) -> Shapes:
     return {path: tuple(min(length, 16) for length in shape) for path, shape in first}
 
 
-def growing(quick: bool = False) -> dict[str, list[Shapes]]:
-    """Models of growing size: one variable with more elements, and more small variables."""
-    elements = (10_000,) if quick else (10_000, 100_000, 1_000_000, 10_000_000, 100_000_000)
-    counts = (1, 2) if quick else (10, 30, 100, 300, 1000, 2000)
-    return {
-        "elements": [{"dense/kernel": (count // 100, 100)} for count in elements],
-        "variables": [small_variables(count) for count in counts],
-    }
+def growing(quick: bool = False) -> Iterator[tuple[str, Shapes]]:
+    """Models of growing size, and what grows: the elements of one variable, or small variables."""
+    for count in (10_000,) if quick else (10_000, 100_000, 1_000_000, 10_000_000, 100_000_000):
+        yield "elements", {"dense/kernel": (count // 100, 100)}
+    for count in (1, 2) if quick else (10, 30, 100, 300, 1000, 2000):
+        yield "variables", small_variables(count)

@@ -1,27 +1,30 @@
-"""The parent's side of `worker.py`: starts workers, sends requests, and reports how they ended."""
+"""Processes that hold one framework each, and answer requests of the process that measures.
+
+The process of a framework imports it, which takes seconds, and then forks a worker whenever it is
+asked to. Between requests a worker only waits, so that the worker of another framework has the
+machine to itself.
+"""
 
 import contextlib
-import json
+import gc
+import importlib
+import multiprocessing
 import os
 import pathlib
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from typing import Any
 
+from benchmarks.speed import worker
 from benchmarks.speed.contenders import FRAMEWORKS
 
 ROOT = pathlib.Path(__file__).parents[2]
-
-
-class WorkerError(RuntimeError):
-    """A request failed. The message is one line. The worker may still be alive."""
-
-
-class WorkerDied(WorkerError):  # noqa: N818
-    """The worker has ended."""
+_SPAWN = multiprocessing.get_context("spawn")
+# Elsewhere, frameworks may not survive a fork.
+_FORK = multiprocessing.get_context("fork") if sys.platform == "linux" else _SPAWN
 
 
 class Process:
@@ -31,64 +34,55 @@ class Process:
     """
 
     def __init__(self, framework: str):
-        # Closed in `__exit__`.
-        self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.speed.worker", framework],
-            cwd=ROOT,
-            env=environment(FRAMEWORKS[framework].backend),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            encoding="utf-8",
+        self._errors = tempfile.NamedTemporaryFile("r", errors="replace")  # noqa: SIM115
+        self._requests, theirs = _SPAWN.Pipe()
+        variables = environment(FRAMEWORKS[framework].backend)
+        self._process = _SPAWN.Process(
+            target=_start_workers, args=(framework, theirs, self._errors.name, variables)
         )
-        assert self._process.stdin
-        assert self._process.stdout
-        self._requests, self._answers = self._process.stdin, self._process.stdout
-        self._worker: int | None = None
+        self._process.start()
+        theirs.close()
+        self._ended = ""  # how the worker ended
 
     @contextlib.contextmanager
     def new_worker(self) -> Iterator[None]:
-        """Starts a worker for the requests in the block, and ends it afterwards.
-
-        Raises:
-            WorkerDied: If it cannot be started.
-        """
-        self._worker = self.ask("start")
+        """Starts a worker for the requests in the block, and ends it afterwards."""
+        self._ended = ""
+        self._worker: int = self.ask("start").get("process", 0)
         try:
             yield
         finally:
-            if self._worker is not None:
+            if not self._ended:
                 os.kill(self._worker, signal.SIGKILL)  # it has nothing to save
-                with contextlib.suppress(WorkerDied):
-                    self._answer()
+                self._answer()
 
-    def ask(self, do: str, **arguments: Any) -> Any:
-        """Sends a request. Returns the worker's answer.
-
-        Raises:
-            WorkerDied: If the worker ended without an answer.
-            WorkerError: If the request raised an error.
-        """
+    def ask(self, do: str, **arguments: Any) -> dict:
+        """The worker's answer, or `{"failed": message}` if that raised an error or it has ended."""
+        if self._ended:
+            return {"failed": self._ended}
         with contextlib.suppress(BrokenPipeError):
-            self._requests.write(json.dumps({"do": do, **arguments}) + "\n")
-            self._requests.flush()
+            self._requests.send((do, arguments))
         return self._answer()
 
-    def _answer(self) -> Any:
-        line = self._answers.readline()
-        answer = json.loads(line) if line else {"ended": self._process.wait()}
-        if "ended" in answer:
-            self._worker = None
-            raise WorkerDied(self._end(answer["ended"]))
-        if "failed" in answer:
-            raise WorkerError(answer["failed"])
-        return answer["value"]
+    def ask_new_worker(self, do: str, **arguments: Any) -> dict:
+        """The answer of a worker that gets no other request."""
+        with self.new_worker():
+            return self.ask(do, **arguments)
 
-    def _end(self, status: int) -> str:
+    def _answer(self) -> dict:
+        try:
+            answer = self._requests.recv()
+        except (EOFError, ConnectionResetError):
+            self._process.join()
+            answer = {"ended": self._process.exitcode}
+        if "ended" in answer:
+            self._ended = self._how(answer["ended"])
+            return {"failed": self._ended}
+        return answer
+
+    def _how(self, status: int) -> str:
         if status < 0:
             return f"the worker was killed by {signal.Signals(-status).name}"
-        self._errors.seek(0)
         last = (self._errors.read().strip().splitlines() or ["no message"])[-1]
         return f"the worker ended with status {status}: {last[:200]}"
 
@@ -97,10 +91,9 @@ class Process:
 
     def __exit__(self, *_: Any) -> None:
         self._process.kill()
-        self._process.wait()
-        for file in (self._requests, self._answers, self._errors):
-            with contextlib.suppress(BrokenPipeError):
-                file.close()
+        self._process.join()
+        self._requests.close()
+        self._errors.close()
 
 
 class Processes(contextlib.ExitStack):
@@ -117,11 +110,8 @@ class Processes(contextlib.ExitStack):
 
 
 def environment(backend: str) -> dict[str, str]:
-    """The environment of a process that measures a backend of Keras beside other processes."""
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    """The variables of a process that measures a backend of Keras beside other processes."""
     return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(paths),
         "KERAS_BACKEND": backend,
         # Otherwise idle threads would spin for a while, in the time of another worker.
         "OMP_WAIT_POLICY": "PASSIVE",
@@ -132,3 +122,26 @@ def environment(backend: str) -> dict[str, str]:
         # Keras asks torch for a GPU on import. This must not start CUDA, which a fork cannot use.
         "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
     }
+
+
+def _start_workers(
+    framework: str, requests: Connection, errors: str, variables: dict[str, str]
+) -> None:
+    """Starts workers. Answers with the process ID of each, and with its status when it ends."""
+    with open(errors, "a") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os.environ.update(variables)
+    gc.disable()  # otherwise a collection might count as part of a step
+    with contextlib.suppress(Exception):  # a worker reports the error
+        importlib.import_module("keras_lars")
+    gc.freeze()  # a collection would copy the memory that workers share with this process
+    with contextlib.suppress(EOFError):
+        while True:
+            if requests.recv()[0] != "start":  # a request for a worker that had ended
+                continue
+            process = _FORK.Process(target=worker.serve, args=(framework, requests))
+            process.start()
+            requests.send({"process": process.pid})
+            process.join()
+            requests.send({"ended": process.exitcode})

@@ -5,9 +5,8 @@ Needs no framework, so the parent can tell which ones are not installed.
 
 import dataclasses
 import importlib.util
+import itertools
 from typing import Any
-
-import numpy as np
 
 from benchmarks.speed.formulas import Formula, Lamb, Lars, Momentum
 
@@ -15,24 +14,6 @@ _ROLES = {Lars: "lars", Momentum: "sgd", Lamb: "lamb", type(None): "yardstick"}
 # The bytes per parameter that an update must move. LARS reads the weight and the gradient for the
 # norms, then both and the velocity, and writes two. SGD needs no norms.
 _BYTES = {"lars": 28, "sgd": 20}
-
-
-class Update:
-    """A contender with its variables, ready for a step."""
-
-    def prepare(self) -> None:
-        """Prepares a step, untimed. By default there is nothing to do."""
-
-    def step(self) -> None:
-        """Takes a step, and waits until it is done."""
-        raise NotImplementedError
-
-    def weights(self) -> list[np.ndarray]:
-        raise NotImplementedError
-
-    def launches(self) -> int | None:
-        """The number of XLA clusters that a step launches; None if they are not counted."""
-        return None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,29 +37,17 @@ FRAMEWORKS = {
 
 @dataclasses.dataclass(frozen=True)
 class Contender:
-    """One way to update variables.
+    """One way to update variables."""
 
-    Attributes:
-        framework: The framework whose worker runs it, one of `FRAMEWORKS`.
-        name: Name in tables.
-        build: The function of the framework's module that builds it.
-        formula: What it should compute; None for a yardstick, which is no optimizer.
-        arguments: Arguments of `build`.
-        baseline: The contender that it is compared to, if not that of the framework.
-        needs: Another module that must be installed.
-        main: Whether it is one of the few that are also timed on the largest model.
-        slots: Number of values that it keeps per parameter.
-    """
-
-    framework: str
-    name: str
-    build: str
-    formula: Formula | None
-    arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
-    baseline: str = ""
-    needs: str = ""
-    main: bool = False
-    slots: int = 1
+    framework: str  # whose worker runs it, one of `FRAMEWORKS`
+    name: str  # in tables
+    build: str  # the function of the framework's module that builds it
+    formula: Formula | None  # what it should compute; None for a yardstick, which is no optimizer
+    arguments: dict[str, Any] = dataclasses.field(default_factory=dict)  # of `build`
+    baseline: str = ""  # what it is compared to, if not to the framework's baseline
+    needs: str = ""  # another module that must be installed
+    main: bool = False  # whether it is one of the few that are also timed on the largest model
+    slots: int = 1  # number of values that it keeps per parameter
 
     @property
     def key(self) -> str:
@@ -95,11 +64,6 @@ class Contender:
     @property
     def compared_to(self) -> str:
         return self.baseline or FRAMEWORKS[self.framework].baseline
-
-    @property
-    def grows(self) -> bool:
-        """Whether it is also timed on growing sizes."""
-        return self.name in ("keras_lars", FRAMEWORKS[self.framework].baseline)
 
     @property
     def bytes_per_parameter(self) -> int | None:
@@ -137,10 +101,7 @@ def _ours(framework: str) -> list[Contender]:
     return [
         _keras(framework, "keras_lars", Lars(), main=True),
         _keras(framework, "keras_lars, nesterov", Lars(nesterov=True), nesterov=True),
-        *(
-            _keras(framework, f"keras_lars, {form}", Lars(form), momentum_form=form)
-            for form in forms
-        ),
+        *(_keras(framework, f"keras_lars, {x}", Lars(x), momentum_form=x) for x in forms),
     ]
 
 
@@ -149,17 +110,15 @@ def _options(framework: str) -> list[Contender]:
 
     Options for norms of 0 are left out.
     """
-    forms = [
-        (form, nesterov, decay_in_norm)
-        for form in ("classic", "learning_rate_outside", "ratio_outside", "ratio_of_update")
-        for nesterov in (False, True)
-        for decay_in_norm in (False, True)
-        if decay_in_norm or form != "ratio_of_update"
-    ]
+    forms = ("classic", "learning_rate_outside", "ratio_outside", "ratio_of_update")
     rows: list[tuple[Lars, dict[str, Any]]] = [
         *(
-            (Lars(*form), dict(zip(("momentum_form", "nesterov", "decay_in_norm"), form)))
-            for form in forms
+            (
+                Lars(form, nesterov, in_norm),
+                {"momentum_form": form, "nesterov": nesterov, "decay_in_norm": in_norm},
+            )
+            for form, nesterov, in_norm in itertools.product(forms, (False, True), (False, True))
+            if in_norm or form != "ratio_of_update"
         ),
         (Lars(epsilon=0.01), {"epsilon": 0.01}),
         (Lars(trust_clip=True), {"trust_clip": True}),
@@ -218,33 +177,24 @@ CONTENDERS = [
         slots=2,  # it copies the gradient, besides the velocity
     ),
     Contender(
-        "torch",
-        "open_lars",
-        "open_lars",
-        Lars(vectors="decayed", epsilon=1e-8),
-        needs="open_lars",
+        "torch", "open_lars", "open_lars", Lars(vectors="decayed", epsilon=1e-8), needs="open_lars"
     ),
     Contender("torch", "torch SGD, fused", "sgd", Momentum(), main=True),
 ]
 
 
 def _replicas(name: str, optimizer: str, formula: Formula) -> list[Contender]:
-    places = {
-        "one replica": {"replicas": 1},
-        "two replicas, no all-reduce": {"replicas": 2, "all_reduce": False},
-        "two replicas": {"replicas": 2, "all_reduce": True},
-    }
+    """An optimizer on one replica, and on two without and with the all-reduce."""
+    one = f"{name}, one replica"
+
+    def on(place: str, slots: int, **arguments: Any) -> Contender:
+        arguments["optimizer"] = optimizer
+        return Contender("replicas", place, "update", formula, arguments, baseline=one, slots=slots)
+
     return [
-        Contender(
-            "replicas",
-            f"{name}, {place}",
-            "update",
-            formula,
-            {"optimizer": optimizer, **arguments},
-            baseline=f"{name}, one replica",
-            slots=1 if arguments["replicas"] == 1 else 3,
-        )
-        for place, arguments in places.items()
+        on(one, slots=1, replicas=1),
+        on(f"{name}, two replicas, no all-reduce", slots=3, replicas=2, all_reduce=False),
+        on(f"{name}, two replicas", slots=3, replicas=2, all_reduce=True),
     ]
 
 
@@ -255,5 +205,3 @@ REPLICAS = [
 ]
 
 OPTIONS = [contender for backend in BACKENDS for contender in _options(backend)]
-
-BY_KEY = {contender.key: contender for contender in [*CONTENDERS, *REPLICAS, *OPTIONS]}

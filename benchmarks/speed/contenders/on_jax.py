@@ -5,16 +5,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from benchmarks.speed import contenders, variables
-from benchmarks.speed.contenders import keras_optimizers
+from benchmarks.speed import variables
+from benchmarks.speed.contenders import on_keras
 from benchmarks.speed.variables import Hyperparameters, Shapes
 
 MODULES = ("jax", "jaxlib")
 
 
-class Update(contenders.Update):
+class Update(on_keras.Update):
     """Weights and slots, and a compiled function that replaces them by the next ones.
 
     The function takes and returns them in the same order, (weights, slots). JAX assigns donated
@@ -23,44 +22,28 @@ class Update(contenders.Update):
     """
 
     def __init__(self, function: Callable, gradients: list, weights: list, slots: Any):
+        super().__init__(weights)
         self.function = jax.jit(function, donate_argnums=(0, 1))
-        self._gradients = gradients
-        self._weights, self._slots = weights, slots
+        self._gradients, self._slots = gradients, slots
 
     @property
     def arguments(self) -> tuple[list, Any, list]:
         return self._weights, self._slots, self._gradients
 
     def step(self) -> None:
-        self._weights, self._slots = self.function(*self.arguments)
-        jax.block_until_ready((self._weights, self._slots))
-
-    def weights(self) -> list[np.ndarray]:
-        return [np.array(weight) for weight in self._weights]
-
-
-def gradients(shapes: Shapes, hyper: Hyperparameters) -> list[jax.Array]:
-    return [_array(variables.gradient(i, shape, hyper)) for i, shape in enumerate(shapes.values())]
-
-
-def _array(values: Any) -> jax.Array:
-    # Copied, because an array that borrows NumPy's memory may behave differently.
-    return jnp.array(values, copy=True)
+        self._weights, self._slots = jax.block_until_ready(self.function(*self.arguments))
 
 
 def keras(
     shapes: Shapes, gradients: list, hyper: Hyperparameters, optimizer: str, **arguments: Any
 ) -> Update:
-    own, built = keras_optimizers.build(shapes, hyper, optimizer, **arguments)
+    own, built = on_keras.build(shapes, hyper, optimizer, **arguments)
 
     def apply(weights: list, slots: list, gradients: list) -> tuple:
         return built.stateless_apply(slots, gradients, weights)
 
-    # Copied, because these arrays are donated while Keras keeps its own.
-    weights = [_array(variable.value) for variable in own]
-    slots = [_array(variable.value) for variable in built.variables]
-    for variable in [*own, *built.variables]:
-        variable.value.delete()
+    # Donated, so the variables themselves lose their values.
+    weights, slots = ([variable.value for variable in each] for each in (own, built.variables))
     return Update(apply, gradients, weights, slots)
 
 
@@ -74,24 +57,20 @@ def optax(shapes: Shapes, gradients: list, hyper: Hyperparameters) -> Update:
         hyper.trust_coefficient,
         momentum=hyper.momentum,
     )
-    weights = [_array(variables.weight(i, shape)) for i, shape in enumerate(shapes.values())]
 
     def apply(weights: list, slots: Any, gradients: list) -> tuple:
         updates, slots = transformation.update(gradients, slots, weights)
         return optax.apply_updates(weights, updates), slots
 
+    weights = on_keras.tensors(variables.weights(shapes))
     return Update(apply, gradients, weights, transformation.init(weights))
 
 
-def adder(elements: int) -> Callable[[], None]:
-    """Returns a function that adds 1 to an array in place, which reads and writes it once."""
-    arrays = [jnp.zeros([elements])]
-    add = jax.jit(lambda x: x + 1, donate_argnums=0)
-
-    def run() -> None:
-        arrays[0] = jax.block_until_ready(add(arrays[0]))
-
-    return run
+def adder(elements: int) -> Update:
+    """Adds 1 to an array in place, which reads and writes it once."""
+    return Update(
+        lambda arrays, slots, gradients: ([arrays[0] + 1], slots), [], [jnp.zeros([elements])], []
+    )
 
 
 def gpu_memory(reset_peak: bool = False) -> tuple[int, int] | None:

@@ -6,7 +6,6 @@ The replicas then get gradients that are already summed. With the all-reduce, ea
 """
 
 import functools
-from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -17,23 +16,20 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * REPLICAS
 )
 
-from benchmarks.speed.contenders import keras_optimizers, on_tensorflow  # noqa: E402
+from benchmarks.speed.contenders import on_keras, on_tensorflow  # noqa: E402
 from benchmarks.speed.variables import Hyperparameters, Shapes  # noqa: E402
 
 MODULES = on_tensorflow.MODULES
-gradients, adder = on_tensorflow.gradients, on_tensorflow.adder
-gpu_memory = on_tensorflow.gpu_memory
+adder, gpu_memory = on_tensorflow.adder, on_tensorflow.gpu_memory
 
 
 class AlreadySummed(tf.distribute.ReductionToOneDevice):
     """Leaves the value of each replica unchanged."""
 
     def reduce_implementation(self, reduce_op, per_replica_value, destinations, options):
-        del reduce_op, destinations, options
         return per_replica_value
 
     def batch_reduce_implementation(self, reduce_op, value_destination_pairs, options):
-        del reduce_op, options
         return [value for value, _ in value_destination_pairs]
 
 
@@ -49,7 +45,7 @@ def update(
         return on_tensorflow.keras(shapes, gradients, hyper, optimizer)
     strategy = _strategy(all_reduce)
     with strategy.scope():
-        own, built = keras_optimizers.build(shapes, hyper, optimizer)
+        own, built = on_keras.build(shapes, hyper, optimizer)
 
     @tf.function(autograph=False)
     def apply(gradients: list) -> None:
@@ -61,10 +57,9 @@ def update(
 
 def all_reduce(shapes: Shapes, gradients: list, hyper: Hyperparameters) -> on_tensorflow.Update:
     """Only the all-reduce: sums gradients over replicas, on the devices of the variables."""
-    del hyper
     strategy = _strategy(all_reduce=True)
     with strategy.scope():
-        own = [variable.value for variable in keras_optimizers.keras_variables(shapes)]
+        own = [variable.value for variable in on_keras.keras_variables(shapes)]
 
     @tf.function(autograph=False)
     def reduce(gradients: list) -> list:
@@ -81,7 +76,5 @@ def _strategy(all_reduce: bool) -> tf.distribute.MirroredStrategy:
 
 
 def _per_replica(strategy: tf.distribute.Strategy, gradients: list, factor: float) -> list:
-    def scaled(gradient: tf.Tensor) -> Callable:
-        return lambda context: tf.multiply(gradient, factor)
-
-    return [strategy.experimental_distribute_values_from_function(scaled(g)) for g in gradients]
+    distribute = strategy.experimental_distribute_values_from_function
+    return [distribute(lambda context, g=g: tf.multiply(g, factor)) for g in gradients]

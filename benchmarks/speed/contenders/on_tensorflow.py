@@ -1,22 +1,20 @@
 """Contenders on TensorFlow: Keras optimizers in a `tf.function`, and its momentum kernel."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
-import numpy as np
 import tensorflow as tf
 
-from benchmarks.speed import contenders, variables
-from benchmarks.speed.contenders import keras_optimizers
+from benchmarks.speed import variables
+from benchmarks.speed.contenders import on_keras
 from benchmarks.speed.variables import Hyperparameters, Shapes
 from keras_lars._backends import tensorflow_clusters, tensorflow_xla
 
 MODULES = ("tensorflow",)
 
 
-class Update(contenders.Update):
+class Update(on_keras.Update):
     """Variables, and a traced function that updates them with given gradients."""
 
     def __init__(
@@ -26,8 +24,8 @@ class Update(contenders.Update):
         own: list[tf.Variable],
         xla: bool = False,
     ):
-        self._xla = xla
-        self._function, self._gradients, self._variables = function, gradients, own
+        super().__init__(own)
+        self._function, self._gradients, self._xla = function, gradients, xla
         self._traced: Callable | None = None
 
     def step(self) -> None:
@@ -36,10 +34,9 @@ class Update(contenders.Update):
             # arguments, so that search is trivial.
             self._traced = self._function.get_concrete_function(self._gradients)
         self._traced(self._gradients)
-        synchronize()
-
-    def weights(self) -> list[np.ndarray]:
-        return [np.array(variable) for variable in self._variables]
+        # On a CPU the call returns when the function has run; on a GPU it may return earlier.
+        if tf.config.list_logical_devices("GPU"):
+            tf.test.experimental.sync_devices()
 
     def launches(self) -> int:
         if self._xla:
@@ -47,17 +44,6 @@ class Update(contenders.Update):
         definition = self._function.get_concrete_function(self._gradients).graph.as_graph_def()
         bodies = [definition.node, *(each.node_def for each in definition.library.function)]
         return sum(node.attr["_XlaMustCompile"].b for body in bodies for node in body)
-
-
-def synchronize() -> None:
-    # On a CPU the call returns when the function has run; on a GPU it may return earlier.
-    if tf.config.list_logical_devices("GPU"):
-        tf.test.experimental.sync_devices()
-
-
-def gradients(shapes: Shapes, hyper: Hyperparameters) -> list[tf.Tensor]:
-    arrays = (variables.gradient(i, shape, hyper) for i, shape in enumerate(shapes.values()))
-    return [tf.constant(array) for array in arrays]
 
 
 def keras(
@@ -69,31 +55,24 @@ def keras(
     sharing: tensorflow_clusters.Sharing | None = None,
     **arguments: Any,
 ) -> Update:
-    own, built = keras_optimizers.build(shapes, hyper, optimizer, **arguments)
+    own, built = on_keras.build(shapes, hyper, optimizer, **arguments)
+    choose = (lambda on_cpu: sharing) if sharing else tensorflow_clusters.sharing
+    compiled = tensorflow_xla.CompiledUpdates()  # no clusters of another contender are reused
 
     @tf.function(jit_compile=xla, autograph=False)
     def apply(gradients: list) -> None:
-        with _traced(sharing):
+        with (
+            mock.patch.object(tensorflow_clusters, "sharing", choose),
+            mock.patch.object(tensorflow_xla, "COMPILED", compiled),
+        ):
             built.apply(gradients, own)
 
     return Update(apply, gradients, [variable.value for variable in own], xla)
 
 
-@contextlib.contextmanager
-def _traced(sharing: tensorflow_clusters.Sharing | None) -> Iterator[None]:
-    """In the block, traces share clusters as given, and reuse none of another contender."""
-    choose = (lambda on_cpu: sharing) if sharing else tensorflow_clusters.sharing
-    compiled = tensorflow_xla.CompiledUpdates()
-    with (
-        mock.patch.object(tensorflow_clusters, "sharing", choose),
-        mock.patch.object(tensorflow_xla, "COMPILED", compiled),
-    ):
-        yield
-
-
 def native(shapes: Shapes, gradients: list, hyper: Hyperparameters) -> Update:
     """The kernel of TensorFlow's own momentum optimizer, called for one variable at a time."""
-    own = [tf.Variable(variables.weight(i, shape)) for i, shape in enumerate(shapes.values())]
+    own = [tf.Variable(weight) for weight in variables.weights(shapes)]
     velocities = [tf.Variable(tf.zeros(shape)) for shape in shapes.values()]
 
     @tf.function(autograph=False)
@@ -110,19 +89,15 @@ def native(shapes: Shapes, gradients: list, hyper: Hyperparameters) -> Update:
     return Update(apply, gradients, own)
 
 
-def adder(elements: int) -> Callable[[], None]:
-    """Returns a function that adds 1 to an array in place, which reads and writes it once."""
+def adder(elements: int) -> Update:
+    """Adds 1 to an array in place, which reads and writes it once."""
     array = tf.Variable(tf.zeros([elements]))
 
     @tf.function(jit_compile=True, autograph=False)
-    def add() -> None:
+    def add(gradients: list) -> None:
         array.assign_add(tf.ones([elements]))
 
-    def run() -> None:
-        add()
-        synchronize()
-
-    return run
+    return Update(add, [], [array])
 
 
 def gpu_memory(reset_peak: bool = False) -> tuple[int, int] | None:

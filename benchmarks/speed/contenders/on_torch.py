@@ -2,67 +2,47 @@
 
 import importlib
 import importlib.util
-import pathlib
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
-from benchmarks.speed import contenders, variables
-from benchmarks.speed.contenders import keras_optimizers
+from benchmarks.speed import variables
+from benchmarks.speed.contenders import on_keras
 from benchmarks.speed.variables import Hyperparameters, Shapes
 
 MODULES = ("torch",)
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+ON_GPU = torch.cuda.is_available()
 
 
-class Update(contenders.Update):
-    """Tensors, and an eager function that updates them with their gradients."""
+class Update(on_keras.Update):
+    """Tensors, and an eager function that updates them with their gradients.
 
-    def __init__(self, function: Callable[[], None], weights: list[torch.Tensor]):
-        self._function, self._weights = function, weights
+    If the function overwrites `grad`, it needs `gradients`, which are restored untimed.
+    """
 
-    def step(self) -> None:
-        self._function()
-        synchronize()
-
-    def weights(self) -> list[np.ndarray]:
-        return [weight.detach().cpu().numpy().copy() for weight in self._weights]
-
-
-class OverwritingUpdate(Update):
-    """For an optimizer that overwrites `grad`. Gradients are restored untimed."""
-
-    def __init__(self, function: Callable[[], None], weights: list, gradients: list):
-        super().__init__(function, weights)
-        self._gradients = gradients
-        for weight in weights:
-            weight.grad = torch.empty_like(weight)
+    def __init__(
+        self, function: Callable[[], Any], weights: list, gradients: Sequence[torch.Tensor] = ()
+    ):
+        super().__init__(weights)
+        self._function, self._gradients = function, gradients
 
     def prepare(self) -> None:
         for weight, gradient in zip(self._weights, self._gradients):
-            weight.grad.copy_(gradient)
+            weight.grad = gradient.clone()
 
-
-def synchronize() -> None:
-    if DEVICE == "cuda":
-        torch.cuda.synchronize()
-
-
-def gradients(shapes: Shapes, hyper: Hyperparameters) -> list[torch.Tensor]:
-    return [
-        torch.tensor(variables.gradient(position, shape, hyper), device=DEVICE)
-        for position, shape in enumerate(shapes.values())
-    ]
+    def step(self) -> None:
+        self._function()
+        if ON_GPU:
+            torch.cuda.synchronize()
 
 
 def keras(
     shapes: Shapes, gradients: list, hyper: Hyperparameters, optimizer: str, **arguments: Any
 ) -> Update:
-    own, built = keras_optimizers.build(shapes, hyper, optimizer, **arguments)
+    own, built = on_keras.build(shapes, hyper, optimizer, **arguments)
     return Update(lambda: built.apply(gradients, own), [variable.value for variable in own])
 
 
@@ -74,8 +54,15 @@ def sgd(shapes: Shapes, gradients: list, hyper: Hyperparameters) -> Update:
 
 def timm(shapes: Shapes, gradients: list, hyper: Hyperparameters, foreach: bool) -> Update:
     weights = _parameters(shapes, gradients)
-    optimizer = _timm_lars().Lars(
-        _groups(shapes, weights, hyper),
+    groups = [
+        {
+            "params": [w for p, w in zip(shapes, weights) if variables.is_decayed(p) is decayed],
+            "weight_decay": hyper.weight_decay if decayed else 0.0,
+        }
+        for decayed in (True, False)
+    ]
+    optimizer = _timm_lars()(
+        [group for group in groups if group["params"]],
         hyper.learning_rate,
         hyper.momentum,
         trust_coeff=hyper.trust_coefficient,
@@ -85,10 +72,10 @@ def timm(shapes: Shapes, gradients: list, hyper: Hyperparameters, foreach: bool)
     return Update(optimizer.step, weights)
 
 
-def pytorch_optimizer(shapes: Shapes, gradients: list, hyper: Hyperparameters) -> OverwritingUpdate:
+def pytorch_optimizer(shapes: Shapes, gradients: list, hyper: Hyperparameters) -> Update:
     from pytorch_optimizer import LARS
 
-    weights = _parameters(shapes, None)
+    weights = _parameters(shapes, gradients)
     optimizer = LARS(
         weights,
         hyper.learning_rate,
@@ -97,14 +84,14 @@ def pytorch_optimizer(shapes: Shapes, gradients: list, hyper: Hyperparameters) -
         trust_coefficient=hyper.trust_coefficient,
         foreach=True,
     )
-    return OverwritingUpdate(optimizer.step, weights, gradients)
+    return Update(optimizer.step, weights, gradients)
 
 
 def open_lars(shapes: Shapes, gradients: list, hyper: Hyperparameters) -> Update:
-    import open_lars
+    from open_lars import LARS
 
     weights = _parameters(shapes, gradients)
-    optimizer = open_lars.LARS(
+    optimizer = LARS(
         weights,
         lr=hyper.learning_rate,
         momentum=hyper.momentum,
@@ -114,57 +101,34 @@ def open_lars(shapes: Shapes, gradients: list, hyper: Hyperparameters) -> Update
     return Update(optimizer.step, weights)
 
 
-def _parameters(shapes: Shapes, gradients: list | None) -> list[torch.nn.Parameter]:
-    parameters = [
-        torch.nn.Parameter(torch.tensor(variables.weight(position, shape), device=DEVICE))
-        for position, shape in enumerate(shapes.values())
-    ]
-    for parameter, gradient in zip(parameters, gradients or []):
+def _parameters(shapes: Shapes, gradients: list) -> list[torch.nn.Parameter]:
+    parameters = [torch.nn.Parameter(w) for w in on_keras.tensors(variables.weights(shapes))]
+    for parameter, gradient in zip(parameters, gradients):
         parameter.grad = gradient
     return parameters
 
 
-def _groups(shapes: Shapes, weights: list, hyper: Hyperparameters) -> list[dict]:
-    groups = [
-        {"params": [w for p, w in zip(shapes, weights) if variables.is_decayed(p) is decayed]}
-        | {"weight_decay": hyper.weight_decay if decayed else 0.0}
-        for decayed in (True, False)
-    ]
-    return [group for group in groups if group["params"]]
+def _timm_lars() -> Any:
+    """timm's LARS, without importing timm, which needs a torchvision that fits.
 
-
-def _timm_lars() -> types.ModuleType:
-    """timm's LARS, without importing timm, which needs torchvision.
-
-    Its folder of optimizers is registered as a package with another name. The module finds its
-    relative imports there, and nothing else of timm is imported.
+    Its folder of optimizers becomes a package of another name, for the module's relative imports.
     """
-    name = "_timm_optimizers"
-    if name not in sys.modules:
-        spec = importlib.util.find_spec("timm")
-        assert spec
-        assert spec.origin
-        folder = pathlib.Path(spec.origin).parent / "optim"
-        package = types.ModuleType(name)
-        package.__path__ = [str(folder)]
-        sys.modules[name] = package
-    return importlib.import_module(f"{name}.lars")
+    package, timm = types.ModuleType("_timm_optimizers"), importlib.util.find_spec("timm")
+    assert timm
+    package.__path__ = [f"{folder}/optim" for folder in timm.submodule_search_locations or []]
+    sys.modules[package.__name__] = package
+    return importlib.import_module(f"{package.__name__}.lars").Lars
 
 
-def adder(elements: int) -> Callable[[], None]:
-    """Returns a function that adds 1 to an array in place, which reads and writes it once."""
-    array = torch.zeros(elements, device=DEVICE)
-
-    def run() -> None:
-        array.add_(1)
-        synchronize()
-
-    return run
+def adder(elements: int) -> Update:
+    """Adds 1 to an array in place, which reads and writes it once."""
+    array = torch.zeros(elements, device="cuda" if ON_GPU else "cpu")
+    return Update(lambda: array.add_(1), [array])
 
 
 def gpu_memory(reset_peak: bool = False) -> tuple[int, int] | None:
     """The bytes in use on a GPU, and their peak since the last reset; None on a CPU."""
-    if DEVICE == "cpu":
+    if not ON_GPU:
         return None
     if reset_peak:
         torch.cuda.reset_peak_memory_stats()
