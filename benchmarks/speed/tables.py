@@ -1,5 +1,6 @@
 """The times of updates as data frames and Markdown tables."""
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 
@@ -12,47 +13,30 @@ from benchmarks.words import counted
 # Contenders in the short table, besides the LARS of other packages.
 _SHORT = ("keras_lars", "Keras SGD, XLA", "Keras SGD, jit", "Keras SGD", "torch SGD, fused")
 _AXES = {"elements": "parameters", "variables": "variables"}  # the column of each axis of growth
-_MEASURES = [
-    "median_ms",
-    "lower_quartile_ms",
-    "upper_quartile_ms",
-    "min_ms",
-    "gigabytes_per_second",
-    "ratio",
-    "ratio_to_fastest_lars",
-    "first_call_ratio",
-]
 
 
 def times(model: dict) -> pd.DataFrame:
     """One row per contender on a model, with statistics of its rounds if it was measured."""
-    rows = model["results"]
-    measured = {
-        (row["framework"], row["contender"]): row for row in rows if row["status"] == "measured"
-    }
-    others = [
-        row["rounds_us"] for row in measured.values() if row["role"] == "lars" and not row["ours"]
-    ]
-    fastest = min(others, key=statistics.median, default=None)
-
-    def measures(row: dict) -> dict:
-        if row["status"] != "measured":
-            return {}
-        rounds_us = row["rounds_us"]
-        baseline = measured.get((row["framework"], row["compared_to"]), {})
-        size = (row["bytes_per_parameter"] or 0) * model["parameters"]
-        firsts = row["first_call_seconds"], baseline.get("first_call_seconds")
-        return {
-            **spread(rounds_us),
-            "gigabytes_per_second": size / statistics.median(rounds_us) / 1e3 if size else None,
-            "ratio": ratio(rounds_us, baseline.get("rounds_us")),
-            "ratio_to_fastest_lars": ratio(rounds_us, fastest),
-            "first_call_ratio": firsts[0] / firsts[1] if firsts[1] else None,
-        }
-
-    of_model = {name: model[name] for name in _AXES.values()}
-    nothing = dict.fromkeys(_MEASURES)
-    return pd.DataFrame([{**of_model, **row, **nothing, **measures(row)} for row in rows])
+    found = pd.DataFrame(model["results"])
+    found.index = found["framework"] + "/" + found["contender"]
+    for name in ("model", "parameters", "variables"):
+        found[name] = model[name]
+    is_measured = found["status"] == "measured"
+    rounds = pd.DataFrame(found.loc[is_measured, "rounds_us"].to_dict())  # a column per contender
+    for quantile, name in ((0.25, "lower_quartile"), (0.5, "median"), (0.75, "upper_quartile")):
+        found[f"{name}_ms"] = rounds.quantile(quantile) / 1000
+    found["min_ms"] = rounds.min() / 1000
+    sizes = found["bytes_per_parameter"].astype(float) * found["parameters"]
+    found["gigabytes_per_second"] = sizes / found["median_ms"] / 1e6
+    baselines = found["framework"] + "/" + found["compared_to"]
+    to_baselines = rounds / rounds.reindex(columns=baselines[rounds.columns]).to_numpy()
+    found["ratio"] = to_baselines.median()
+    is_other = is_measured & (found["role"] == "lars") & ~found["ours"].astype(bool)
+    fastest = rounds[found.loc[is_other, "median_ms"].idxmin()] if is_other.any() else math.nan
+    found["ratio_to_fastest_lars"] = rounds.div(fastest, axis=0).median()
+    first_calls = found["first_call_seconds"].where(is_measured).astype(float)
+    found["first_call_ratio"] = first_calls / first_calls.reindex(baselines).to_numpy()
+    return found
 
 
 def spread(rounds_us: Sequence[int]) -> dict[str, float]:
@@ -114,32 +98,24 @@ def short(results: dict) -> str:
     others = (found["role"] == "lars") & ~found["ours"].astype(bool)
     found = found[found["contender"].isin(_SHORT) | others].dropna(subset="median_ms")
     found = found.sort_values(["median_ms", "contender"])
-    cells = {
-        "update": found["contender"],
-        "backend": found["framework"],
-        "ms": found["median_ms"].map(_number),
-    }
-    return frames.markdown(pd.DataFrame(cells), texts=2)
+    cells = pd.DataFrame({"update": found["contender"], "backend": found["framework"]})
+    return frames.markdown(cells.assign(ms=found["median_ms"].map(_number)), texts=2)
 
 
 def clusters(results: dict) -> str:
     """Launches, compile time and time of each update, and its memory on one of the models."""
     memory = {row["contender"]: row["high_water_bytes"] for row in results["memory"]}
-    rows = []
-    for model in results["contenders"]:
-        for row in times(model).to_dict("records"):
-            held = memory[row["contender"]] if model["model"] == results["memory_model"] else None
-            rows.append(
-                {
-                    "model": model["model"],
-                    "update": row["contender"],
-                    "launches": f"{row['launches']:,}",
-                    "first call s": _number(row["first_call_seconds"]),
-                    "median ms": _number(row["median_ms"]),
-                    "peak MB": held and f"{held / 1e6:,.0f}",
-                }
-            )
-    return frames.markdown(rows, texts=2)
+    found = pd.concat(map(times, results["contenders"]))
+    held = found["contender"].map(memory).where(found["model"] == results["memory_model"])
+    cells = {
+        "model": found["model"],
+        "update": found["contender"],
+        "launches": found["launches"].map("{:,}".format),
+        "first call s": found["first_call_seconds"].map(_number),
+        "median ms": found["median_ms"].map(_number),
+        "peak MB": (held / 1e6).map("{:,.0f}".format, na_action="ignore"),
+    }
+    return frames.markdown(pd.DataFrame(cells), texts=2)
 
 
 def head(results: dict, words: Mapping[str, str]) -> str:
@@ -164,12 +140,12 @@ def _times(model: dict) -> str:
     found = times(model)
     is_measured = found["status"] == "measured"
     measured = found[is_measured].sort_values("median_ms", kind="stable")
-    lower, upper = (measured[f"{name}_quartile_ms"].map(_number) for name in ("lower", "upper"))
+    quartiles = zip(measured["lower_quartile_ms"], measured["upper_quartile_ms"])
     cells = {
         "contender": measured["contender"],
         "backend": measured["framework"],
         "median ms": measured["median_ms"].map(_number),
-        "quartiles ms": lower + " to " + upper,
+        "quartiles ms": [f"{_number(lower)} to {_number(upper)}" for lower, upper in quartiles],
         "min ms": measured["min_ms"].map(_number),
         "GB/s": measured["gigabytes_per_second"].map(_number),
         "ratio": measured["ratio"].map(_number),
