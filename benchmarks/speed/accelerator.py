@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from benchmarks.command_line import UsageError
 from benchmarks.settings import FlagSettings, setting
@@ -35,8 +36,7 @@ _TIMED = (
 _MEMORY_MEASURED = r"/(keras_lars|Keras SGD(, XLA|, jit)?)$"
 
 
-@dataclasses.dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """A command of this folder, which runs on every backend in turn."""
 
     module: str
@@ -44,24 +44,15 @@ class Part:
     arguments: Sequence[str]
 
 
+_TIMED_MODELS = ["--parts=contenders", "--models=resnet50,alexnet", f"--contenders={_TIMED}"]
+_MEMORY = ["--parts=memory", "--memory_model=resnet50", f"--contenders={_MEMORY_MEASURED}"]
 PARTS = {
     "options": Part("update", 2, ["--parts=options"]),
     "large": Part("update", 2, ["--parts=large"]),
-    "update": Part(
-        "update",
-        3,
-        [
-            *("--parts=contenders", "--models=resnet50,alexnet", f"--contenders={_TIMED}"),
-            *("--rounds=50", "--copied=1000"),
-        ],
-    ),
+    "update": Part("update", 3, [*_TIMED_MODELS, "--rounds=50", "--copied=1000"]),
     "float32": Part("step", 2, ["--precision=float32"]),
     "bfloat16": Part("step", 2, ["--precision=mixed_bfloat16"]),
-    "memory": Part(
-        "update",
-        1,
-        ["--parts=memory", "--memory_model=resnet50", f"--contenders={_MEMORY_MEASURED}"],
-    ),
+    "memory": Part("update", 1, _MEMORY),
 }
 # Added after the other arguments, which they override.
 _QUICK = {
@@ -110,8 +101,7 @@ def measure(settings: Settings) -> Iterator[dict]:
             f"Received: {settings.device}, with {', '.join(known) or 'no backend'} installed"
         )
     results: dict = {
-        "command": f"python -m benchmarks.speed.accelerator {shlex.join(sys.argv[1:])}".strip(),
-        "date": time.strftime("%Y-%m-%d %H:%M:%S"),
+        **command.about("accelerator"),
         "settings": dataclasses.asdict(settings),
         "backends": known,
         "parts": [],
@@ -120,7 +110,7 @@ def measure(settings: Settings) -> Iterator[dict]:
     for i, (name, backend) in enumerate(planned):
         shares = [PARTS[later].share for later, _ in planned[i:]]
         seconds = max(1.0, (end - time.monotonic()) * shares[0] / sum(shares))
-        print(f"{name} on {backend}: {seconds:.0f} s at most", file=sys.stderr, flush=True)
+        command.say(f"{name} on {backend}: {seconds:.0f} s at most")
         found = run(_command(name, backend, settings), backend, seconds)
         results["parts"].append({"part": name, "backend": backend, **found})
         yield results
@@ -163,10 +153,9 @@ def run(command: Sequence[str], backend: str, seconds: float) -> dict:
         except subprocess.TimeoutExpired:
             status = f"not finished in its {seconds:.0f} s"
         finally:
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
         results = json.loads(output.read_text(encoding="utf-8")) if output.exists() else None
     return {
         "status": status,

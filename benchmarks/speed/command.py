@@ -2,20 +2,17 @@
 
 import importlib.util
 import pathlib
+import re
+import shlex
+import sys
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from absl import flags
 
 from benchmarks import files
-from benchmarks.command_line import (
-    UsageError,
-    define_flags_of,
-    given,
-    read_json,
-    results_of,
-    run,
-)
+from benchmarks.command_line import UsageError, define_flags_of, given, read_json, results_of, run
 from benchmarks.settings import FlagSettings
 
 
@@ -42,28 +39,47 @@ def main(
     if draw:
         flags.DEFINE_string("plot", None, "PNG file for the plot.")
 
-    def read(path: str) -> Iterable[dict]:
-        results = read_json(path, "--show")
-        with results_of(path, "--show"):
-            tables(results)
-        return [results]
-
     def work(argv: list[str]) -> None:
         del argv
-        plot = flags.FLAGS.plot if draw else None
+        plot, shown = draw and flags.FLAGS.plot, flags.FLAGS.show
         if plot and importlib.util.find_spec("matplotlib") is None:
             raise UsageError("--plot needs matplotlib, which is not installed")
-        if flags.FLAGS.show:
-            found = read(flags.FLAGS.show)
+        if shown:
+            found: Iterable[dict] = [results := read_json(shown, "--show")]
+            with results_of(shown, "--show"):
+                tables(results)
         else:
             found = measure(settings(**given(settings)))
-        written = flags.FLAGS.output or (None if flags.FLAGS.show else output)
+        written = flags.FLAGS.output or (None if shown else output)
         for results in found:
             if written:
                 files.write_json(written, results)
         print(tables(results))
         if draw and plot:
-            with results_of(flags.FLAGS.show, "--show"):
+            with results_of(shown, "--show"):
                 draw(results, pathlib.Path(plot))
 
     run(work)
+
+
+def say(line: str) -> None:
+    """Reports progress."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def about(name: str) -> dict[str, str]:
+    """What the results of a measurement begin with."""
+    command = f"python -m benchmarks.speed.{name} {shlex.join(sys.argv[1:])}".strip()
+    return {"command": command, "date": time.strftime("%Y-%m-%d %H:%M:%S")}
+
+
+def pattern_of(flag: str, text: str) -> re.Pattern:
+    """Compiles the regular expression of a flag.
+
+    Raises:
+        UsageError: If it is none.
+    """
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise UsageError(f"{flag} must be a regular expression: {error}") from error

@@ -11,7 +11,6 @@ import pathlib
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -146,26 +145,11 @@ def _costs(found: Program, computation: str) -> dict[str, int]:
     instructions = found[computation]
     sizes = {each.name: _size(each.shape) for each in instructions}
     kernels = [each for each in instructions if each.operation not in _NO_KERNEL]
-    moved = [
-        sizes[each.name] + sum(sizes[operand] for operand in each.operands) for each in kernels
-    ]
-    return {
-        "kernels": len(kernels),
-        "copies": sum(_is_copy(each) for each in _with_fused(found, kernels)),
-        "bytes": sum(moved),
-    }
-
-
-def _with_fused(found: Program, kernels: list[Instruction]) -> Iterator[Instruction]:
-    for each in kernels:
-        yield each
-        for computation in each.calls:
-            yield from found.get(computation, [])
-
-
-def _is_copy(instruction: Instruction) -> bool:
-    """Whether it copies an array. Copies of scalars, such as counters, do not matter."""
-    return instruction.operation == "copy" and "[]" not in instruction.shape
+    fused = [one for each in kernels for name in each.calls for one in found.get(name, [])]
+    # Copies of scalars, such as counters, do not matter.
+    copies = [x for x in kernels + fused if x.operation == "copy" and "[]" not in x.shape]
+    moved = [sizes[name] for each in kernels for name in (each.name, *each.operands)]
+    return {"kernels": len(kernels), "copies": len(copies), "bytes": sum(moved)}
 
 
 def _names(text: str | None) -> list[str]:

@@ -33,14 +33,10 @@ NAMES = {
 }
 
 
-_RECIPE = {field.name: field for field in dataclasses.fields(Recipe)}
-
-
-def _recipe_field(name: str, default: Any = dataclasses.MISSING) -> Any:
+def _recipe_field(name: str, default: Any = None) -> Any:
     """A field of `Recipe`, with its own default or another one."""
-    field = _RECIPE[name]
-    default = field.default if default is dataclasses.MISSING else default
-    return dataclasses.field(default=default, metadata=field.metadata)
+    field = Recipe.__dataclass_fields__[name]
+    return dataclasses.field(default=default or field.default, metadata=field.metadata)
 
 
 @dataclasses.dataclass(frozen=True)

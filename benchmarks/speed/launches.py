@@ -9,19 +9,18 @@ kernels if variables are small, and on the bytes moved if they are large.
 
 import dataclasses
 import importlib.metadata
-import importlib.util
-import re
-import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from benchmarks import environment, frames
 from benchmarks.command_line import UsageError
 from benchmarks.settings import FlagSettings, setting
 from benchmarks.speed import command, h100, variables
+from benchmarks.speed.contenders import installed
 
 MODELS = ("resnet50", "alexnet", "small_variables")
+_ON_ALL_MODELS = ("keras_lars", "optax.lars", "Keras SGD")  # others are compiled for ResNet-50
 _STEPS = {"update": "", "micro-batch": ", each but the last", "last micro-batch": ", the last"}
 
 
@@ -36,59 +35,44 @@ class Settings(FlagSettings):
     updates: str = setting("Regular expression for the names of updates to compile.", "")
 
 
-class Row(NamedTuple):
-    """An update to compile: a function of `contenders.on_jax`, and its arguments."""
-
-    name: str
-    build: str
-    arguments: dict[str, Any]
-    models: Sequence[str] = ("resnet50",)
-
-
-def _lars(form: str = "", **arguments: Any) -> Row:
-    name = f"keras_lars, {form}" if form else "keras_lars"
-    return Row(name, "keras", {"optimizer": "LARS", **arguments}, ("resnet50",) if form else MODELS)
-
-
-def rows() -> list[Row]:
+def updates() -> dict[str, tuple[str, dict]]:
+    """The updates to compile by name: a function of `contenders.on_jax`, and its arguments."""
     import keras_lars
 
-    excluded = {"exclude_from_layer_adaptation": keras_lars.rank_at_most(1)}
-    return [
-        _lars(),
-        _lars("nesterov", nesterov=True),
-        _lars("learning_rate_outside", momentum_form="learning_rate_outside"),
-        _lars("ratio_outside", momentum_form="ratio_outside"),
-        _lars("ratio_of_update", momentum_form="ratio_of_update", decay_in_norm=True),
-        _lars("rank 1 not adapted", **excluded),
-        _lars("trust ratios recorded", record_trust_ratios=True),
-        _lars("averages", use_ema=True),
-        _lars("clipvalue", clipvalue=0.5),
-        _lars("clipnorm", clipnorm=0.5),
-        _lars("global_clipnorm", global_clipnorm=0.5),
-        _lars("4 micro-batches", gradient_accumulation_steps=4),
-        Row("optax.lars", "optax", {}, MODELS),
-        Row("Keras SGD", "keras", {"optimizer": "SGD"}, MODELS),
-    ]
+    options: dict[str, dict[str, Any]] = {
+        "nesterov": {"nesterov": True},
+        "learning_rate_outside": {"momentum_form": "learning_rate_outside"},
+        "ratio_outside": {"momentum_form": "ratio_outside"},
+        "ratio_of_update": {"momentum_form": "ratio_of_update", "decay_in_norm": True},
+        "rank 1 not adapted": {"exclude_from_layer_adaptation": keras_lars.rank_at_most(1)},
+        "trust ratios recorded": {"record_trust_ratios": True},
+        "averages": {"use_ema": True},
+        "clipvalue": {"clipvalue": 0.5},
+        "clipnorm": {"clipnorm": 0.5},
+        "global_clipnorm": {"global_clipnorm": 0.5},
+        "4 micro-batches": {"gradient_accumulation_steps": 4},
+    }
+    lars = {"optimizer": "LARS"}
+    return {
+        "keras_lars": ("keras", lars),
+        **{f"keras_lars, {name}": ("keras", {**lars, **x}) for name, x in options.items()},
+        "optax.lars": ("optax", {}),
+        "Keras SGD": ("keras", {"optimizer": "SGD"}),
+    }
 
 
 def measure(settings: Settings) -> Iterator[dict]:
     """Yields the results so far, after each update."""
     if not settings.compiler:
         raise UsageError("--compiler must be given")
-    try:
-        pattern = re.compile(settings.updates)
-    except re.error as error:
-        raise UsageError(f"--updates must be a regular expression: {error}") from error
+    pattern = command.pattern_of("--updates", settings.updates)
     wheels = h100.use(settings.compiler)
     from benchmarks.speed.contenders import on_jax, on_keras
 
     versions = {**environment.versions(*on_jax.MODULES), **wheels}
-    left_out = []
-    if importlib.util.find_spec("optax"):
+    left_out = [] if installed("optax") else ["optax.lars"]
+    if not left_out:
         versions["optax"] = importlib.metadata.version("optax")
-    else:
-        left_out.append("optax.lars")
     results: dict = {
         "models": list(settings.models),
         "updates": settings.updates,
@@ -101,12 +85,14 @@ def measure(settings: Settings) -> Iterator[dict]:
     for model in settings.models:
         shapes = variables.model(model)
         gradients = on_keras.gradients(shapes, variables.TIMED)
-        for row in rows():
-            if model in row.models and row.name not in left_out and pattern.search(row.name):
-                print(f"{model}: {row.name}", file=sys.stderr, flush=True)
-                build = getattr(on_jax, row.build)
-                update = build(shapes, gradients, variables.TIMED, **row.arguments)
-                about = {"model": model, "variables": len(shapes), "update": row.name}
+        for name, (build, arguments) in updates().items():
+            if name in left_out or not pattern.search(name):
+                continue
+            if model == "resnet50" or name in _ON_ALL_MODELS:
+                command.say(f"{model}: {name}")
+                make = getattr(on_jax, build)
+                update = make(shapes, gradients, variables.TIMED, **arguments)
+                about = {"model": model, "variables": len(shapes), "update": name}
                 for found in _facts(update, variables.parameters(shapes)):
                     results["rows"].append({**about, **found})
                 yield results

@@ -6,17 +6,18 @@ the machine then affects all contenders equally. Ratios are taken within a round
 
 import contextlib
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from benchmarks.speed import variables
+from benchmarks.speed import command, variables
 from benchmarks.speed.contenders import Contender
-from benchmarks.speed.parts import Part, Settings
 from benchmarks.speed.workers import Processes
 
+if TYPE_CHECKING:
+    from benchmarks.speed.update import Part, Settings
 
-def check(
-    processes: Processes, contenders: Iterable[Contender], say: Callable[[str], None]
-) -> tuple[dict, dict]:
+
+def check(processes: Processes, contenders: Iterable[Contender]) -> tuple[dict, dict]:
     """Checks each contender. Returns the outcomes, and the versions and devices of the workers."""
     contenders = list(contenders)
     outcomes = {c.key: f"not installed: {c.missing}" for c in contenders if c.missing}
@@ -32,7 +33,7 @@ def check(
                 outcomes[row.key] = _outcome(process.ask("check", contender=row))
     for key, outcome in outcomes.items():
         if outcome != "right":
-            say(f"{key}: {outcome}")
+            command.say(f"{key}: {outcome}")
     return outcomes, workers
 
 
@@ -42,7 +43,7 @@ def _outcome(checked: dict) -> str:
     return "right" if checked["right"] else f"wrong: off by {checked['error']:.1e} of a step"
 
 
-def check_large(processes: Processes, part: Part, outcomes: dict) -> dict[str, dict]:
+def check_large(processes: Processes, part: "Part", outcomes: dict) -> dict[str, dict]:
     """The error of each contender on large variables."""
     return {
         c.key: processes[c.framework].ask_new_worker("check", contender=c, shapes=part.shapes)
@@ -52,7 +53,7 @@ def check_large(processes: Processes, part: Part, outcomes: dict) -> dict[str, d
     }
 
 
-def measure(processes: Processes, part: Part, outcomes: dict, settings: Settings) -> dict:
+def measure(processes: Processes, part: "Part", outcomes: dict, settings: "Settings") -> dict:
     """The times of all contenders on one model, as a dictionary for JSON.
 
     Each worker is new, so nothing is compiled yet.
@@ -115,7 +116,7 @@ def measure(processes: Processes, part: Part, outcomes: dict, settings: Settings
     }
 
 
-def measure_memory(processes: Processes, part: Part, outcomes: dict) -> list[dict]:
+def measure_memory(processes: Processes, part: "Part", outcomes: dict) -> list[dict]:
     """The peak memory of a step of each contender, each in a new worker."""
     rows = []
     for contender in part.contenders:

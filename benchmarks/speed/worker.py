@@ -43,8 +43,6 @@ class Worker:
         self._framework = importlib.import_module(
             f"{__package__}.contenders.{FRAMEWORKS[framework].module}"
         )
-        self._shapes: Shapes = {}
-        self._gradients: list = []
         self._updates: dict[str, Update] = {}
 
     def hello(self, distributions: Sequence[str] = ()) -> dict:
@@ -58,7 +56,7 @@ class Worker:
         """The error of a contender, and whether it is within the tolerance."""
         if contender.formula is None:
             return {"error": 0.0, "right": True}
-        update = self._build(contender, shapes, CHECKED)
+        update = self._build(contender, _model(shapes, CHECKED))
         for _ in range(formulas.STEPS):
             _seconds_of(update)
         error = formulas.error(contender.formula, shapes, update.weights(), CHECKED)
@@ -74,7 +72,7 @@ class Worker:
         target = np.ones_like(source)
         copy = _speed(lambda: np.copyto(target, source), copy_bytes)
         add = _speed(self._framework.adder(copy_bytes // 4).step, copy_bytes)
-        self._shapes, self._gradients = shapes, _gradients(shapes, TIMED)
+        self._model = _model(shapes, TIMED)
         return {"numpy_copy": copy, "framework_add": add}
 
     def build(self, contender: Contender) -> dict:
@@ -82,9 +80,8 @@ class Worker:
 
         A step of a tiny model precedes it, so that costs of starting the framework do not count.
         """
-        _seconds_of(self._build(contender, _TINY, TIMED))
-        update = self._build(contender, self._shapes, TIMED, self._gradients)
-        self._updates[contender.key] = update
+        _seconds_of(self._build(contender, _model(_TINY, TIMED)))
+        update = self._updates[contender.key] = self._build(contender, self._model)
         return {"first_call_seconds": _seconds_of(update), "launches": update.launches()}
 
     def step(self, contender: Contender) -> dict:
@@ -96,9 +93,9 @@ class Worker:
 
         Use a new worker, and make no other request.
         """
-        _seconds_of(self._build(contender, _TINY, TIMED))
+        _seconds_of(self._build(contender, _model(_TINY, TIMED)))
         baseline = self._settled()
-        update = self._build(contender, shapes, TIMED)
+        update = self._build(contender, _model(shapes, TIMED))
         for _ in range(2):
             _seconds_of(update)
         settled = self._settled()
@@ -116,16 +113,8 @@ class Worker:
             "high_water_to_state": (high_water - baseline) / state,
         }
 
-    def _build(
-        self,
-        contender: Contender,
-        shapes: Shapes,
-        hyper: Hyperparameters,
-        gradients: list | None = None,
-    ) -> "Update":
-        build = getattr(self._framework, contender.build)
-        gradients = gradients or _gradients(shapes, hyper)
-        return build(shapes, gradients, hyper, **contender.arguments)
+    def _build(self, contender: Contender, model: "_Model") -> "Update":
+        return getattr(self._framework, contender.build)(*model, **contender.arguments)
 
     def _settled(self) -> int | None:
         """Bytes in use between steps, on the GPU if there is one, else by the process."""
@@ -140,10 +129,13 @@ class Worker:
         return self._framework.gpu_memory()[1]
 
 
-def _gradients(shapes: Shapes, hyper: Hyperparameters) -> list:
+_Model = tuple[Shapes, list, Hyperparameters]  # with the gradients, which contenders share
+
+
+def _model(shapes: Shapes, hyper: Hyperparameters) -> _Model:
     from benchmarks.speed.contenders import on_keras
 
-    return on_keras.gradients(shapes, hyper)
+    return shapes, on_keras.gradients(shapes, hyper), hyper
 
 
 def _seconds_of(update: "Update") -> float:

@@ -217,9 +217,9 @@ def test_a_quick_run_on_the_cpu(tmp_path):
 
 def test_the_commands_of_all_parts_have_known_flags():
     """Includes the commands that the quick run above leaves out."""
-    from benchmarks.speed import parts, step
+    from benchmarks.speed import step, update
 
-    settings = {"update": parts.Settings, "step": step.Settings}
+    settings = {"update": update.Settings, "step": step.Settings}
     for (name, part), quick in itertools.product(accelerator.PARTS.items(), (False, True)):
         asked = accelerator._command(name, "tensorflow", accelerator.Settings(quick=quick))
         known = {field.name for field in dataclasses.fields(settings[part.module])}
