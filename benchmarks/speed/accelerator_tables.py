@@ -88,9 +88,9 @@ def _row(what: str, measured: str, goal: str = "", is_met: bool | None = None) -
     return {"what": what, "measured": measured, "goal": goal, "met": met}
 
 
-def _relative(what: str, ratio: float | None, to: str) -> Iterator[dict[str, str]]:
+def _relative(what: str, ratio: float, to: str) -> Iterator[dict[str, str]]:
     """A ratio with its goal, if it was measured."""
-    if ratio is not None and not pd.isna(ratio):
+    if not pd.isna(ratio):
         yield _row(what, f"{ratio:.3f}", f"at most {GOALS[to]:g}", ratio <= GOALS[to])
 
 
@@ -116,34 +116,35 @@ def _large(results: dict) -> Iterator[dict[str, str]]:
 
 def _updates(results: dict) -> Iterator[dict[str, str]]:
     for model in results["contenders"]:
-        yield from _updates_of(model)
+        name, found = model["model"], tables.times(model).set_index("contender")
+        speeds = [each["framework_add"] for each in model["memory_speed"].values()]
+        for speed in speeds:
+            yield _row(f"{name}: GB/s of a copy, read and written", f"{speed:,.0f}")
+        for contender, row in found.iterrows():
+            measured = row["status"]
+            if measured == "measured":
+                measured = f"{row['median_ms']:.3f} ms"
+                if not pd.isna(row["launches"]) and row["launches"]:
+                    measured += f" in {counted(int(row['launches']), 'cluster')}"
+            yield _row(f"{name}: {contender}", measured)
+        found = found[found["status"] == "measured"]
+        if _OURS in found.index:
+            yield from _comparisons(name, found, speeds[-1])
 
 
-def _updates_of(model: dict) -> Iterator[dict[str, str]]:
-    name, found = model["model"], tables.times(model).set_index("contender")
-    for each in model["memory_speed"].values():
-        speed = each["framework_add"]
-        yield _row(f"{name}: GB/s of a copy, read and written", f"{speed:,.0f}")
-    for contender, row in found.iterrows():
-        is_measured = row["status"] == "measured"
-        measured = f"{row['median_ms']:.3f} ms" if is_measured else row["status"]
-        if is_measured and not pd.isna(row["launches"]) and row["launches"]:
-            measured += f" in {counted(int(row['launches']), 'cluster')}"
-        yield _row(f"{name}: {contender}", measured)
-    if _OURS not in found.index or found.loc[_OURS, "status"] != "measured":
-        return
+def _comparisons(model: str, found: pd.DataFrame, speed: float) -> Iterator[dict[str, str]]:
+    """The update of this package relative to others, and to a copy at the speed in GB/s."""
     ours = found.loc[_OURS]
     floors = speed / ours["gigabytes_per_second"]
-    if name == _LARGE_VARIABLES:
-        yield from _relative(f"{name}: relative to copying its bytes", floors, "the floor")
+    if model == _LARGE_VARIABLES:
+        yield from _relative(f"{model}: relative to copying its bytes", floors, "the floor")
     else:
-        yield _row(f"{name}: relative to copying its bytes", f"{floors:.3f}")
-        relative = f"{name}: relative to {ours['compared_to']}"
+        yield _row(f"{model}: relative to copying its bytes", f"{floors:.3f}")
+        relative = f"{model}: relative to {ours['compared_to']}"
         yield from _relative(relative, ours["ratio"], "Keras SGD")
-    for other, row in found.iterrows():
-        if row["role"] == "lars" and not row["ours"] and row["status"] == "measured":
-            ratio = tables.ratio(ours["rounds_us"], row["rounds_us"])
-            yield from _relative(f"{name}: relative to {other}", ratio, "another LARS")
+    for other, row in found[(found["role"] == "lars") & ~found["ours"].astype(bool)].iterrows():
+        ratio = tables.ratio(ours["rounds_us"], row["rounds_us"])
+        yield from _relative(f"{model}: relative to {other}", ratio, "another LARS")
 
 
 def _training(results: dict) -> Iterator[dict[str, str]]:

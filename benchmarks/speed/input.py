@@ -86,7 +86,11 @@ def measure(settings: Settings) -> dict:
     if isinstance(data_set, EncodedImages):
         decoded = _decoded(data_set, view, settings.batch_size)
         rates["decode"] = _rate(settings, lambda: next(decoded))
-    batches = _batches(data_set, view, settings.batch_size)
+    of_epoch = data_set.train_images // settings.batch_size
+    epochs = tf.data.Dataset.range(tf.int64.max).flat_map(
+        lambda epoch: data_set.training(epoch, view, settings.batch_size, of_epoch)
+    )
+    batches = iter(epochs)
     rates["input"] = _rate(settings, lambda: next(batches))
     model, batch = _model(settings, data_set), next(batches)
     rates["step"] = _rate(settings, lambda: model.train_on_batch(*batch))
@@ -108,13 +112,6 @@ def _rate(settings: Settings, take_batch: Callable) -> dict:
         take_batch()
         batches += 1
     return {"images": batches * settings.batch_size, "seconds": round(seconds, 3)}
-
-
-def _batches(data_set: DataSet, view: View, batch_size: int) -> Iterator:
-    """An iterator over the batches of successive epochs."""
-    of_epoch = data_set.train_images // batch_size
-    epochs = tf.data.Dataset.range(tf.int64.max)
-    return iter(epochs.flat_map(lambda epoch: data_set.training(epoch, view, batch_size, of_epoch)))
 
 
 def _decoded(data_set: EncodedImages, view: View, batch_size: int) -> Iterator:
@@ -139,12 +136,8 @@ def _model(settings: Settings, data_set: DataSet) -> "keras.Model":
     import keras_lars
     from benchmarks import models
 
-    model = models.build(
-        settings.model,
-        (settings.image_size, settings.image_size, data_set.channels),
-        data_set.classes,
-        width=settings.width,
-    )
+    image_shape = (settings.image_size, settings.image_size, data_set.channels)
+    model = models.build(settings.model, image_shape, data_set.classes, width=settings.width)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras_lars.LARS(0.1, momentum=0.9, weight_decay=5e-4), loss)
     return model
@@ -152,10 +145,7 @@ def _model(settings: Settings, data_set: DataSet) -> "keras.Model":
 
 def table(results: dict) -> str:
     """A Markdown table of the speeds, and which part is the bottleneck."""
-    rates = {
-        name: measured["images"] / measured["seconds"]
-        for name, measured in results["measured"].items()
-    }
+    rates = {key: x["images"] / x["seconds"] for key, x in results["measured"].items()}
     rows = [{"part": NAMES[key], "images per second": f"{rate:.1f}"} for key, rate in rates.items()]
     slower, faster = sorted(("input", "step"), key=rates.__getitem__)
     return (

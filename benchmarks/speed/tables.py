@@ -57,10 +57,8 @@ def images_per_second(trained: dict, optimizer: str) -> float:
     return 1000 * trained["settings"]["global_batch_size"] / median_ms
 
 
-def ratio(rounds_us: Sequence[int], others_us: Sequence[int] | None) -> float | None:
+def ratio(rounds_us: Sequence[int], others_us: Sequence[int]) -> float:
     """The median over the rounds of the ratio within a round."""
-    if others_us is None:
-        return None
     return statistics.median(a / b for a, b in zip(rounds_us, others_us))
 
 
