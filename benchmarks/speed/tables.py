@@ -22,7 +22,8 @@ def times(model: dict) -> pd.DataFrame:
     for name in ("model", "parameters", "variables"):
         found[name] = model[name]
     is_measured = found["status"] == "measured"
-    rounds = pd.DataFrame(found.loc[is_measured, "rounds_us"].to_dict())  # a column per contender
+    # A column for each contender.
+    rounds = pd.DataFrame(found.loc[is_measured, "rounds_us"].to_dict(), dtype=float)
     for quantile, name in ((0.25, "lower_quartile"), (0.5, "median"), (0.75, "upper_quartile")):
         found[f"{name}_ms"] = rounds.quantile(quantile) / 1000
     found["min_ms"] = rounds.min() / 1000
