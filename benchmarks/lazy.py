@@ -1,6 +1,6 @@
-"""TensorFlow, imported on first use.
+"""Keras, `keras_lars` and TensorFlow, imported on first use.
 
-The import takes seconds, so a wrong flag or missing data is reported before it.
+Their import takes seconds, so a wrong flag or missing data is reported before it.
 """
 
 import importlib
@@ -16,8 +16,11 @@ class _Lazy:
 
 
 if TYPE_CHECKING:
+    import keras
     import tensorflow as tf
-else:
-    tf = _Lazy("tensorflow")
 
-__all__ = ["tf"]
+    import keras_lars
+else:
+    keras, keras_lars, tf = map(_Lazy, ("keras", "keras_lars", "tensorflow"))
+
+__all__ = ["keras", "keras_lars", "tf"]

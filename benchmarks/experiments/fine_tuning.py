@@ -10,7 +10,7 @@ other five classes. It is evaluated on the 5,000 held-out images of these classe
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -18,12 +18,10 @@ from benchmarks import frames
 from benchmarks.experiments import results
 from benchmarks.experiments.experiment import main
 from benchmarks.experiments.small import images
-from benchmarks.experiments.small.experiment import Seeds, runs_at_rates
-from benchmarks.experiments.small.training import fit, reached
+from benchmarks.experiments.small.experiment import Seeds
+from benchmarks.experiments.small.training import fit, new_model, reached
 from benchmarks.experiments.sweep import Run
-
-if TYPE_CHECKING:
-    import keras
+from benchmarks.lazy import keras, keras_lars
 
 BATCH_SIZE, EPOCHS, IMAGE_SIZE, IMAGES, CLASSES = 512, 8, 14, 10_000, 5
 # Peak learning rates by optimizer, all with the same schedule; 0 is the rate of `for_fit`.
@@ -37,27 +35,47 @@ RATES = {
 
 @dataclasses.dataclass(frozen=True)
 class Tuning:
-    """One fine-tuning. A `rate` of 0 is the learning rate of `for_fit`."""
+    """One fine-tuning."""
 
     optimizer: str
-    rate: float
+    rate: float  # 0 for the learning rate of `for_fit`
     seed: int
 
     def train(self, data_dir: str | None) -> dict:
         """Fine-tunes a network, after its first training. Returns the result."""
-        import keras
-
-        from benchmarks.experiments.small.networks import NETWORKS
-
         weights = first_training(self.seed, data_dir)
         data = images.load(data_dir, IMAGE_SIZE)
-        part = of_classes(data["training"], last=True)
-        part = images.Part(part.images[:IMAGES], part.labels[:IMAGES])
-        held_out = of_classes(images.joined(data["choosing"], data["test"]), last=True)
-        keras.utils.set_random_seed(self.seed)
-        model = NETWORKS["plain"](part.images.shape[1:], CLASSES)
+        part = of_classes(data["training"], last=True)[:IMAGES]
+        held_out = of_classes(data["held_out"], last=True)
+        model = new_model("plain", self.seed, part, CLASSES)
         model.set_weights([*weights[:-2], *model.get_weights()[-2:]])
-        return reached(model, make_optimizer(self), part, held_out, BATCH_SIZE, EPOCHS)
+        make = {
+            "LARS, for_fit": keras_lars.LARS,
+            "SGD, momentum 0.9": functools.partial(keras.optimizers.SGD, momentum=0.9),
+            "AdamW": keras.optimizers.AdamW,
+            "Adam": keras.optimizers.Adam,
+        }[self.optimizer]
+        return reached(model, make(schedule(self.rate)), part, held_out, BATCH_SIZE, EPOCHS)
+
+
+def schedule(rate: float) -> "keras_lars.schedules.FitSchedule":
+    return keras_lars.schedules.for_fit(IMAGES, EPOCHS, BATCH_SIZE, learning_rate=rate or None)
+
+
+def of_classes(part: images.Part, last: bool) -> images.Part:
+    """The images of the last or first five classes, with labels from 0 to 4."""
+    chosen = part[(part.labels >= CLASSES) == last]
+    return images.Part(chosen.images, chosen.labels % CLASSES)
+
+
+@functools.cache
+def first_training(seed: int, data_dir: str | None) -> list[np.ndarray]:
+    """The weights from which all fine-tunings of a seed start."""
+    part = of_classes(images.load(data_dir, IMAGE_SIZE)["training"], last=False)
+    model = new_model("plain", seed, part, CLASSES)
+    rate = keras_lars.schedules.for_fit(len(part.images), 4, BATCH_SIZE)
+    fit(model, keras_lars.LARS(rate), part, BATCH_SIZE, 4)
+    return model.get_weights()
 
 
 class FineTuning(Seeds):
@@ -71,65 +89,17 @@ class FineTuning(Seeds):
     }
 
     def runs(self, done: Mapping[str, dict]) -> list[Run]:
-        del done
-        return runs_at_rates(RATES, self.seeds, Tuning, lambda rate: rate or schedule(rate).peak)
+        return self.runs_at(RATES, Tuning, lambda rate: rate or schedule(rate).peak)
 
     @staticmethod
     def table(found: dict) -> str:
         """A Markdown table with one row per optimizer and learning rate."""
         rows = results.frame(found).groupby(["optimizer", "learning_rate"], sort=False)
-        return frames.markdown(
-            [
-                {
-                    "": optimizer,
-                    "learning rate": f"{rate:g}",
-                    "test accuracy in %": f"{100 * accuracy.mean():.1f}",
-                }
-                for (optimizer, rate), accuracy in rows["test_accuracy"]
-            ]
-        )
-
-
-def schedule(rate: float) -> "keras.optimizers.schedules.LearningRateSchedule":
-    import keras_lars
-
-    return keras_lars.schedules.for_fit(IMAGES, EPOCHS, BATCH_SIZE, learning_rate=rate or None)
-
-
-def make_optimizer(asked: Tuning) -> "keras.optimizers.Optimizer":
-    import keras
-
-    import keras_lars
-
-    make = {
-        "LARS, for_fit": keras_lars.LARS,
-        "SGD, momentum 0.9": functools.partial(keras.optimizers.SGD, momentum=0.9),
-        "AdamW": keras.optimizers.AdamW,
-        "Adam": keras.optimizers.Adam,
-    }[asked.optimizer]
-    return make(schedule(asked.rate))
-
-
-def of_classes(part: images.Part, last: bool) -> images.Part:
-    """The images of the last or first five classes, with labels from 0 to 4."""
-    chosen = (part.labels >= CLASSES) == last
-    return images.Part(part.images[chosen], part.labels[chosen] % CLASSES)
-
-
-@functools.cache
-def first_training(seed: int, data_dir: str | None) -> list[np.ndarray]:
-    """The weights from which all fine-tunings of a seed start."""
-    import keras
-
-    import keras_lars
-    from benchmarks.experiments.small.networks import NETWORKS
-
-    keras.utils.set_random_seed(seed)
-    part = of_classes(images.load(data_dir, IMAGE_SIZE)["training"], last=False)
-    model = NETWORKS["plain"](part.images.shape[1:], CLASSES)
-    rate = keras_lars.schedules.for_fit(len(part.images), 4, BATCH_SIZE)
-    fit(model, keras_lars.LARS(rate), part, BATCH_SIZE, 4)
-    return model.get_weights()
+        lines = []
+        for (optimizer, rate), accuracy in rows["test_accuracy"]:
+            reached = {"test accuracy in %": f"{100 * accuracy.mean():.1f}"}
+            lines.append({"": optimizer, "learning rate": f"{rate:g}", **reached})
+        return frames.markdown(lines)
 
 
 if __name__ == "__main__":

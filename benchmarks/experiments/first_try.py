@@ -11,15 +11,16 @@ learning rates are meant for another optimizer, and with the same rates times 4,
 import dataclasses
 import time
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from benchmarks import frames
 from benchmarks.experiments import results
 from benchmarks.experiments.experiment import main
 from benchmarks.experiments.small import images
 from benchmarks.experiments.small.experiment import Seeds
-from benchmarks.experiments.small.training import reached
+from benchmarks.experiments.small.training import new_model, reached
 from benchmarks.experiments.sweep import Run
+from benchmarks.lazy import keras, keras_lars
 
 BATCH_SIZE, EPOCHS, IMAGE_SIZE, RECALIBRATION_IMAGES = 4096, 8, 14, 10_000
 # Learning rates by epoch, from TensorFlow's guide to distributed training with Keras.
@@ -30,53 +31,45 @@ WAYS = (("plain", 0.0), ("residual", 0.0), ("vit", 0.0), ("plain", 1e-3), ("plai
 
 @dataclasses.dataclass(frozen=True)
 class Way:
-    """One training.
-
-    Attributes:
-        network: A name in `NETWORKS`.
-        seed: Seed of the initial weights and the order of images.
-        rate_at_first: First rate of a `LearningRateScheduler`; 0 to use `for_fit`.
-    """
+    """One training."""
 
     network: str
     seed: int
-    rate_at_first: float = 0.0
+    rate_at_first: float = 0.0  # of a `LearningRateScheduler`; 0 to use `for_fit`
 
     def train(self, data_dir: str | None) -> dict:
         """Trains and evaluates a network. Returns the result, with the time of recalibration."""
-        import keras
-
-        import keras_lars
-        from benchmarks.experiments.small.networks import NETWORKS
-
-        keras.backend.clear_session()
-        keras.utils.set_random_seed(self.seed)
         data = images.load(data_dir, IMAGE_SIZE)
-        training, held_out = data["training"], images.joined(data["choosing"], data["test"])
-        model = NETWORKS[self.network](training.images.shape[1:], images.CLASSES)
+        training = data["training"]
+        model = new_model(self.network, self.seed, training)
         seconds_of_recalibration = 0.0
 
         class Timed(keras_lars.callbacks.RecalibrateStatistics):
-            """Adds up the seconds that recalibration takes."""
-
             def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
                 nonlocal seconds_of_recalibration
                 started = time.perf_counter()
                 super().on_epoch_end(epoch, logs)
                 seconds_of_recalibration += time.perf_counter() - started
 
-        callbacks: list[keras.callbacks.Callback] = []
+        rate: Any = schedule()
+        callbacks: list[keras.Callback] = []
         if self.network == "residual":
             callbacks.append(Timed(training.images[:RECALIBRATION_IMAGES]))
         if self.rate_at_first:
             rates = [self.rate_at_first / TUTORIAL_RATES[0] * rate for rate in TUTORIAL_RATES]
             callbacks.append(keras.callbacks.LearningRateScheduler(lambda epoch: rates[epoch]))
             rate = 4.0
-        else:
-            rate = keras_lars.schedules.for_fit(len(training.images), EPOCHS, BATCH_SIZE)
         optimizer = keras_lars.LARS(rate)
-        found = reached(model, optimizer, training, held_out, BATCH_SIZE, EPOCHS, callbacks)
+        found = reached(model, optimizer, training, data["held_out"], BATCH_SIZE, EPOCHS, callbacks)
         return {**found, "seconds_of_recalibration": round(seconds_of_recalibration, 2)}
+
+
+def schedule() -> "keras_lars.schedules.FitSchedule":
+    return keras_lars.schedules.for_fit(images.TRAINING["fashion_mnist"], EPOCHS, BATCH_SIZE)
+
+
+def _words(rate_at_first: float) -> str:
+    return f"4, LearningRateScheduler from {rate_at_first:g}" if rate_at_first else repr(schedule())
 
 
 class FirstTry(Seeds):
@@ -90,7 +83,6 @@ class FirstTry(Seeds):
     }
 
     def runs(self, done: Mapping[str, dict]) -> list[Run]:
-        del done
         return [
             Run(
                 name=f"{network}-rate_{rate:g}-seed{seed}" if rate else f"{network}-seed{seed}",
@@ -111,14 +103,6 @@ class FirstTry(Seeds):
             line["test accuracy in %, mean"] = f"{100 * percent.mean():.1f}"
             lines.append({**line, "lowest": f"{100 * percent.min():.1f}"})
         return frames.markdown(lines, texts=2)
-
-
-def _words(rate_at_first: float) -> str:
-    if rate_at_first:
-        return f"4, LearningRateScheduler from {rate_at_first:g}"
-    import keras_lars
-
-    return repr(keras_lars.schedules.for_fit(images.TRAINING["fashion_mnist"], EPOCHS, BATCH_SIZE))
 
 
 if __name__ == "__main__":

@@ -10,15 +10,16 @@ epochs, at two batch sizes each. `find_learning_rate` runs on the training image
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from benchmarks import frames
 from benchmarks.experiments import results
 from benchmarks.experiments.experiment import main
 from benchmarks.experiments.small import images
 from benchmarks.experiments.small.experiment import Seeds
-from benchmarks.experiments.small.training import reached
+from benchmarks.experiments.small.training import new_model, reached
 from benchmarks.experiments.sweep import Run
+from benchmarks.lazy import keras, keras_lars
 
 EPOCHS = {"fashion_mnist": 8, "digits": 40}
 IMAGE_SIZE = {"fashion_mnist": 14, "digits": 8}
@@ -46,51 +47,29 @@ class Choice:
 
     def train(self, data_dir: str | None) -> dict:
         """Chooses the learning rate and trains. Returns the result, with the learning rate."""
-        import keras
-
-        import keras_lars
-
-        keras.backend.clear_session()
         data = images.load(data_dir, IMAGE_SIZE[self.data], self.data)
-        training, epochs = data["training"], EPOCHS[self.data]
+        training, epochs, batch_size = data["training"], EPOCHS[self.data], self.global_batch_size
         rate = self._range_test(training) if self.choice == "range test" else None
         schedule = keras_lars.schedules.for_fit(
-            len(training.images), epochs, self.global_batch_size, learning_rate=rate
+            len(training.images), epochs, batch_size, learning_rate=rate
         )
-        model = self._model(training)
+        model = new_model(self.network, self.seed, training)
         callbacks = []
         if self.network == "residual":
             seen = training.images[:RECALIBRATION_IMAGES]
             callbacks.append(keras_lars.callbacks.RecalibrateStatistics(seen))
         optimizer = keras_lars.LARS(schedule)
-        found = reached(
-            model, optimizer, training, data["test"], self.global_batch_size, epochs, callbacks
-        )
+        found = reached(model, optimizer, training, data["test"], batch_size, epochs, callbacks)
         return {**found, "learning_rate": round(schedule.peak, 2)}
 
-    def _model(self, training: images.Part) -> Any:
-        import keras
-
-        from benchmarks.experiments.small.networks import NETWORKS
-
-        keras.utils.set_random_seed(self.seed)
-        return NETWORKS[self.network](training.images.shape[1:], images.CLASSES)
-
     def _range_test(self, training: images.Part) -> float:
-        import keras
-
-        import keras_lars
-
-        model = self._model(training)
+        model = new_model(self.network, self.seed, training)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(keras_lars.LARS(1.0), loss)
-        found = keras_lars.find_learning_rate(
-            model,
-            (training.images, training.labels),
-            batch_size=self.global_batch_size,
-            verbose=0,
-        )
-        return found.learning_rate
+        pairs = (training.images, training.labels)
+        return keras_lars.find_learning_rate(
+            model, pairs, batch_size=self.global_batch_size, verbose=0
+        ).learning_rate
 
 
 class LearningRateChoice(Seeds):
@@ -99,7 +78,6 @@ class LearningRateChoice(Seeds):
     constants: ClassVar = {"recalibration_images": RECALIBRATION_IMAGES}
 
     def runs(self, done: Mapping[str, dict]) -> list[Run]:
-        del done
         return [
             Run(
                 name=f"{data}-{network}-{batch}-{choice.replace(' ', '_')}-seed{seed}",
@@ -121,9 +99,8 @@ class LearningRateChoice(Seeds):
     @staticmethod
     def table(found: dict) -> str:
         """A Markdown table with one row per task: learning rate and mean accuracy by choice."""
-        rows = results.frame(found)
         cells = []
-        tasks = rows.groupby(["data", "network", "batch"], sort=False)
+        tasks = results.frame(found).groupby(["data", "network", "batch"], sort=False)
         for (data, network, batch), of_task in tasks:
             line = {"data": data, "network": f"`{network}`", "batch": f"{batch:,}"}
             for choice, of_choice in of_task.groupby("choice", sort=False):

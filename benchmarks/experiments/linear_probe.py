@@ -11,7 +11,7 @@ images.
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -19,12 +19,10 @@ from benchmarks import frames
 from benchmarks.experiments import results
 from benchmarks.experiments.experiment import main
 from benchmarks.experiments.small import images
-from benchmarks.experiments.small.experiment import Seeds, runs_at_rates
-from benchmarks.experiments.small.training import fit, reached
+from benchmarks.experiments.small.experiment import Seeds
+from benchmarks.experiments.small.training import fit, new_model, reached
 from benchmarks.experiments.sweep import Run
-
-if TYPE_CHECKING:
-    import keras
+from benchmarks.lazy import keras, keras_lars
 
 BATCH_SIZE, EPOCHS, IMAGE_SIZE = 4096, 20, 14
 TURNS, FIRST_BATCH_SIZE, FIRST_EPOCHS = 4, 512, 2
@@ -47,61 +45,19 @@ class Probing:
 
     def train(self, data_dir: str | None) -> dict:
         """Trains a dense layer, after the features are learned. Returns the result."""
-        import keras
-
         parts = features(self.seed, data_dir)
+        training = parts["training"]
         keras.utils.set_random_seed(self.seed)
-        model = probe(parts["training"].images.shape[1:])
-        optimizer = make_optimizer(self)
-        return reached(model, optimizer, parts["training"], parts["test"], BATCH_SIZE, EPOCHS)
+        model = probe(training.images.shape[1:])
+        return reached(model, self.make_optimizer(), training, parts["test"], BATCH_SIZE, EPOCHS)
 
-
-class LinearProbe(Seeds):
-    name = "linear_probe"
-    images_per_run = EPOCHS * images.TRAINING["fashion_mnist"]
-    constants: ClassVar = {"batch_size": BATCH_SIZE, "epochs": EPOCHS, "image_size": IMAGE_SIZE}
-
-    def runs(self, done: Mapping[str, dict]) -> list[Run]:
-        del done
-        return runs_at_rates(RATES, self.seeds, Probing)
-
-    @staticmethod
-    def table(found: dict) -> str:
-        """A Markdown table with one row per optimizer, its learning rates in increasing order."""
-        rows = results.frame(found).groupby(["optimizer", "learning_rate"], sort=False)
-        cells: dict[str, dict[str, str]] = {}
-        for (optimizer, rate), accuracy in rows["test_accuracy"]:
-            of_optimizer = cells.setdefault(optimizer, {"": optimizer})
-            trial = f"trial {len(of_optimizer)}"
-            of_optimizer[trial] = f"{100 * accuracy.mean():.1f} at {rate:g}"
-        return frames.markdown([*cells.values()], texts=1 + max(map(len, RATES.values())))
-
-
-def probe(shape: tuple[int, ...]) -> "keras.Model":
-    """The probe of MAE: normalization without scale and shift, and a layer with small weights."""
-    import keras
-
-    return keras.Sequential(
-        [
-            keras.Input(shape),
-            keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-6, center=False, scale=False),
-            keras.layers.Dense(
-                images.CLASSES, kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.01)
-            ),
-        ]
-    )
-
-
-def make_optimizer(asked: Probing) -> "keras.optimizers.Optimizer":
-    import keras
-
-    import keras_lars
-    from keras_lars import rank_at_most
-
-    rate = keras_lars.schedules.for_fit(
-        images.TRAINING["fashion_mnist"], EPOCHS, BATCH_SIZE, learning_rate=asked.rate
-    )
-    if asked.optimizer == "LARS":
+    def make_optimizer(self) -> "keras.Optimizer":
+        samples = images.TRAINING["fashion_mnist"]
+        rate = keras_lars.schedules.for_fit(samples, EPOCHS, BATCH_SIZE, learning_rate=self.rate)
+        if self.optimizer == "AdamW":
+            return keras.optimizers.AdamW(rate)
+        if self.optimizer != "LARS":
+            return keras.optimizers.SGD(rate, momentum=0.9)
         return keras_lars.LARS(
             rate,
             momentum_form="learning_rate_outside",
@@ -109,26 +65,29 @@ def make_optimizer(asked: Probing) -> "keras.optimizers.Optimizer":
             zero_weight_ratio=1.0,
             weight_norm_floor=0,
             decay_in_norm=True,
-            exclude_from_layer_adaptation=rank_at_most(1),
-            exclude_from_weight_decay=rank_at_most(1),
+            exclude_from_layer_adaptation=keras_lars.rank_at_most(1),
+            exclude_from_weight_decay=keras_lars.rank_at_most(1),
         )
-    if asked.optimizer == "AdamW":
-        return keras.optimizers.AdamW(rate)
-    return keras.optimizers.SGD(rate, momentum=0.9)
+
+
+def probe(shape: tuple[int, ...]) -> "keras.Model":
+    """The probe of MAE: normalization without scale and shift, and a layer with small weights."""
+    small = keras.initializers.TruncatedNormal(stddev=0.01)
+    return keras.Sequential(
+        [
+            keras.Input(shape),
+            keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-6, center=False, scale=False),
+            keras.layers.Dense(images.CLASSES, kernel_initializer=small),
+        ]
+    )
 
 
 @functools.lru_cache(maxsize=1)
 def features(seed: int, data_dir: str | None) -> dict[str, images.Part]:
     """The features of the training and test images."""
-    import keras
-
-    import keras_lars
-    from benchmarks.experiments.small.networks import NETWORKS
-
     data = images.load(data_dir, IMAGE_SIZE)
     turned = turns(data["training"].images)
-    keras.utils.set_random_seed(seed)
-    model = NETWORKS["plain"](turned.images.shape[1:], TURNS)
+    model = new_model("plain", seed, turned, TURNS)
     rate = keras_lars.schedules.for_fit(len(turned.images), FIRST_EPOCHS, FIRST_BATCH_SIZE)
     fit(model, keras_lars.LARS(rate), turned, FIRST_BATCH_SIZE, FIRST_EPOCHS)
     frozen = keras.Model(model.inputs, model.get_layer("flatten").output)
@@ -143,6 +102,26 @@ def turns(pixels: np.ndarray) -> images.Part:
     turned = [np.rot90(pixels, count, axes=(1, 2)) for count in range(TURNS)]
     labels = np.repeat(np.arange(TURNS, dtype="int32"), len(pixels))
     return images.Part(np.concatenate(turned), labels)
+
+
+class LinearProbe(Seeds):
+    name = "linear_probe"
+    images_per_run = EPOCHS * images.TRAINING["fashion_mnist"]
+    constants: ClassVar = {"batch_size": BATCH_SIZE, "epochs": EPOCHS, "image_size": IMAGE_SIZE}
+
+    def runs(self, done: Mapping[str, dict]) -> list[Run]:
+        return self.runs_at(RATES, Probing)
+
+    @staticmethod
+    def table(found: dict) -> str:
+        """A Markdown table with one row per optimizer, its learning rates in increasing order."""
+        rows = results.frame(found).groupby(["optimizer", "learning_rate"], sort=False)
+        cells: dict[str, dict[str, str]] = {}
+        for (optimizer, rate), accuracy in rows["test_accuracy"]:
+            of_optimizer = cells.setdefault(optimizer, {"": optimizer})
+            trial = f"trial {len(of_optimizer)}"
+            of_optimizer[trial] = f"{100 * accuracy.mean():.1f} at {rate:g}"
+        return frames.markdown([*cells.values()], texts=1 + max(map(len, RATES.values())))
 
 
 if __name__ == "__main__":

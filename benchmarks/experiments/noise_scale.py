@@ -26,8 +26,9 @@ from benchmarks.experiments import results
 from benchmarks.experiments.experiment import main
 from benchmarks.experiments.small import images
 from benchmarks.experiments.small.experiment import Seeds
-from benchmarks.experiments.small.training import reached, recalibration
+from benchmarks.experiments.small.training import new_model, reached, recalibration
 from benchmarks.experiments.sweep import Run
+from benchmarks.lazy import keras_lars
 
 RECALIBRATION_IMAGES = 10_000
 FRACTIONS = (1, 1 / 2, 1 / 4, 1 / 8, 1 / 16)  # of the epochs, trained in the smallest batches
@@ -35,21 +36,15 @@ FRACTIONS = (1, 1 / 2, 1 / 4, 1 / 8, 1 / 16)  # of the epochs, trained in the sm
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """A network, its data, and the batches that are compared.
-
-    Attributes:
-        images: Number of training images; the first ones are used.
-        batches: A very small batch size, the one at which the noise is measured, and larger ones.
-        parts: Micro-batches per update where the noise is measured.
-    """
+    """A network, its data, and the batches that are compared."""
 
     data: str
     network: str
     image_size: int
-    images: int
+    images: int  # number of training images; the first ones are used
     epochs: int
-    batches: tuple[int, ...]
-    parts: int
+    batches: tuple[int, ...]  # a very small one, the one where the noise is measured, larger ones
+    parts: int  # micro-batches per update where the noise is measured
 
 
 TASKS = (
@@ -75,20 +70,12 @@ class Training:
 
     def train(self, data_dir: str | None) -> dict:
         """Trains a network. Returns the result, and the noise scale in images if measured."""
-        import keras
-
-        import keras_lars
-        from benchmarks.experiments.small.networks import NETWORKS
-
-        keras.backend.clear_session()
-        keras.utils.set_random_seed(self.seed)
         data = images.load(data_dir, self.image_size, self.data)
         used, epochs = round(self.images * min(1, self.epochs)), max(1, round(self.epochs))
-        part = images.Part(data["training"].images[:used], data["training"].labels[:used])
-        model = NETWORKS[self.network](part.images.shape[1:], images.CLASSES)
-        schedule = keras_lars.schedules.for_fit(used, epochs, self.global_batch_size)
+        part = data["training"][:used]
+        model = new_model(self.network, self.seed, part)
         optimizer = keras_lars.LARS(
-            schedule,
+            keras_lars.schedules.for_fit(used, epochs, self.global_batch_size),
             gradient_accumulation_steps=self.parts,
             record_noise_scale=self.parts is not None,
         )
@@ -115,32 +102,20 @@ class Training:
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """A prediction of the accuracy at a batch size, from trainings that are done.
+    """A prediction of the accuracy at a batch size, from trainings that are done."""
 
-    Attributes:
-        noise_scale: In images; None if it could not be estimated.
-        small_batch: The batch size of `by_epochs`.
-        by_epochs: Pairs of a number of epochs and its test accuracy.
-    """
-
-    noise_scale: float | None
+    noise_scale: float | None  # in images; None if it could not be estimated
     global_batch_size: int
     epochs: float
-    small_batch: int
-    by_epochs: tuple[tuple[float, float], ...]
+    small_batch: int  # the batch size of `by_epochs`
+    by_epochs: tuple[tuple[float, float], ...]  # pairs of epochs and the test accuracy they reach
 
     def train(self, data_dir: str | None) -> dict:
         """Predicts what an epoch is worth, and the accuracy; None if that is not possible."""
-        del data_dir
-        worth, accuracy = (
-            self._predicted(self.noise_scale) if self.noise_scale else (math.nan, math.nan)
-        )
-        return {
-            "diverged": False,
-            "worth": None if math.isnan(worth) else round(worth, 4),
-            "predicted_accuracy": None if math.isnan(accuracy) else round(accuracy, 4),
-            "seconds": 0.0,
-        }
+        found = self._predicted(self.noise_scale) if self.noise_scale else (math.nan, math.nan)
+        worth, accuracy = (None if math.isnan(each) else round(each, 4) for each in found)
+        predicted = {"worth": worth, "predicted_accuracy": accuracy}
+        return {"diverged": False, **predicted, "seconds": 0.0}
 
     def _predicted(self, noise_scale: float) -> tuple[float, float]:
         """Interpolates the accuracy of as many epochs as these are worth, linear in their log."""
@@ -157,11 +132,7 @@ class Prediction:
 
 def runs_of(task: Task, seed: int, done: Mapping[str, dict]) -> list[Run]:
     """The trainings to predict from, the predictions, and the trainings that are predicted."""
-    about: dict[str, Any] = {
-        "data": task.data,
-        "network": task.network,
-        "image_size": task.image_size,
-    }
+    about: dict[str, Any] = {n: getattr(task, n) for n in ("data", "network", "image_size")}
     small, measured, *larger = task.batches
 
     def run(kind: str, batch: int, settings: Any, epochs: float = task.epochs) -> Run:
@@ -183,14 +154,11 @@ def runs_of(task: Task, seed: int, done: Mapping[str, dict]) -> list[Run]:
         for batch in predicted:
             predicted[batch] = Prediction(noise_scale, batch, task.epochs, small, by_epochs)
     predictions = [run("prediction", batch, settings) for batch, settings in predicted.items()]
-    return [
-        *first,
-        *predictions,
-        *(
-            run("larger", batch, training(batch) if each.name in done else None)
-            for batch, each in zip(larger, predictions[1:])
-        ),
+    last = [
+        run("larger", batch, training(batch) if each.name in done else None)
+        for batch, each in zip(larger, predictions[1:])
     ]
+    return [*first, *predictions, *last]
 
 
 class NoiseScale(Seeds):
@@ -211,32 +179,26 @@ class NoiseScale(Seeds):
     @staticmethod
     def table(found: dict) -> str:
         """A Markdown table with one row per task and batch: means over the seeds, and ranges."""
-        rows = results.frame(found).reindex(columns=[*_LABEL, *_FOUND])
+        task = ["data", "network", "image_size"]
+        found_by = ["noise_scale", "worth", "predicted_accuracy", "test_accuracy"]
+        rows = results.frame(found).reindex(columns=[*task, "batch", "epochs", "seed", *found_by])
         lines = []
-        for (data, network, size), of_task in rows.groupby(_LABEL[:3], sort=False):
+        for (data, network, size), of_task in rows.groupby(task, sort=False):
             whole = of_task[of_task["epochs"] == of_task["epochs"].max()]
+            about = {"data": data, "network": f"`{network}`", "pixels": f"{size}"}
             for batch, group in whole.groupby("batch"):
                 # The first known value: predictions have some columns, trainings the others.
-                of_seed = group.set_index("seed")[_FOUND].astype(float).groupby("seed").first()
-                noise_scale, worth, predicted, trained = (of_seed[name] for name in _FOUND)
-                lines.append(
-                    {
-                        "data": data,
-                        "network": f"`{network}`",
-                        "pixels": f"{size}",
-                        "batch": f"{batch:,}",
-                        "noise scale, images": _spread(noise_scale, ",.0f"),
-                        "worth of a pass, %": _spread(100 * worth, ".0f"),
-                        "predicted, %": _spread(100 * predicted, ".1f"),
-                        "reached, %": _spread(100 * trained, ".1f"),
-                        "predicted - reached": _spread(100 * (predicted - trained), "+.1f"),
-                    }
-                )
+                of_seed = group.set_index("seed")[found_by].astype(float).groupby("seed").first()
+                of_seed["error"] = of_seed["predicted_accuracy"] - of_seed["test_accuracy"]
+                cells = {
+                    "noise scale, images": _spread(of_seed["noise_scale"], ",.0f"),
+                    "worth of a pass, %": _spread(100 * of_seed["worth"], ".0f"),
+                    "predicted, %": _spread(100 * of_seed["predicted_accuracy"], ".1f"),
+                    "reached, %": _spread(100 * of_seed["test_accuracy"], ".1f"),
+                    "predicted - reached": _spread(100 * of_seed["error"], "+.1f"),
+                }
+                lines.append({**about, "batch": f"{batch:,}", **cells})
         return frames.markdown(lines, texts=2)
-
-
-_LABEL = ["data", "network", "image_size", "batch", "epochs", "seed"]
-_FOUND = ["noise_scale", "worth", "predicted_accuracy", "test_accuracy"]
 
 
 def _spread(values: pd.Series, format: str) -> str:

@@ -345,7 +345,7 @@ def test_a_training_with_another_optimizer(optimizer, small_data, small_network)
 def check_a_training(optimizer):
     rate = {"lars": 10.0}.get(optimizer, 0.1)
     asked = dataclasses.replace(ASKED, optimizer=optimizer, learning_rate=rate)
-    found = training.train(asked, None)
+    found = asked.train(None)
     assert not found["diverged"]
     # 300 images make four updates of 64 and one of 44.
     assert found["updates"] == 8 * 5
@@ -359,7 +359,7 @@ def test_micro_batches(optimizer, small_data, small_network):
     rate = {"lars": 10.0, "lamb": 0.03}[optimizer]
     asked = dataclasses.replace(ASKED, optimizer=optimizer, learning_rate=rate)
     asked = dataclasses.replace(asked, micro_batch_size=32)
-    found = training.train(asked, None)
+    found = asked.train(None)
     # 300 images make ten micro-batches, two to an update.
     assert found["updates"] == 8 * 5
     assert found["test_accuracy"] > 0.2
@@ -370,7 +370,7 @@ def test_micro_batches(optimizer, small_data, small_network):
 @pytest.mark.slow
 def test_a_training_that_diverges(small_data, small_network):
     asked = dataclasses.replace(ASKED, optimizer="momentum", learning_rate=1e30)
-    found = training.train(asked, None)
+    found = asked.train(None)
     assert found["diverged"]
     assert found["test_accuracy"] is None
     json.dumps(found, allow_nan=False)
@@ -424,7 +424,7 @@ def part(count):
 
 fashion_mnist.load = lambda data_dir: InMemory("fashion_mnist", 10, part(300), part(6000))
 asked = training.Training("plain", "lars", 60, 2, 14, 1, 10.0, 0.9, 0.2)
-print(training.train(asked, None)["updates"])
+print(asked.train(None)["updates"])
 """
 
 

@@ -102,7 +102,7 @@ def test_experiments_over_seeds_scaled_down(module, monkeypatch, tmp_path):
         pixels = random.normal(size=(count, 14, 14, 1)).astype("float32")
         return images.Part(pixels, np.arange(count, dtype="int32") % 10)
 
-    data = {"training": part(40), "choosing": part(20), "test": part(20)}
+    data = {"training": part(40), "held_out": part(40), "test": part(20)}
     monkeypatch.setattr(images, "load", lambda *arguments: data)
     monkeypatch.setitem(images.TRAINING, "fashion_mnist", 40)
     for name, value in {"BATCH_SIZE": 8, "FIRST_BATCH_SIZE": 8, "IMAGES": 20}.items():

@@ -10,43 +10,12 @@ from benchmarks.experiments.sweep import Run, Sweep
 from benchmarks.settings import setting
 
 
-def runs_at_rates(
-    rates: Mapping[str, Sequence[float]],
-    seeds: int,
-    make: Callable[[str, float, int], Any],
-    shown: Callable[[float], float] = lambda rate: rate,
-) -> list[Run]:
-    """One training of each optimizer at each of its learning rates, with each seed.
-
-    Args:
-        rates: The learning rates by optimizer.
-        seeds: Number of seeds.
-        make: Makes the settings of a training from its optimizer, learning rate and seed.
-        shown: Returns the learning rate that results record.
-    """
-    return [
-        Run(
-            name=f"{optimizer.split(',')[0].lower()}-rate_{rate:g}-seed{seed}",
-            label={"optimizer": optimizer, "learning_rate": shown(rate), "seed": seed},
-            settings=make(optimizer, rate, seed),
-        )
-        for seed in range(1, seeds + 1)
-        for optimizer, several in rates.items()
-        for rate in several
-    ]
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Seeds(Experiment):
-    """An experiment with a flag for the number of seeds.
+    """An experiment with a flag for the number of seeds."""
 
-    Attributes:
-        constants: Settings that all of its trainings share, as result files record them.
-        images_per_run: Number of images that a run processes over all epochs.
-    """
-
-    constants: ClassVar[dict[str, Any]]
-    images_per_run: ClassVar[int]
+    constants: ClassVar[dict[str, Any]]  # settings of all its trainings, for result files
+    images_per_run: ClassVar[int]  # over all epochs
     plot_flags: ClassVar[tuple[str, ...]] = ()
 
     seeds: int = setting("Number of seeds to train each setting with.", 3, minimum=1)
@@ -61,3 +30,27 @@ class Seeds(Experiment):
 
     def check(self, run: Run, folder: pathlib.Path) -> int:
         return self.images_per_run
+
+    def runs_at(
+        self,
+        rates: Mapping[str, Sequence[float]],
+        make: Callable[[str, float, int], Any],
+        shown: Callable[[float], float] = lambda rate: rate,
+    ) -> list[Run]:
+        """One training of each optimizer at each of its learning rates, with each seed.
+
+        Args:
+            rates: The learning rates by optimizer.
+            make: Makes the settings of a training from its optimizer, learning rate and seed.
+            shown: Returns the learning rate that results record.
+        """
+        return [
+            Run(
+                name=f"{optimizer.split(',')[0].lower()}-rate_{rate:g}-seed{seed}",
+                label={"optimizer": optimizer, "learning_rate": shown(rate), "seed": seed},
+                settings=make(optimizer, rate, seed),
+            )
+            for seed in range(1, self.seeds + 1)
+            for optimizer, several in rates.items()
+            for rate in several
+        ]

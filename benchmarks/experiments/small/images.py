@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import numpy as np
 
@@ -23,45 +24,38 @@ class Part:
     images: np.ndarray  # shape=(images, height, width, channels)
     labels: np.ndarray
 
+    def __getitem__(self, chosen: Any) -> "Part":
+        return Part(self.images[chosen], self.labels[chosen])
+
 
 @functools.cache
 def load(data_dir: str | None, image_size: int, data_set: str = "fashion_mnist") -> dict[str, Part]:
-    """The parts "training", "measured", "choosing" and "test".
+    """The parts "training", "measured", "held_out", "choosing" and "test".
 
-    There are few digits, so both of the last two parts are all held-out digits.
+    There are few digits, so each of the last three parts is all held-out digits.
 
     Raises:
         RecipeError: If the data are missing.
         ValueError: If `image_size` does not divide the size of the images.
     """
     data = DATA[data_set].load(data_dir)
-    size = data.images("train").pixels.shape[1]
+    stored = [data.images("train"), data.images("validation")]
+    size = stored[0].pixels.shape[1]
     if size % image_size:
         raise ValueError(f"`image_size` must divide {size}. Received: image_size={image_size}")
+    pixels = [_averaged(part.pixels, image_size) for part in stored]
+    mean, deviation = pixels[0].mean(), pixels[0].std()
     training, held_out = (
-        Part(_averaged(part.pixels, image_size), part.labels)
-        for part in (data.images("train"), data.images("validation"))
+        Part((of_part - mean) / deviation, part.labels) for of_part, part in zip(pixels, stored)
     )
-    mean, deviation = training.images.mean(), training.images.std()
-    training, held_out = (
-        Part((part.images - mean) / deviation, part.labels) for part in (training, held_out)
-    )
-    choosing = slice(None) if data_set == "digits" else slice(CHOOSING)
-    test = slice(None) if data_set == "digits" else slice(CHOOSING, None)
+    few = data_set == "digits"
     return {
         "training": training,
-        "measured": Part(training.images[:MEASURED], training.labels[:MEASURED]),
-        "choosing": Part(held_out.images[choosing], held_out.labels[choosing]),
-        "test": Part(held_out.images[test], held_out.labels[test]),
+        "measured": training[:MEASURED],
+        "held_out": held_out,
+        "choosing": held_out if few else held_out[:CHOOSING],
+        "test": held_out if few else held_out[CHOOSING:],
     }
-
-
-def joined(*parts: Part) -> Part:
-    """Several parts as one."""
-    return Part(
-        np.concatenate([part.images for part in parts]),
-        np.concatenate([part.labels for part in parts]),
-    )
 
 
 def _averaged(pixels: np.ndarray, size: int) -> np.ndarray:
