@@ -12,12 +12,11 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from benchmarks.command_line import UsageError
 from benchmarks.experiments.experiment import Experiment, main
 from benchmarks.experiments.small import images, methods, plots, tables
-from benchmarks.experiments.small.methods import Method
 from benchmarks.experiments.small.sizes import SIZES, Size
 from benchmarks.experiments.small.training import Training
 from benchmarks.experiments.sweep import Run, Sweep, share_the_machine
@@ -91,6 +90,20 @@ class BatchSize(Experiment):
     plot_rates = staticmethod(plots.plot_rates)
 
 
+class Label(NamedTuple):
+    """What distinguishes a training from the others."""
+
+    network: str
+    method: str  # a name in `methods.BY_NAME`
+    batch: int
+    kind: str  # "trial" to choose a setting, "seed" to train the chosen one
+    number: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.network}-{self.method}-{self.batch}-{self.kind}{self.number}"
+
+
 def runs(size: Size, done: Mapping[str, dict]) -> list[Run]:
     """All trainings, in the best order.
 
@@ -98,83 +111,64 @@ def runs(size: Size, done: Mapping[str, dict]) -> list[Run]:
     trials come before the seeds.
     """
     compared = [methods.BY_NAME[name] for name in size.methods]
-    tried = size.trials * size.trial_seeds
-    kinds = [(m, "trial", n) for m in compared for n in range(tried if m.space else 0)]
-    kinds += [(m, "seed", n) for m in compared for n in range(1, size.seeds + 1)]
-    return [
-        Run(
-            name=_name(network, method, batch, kind, number),
-            label={
-                "network": network,
-                "method": method.name,
-                "batch": batch,
-                "kind": kind,
-                "number": number,
-            },
-            settings=_training(size, done, network, method, batch, kind, number),
-        )
+    numbers = {"trial": range(size.trials * size.trial_seeds), "seed": range(1, size.seeds + 1)}
+    labels = [
+        Label(network, method.name, batch, kind, number)
         for batch in sorted(size.batches, reverse=True)
         for network in size.networks
-        for method, kind, number in kinds
+        for kind in numbers
+        for method in compared
+        if method.space or kind == "seed"
+        for number in numbers[kind]
+    ]
+    return [
+        Run(name=label.name, label=label._asdict(), settings=_training(size, done, label))
+        for label in labels
     ]
 
 
-def _name(network: str, method: Method, batch: int, kind: str, number: int) -> str:
-    return f"{network}-{method.name}-{batch}-{kind}{number}"
-
-
-def _training(
-    size: Size,
-    done: Mapping[str, dict],
-    network: str,
-    method: Method,
-    batch: int,
-    kind: str,
-    number: int,
-) -> Training | None:
+def _training(size: Size, done: Mapping[str, dict], label: Label) -> Training | None:
     """The settings of a training; None if they depend on trials that are not done."""
+    method, seed = methods.BY_NAME[label.method], label.number
+    setting: dict[str, float] | None
     if method.rate is not None:
-        setting: dict[str, float] | None = {"learning_rate": method.rate(batch)}
-    elif kind == "trial":
-        setting = methods.trials(method, size.trials)[number % size.trials]
+        setting = {"learning_rate": method.rate(label.batch)}
+    elif label.kind == "trial":
+        # All settings are tried with one seed before the next seed.
+        seed, number = divmod(label.number, size.trials)
+        setting = methods.trials(method, size.trials)[number]
     else:
-        setting = chosen(size, done, network, method, batch)
+        setting = chosen(size, done, label)
     if setting is None:
         return None
     return Training(
-        network=network,
+        network=label.network,
         optimizer=method.optimizer,
-        global_batch_size=batch,
+        global_batch_size=label.batch,
         epochs=size.epochs,
         image_size=size.image_size,
-        seed=_seed(kind, number, size.trials),
+        seed=seed,
         micro_batch_size=size.micro_batch_size,
         data=size.data,
         **{**method.fixed, **setting},
     )
 
 
-def _seed(kind: str, number: int, trials: int) -> int:
-    """The seed of a training. Trials try all settings with one seed before the next seed."""
-    return number // trials if kind == "trial" else number
-
-
-def chosen(
-    size: Size, done: Mapping[str, dict], network: str, method: Method, batch: int
-) -> dict[str, float] | None:
+def chosen(size: Size, done: Mapping[str, dict], label: Label) -> dict[str, float] | None:
     """The best setting of the trials, or the scaled one of the base batch; None if not known."""
+    method = methods.BY_NAME[label.method]
     if method.scaled_from:
         base = min(size.batches)
-        setting = chosen(size, done, network, methods.BY_NAME[method.scaled_from], base)
-        return setting and methods.scaled(method, setting, batch / base)
+        setting = chosen(size, done, label._replace(method=method.scaled_from, batch=base))
+        return setting and methods.scaled(method, setting, label.batch / base)
     settings = methods.trials(method, size.trials)
-    names = [_name(network, method, batch, "trial", number) for number in range(len(settings))]
+    names = [label._replace(kind="trial", number=number).name for number in range(size.trials)]
     if not all(name in done for name in names):
         return None
     found = [done[name]["result"] for name in names]
     # If all diverged, the lowest learning rate is chosen.
     scores = [-1.0 if each["diverged"] else each["choosing_accuracy"] for each in found]
-    best = max(range(len(scores)), key=lambda i: (scores[i], -settings[i]["learning_rate"]))
+    best = max(range(size.trials), key=lambda i: (scores[i], -settings[i]["learning_rate"]))
     return settings[best]
 
 

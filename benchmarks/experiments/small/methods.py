@@ -33,27 +33,18 @@ class Range:
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """One way to train.
+    """One way to train."""
 
-    Attributes:
-        name: Name in results.
-        words: Name in tables and plots.
-        optimizer: "momentum", "nesterov", "lars", "lars_nesterov" or "lamb".
-        space: What is tuned, separately for each batch size; empty if nothing is tuned.
-        fixed: Settings that are not tuned and differ from the defaults of `Training`.
-        rate: Returns the learning rate of a batch size, if nothing is tuned.
-        scaled_from: Name of the method whose setting for the smallest batch is scaled.
-        power: Its learning rate is multiplied by the ratio of batch sizes to this power.
-    """
-
-    name: str
-    words: str
-    optimizer: str
+    name: str  # in results
+    words: str  # in tables and plots
+    optimizer: str  # "momentum", "nesterov", "lars", "lars_nesterov" or "lamb"
+    # What is tuned, separately for each batch size; empty if nothing is tuned.
     space: Mapping[str, Range] = dataclasses.field(default_factory=dict)
+    # Settings that are not tuned and differ from the defaults of `Training`.
     fixed: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    rate: Callable[[int], float] | None = None
-    scaled_from: str = ""
-    power: float = 0.0
+    rate: Callable[[int], float] | None = None  # the learning rate of a batch size, if not tuned
+    scaled_from: str = ""  # the method whose setting for the smallest batch is scaled
+    power: float = 0.0  # its learning rate is multiplied by the ratio of batch sizes to this power
 
 
 def square_root_rule(batch: int) -> float:
@@ -61,81 +52,71 @@ def square_root_rule(batch: int) -> float:
     return min(4.0 * (batch / 128) ** 0.5, 30.0)
 
 
-_SGD = {"learning_rate": Range(0.01, 1.0)}
-_LARS = {"learning_rate": Range(1.0, 50.0)}
-_OF_NESTEROV = {
-    **_SGD,
-    "momentum": Range(0.02, 0.2, from_1=True),
-    "warmup_fraction": Range(0.05, 0.5, logarithmic=False),
-}
-_LINEAR: dict[str, Any] = {"scaled_from": "momentum", "power": 1.0}
-_SQUARE_ROOT: dict[str, Any] = {"scaled_from": "lars", "power": 0.5}
-METHODS = (
-    Method("momentum", "momentum, tuned", "momentum", _SGD),
-    Method("momentum_scaled", "momentum, linear scaling", "momentum", **_LINEAR),
-    Method("nesterov", "Nesterov, all tuned", "nesterov", _OF_NESTEROV),
-    Method("lars", "LARS, tuned", "lars", _LARS),
-    Method("lars_scaled", "LARS, square-root scaling", "lars", **_SQUARE_ROOT),
-    Method("lamb", "Lamb of Keras, tuned", "lamb", {"learning_rate": Range(1e-3, 0.1)}),
-)
-# To see how wide the range of working learning rates is. With 8 trials, each is twice the last.
-_MOMENTUM_RATES = {"learning_rate": Range(0.02, 5.12)}
-_LARS_RATES = {"learning_rate": Range(1.0, 256.0)}
-RATES = (
-    Method("momentum_rates", "momentum", "momentum", _MOMENTUM_RATES),
-    Method("lars_rates", "LARS", "lars", _LARS_RATES),
-    Method("lamb_rates", "Lamb of Keras", "lamb", {"learning_rate": Range(0.001, 0.256)}),
-)
+def _rates(low: float, high: float) -> dict[str, Range]:
+    return {"learning_rate": Range(low, high)}
 
 
-def _always(rate: float) -> Callable[[int], float]:
-    return lambda batch: rate
+def _scaled(method: Method) -> Method:
+    """A method with the setting of the smallest batch, scaled as is usual for the optimizer."""
+    power, rule = (1.0, "linear") if method.optimizer == "momentum" else (0.5, "square-root")
+    return dataclasses.replace(
+        method,
+        name=f"{method.name}_scaled",
+        words=method.words.replace("tuned", f"{rule} scaling"),
+        space={},
+        scaled_from=method.name,
+        power=power,
+    )
 
 
 def _floor(floor: float) -> dict[str, Any]:
     return {"zero_weight_ratio": None, "weight_norm_floor": floor}
 
 
+_OF_NESTEROV = {
+    **_rates(0.01, 1.0),
+    "momentum": Range(0.02, 0.2, from_1=True),
+    "warmup_fraction": Range(0.05, 0.5, logarithmic=False),
+}
+_MOMENTUM = Method("momentum", "momentum, tuned", "momentum", _rates(0.01, 1.0))
+_LARS = Method("lars", "LARS, tuned", "lars", _rates(1.0, 50.0))
+METHODS = (
+    _MOMENTUM,
+    _scaled(_MOMENTUM),
+    Method("nesterov", "Nesterov, all tuned", "nesterov", _OF_NESTEROV),
+    _LARS,
+    _scaled(_LARS),
+    Method("lamb", "Lamb of Keras, tuned", "lamb", _rates(1e-3, 0.1)),
+)
+# To see how wide the range of working learning rates is. With 8 trials, each is twice the last.
+_MOMENTUM_RATES, _LARS_RATES = _rates(0.02, 5.12), _rates(1.0, 256.0)
+RATES = (
+    Method("momentum_rates", "momentum", "momentum", _MOMENTUM_RATES),
+    Method("lars_rates", "LARS", "lars", _LARS_RATES),
+    Method("lamb_rates", "Lamb of Keras", "lamb", _rates(0.001, 0.256)),
+)
 # The second round: wider ranges, LARS with its defaults, and LARS with Nesterov momentum.
 _DEFAULTS = _floor(0.05)
 _ALL_OF_NESTEROV = {**_OF_NESTEROV, **_MOMENTUM_RATES}
-_WORDS = "LARS with Nesterov"
+_WORDS = "LARS with Nesterov, tuned"
+_MOMENTUM_WIDE = Method("momentum_wide", "momentum, tuned", "momentum", _MOMENTUM_RATES)
+_LARS_WIDE = Method("lars_wide", "LARS, tuned", "lars", _LARS_RATES, _DEFAULTS)
+_LARS_NESTEROV = Method("lars_nesterov", _WORDS, "lars_nesterov", _LARS_RATES, _DEFAULTS)
 SECOND_ROUND = (
-    Method("momentum_wide", "momentum, tuned", "momentum", _MOMENTUM_RATES),
-    Method(
-        "momentum_wide_scaled",
-        "momentum, linear scaling",
-        "momentum",
-        scaled_from="momentum_wide",
-        power=1.0,
-    ),
+    _MOMENTUM_WIDE,
+    _scaled(_MOMENTUM_WIDE),
     Method("nesterov_wide", "Nesterov, all tuned", "nesterov", _ALL_OF_NESTEROV),
-    Method("lars_wide", "LARS, tuned", "lars", _LARS_RATES, _DEFAULTS),
-    Method(
-        "lars_wide_scaled",
-        "LARS, square-root scaling",
-        "lars",
-        fixed=_DEFAULTS,
-        scaled_from="lars_wide",
-        power=0.5,
-    ),
-    Method("lars_nesterov", f"{_WORDS}, tuned", "lars_nesterov", _LARS_RATES, _DEFAULTS),
-    Method(
-        "lars_nesterov_scaled",
-        f"{_WORDS}, square-root scaling",
-        "lars_nesterov",
-        fixed=_DEFAULTS,
-        scaled_from="lars_nesterov",
-        power=0.5,
-    ),
-    Method("lamb_wide", "Lamb of Keras, tuned", "lamb", {"learning_rate": Range(0.002, 0.512)}),
+    _LARS_WIDE,
+    _scaled(_LARS_WIDE),
+    _LARS_NESTEROV,
+    _scaled(_LARS_NESTEROV),
+    Method("lamb_wide", "Lamb of Keras, tuned", "lamb", _rates(0.002, 0.512)),
 )
 
 
 def _other_rates(name: str, low: float, high: float) -> tuple[Method, Method]:
     """Momentum and Nesterov momentum at other rates, where the best one was at an end."""
-    rates = {"learning_rate": Range(low, high)}
-    words = f"tuned at {name} rates"
+    rates, words = _rates(low, high), f"tuned at {name} rates"
     return (
         Method(f"momentum_{name}", f"momentum, {words}", "momentum", rates),
         Method(f"nesterov_{name}", f"Nesterov, all {words}", "nesterov", _OF_NESTEROV | rates),
@@ -145,25 +126,24 @@ def _other_rates(name: str, low: float, high: float) -> tuple[Method, Method]:
 LOWER_RATES = _other_rates("lower", 0.00125, 0.32)
 HIGHER_RATES = _other_rates("higher", 0.32, 81.92)
 # What to do if the norm of a weight is 0, as for most biases at first.
+_OF_ZERO_WEIGHTS = {
+    **{("zero", "zero_weight_ratio", x): {"zero_weight_ratio": x} for x in (1.0, 1e-2, 1e-3)},
+    **{("floor", "weight_norm_floor", x): _floor(x) for x in (0.1, 0.05)},
+}
 ZERO_WEIGHTS = tuple(
-    Method(f"lars_{name}", f"`{words}`", "lars", fixed=fixed, rate=square_root_rule)
-    for name, words, fixed in (
-        *(
-            (f"zero_{x:g}", f"zero_weight_ratio={x:g}", {"zero_weight_ratio": x})
-            for x in (1.0, 1e-2, 1e-3)
-        ),
-        *((f"floor_{x:g}", f"weight_norm_floor={x:g}", _floor(x)) for x in (0.1, 0.05)),
-    )
+    Method(f"lars_{name}_{x:g}", f"`{option}={x:g}`", "lars", {}, fixed, square_root_rule)
+    for (name, option, x), fixed in _OF_ZERO_WEIGHTS.items()
 )
+
+
+def _always(rate: float) -> Callable[[int], float]:
+    return lambda batch: rate
+
+
 # The results of `LARS(rate)` without a schedule.
+_CONSTANT = {**_DEFAULTS, "constant_rate": True}
 CONSTANT_RATES = tuple(
-    Method(
-        f"lars_constant_{rate:g}",
-        f"`LARS({rate:g})`",
-        "lars",
-        fixed={**_DEFAULTS, "constant_rate": True},
-        rate=_always(rate),
-    )
+    Method(f"lars_constant_{rate:g}", f"`LARS({rate:g})`", "lars", {}, _CONSTANT, _always(rate))
     for rate in (1.0, 4.0, 10.0, 20.0)
 )
 BY_NAME = {

@@ -8,33 +8,20 @@ from benchmarks.experiments.small.methods import Method
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """The size of an experiment.
+    """The size of an experiment."""
 
-    Attributes:
-        networks: Names in `networks.NETWORKS`.
-        batches: Batch sizes.
-        epochs: Epochs of every training.
-        trials: Number of settings to try for each tuned method at each batch size.
-        trial_seeds: Number of seeds to try each setting with.
-        seeds: Number of new seeds to train the chosen setting with; 0 if none is chosen.
-        image_size: Image height and width in pixels. It must divide the 28 of Fashion-MNIST, the
-            32 of CIFAR-10, or the 8 of the digits.
-        micro_batch_size: Larger batches are accumulated from micro-batches of this size, to save
-            memory. An update may then extend into the next epoch. None for whole batches.
-        methods: Names in `methods.BY_NAME`.
-        data: "fashion_mnist", "cifar10" or "digits".
-    """
-
-    networks: tuple[str, ...]
+    networks: tuple[str, ...]  # names in `networks.NETWORKS`
     batches: tuple[int, ...]
     epochs: int
-    trials: int
-    seeds: int
-    image_size: int = 14
+    trials: int  # settings to try for each tuned method at each batch size
+    seeds: int  # new seeds to train the chosen setting with; 0 if none is chosen
+    image_size: int = 14  # it must divide Fashion-MNIST's 28, CIFAR-10's 32, or the digits' 8
+    # Larger batches are accumulated from micro-batches of this size, to save memory. An update may
+    # then extend into the next epoch. None for whole batches.
     micro_batch_size: int | None = None
     methods: tuple[str, ...] = tuple(method.name for method in methods.METHODS)
-    data: str = "fashion_mnist"
-    trial_seeds: int = 1
+    data: str = "fashion_mnist"  # a name in `images.DATA`
+    trial_seeds: int = 1  # seeds to try each setting with
 
 
 def _of(compared: tuple[Method, ...], size: Size) -> Size:
@@ -43,14 +30,7 @@ def _of(compared: tuple[Method, ...], size: Size) -> Size:
 
 _THREE, _QUARTER = ("plain", "residual", "vit"), ("resnet50_quarter",)
 _SMALL = Size(("plain", "residual"), (128, 512, 2048, 8192, 32768), epochs=10, trials=4, seeds=3)
-_SECOND = Size(
-    _THREE,
-    (128, 512, 2048, 8192, 32768),
-    epochs=10,
-    trials=8,
-    seeds=4,
-    methods=tuple(method.name for method in methods.SECOND_ROUND),
-)
+_SECOND = _of(methods.SECOND_ROUND, dataclasses.replace(_SMALL, networks=_THREE, trials=8, seeds=4))
 # How many epochs large batches need for the accuracy of small ones.
 _LONGER = dataclasses.replace(
     _SECOND,
