@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 
 from absl import flags
 
-from benchmarks import frames
+from benchmarks import environment, frames
 from benchmarks.command_line import define_flags_of, given, results_of
 from benchmarks.command_line import run as run_command
 from benchmarks.experiments import results, sweep, tables
 from benchmarks.experiments.sweep import Run
+from benchmarks.lazy import keras
 from benchmarks.recipe import RecipeError
 from benchmarks.settings import FlagSettings, setting
 from benchmarks.words import counted
@@ -25,21 +26,15 @@ class Experiment(FlagSettings):
     """A question that needs many trainings. The class is the question, an object its settings.
 
     Its fields are the flags of its command.
-
-    Attributes:
-        name: Name of its module.
-        table: Formats results as Markdown; takes several results if `joins` is true.
-        plot_flags: Names of methods that plot results to a PNG file, and of the flags for the file.
-        figure: Name of a file beside the results that `plot` writes by default.
-        joins: Whether several result files can be shown together.
-        keeps_results: Whether the result file is all that it keeps, and what it continues from.
     """
 
-    name: ClassVar[str]
-    table: ClassVar[Callable[..., str]]
+    name: ClassVar[str]  # of its module
+    table: ClassVar[Callable[..., str]]  # formats results as Markdown
+    # Names of methods that plot results to a PNG file, and of the flags for the file.
     plot_flags: ClassVar[tuple[str, ...]] = ("plot",)
-    figure: ClassVar[str] = ""
-    joins: ClassVar[bool] = False
+    figure: ClassVar[str] = ""  # a file beside the results that `plot` writes by default
+    joins: ClassVar[bool] = False  # whether several result files can be shown together
+    # Whether the result file is all that it keeps, and what it continues from.
     keeps_results: ClassVar[bool] = True
 
     data_dir: str | None = setting("Folder of the data set.", None)
@@ -68,15 +63,7 @@ class Experiment(FlagSettings):
         raise NotImplementedError
 
     def train(self, run: Run, folder: pathlib.Path) -> dict:
-        """Calls `train` of the run's settings. It may run in another process.
-
-        Returns:
-            `settings`, `result`, `versions` and `device`.
-        """
-        import keras
-
-        from benchmarks import environment
-
+        """Calls `train` of the run's settings. It may run in another process."""
         return {
             "settings": dataclasses.asdict(run.settings),
             "result": run.settings.train(self.data_dir),
@@ -128,10 +115,13 @@ def main(kind: type[Experiment]) -> None:
 
 
 def _run(kind: type[Experiment]) -> int:
-    asked = kind.from_flags()
+    asked, shown = kind.from_flags(), flags.FLAGS.show
     try:
-        if shown := flags.FLAGS.show:
-            _show(asked, [shown] if isinstance(shown, str) else shown)
+        if shown:
+            paths = [shown] if isinstance(shown, str) else shown
+            found = [results.read(path, "--show", asked.name) for path in paths]
+            with results_of(", ".join(paths), "--show"):
+                asked.show(found, pathlib.Path(paths[0]).parent)
         elif flags.FLAGS.dry_run:
             print(_listed(asked.runs({})))
         else:
@@ -141,12 +131,6 @@ def _run(kind: type[Experiment]) -> int:
         print(f"{reason}; run the same command again to continue", file=sys.stderr)
         return INTERRUPTED
     return 0
-
-
-def _show(experiment: Experiment, paths: list[str]) -> None:
-    found = [results.read(path, "--show", experiment.name) for path in paths]
-    with results_of(", ".join(paths), "--show"):
-        experiment.show(found, pathlib.Path(paths[0]).parent)
 
 
 def _train(experiment: Experiment) -> None:
@@ -168,11 +152,7 @@ def _train(experiment: Experiment) -> None:
 
 
 def done_before(experiment: Experiment, path: pathlib.Path) -> dict[str, dict]:
-    """The rows of a result file, by name.
-
-    Raises:
-        RecipeError: If the file holds something else, or results of other settings.
-    """
+    """The rows of a result file, by name. Raises RecipeError if its settings are others."""
     found = results.read(path, "--output", experiment.name)
     if found["settings"] != results.as_json(experiment.settings):
         raise RecipeError(

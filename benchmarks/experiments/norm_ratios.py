@@ -15,6 +15,7 @@ from benchmarks.experiments import plots, results
 from benchmarks.experiments.experiment import main
 from benchmarks.experiments.paper import experiment as paper
 from benchmarks.experiments.paper.experiment import ALEXNETS, Paper, Preset, lars
+from benchmarks.lazy import keras, keras_lars, tf
 from benchmarks.plan import make_plan
 from benchmarks.recipe import Execution, Recipe, RecipeError
 
@@ -56,27 +57,12 @@ def _text(value: str | float) -> str:
 
 
 def first_update(recipe: Recipe, execution: Execution) -> dict:
-    """Makes one update, and writes a run folder with norms, like `benchmarks.loop.train`.
-
-    Args:
-        recipe: What would be trained.
-        execution: How to run it, and where to write.
-
-    Returns:
-        The content of `result.json`.
-
-    Raises:
-        RecipeError: If the recipe cannot be trained, or its optimizer is not LARS.
-    """
+    """Like `benchmarks.loop.train`, but makes only one update, of LARS, and records the norms."""
     if recipe.optimizer != "lars":
         raise RecipeError(f"--optimizer must be lars for ratios. Received: {recipe.optimizer}")
     started = time.perf_counter()
     plan = make_plan(recipe, dataclasses.replace(execution, record_trust_ratios_every=1))
 
-    import keras
-    import tensorflow as tf
-
-    import keras_lars
     from benchmarks import loop, report
 
     strategy = tf.distribute.get_strategy()

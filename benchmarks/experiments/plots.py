@@ -20,23 +20,15 @@ def panels(
     path: pathlib.Path,
     title: str,
     table: pd.DataFrame,
-    by: str | None = None,
-    columns: int | None = None,
-    size: tuple[float, float] | None = None,
-    bottom: float | None = None,
+    by: str | None = None,  # the column with one panel per value
+    columns: int | None = None,  # panels in a row; all by default
+    size: tuple[float, float] | None = None,  # in inches
+    bottom: float | None = None,  # of the first y axis, and of those that share it
     **options: Any,
 ) -> Iterator[list[tuple["Axes", pd.DataFrame]]]:
-    """Yields axes to draw on, each with its rows of the table, and then writes the file.
+    """Yields axes to draw on, each with its rows of the table, and then writes the PNG file.
 
-    Args:
-        path: The PNG file.
-        title: Title of the figure.
-        table: The data. Its column `failed` marks failed trainings.
-        by: Column with one panel per value; by default there is a single panel.
-        columns: Number of panels in a row; all by default.
-        size: Size of the figure in inches.
-        bottom: Lower limit of the y axis of the first panel, and of those that share it.
-        **options: Arguments of `Figure.subplots`.
+    `options` are arguments of `Figure.subplots`.
     """
     from matplotlib.figure import Figure
 
@@ -47,15 +39,13 @@ def panels(
     figure = Figure(figsize=size, layout="constrained")
     figure.suptitle(title)
     axes = list(figure.subplots(rows, columns, squeeze=False, **options).flat)
-    drawn = []
-    for axis, (name, part) in zip(axes, parts):
+    for axis, (name, _) in zip(axes, parts):
         axis.set_title(name)
         axis.grid(alpha=0.3, which="major")
-        drawn.append((axis, part))
-    yield drawn
+    yield [(axis, part) for axis, (_, part) in zip(axes, parts)]
     if bottom is not None:  # last, because it turns automatic limits off
         axes[0].set_ylim(bottom=bottom)
-    for axis in axes[len(drawn) :]:
+    for axis in axes[len(parts) :]:
         axis.set_axis_off()
     figure.savefig(path, dpi=110)
 
@@ -69,12 +59,13 @@ def lines(
     styles: Mapping[Any, dict] | None = None,
     **style: Any,
 ) -> None:
-    """Draws mean and range of a column against another, and crosses where trainings failed.
+    """Draws mean and range of column `y` against column `x`, and crosses where trainings failed.
 
     Args:
         axis: Where to draw.
-        table: One row per training and point. Values in `reference` are published ones, and are
-            drawn faintly in the background, with their `source` in the legend.
+        table: One row per training and point. Its column `failed` marks failed trainings. Values
+            in `reference` are published ones, and are drawn faintly in the background, with their
+            `source` in the legend.
         x: Column for the x axis.
         y: Column for the y axis.
         line: Column with the name of the line, as shown in the legend.
@@ -92,18 +83,10 @@ def lines(
             shade: dict[str, Any] = {"color": look["color"], "alpha": 0.18, "linewidth": 0}
             axis.fill_between(reached.index, reached["min"], reached["max"], **shade)
         if failed := sorted(set(group.loc[group["failed"], x])):
+            cross: dict[str, Any] = {"markersize": 9, "markeredgewidth": 2.5, "zorder": 5}
             at_the_bottom = axis.get_xaxis_transform()  # y is a fraction of the axis
-            axis.plot(
-                failed,
-                [0.025] * len(failed),
-                "x",
-                color=look["color"],
-                markersize=9,
-                markeredgewidth=2.5,
-                transform=at_the_bottom,
-                clip_on=False,
-                zorder=5,
-            )
+            cross |= {"color": look["color"], "transform": at_the_bottom, "clip_on": False}
+            axis.plot(failed, [0.025] * len(failed), "x", **cross)
         known = group[group["reference"].notna()] if "reference" in group else group[:0]
         if len(known):
             known = known.drop_duplicates(x)
@@ -143,9 +126,9 @@ def log_axis(axis: "Axes", ticks: Sequence[float], format: Callable = "{:g}".for
 
 def log_values(axis: "Axes") -> None:
     """Makes the y axis logarithmic, with plain numbers such as 0.2, 0.5 and 1."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+    from matplotlib.ticker import LogLocator, NullLocator
 
     axis.set_yscale("log")
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.yaxis.set_major_formatter("{x:g}")
     axis.yaxis.set_minor_locator(NullLocator())

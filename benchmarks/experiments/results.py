@@ -24,22 +24,14 @@ _PARTS = ("settings", "environments", "planned", "rows")
 
 
 def gather(experiment: str, settings: dict, planned: int, rows: Iterable[dict]) -> dict:
-    """The results in the format of the file.
-
-    Args:
-        experiment: Name of the experiment.
-        settings: Settings of the experiment.
-        planned: Number of rows when all trainings are done.
-        rows: The result of `Sweep.rows`.
-    """
+    """The result of `Sweep.rows` in the format of the file. `planned` rows are expected in all."""
     environments: list[dict] = []
-    found = []
-    for row in rows:
-        environment = {name: row[name] for name in ("versions", "device")}
+    found = [dict(row) for row in rows]
+    for row in found:
+        environment = {name: row.pop(name) for name in ("versions", "device")}
         if environment not in environments:
             environments.append(environment)
-        rest = {name: value for name, value in row.items() if name not in environment}
-        found.append({**rest, "environment": environments.index(environment)})
+        row["environment"] = environments.index(environment)
     return {
         "experiment": experiment,
         "settings": settings,
@@ -60,12 +52,7 @@ def write(path: pathlib.Path, found: dict) -> None:
 
 
 def read(path: str | os.PathLike[str], flag: str, experiment: str) -> dict:
-    """Reads a result file.
-
-    Args:
-        path: The file.
-        flag: The flag that names the file, for errors.
-        experiment: The name of the experiment that the file must belong to.
+    """Reads a result file, which `flag` names in errors.
 
     Raises:
         RecipeError: If the file cannot be read, or belongs to another experiment.
@@ -103,8 +90,8 @@ def by_epoch(found: dict) -> pd.DataFrame:
     `failed` is true in the epoch in which a training diverged.
     """
     table = frame(found)
-    histories = [pd.DataFrame(history) for history in table["history"]]
-    long = pd.concat(histories, keys=table.index, names=["training", "epoch"]).reset_index("epoch")
+    histories = {number: pd.DataFrame(history) for number, history in table["history"].items()}
+    long = pd.concat(histories, names=["training", "epoch"]).reset_index("epoch")
     long["epoch"] += 1
     long = table.drop(columns=["epoch", "epochs"], errors="ignore").join(long.astype(float))
     last = ~long.index.duplicated(keep="last")
@@ -137,10 +124,7 @@ def flat(found: dict) -> pd.DataFrame:
 
 def select(table: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
     """The rows in which each named column has the given value."""
-    chosen = pd.Series(True, table.index)
-    for name, value in wanted.items():
-        chosen &= table[name] == value
-    return table[chosen]
+    return table[(table[[*wanted]] == pd.Series(wanted)).all(axis=1)]
 
 
 def by_seed(table: pd.DataFrame) -> list[pd.DataFrame]:

@@ -1,5 +1,6 @@
 """Trains the runs of an experiment, several at a time if asked, and resumes where it stopped."""
 
+import collections
 import concurrent.futures
 import dataclasses
 import multiprocessing
@@ -9,8 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
-
-import pandas as pd
 
 from benchmarks.experiments import results
 from benchmarks.recipe import RecipeError
@@ -25,23 +24,14 @@ TRAININGS_PER_PROCESS = 25
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Run:
-    """One training of an experiment.
+    """One training of an experiment."""
 
-    Attributes:
-        name: Unique name, also of its files.
-        label: What distinguishes it from other runs; its items become columns of the results.
-        settings: A dataclass of what is trained; None while it depends on missing results.
-        row: Name of the published row that it repeats; empty if it repeats none.
-        published: Top-1 accuracy of that row on ImageNet, in percent, or None.
-        source: Where that accuracy was published.
-    """
-
-    name: str
-    label: Mapping[str, str | float]
-    settings: Any
-    row: str = ""
-    published: float | None = None
-    source: str = ""
+    name: str  # unique; also the name of its files
+    label: Mapping[str, str | float]  # what distinguishes it; becomes columns of the results
+    settings: Any  # a dataclass of what is trained; None while it depends on missing results
+    row: str = ""  # name of the published row that it repeats, if any
+    published: float | None = None  # top-1 accuracy of that row on ImageNet, in percent
+    source: str = ""  # where that accuracy was published
 
     @property
     def network(self) -> str:
@@ -66,11 +56,10 @@ class Sweep:
     ):
         self._experiment, self._folder = experiment, folder
         runs = experiment.runs({})
-        names = [run.name for run in runs]
-        if not names:
+        if not runs:
             raise RecipeError("there is nothing to train. Received: no runs")
-        for name in names:
-            if names.count(name) > 1:
+        for name, count in collections.Counter(run.name for run in runs).items():
+            if count > 1:
                 raise RecipeError(f"runs must have different names. Received: {name} twice")
         self.planned = len(runs)
         self._images = {run.name: experiment.check(run, folder) for run in runs}
@@ -84,6 +73,9 @@ class Sweep:
     def waiting(self) -> list[Run]:
         return [run for run in self.runs() if run.name not in self.done]
 
+    def finished(self) -> list[Run]:
+        return [run for run in self.runs() if run.name in self.done]
+
     def rows(self) -> list[dict]:
         """The results of all runs that are done, each with the name and label of the run."""
         return [
@@ -92,8 +84,7 @@ class Sweep:
                 **self.done[run.name],
                 "label": dict(run.label),
             }
-            for run in self.runs()
-            if run.name in self.done
+            for run in self.finished()
         ]
 
     def train(
@@ -143,39 +134,36 @@ class Sweep:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def seconds_left(self, at_once: int = 1) -> float | None:
-        """The estimated time, from seconds per image of the same network, or else of all networks.
-
-        None if nothing is known yet.
-        """
-        spent = pd.DataFrame(
-            [
-                (run.network, self.done[run.name]["result"]["seconds"], images)
-                for run in self.runs()
-                if run.name in self.done and (images := self._images_trained_on(run.name))
-            ],
-            columns=["network", "seconds", "images"],
-        )
-        of_network = spent.groupby("network").sum()
-        paces = {**self._measured, **(of_network["seconds"] / of_network["images"]).to_dict()}
-        of_all = spent["seconds"].sum() / spent["images"].sum() if len(spent) else None
-        total = 0.0
-        for run in self.waiting():
-            pace = paces.get(run.network, of_all)
-            if pace is None:
-                return None
-            total += pace * self._images[run.name]
-        return total / at_once
-
     def _ready(self, running: Mapping, at_once: int) -> list[Run]:
         """The next runs with known settings, as many as there are free processes."""
         busy = {run.name for run in running.values()}
         known = [r for r in self.waiting() if r.settings is not None and r.name not in busy]
         return known[: max(0, at_once - len(busy))]
 
+    def seconds_left(self, at_once: int = 1) -> float | None:
+        """The estimated time, from seconds per image of the same network, or else of all networks.
+
+        None if nothing is known yet.
+        """
+        seconds: dict[str, float] = collections.defaultdict(float)
+        images: dict[str, int] = collections.defaultdict(int)
+        for run in self.finished():
+            for network in (run.network, "all networks"):
+                if trained_on := self._images_trained_on(run.name):
+                    seconds[network] += self.done[run.name]["result"]["seconds"]
+                    images[network] += trained_on
+        paces = self._measured | {network: seconds[network] / images[network] for network in images}
+        total = 0.0
+        for run in self.waiting():
+            pace = paces.get(run.network, paces.get("all networks"))
+            if pace is None:
+                return None
+            total += pace * self._images[run.name]
+        return total / at_once
+
     def _measure(self, pool: concurrent.futures.Executor) -> None:
         """Measures the pace of each network without finished runs, if the experiment can."""
-        known = {run.network for run in self.runs() if run.name in self.done}
+        known = {run.network for run in self.finished()}
         first = {r.network: r for r in reversed(self.waiting()) if r.settings is not None}
         asked = {
             network: pool.submit(self._experiment.measure, run)
@@ -183,9 +171,8 @@ class Sweep:
             if network not in known
         }
         for network, found in asked.items():
-            run, seconds = first[network], found.result()
-            if seconds is not None:
-                self._measured[network] = seconds / self._images[run.name]
+            if (seconds := found.result()) is not None:
+                self._measured[network] = seconds / self._images[first[network].name]
 
     def _left(self, at_once: int) -> str:
         seconds = self.seconds_left(at_once) if self.waiting() else None

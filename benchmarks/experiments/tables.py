@@ -25,15 +25,16 @@ def by_seed(found: dict) -> str:
 def _line(group: pd.DataFrame) -> dict[str, str]:
     first = group.iloc[0]
     recipe = first["settings"]
-    return {
-        **{name: cell(value) for name, value in first["label"].items()},
-        "learning rate": cell(recipe["learning_rate"]),
-        "warm-up, epochs": cell(recipe["warmup_epochs"]),
-        "epochs": cell(recipe["epochs"]),
-        "seeds": str(len(group)),
+    values = {
+        **first["label"],
+        "learning rate": recipe["learning_rate"],
+        "warm-up, epochs": recipe["warmup_epochs"],
+        "epochs": recipe["epochs"],
+        "seeds": len(group),
         "accuracy, %": accuracy(group),
-        "published, ImageNet, %": cell(first["published"]),
+        "published, ImageNet, %": first["published"],
     }
+    return {name: cell(value) for name, value in values.items()}
 
 
 def accuracy(group: pd.DataFrame) -> str:

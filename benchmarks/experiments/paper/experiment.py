@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import gc
+import math
 import pathlib
 import re
 import time
@@ -17,6 +18,7 @@ from benchmarks.experiments import results, tables
 from benchmarks.experiments.experiment import Experiment
 from benchmarks.experiments.paper import rows
 from benchmarks.experiments.sweep import Run
+from benchmarks.lazy import keras
 from benchmarks.plan import make_plan
 from benchmarks.recipe import DATA_SETS, Execution, Recipe, RecipeError
 from benchmarks.settings import setting
@@ -49,24 +51,16 @@ class Preset:
     Batches are those of the paper's rows, even if the rows are scaled down. On Fashion-MNIST, 512
     becomes 128; on the digits, 8,192 becomes 128. With smaller batches on the digits, a
     normalization would see only two or four samples.
-
-    Attributes:
-        batches: By optimizer, the batches of the paper's rows to train.
-        seeds: Seeds to train each variant with.
-        epochs: Epochs of every training; None for those of the row.
-        learning_rates: By optimizer, learning rates to try at each batch besides those of its rows.
-        layers: Regular expression for the variables to plot.
-        records_per_epoch: How often norms and trust ratios are recorded.
-        training_images: Number of training images to evaluate in each epoch.
     """
 
-    batches: Mapping[str, tuple[int, ...]]
-    seeds: tuple[int, ...] = (1,)
-    epochs: int | None = None
+    batches: Mapping[str, tuple[int, ...]]  # by optimizer, those of the paper's rows to train
+    seeds: tuple[int, ...] = (1,)  # to train each variant with
+    epochs: int | None = None  # of every training; None for those of the row
+    # By optimizer, learning rates to try at each batch besides those of its rows.
     learning_rates: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
-    layers: str = ""
-    records_per_epoch: int = 0
-    training_images: int = 0
+    layers: str = ""  # regular expression for the variables to plot
+    records_per_epoch: int = 0  # of norms and trust ratios
+    training_images: int = 0  # to evaluate in each epoch
 
 
 # By networks, the preset for full size and the preset for scaled-down rows.
@@ -84,19 +78,13 @@ def lars(*batches: int) -> dict[str, tuple[int, ...]]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Paper(Experiment):
-    """An experiment on the paper's rows. The preset supplies what the flags leave open.
-
-    Attributes:
-        presets: The presets, by networks.
-        label: Which of "optimizer" and "batch" distinguish the trainings.
-        updates: Number of updates of a run, if not that of its recipe.
-    """
+    """An experiment on the paper's rows. The preset supplies what the flags leave open."""
 
     figure: ClassVar[str] = "figure.png"
     keeps_results: ClassVar[bool] = False
     presets: ClassVar[Presets]
-    label: ClassVar[tuple[str, ...]] = ("optimizer", "batch")
-    updates: ClassVar[int | None] = None
+    label: ClassVar[tuple[str, ...]] = ("optimizer", "batch")  # what distinguishes the trainings
+    updates: ClassVar[int | None] = None  # of a run, if not those of its recipe
 
     model: str = setting("Network to train.", "alexnet_bn", choices=NETWORKS)
     data: str = setting(
@@ -134,11 +122,7 @@ class Paper(Experiment):
 
     @property
     def preset(self) -> Preset:
-        """The preset for the network and the data.
-
-        Raises:
-            RecipeError: If the experiment has no preset for the network.
-        """
+        """The preset for the network and the data. Raises RecipeError if there is none."""
         known = {model: pair for models, pair in self.known_presets.items() for model in models}
         if self.model not in known:
             name = self.variation or self.name
@@ -170,7 +154,6 @@ class Paper(Experiment):
         yield {name: label[name] for name in self.label}, recipe, row
 
     def runs(self, done: Mapping[str, dict]) -> list[Run]:
-        del done
         return [
             rows.make_run(
                 label,
@@ -217,8 +200,6 @@ class Paper(Experiment):
 
     @staticmethod
     def train_recipe(recipe: Recipe, execution: Execution) -> dict:
-        import keras
-
         from benchmarks import loop
 
         # Otherwise the graphs of all earlier runs would stay in memory.
@@ -233,11 +214,13 @@ class Paper(Experiment):
         result = run_folder.result(path)
         if result is None:
             return None
-        config = read_json(path / "config.json", "--output_dir")
+        config, history = (
+            read_json(path / f"{name}.json", "--output_dir") for name in ("config", "history")
+        )
         return {
             "settings": dataclasses.asdict(run.settings),
             "result": result,
-            "history": _rounded(read_json(path / "history.json", "--output_dir")),
+            "history": {name: list(map(_rounded, values)) for name, values in history.items()},
             "norms": self._norms(path),
             **{name: config[name] for name in ("versions", "device")},
         }
@@ -245,29 +228,25 @@ class Paper(Experiment):
     def _norms(self, folder: pathlib.Path) -> dict[str, dict[str, list]]:
         """The norms and trust ratios of each variable by epoch, at most `RECORDS` of each."""
         layers = self.shown_layers
-        records = run_folder.read_table(folder / "trust_ratios.csv")
-        names = dict.fromkeys(record["variable"] for record in records)
-        chosen = [name for name in names if re.search(layers, name)]
-        if names and not chosen:
-            raise RecipeError(f"--layers must match one of {', '.join(names)}. Received: {layers}")
-        columns = {}
-        for name in chosen:
-            of_variable = [record for record in records if record["variable"] == name]
-            kept = of_variable[:: -(-len(of_variable) // RECORDS)]
-            columns[name] = {
-                column: [_rounded(record[column]) for record in kept]
-                for column in ("epoch", *results.NORMS)
-            }
-        return columns
+        every: dict[str, list[dict]] = {}
+        for record in run_folder.read_table(folder / "trust_ratios.csv"):
+            every.setdefault(record["variable"], []).append(record)
+        found = {}
+        for name, records in every.items():
+            if re.search(layers, name):
+                kept = records[:: math.ceil(len(records) / RECORDS)]
+                columns = ("epoch", *results.NORMS)
+                found[name] = {
+                    column: [_rounded(one[column]) for one in kept] for column in columns
+                }
+        if every and not found:
+            raise RecipeError(f"--layers must match one of {', '.join(every)}. Received: {layers}")
+        return found
 
     table = staticmethod(tables.by_seed)
 
 
 def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _rounded(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_rounded(item) for item in value]
     return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import recipes
 from benchmarks.experiments.sweep import Run
+from benchmarks.lazy import keras_lars
 from benchmarks.recipe import Recipe, RecipeError
 from benchmarks.recipes import Row
 
@@ -108,8 +109,6 @@ def scaled(batch: int, asked: "Paper") -> Recipe:
 
     A normalization sees as many samples as in the row of LARS.
     """
-    from keras_lars.schedules import linear_scaling  # imported late, because Keras takes seconds
-
     smallest = next(iter(best_rows(asked.model, "sgd").values()))
     recipe = recipe_of(smallest, asked)
     samples = best_rows(asked.model, "lars")[batch].trained.virtual_batch_size
@@ -117,7 +116,9 @@ def scaled(batch: int, asked: "Paper") -> Recipe:
         dataclasses.replace(smallest.trained, global_batch_size=batch, virtual_batch_size=samples),
         asked.data,
     )
-    rate = linear_scaling(recipe.learning_rate, moved.global_batch_size, recipe.global_batch_size)
+    rate = keras_lars.schedules.linear_scaling(
+        recipe.learning_rate, moved.global_batch_size, recipe.global_batch_size
+    )
     return with_warmup(
         dataclasses.replace(
             recipe,
@@ -139,8 +140,7 @@ def with_warmup(recipe: Recipe) -> Recipe:
 def batches(optimizer: str, asked: "Paper") -> tuple[int, ...]:
     """The batches, as in the paper's rows, that an optimizer is trained at.
 
-    Raises:
-        RecipeError: If a requested batch is not that of a row.
+    Raises RecipeError if a requested batch is not that of a row.
     """
     chosen = asked.preset.batches.get(optimizer, ())
     if asked.batches is None or not chosen:
@@ -167,13 +167,7 @@ def exactly(row: Row | None, recipe: Recipe) -> Row | None:
 
 
 def make_run(label: Mapping[str, str | float], recipe: Recipe, row: Row | None = None) -> Run:
-    """A run with a name that follows from its label and seed.
-
-    Args:
-        label: What distinguishes it from other runs.
-        recipe: What is trained.
-        row: The published row that it repeats, if any.
-    """
+    """A run of a recipe, which may be that of a row. Its name follows from its label and seed."""
     parts = [_part(name, value) for name, value in label.items()]
     return Run(
         name="-".join([*parts, f"seed{recipe.seed}"]),

@@ -8,6 +8,7 @@ import pandas as pd
 
 from benchmarks.experiments import plots
 from benchmarks.experiments.results import select
+from benchmarks.experiments.small.methods import BY_NAME
 from benchmarks.experiments.small.tables import frame, methods_of
 
 # Okabe and Ito's colors for the color-blind, and shapes for readers who see no color.
@@ -39,12 +40,11 @@ def plot(found: dict, path: pathlib.Path) -> None:
     if seeds.empty:
         plot_rates(found, path)
         return
-    methods = {method.name: method for method in methods_of(found)}
-    seeds = seeds.assign(words=seeds["method"].map(lambda name: methods[name].words))
     styles = {
         method.words: {**STYLES[method.optimizer], **({} if method.space else SCALED)}
-        for method in methods.values()
+        for method in methods_of(found)
     }
+    seeds = seeds.assign(words=seeds["method"].map(lambda name: BY_NAME[name].words))
     names = ["network", "batch", "words", "failed"]
     seeds[ACCURACY] = 100 * seeds["test_accuracy"].astype(float)
     points = seeds.rename(columns={"measured_loss": LOSS}).melt(names, [ACCURACY, LOSS], "quantity")
@@ -67,9 +67,8 @@ def plot_rates(found: dict, path: pathlib.Path) -> None:
     """Plots accuracy by learning rate, one line per batch size: how wide is the working range?"""
     from matplotlib import colormaps
 
-    methods = {method.name: method for method in methods_of(found)}
     table = frame(found)
-    table["optimizer"] = table["method"].map(lambda name: methods[name].optimizer)
+    table["optimizer"] = table["method"].map(lambda name: BY_NAME[name].optimizer)
     table = table[table["optimizer"].isin(BY_RATE)].assign(failed=False)
     table[ACCURACY] = 100 * table["counted_accuracy"]
     table["panel"] = table["network"] + ": " + table["optimizer"].map(BY_RATE)
@@ -98,10 +97,9 @@ def plot_rates(found: dict, path: pathlib.Path) -> None:
         panels[0][0].legend(title="batch size", fontsize=8)
 
 
-def _order(values: Iterable[str]) -> Callable[[pd.Series], pd.Series]:
-    """A sort key for `sort_values`: the first position of each value in `values`."""
-    places = {value: number for number, value in reversed(list(enumerate(values)))}
-    return lambda column: column.map(places)
+def _order(values: Iterable[str]) -> Callable[[pd.Series], pd.Categorical]:
+    """A key for `sort_values`: the values in the order in which `values` has them first."""
+    return lambda column: pd.Categorical(column, list(dict.fromkeys(values)))
 
 
 def _subject(found: dict) -> str:

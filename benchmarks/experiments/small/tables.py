@@ -128,14 +128,7 @@ def _grid(
 ) -> str:
     """A pivot table: one cell for the trainings of each pair of values of two columns.
 
-    Args:
-        table: The trainings.
-        down: Column with the values for the rows.
-        rows: The values for the rows, and their names.
-        across: Column with the values for the columns.
-        columns: The values for the columns, and their names.
-        cell: Formats the trainings of a cell.
-        corner: Header of the column of row names.
+    `rows` names the values of the column `down`, and `columns` those of the column `across`.
     """
     cells = {place: cell(chosen) for place, chosen in table.groupby([down, across])}
     return frames.markdown(
@@ -155,11 +148,9 @@ def by_batch(found: dict, methods: Iterable[Method], table: pd.DataFrame, cell: 
 
 
 def accuracies(found: dict, network: str | None = None) -> str:
-    """The test accuracy in %, as the mean and standard deviation of the seeds.
+    """The test accuracy in %, as the mean and standard deviation of the seeds of a network.
 
-    Args:
-        found: The results.
-        network: Name of the network. `None` if there is only one.
+    It need not be named if there is only one.
     """
     (only, *_) = found["settings"]["networks"]
     seeds = select(frame(found), kind="seed", network=network or only)
@@ -173,7 +164,7 @@ def so_far(found: dict) -> str:
     groups = table.groupby(["network", "method", "batch"])
     table = groups.filter(lambda rows: len(rows) == found["settings"]["seeds"])
     parts = []
-    for batch, rows in table.groupby("batch", sort=True):
+    for batch, rows in table.groupby("batch"):
         methods = {m.name: m.words for m in methods_of(found) if m.name in set(rows["method"])}
         networks = {n: f"`{n}`" for n in found["settings"]["networks"] if n in set(rows["network"])}
         parts += [
@@ -281,8 +272,7 @@ def search_spaces(found: dict) -> str:
 def _reached(seeds: pd.DataFrame, values: pd.Series, digits: int) -> str:
     """The mean of the trainings that did not diverge, and the number of those that did."""
     left = values[~seeds["failed"]].astype(float)
-    text = mean(left, f"{{:.{digits}f}}".format) if len(left) else ""
-    return ", ".join(filter(None, [text, _diverged(seeds)]))
+    return _with_diverged(mean(left, f"{{:.{digits}f}}".format) if len(left) else "", seeds)
 
 
 def _percent_reached(seeds: pd.DataFrame) -> str:
@@ -290,22 +280,20 @@ def _percent_reached(seeds: pd.DataFrame) -> str:
 
 
 def _counted(seeds: pd.DataFrame) -> str:
-    text = mean(100 * seeds["counted_accuracy"], "{:.1f}".format)
-    return ", ".join(filter(None, [text, _diverged(seeds)]))
+    return _with_diverged(mean(100 * seeds["counted_accuracy"], "{:.1f}".format), seeds)
 
 
-def _diverged(seeds: pd.DataFrame) -> str:
+def _with_diverged(text: str, seeds: pd.DataFrame) -> str:
     count = seeds["failed"].sum()
-    return f"{count} of {len(seeds)} diverged" if count else ""
+    return ", ".join(filter(None, [text, f"{count} of {len(seeds)} diverged" if count else ""]))
 
 
 def _trial(of_setting: pd.DataFrame) -> str:
     """The mean over the seeds of a trial, which often has only one."""
     if of_setting["failed"].all():
         return "diverged"
-    left = of_setting[~of_setting["failed"]]
-    parts = [f"{100 * left['test_accuracy'].astype(float).mean():.1f}", _diverged(of_setting)]
-    return ", ".join(filter(None, parts))
+    left = of_setting[~of_setting["failed"]]["test_accuracy"].astype(float)
+    return _with_diverged(f"{100 * left.mean():.1f}", of_setting)
 
 
 def works(ours: pd.DataFrame, trials: pd.DataFrame) -> str:
