@@ -126,9 +126,9 @@ def log_axis(axis: "Axes", ticks: Sequence[float], format: Callable = "{:g}".for
 
 def log_values(axis: "Axes") -> None:
     """Makes the y axis logarithmic, with plain numbers such as 0.2, 0.5 and 1."""
-    from matplotlib.ticker import LogLocator, NullLocator
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     axis.set_yscale("log")
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
-    axis.yaxis.set_major_formatter("{x:g}")
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.yaxis.set_minor_locator(NullLocator())

@@ -57,19 +57,17 @@ def best_rows(model: str, optimizer: str) -> dict[int, Row]:
 
 def longer_rows(model: str, batch: int) -> list[Row]:
     """The rows of table 5, and the row of 100 epochs to compare them with."""
-    candidates = [
-        row
-        for row in trained(model, "lars")
-        if row.trained.global_batch_size == batch and row.trained.epochs >= EPOCHS
-    ]
-    longest = max((row.trained for row in candidates), key=lambda r: r.epochs, default=None)
-    if longest is None or longest.epochs == EPOCHS:
+    of_batch = [row for row in trained(model, "lars") if row.trained.global_batch_size == batch]
+    by_epochs = sorted(of_batch, key=lambda row: row.trained.epochs)
+    if not by_epochs or by_epochs[-1].trained.epochs <= EPOCHS:
         return []
     # In table 5, ResNet-50 has only extended augmentation.
-    return sorted(
-        (row for row in candidates if row.trained.augmentation == longest.augmentation),
-        key=lambda row: row.trained.epochs,
-    )
+    augmentation = by_epochs[-1].trained.augmentation
+    return [
+        row
+        for row in by_epochs
+        if row.trained.epochs >= EPOCHS and row.trained.augmentation == augmentation
+    ]
 
 
 def recipe_of(row: Row, asked: "Paper") -> Recipe:
