@@ -57,8 +57,7 @@ class BatchSize(Experiment):
         return size.epochs * images.TRAINING[size.data]
 
     def train_all(self, progress: Sweep, save: Callable[[list[dict]], None]) -> None:
-        minutes = float("inf") if self.minutes is None else self.minutes
-        progress.train(self.processes, minutes, save)
+        progress.train(self.processes, self.minutes, save)
 
     def measure(self, run: Run) -> float | None:
         """Trains two epochs at the second largest batch, and extrapolates."""

@@ -90,7 +90,7 @@ class Sweep:
     def train(
         self,
         processes: int = 0,
-        minutes: float = float("inf"),
+        minutes: float | None = None,
         save: Callable[[list[dict]], None] = lambda rows: None,
     ) -> None:
         """Trains all runs that are not done.
@@ -98,7 +98,7 @@ class Sweep:
         Args:
             processes: Number of processes. Several processes use one core each. With 0, runs are
                 trained one by one in this process, where Ctrl-C reaches them.
-            minutes: No run is started after this many minutes.
+            minutes: No run is started after this many minutes; None for no limit.
             save: Called with the rows so far: at the start if there are any, and after each run.
 
         Raises:
@@ -118,7 +118,7 @@ class Sweep:
             if self.done:
                 save(self.rows())
             while True:
-                in_time = time.perf_counter() - started < 60 * minutes
+                in_time = minutes is None or time.perf_counter() - started < 60 * minutes
                 for run in self._ready(running, at_once) if in_time else ():
                     running[pool.submit(self._experiment.train, run, self._folder)] = run
                 if not running:

@@ -12,10 +12,8 @@ def by_seed(found: dict) -> str:
     """One row per label, over all of its seeds: settings, accuracy and the published accuracy."""
     table = results.frame(found)
     lines = [_line(group) for group in results.by_seed(table)]
-    names = list(dict.fromkeys(name for line in lines for name in line))
-    texts = [name for name in names if isinstance(table["label"].iloc[0].get(name), str)]
-    names = texts + [name for name in names if name not in texts]
-    text = frames.markdown(pd.DataFrame(lines, columns=names), len(texts))
+    texts = sum(isinstance(value, str) for value in table["label"].iloc[0].values())
+    text = frames.markdown(lines, texts)
     sources = dict.fromkeys(
         part for source in table["source"] for part in source.split("; ") if part
     )
@@ -25,8 +23,9 @@ def by_seed(found: dict) -> str:
 def _line(group: pd.DataFrame) -> dict[str, str]:
     first = group.iloc[0]
     recipe = first["settings"]
+    label = first["label"].items()
     values = {
-        **first["label"],
+        **dict(sorted(label, key=lambda item: not isinstance(item[1], str))),  # texts first
         "learning rate": recipe["learning_rate"],
         "warm-up, epochs": recipe["warmup_epochs"],
         "epochs": recipe["epochs"],
