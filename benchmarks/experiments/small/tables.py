@@ -157,8 +157,8 @@ def accuracies(found: dict, network: str | None = None) -> str:
     return by_batch(found, methods_of(found), seeds, _percent_reached)
 
 
-def so_far(found: dict) -> str:
-    """The test accuracy in % of an unfinished study: a table for each batch size with results."""
+def by_network(found: dict) -> str:
+    """The test accuracy in %, also of an unfinished study: a table for each batch size."""
     table = select(frame(found), kind="seed")
     # A method without all of its seeds could be judged by its luckiest one.
     groups = table.groupby(["network", "method", "batch"])
