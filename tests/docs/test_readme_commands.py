@@ -51,6 +51,9 @@ NOT_RUN = {
     'pip install ".[tensorflow,report]" && python -m keras_lars.report run': (
         "needs the network; on a record: test_report::test_the_command_prints_the_path_of_the_page"
     ),
+    "python -c 'import tensorflow_datasets as tfds; *": (
+        "needs the network; on made-up data: test_data_sets::test_prepared_by_tensorflow_datasets"
+    ),
     "python -m benchmarks.experiments.batch_size *": HOURS,
     "python -m benchmarks.experiments.first_try *": "trains for minutes; smaller: " + TINY,
     "python -m benchmarks.experiments.fine_tuning *": "trains for minutes; smaller: " + TINY,
