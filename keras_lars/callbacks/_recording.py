@@ -1,6 +1,7 @@
 """What the monitors share: which updates are recorded, by which worker, and where to."""
 
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Literal, TypeVar, get_args
 
@@ -79,6 +80,19 @@ class RecordingCallback(keras.callbacks.Callback, Generic[R]):
         if self._is_chief:
             for writer in self._writers:
                 writer.check()
+            self._check_folder()
+
+    def _check_folder(self) -> None:
+        """Raise ValueError if the folder cannot be written to, before an epoch was trained."""
+        try:
+            self.log_dir.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.log_dir) as file:
+                file.write(bytes(1))
+        except OSError as error:
+            raise ValueError(
+                "`log_dir` must be a folder that can be written to. Received: "
+                f"log_dir={str(self.log_dir)!r} ({error.strerror or error})"
+            ) from error
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Read the number of updates, because other callbacks may have restored the optimizer."""

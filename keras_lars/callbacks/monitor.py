@@ -74,8 +74,8 @@ class TrustRatioMonitor(RecordingCallback[Row]):
 
     Raises:
         ValueError: If an argument is invalid; when `fit` begins, if the optimizer is not `LARS` (or
-            `LossScaleOptimizer` around it) with `record_trust_ratios=True`, or if a file in the
-            folder is not such a record.
+            `LossScaleOptimizer` around it) with `record_trust_ratios=True`, or if the folder
+            cannot be written to or has a file that is not such a record.
         ImportError: If a format needs a package that is not installed.
 
     Example:

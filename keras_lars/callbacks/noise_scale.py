@@ -63,7 +63,7 @@ class NoiseScaleMonitor(RecordingCallback[NoiseRow]):
     Raises:
         ValueError: If an argument is invalid; when `fit` begins, if the optimizer is not `LARS` (or
             `LossScaleOptimizer` around it) with `record_noise_scale=True`, if the batch has only
-            one part, or if a file in the folder is not such a record.
+            one part, or if the folder cannot be written to or has a file that is not such a record.
         ImportError: If a format needs a package that is not installed.
 
     Example:

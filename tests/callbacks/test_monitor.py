@@ -1,7 +1,9 @@
 """`TrustRatioMonitor`: what it writes, what it warns of, and when."""
 
 import csv
+import errno
 import json
+import os
 import warnings
 
 import keras
@@ -12,7 +14,7 @@ from support.models import FEATURES, batch, compiled
 
 import keras_lars
 from keras_lars._monitoring import anomalies
-from keras_lars.callbacks import BackupAndRestore, TrustRatioMonitor
+from keras_lars.callbacks import BackupAndRestore, TrustRatioMonitor, _recording
 
 pytestmark = pytest.mark.slow
 
@@ -438,4 +440,15 @@ def test_a_file_of_something_else_is_left_alone(name, text, tmp_path):
     with pytest.raises(ValueError, match="must be a new folder, or hold a record"):
         fit(model, TrustRatioMonitor(tmp_path, formats=["csv", "jsonl"]))
     assert (tmp_path / name).read_text() == text
+    assert int(model.optimizer.iterations) == 0
+
+
+def test_a_read_only_folder_is_found_before_training(tmp_path, monkeypatch):
+    def refuse(**options):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(_recording.tempfile, "TemporaryFile", refuse)
+    model = eager(network, make_lars())
+    with pytest.raises(ValueError, match=r"`log_dir` must be .* written to. Received: .*Read-only"):
+        fit(model, TrustRatioMonitor(tmp_path / "new"))
     assert int(model.optimizer.iterations) == 0
