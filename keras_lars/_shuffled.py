@@ -61,4 +61,6 @@ def _without_lists(data: Any) -> Any:
 
 
 def _numpy(array: Any) -> np.ndarray:
+    if hasattr(array, "to_frame"):
+        array = array.to_frame()  # a series of pandas, which `fit` makes a column
     return np.asarray(keras.ops.convert_to_numpy(array) if keras.ops.is_tensor(array) else array)

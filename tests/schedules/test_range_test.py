@@ -252,3 +252,15 @@ def test_progress_is_shown(capfd):
 def test_lists_of_inputs_and_of_outputs():
     """Keras treats them as lists, but `tf.data` as arrays."""
     backend_range_checks.check_the_range_test_does_not_change_later_training()
+
+
+@with_few_updates
+def test_a_series_of_pandas_is_a_column_as_in_fit():
+    pandas = pytest.importorskip("pandas", reason="the extra `benchmarks` is not installed")
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(1)])
+    model.compile(keras_lars.LARS(1.0), "mse", metrics=["mae"])
+    targets = pandas.Series(X.sum(axis=1))
+    model.fit(X, targets, batch_size=128, verbose=0)
+    found = find_learning_rate(model, (X, targets), batch_size=32, updates=FEW)
+    column = find_learning_rate(model, (X, targets.to_numpy()[:, None]), batch_size=32, updates=FEW)
+    np.testing.assert_array_equal(found.losses, column.losses)
