@@ -30,7 +30,7 @@ def times(model: dict) -> pd.DataFrame:
     sizes = found["bytes_per_parameter"].astype(float) * found["parameters"]
     found["gigabytes_per_second"] = sizes / found["median_ms"] / 1e6
     baselines = found["framework"] + "/" + found["compared_to"]
-    to_baselines = rounds / rounds.reindex(columns=baselines[rounds.columns]).to_numpy()
+    to_baselines = rounds / rounds.reindex(columns=baselines.reindex(rounds.columns)).to_numpy()
     found["ratio"] = to_baselines.median()
     is_other = is_measured & (found["role"] == "lars") & ~found["ours"].astype(bool)
     fastest = rounds[found.loc[is_other, "median_ms"].idxmin()] if is_other.any() else math.nan

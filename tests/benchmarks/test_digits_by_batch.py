@@ -12,7 +12,7 @@ FOUND = results.read(RESULTS / "studies" / "digits_by_batch.json", "--show", "ba
 PAGE = " ".join(pages.read(pages.STUDIES).split())
 SEEDS = 100 * results.select(tables.frame(FOUND), kind="seed").set_index(["method", "batch"])[
     "test_accuracy"
-].astype(float)
+].astype(float).sort_index()
 MEANS = SEEDS.groupby(["method", "batch"]).mean()
 
 
