@@ -49,37 +49,40 @@ def spread(network, batch, *names):
     )
 
 
+def lead(network, batch, first, second):
+    """How far the first is ahead of the second, which are the best two."""
+    assert [*MEANS[network, batch].sort_values(ascending=False).index[:2]] == [first, second]
+    return ahead(network, batch, first, second)
+
+
 def test_lars_with_nesterov_momentum_is_the_best_at_large_batches():
-    leads = []
-    for batch in (8192, 32768):
-        for network in NETWORKS:
-            ranked = MEANS[network, batch].sort_values(ascending=False)
-            assert ranked.index[0] == "lars_nesterov"
-            leads.append(ranked.iloc[0] - ranked.iloc[1])
-    text = "{:.1f} and {:.1f} points at 8,192, and by {:.1f} and {:.1f} at 32,768"
-    assert text.format(*leads) in PAGE
-    assert "CIFAR-10 it is also the best at 8,192" in PAGE
+    at_8192 = [lead(network, 8192, "lars_nesterov", "lars_wide") for network in NETWORKS]
+    text = "next best, LARS, by {:.1f} points in `plain` and {:.1f} in `residual`"
+    assert text.format(*at_8192) in PAGE
+    plain = lead("plain", 32768, "lars_nesterov", "lamb_wide")
+    residual = lead("residual", 32768, "lars_nesterov", "lars_wide")
+    assert f"Lamb by {plain:.1f} points in `plain`, and LARS by {residual:.1f}" in PAGE
+    assert "[on CIFAR-10](#a-second-data-set-cifar-10) at both 8,192 and 32,768" in PAGE
 
 
-def test_nesterov_momentum_is_the_best_at_512():
-    leads = [ahead(network, 512, "nesterov_wide", "lars_nesterov") for network in NETWORKS]
-    text = "leads LARS with Nesterov momentum by {:.1f} and {:.1f} points, which is less"
-    assert text.format(*leads) in PAGE
-    for network, lead in zip(NETWORKS, leads, strict=True):
-        assert MEANS[network, 512].idxmax() == "nesterov_wide"
-        assert lead < spread(network, 512, "nesterov_wide", "lars_nesterov")
+def test_nesterov_momentum_is_slightly_ahead_at_512():
+    next_best = {"plain": "lars_wide", "residual": "lars_nesterov"}
+    leads = {name: lead(name, 512, "nesterov_wide", method) for name, method in next_best.items()}
+    assert "by {plain:.1f} and {residual:.1f} points, which is about as".format(**leads) in PAGE
+    for name, points in leads.items():
+        assert points < 1.2 * spread(name, 512, "nesterov_wide", next_best[name])
 
 
 def test_lars_and_nesterov_momentum():
-    at_8192, at_32768 = (
-        [ahead(network, batch, "lars_wide", "nesterov_wide") for network in NETWORKS]
-        for batch in (8192, 32768)
-    )
-    text = "by {:.1f} points without normalization, and by {:.1f} with it"
-    assert f"LARS is ahead of Nesterov momentum** {text}".format(*at_8192) in PAGE
-    assert "it is {:.1f} and {:.1f} points ahead, which is less".format(*at_32768) in PAGE
-    for network, difference in zip(NETWORKS, at_32768, strict=True):
+    plain, residual = (ahead(name, 8192, "lars_wide", "nesterov_wide") for name in NETWORKS)
+    assert f"by {plain:.1f} points. With it LARS leads by {residual:.1f}, about as" in PAGE
+    assert residual < 1.2 * spread("residual", 8192, "lars_wide", "nesterov_wide")
+    largest = [ahead(name, 32768, "lars_wide", "nesterov_wide") for name in NETWORKS]
+    assert "differences, {:.1f} and {:.1f}, are smaller than that".format(*largest) in PAGE
+    for network, difference in zip(NETWORKS, largest, strict=True):
         assert difference < spread(network, 32768, "lars_wide", "nesterov_wide")
+    for name in ("momentum_wide", "lamb_wide"):
+        assert ahead("plain", 32768, name, "lars_wide") > 0
 
 
 def test_large_batches_are_far_below_512():
@@ -121,6 +124,7 @@ def test_what_nesterov_momentum_adds_to_lars():
         batch: [ahead(network, batch, "lars_nesterov", "lars_wide") for network in NETWORKS]
         for batch in (8192, 32768)
     }
-    assert "and {:.0f} to {:.0f} [on CIFAR-10]".format(*sorted(gained[32768])) in page
+    points = "[{:.0f} to {:.0f}](".format(*sorted(gained[32768]))
+    assert re.search(re.escape(points) + r"\S+\) on CIFAR-10, compared", page)
     at_8192 = {f"{points:.0f}" for points in gained[8192]}
-    assert {re.search(r"With 70, on CIFAR-10, it gained (\d+)\.", page)[1]} == at_8192
+    assert {re.search(r"of 70 updates on CIFAR-10 it gained (\d+)\.", page)[1]} == at_8192

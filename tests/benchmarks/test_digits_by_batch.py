@@ -10,9 +10,13 @@ from benchmarks.experiments.small.sizes import SIZES
 SIZE = SIZES["digits"]
 FOUND = results.read(RESULTS / "studies" / "digits_by_batch.json", "--show", "batch_size")
 PAGE = " ".join(pages.read(pages.STUDIES).split())
-SEEDS = 100 * results.select(tables.frame(FOUND), kind="seed").set_index(["method", "batch"])[
-    "test_accuracy"
-].astype(float).sort_index()
+SEEDS = (
+    100
+    * results.select(tables.frame(FOUND), kind="seed")
+    .set_index(["method", "batch"])["test_accuracy"]
+    .astype(float)
+    .sort_index()
+)
 MEANS = SEEDS.groupby(["method", "batch"]).mean()
 
 
