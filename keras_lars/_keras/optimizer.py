@@ -1,4 +1,4 @@
-"""`keras.optimizers.Optimizer` with faults 1 to 6, 8, 15 to 17 and 21 repaired."""
+"""`keras.optimizers.Optimizer` with faults 1 to 6, 8, 15 to 17, 21 and 22 repaired."""
 
 import contextlib
 import warnings
@@ -242,25 +242,18 @@ class KerasOptimizer(StatefulOptimizer):
         """Do nothing: weight decay is part of the update."""
 
     def finalize_variable_values(self, var_list: Sequence[keras.Variable]) -> None:
-        """Overwrite the variables with their averages, if these are kept."""
-        if not self.built:
-            return  # nothing was trained
-        super().finalize_variable_values(var_list)
-        if self.use_ema:
-            _backends.current().separate(var_list)
-
-    def _overwrite_model_variables_with_average_value(
-        self, trainable_variables: Sequence[keras.Variable]
-    ) -> None:
-        """Overwrite each variable with its own average (fault 21), once there is one."""
+        """Overwrite each variable with its own average (fault 21), if averages are kept."""
+        if not self.built or not self.use_ema:
+            return
         variables, _, averages, _ = self._slots
         average_of = dict(zip(map(self._var_key, variables), averages))
-        no_update = ops.convert_to_tensor(self.iterations) == 0
-        for variable in trainable_variables:
+        no_update = ops.convert_to_tensor(self.iterations) == 0  # so the averages are still 0
+        for variable in var_list:
             average = average_of.get(self._var_key(variable))
             if average is not None:
                 w, average = ops.convert_to_tensor(variable), ops.convert_to_tensor(average)
                 variable.assign(ops.where(no_update, w, average))
+        _backends.current().separate(var_list)
 
     @property
     def _schedule(self) -> Schedule | Callable[[], Tensor] | None:
