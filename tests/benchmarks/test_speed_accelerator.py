@@ -8,6 +8,7 @@ import re
 import sys
 
 import pytest
+from support import RESULTS, pages
 from support.helpers import run_command
 
 from benchmarks.speed import accelerator, accelerator_tables
@@ -187,6 +188,17 @@ def test_the_last_of_several_results_counts():
     (row,) = accelerator_tables.trainings(first, unfinished, second).splitlines()[2:]
     cells = [cell.strip() for cell in row.split("|")[1:-1]]
     assert cells == ["jax", "float32", "1,280", "640", "2.000"]
+
+
+def test_what_the_pages_say_about_the_time():
+    minutes = {}
+    for backend in BACKENDS:
+        found = json.loads((RESULTS / f"speed/h100/{backend}.json").read_text())
+        minutes[backend] = round(sum(part["seconds"] for part in found["parts"]) / 60)
+    sentence = "TensorFlow took {tensorflow} minutes, JAX {jax} and torch {torch}."
+    assert sentence.format(**minutes) in pages.read("benchmarks/results/speed/README.md")
+    least, most = min(minutes.values()), max(minutes.values())
+    assert f"in {least} to {most} minutes for each backend" in pages.read("docs/speed.md")
 
 
 @pytest.mark.processes
