@@ -6,7 +6,7 @@ _APPLY = (
 )
 _AVERAGES = "`finalize_variable_values`, or use `keras.callbacks.SwapEMAWeights`"
 
-# The methods that Keras calls in a step and LARS never does, and what to override instead.
+# The methods that Keras calls in a `fit` and LARS never does, and what to override instead.
 NEVER_CALLED = {
     "update_step": _APPLY,
     "_backend_update_step": _APPLY,
