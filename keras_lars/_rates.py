@@ -23,6 +23,8 @@ REMEDY = (
 TINY = "`learning_rate` is far too small for LARS"
 # Of its norm: the least that a gradient moves a variable by without this warning.
 _LEAST_STEP = 3e-5
+# Rules that exclude no kernels.
+_WITHOUT_KERNELS = (bias_or_normalization(), rank_at_most(1))
 
 # Rates are read back as float32. So 4 * 0.1 * 0.1 must not count as less than a hundredth of 4.
 _TOLERANCE = 1 - 1e-6
@@ -55,29 +57,43 @@ def _described(schedule: object) -> str:
     return repr(schedule) if is_ours else f"of type {type(schedule).__name__}"
 
 
-def warn_if_tiny(optimizer: "LARS") -> None:
-    """Warn if a new optimizer was given a learning rate that was meant for SGD or Adam.
+def warn_if_tiny(optimizer: "LARS") -> bool:
+    """Warn if an optimizer was given a learning rate that was meant for SGD or Adam.
 
-    It does not if it may have been given that rate for good reason: if the ratio is clipped, or if
-    rules may exclude kernels from adaptation.
+    There is no warning where such a rate may be meant: if the ratio is clipped, or if rules exclude
+    all variables from adaptation.
+
+    Returns:
+        Boolean, whether `build` must call this again, because only then it is known what the rules
+        exclude.
     """
-    given = optimizer._assigned_learning_rate
-    peak = given.peak if isinstance(given, FitSchedule) else given
+    schedule, given = optimizer._schedule, optimizer._given_learning_rate
+    rate = given if schedule is None else schedule
+    peak = rate.peak if isinstance(rate, FitSchedule) else rate
     if not isinstance(peak, float) or optimizer.trust_clip:
-        return
+        return False
     step = peak * optimizer.trust_coefficient
-    without_kernels = bias_or_normalization(), rank_at_most(1)
-    if 0 < step < _LEAST_STEP and all(r in without_kernels for r in optimizer._adaptation_rules):
-        optimizer._has_warned_of_rate = True
-        usual = "{:g} to {:g}".format(*(x / optimizer.trust_coefficient for x in (0.004, 0.04)))
-        warnings.warn(
-            f"{TINY}: a gradient moves a variable by only {100 * step:.2g} % of its norm. Rates "
-            f"for SGD or Adam do not suit LARS. Use {usual}, or pass "
-            "`keras_lars.schedules.for_fit(...)`, which chooses the rate. Received: "
-            f"learning_rate={given!r}, trust_coefficient={optimizer.trust_coefficient:g}, in "
-            f"optimizer '{optimizer.name}'",
-            stacklevel=3,
-        )
+    if not 0 < step < _LEAST_STEP:
+        return False
+    if optimizer.built:
+        if not any(row.adapted for row in optimizer.variable_table()):
+            return False
+        # Another rate may have been assigned, such as that of a warm-up.
+        if schedule is None and given != optimizer._assigned_learning_rate:
+            return False
+    elif any(rule not in _WITHOUT_KERNELS for rule in optimizer._adaptation_rules):
+        return True
+    optimizer._has_warned_of_rate = True
+    usual = "{:g} to {:g}".format(*(x / optimizer.trust_coefficient for x in (0.004, 0.04)))
+    what = "an adapted variable" if optimizer._adaptation_rules else "a variable"
+    warnings.warn(
+        f"{TINY}: a gradient moves {what} by only {100 * step:.2g} % of its norm. Rates for SGD "
+        f"or Adam do not suit LARS. Use {usual}, or pass `keras_lars.schedules.for_fit(...)`, "
+        f"which chooses the rate. Received: learning_rate={rate!r}, "
+        f"trust_coefficient={optimizer.trust_coefficient:g}, in optimizer '{optimizer.name}'",
+        stacklevel=3,
+    )
+    return False
 
 
 def is_absolute(value: float, before: float, given: float) -> bool:

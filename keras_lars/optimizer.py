@@ -1,9 +1,9 @@
 """`LARS`, the optimizer: its arguments and what `build` decides. The maths is in `_update_rule`."""
 
-import dataclasses
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Literal
 
 import keras
@@ -202,7 +202,7 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
         _lars_arguments.check_momentum_form(momentum_form, decay_in_norm)
         self._set_rules(exclude_from_layer_adaptation, exclude_from_weight_decay)
         self.momentums = []
-        _rates.warn_if_tiny(self)
+        self._is_rate_undecided = _rates.warn_if_tiny(self)
         _lars_arguments.warn_if_like_a_decay(momentum)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -278,11 +278,11 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
             compiled=compiled,
         )
         self._restore_waiting()
+        self._is_rate_undecided = self._is_rate_undecided and _rates.warn_if_tiny(self)
         _fit_checks.at_build(self)
 
     def _update_config(self) -> UpdateConfig:
-        names = [field.name for field in dataclasses.fields(UpdateConfig)]
-        return UpdateConfig(**{name: getattr(self, name) for name in names})
+        return UpdateConfig(**{f.name: getattr(self, f.name) for f in fields(UpdateConfig)})
 
     def _compiles(self, variables: Sequence[Variable]) -> bool:
         if self.jit_compile is False:
@@ -344,6 +344,7 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
         if not isinstance(config, dict):
             raise _arguments.refusal("config", "a dictionary, as `get_config` returns it", config)
         with warnings.catch_warnings():  # whoever made the optimizer was warned
-            warnings.filterwarnings("ignore", _rates.TINY)
-            warnings.filterwarnings("ignore", _lars_arguments.LIKE_A_DECAY)
-            return super().from_config(_lars_arguments.completed(config), custom_objects)
+            warnings.filterwarnings("ignore", f"{_rates.TINY}|{_lars_arguments.LIKE_A_DECAY}")
+            made = super().from_config(_lars_arguments.completed(config), custom_objects)
+        made._is_rate_undecided = False
+        return made

@@ -1,4 +1,4 @@
-"""A learning rate that is meant for Adam gives one warning, from the constructor."""
+"""A learning rate that is meant for Adam gives one warning, from the constructor or `build`."""
 
 import copy
 import pickle
@@ -6,7 +6,7 @@ import warnings
 
 import keras
 import pytest
-from support.models import batch, compiled, sequential
+from support.models import batch, compiled, make_variable, sequential
 
 import keras_lars
 from keras_lars.schedules import FitSchedule, for_fit
@@ -76,11 +76,40 @@ def test_other_rates(arguments):
     assert warned(lambda: keras_lars.LARS(**arguments))[1] == []
 
 
-def test_copies_and_files_give_no_second_warning(tmp_path):
-    optimizer, found = warned(lambda: keras_lars.LARS(1e-3, jit_compile=False))
-    assert len(found) == 1
+def built(optimizer, *assigned):
+    for rate in assigned:
+        optimizer.learning_rate = rate
+    optimizer.build([make_variable(path, [[1.0]]) for path in ("body/kernel", "head/kernel")])
+
+
+@pytest.mark.parametrize("rules", ["head", [*BIASES, "head"], lambda variable: False])
+def test_rules_that_leave_a_variable_adapted(rules):
+    optimizer, found = warned(lambda: keras_lars.LARS(1e-3, **{EXCLUDED: rules}))
+    assert found == []
+    _, (message,) = warned(lambda: built(optimizer))
+    assert "a gradient moves an adapted variable by only 0.0001 % of its norm" in message
+    assert "Received: learning_rate=0.001, " in message
+
+
+@pytest.mark.parametrize(
+    ("rate", "options", "assigned"),
+    [
+        (1e-3, {EXCLUDED: "kernel"}, ()),
+        (1e-3, {EXCLUDED: "head", "trust_clip": True}, ()),
+        (1e-3, {EXCLUDED: "head"}, (4.0,)),
+        (for_fit(4000, 50, 64), {EXCLUDED: "head"}, ()),
+    ],
+)
+def test_other_rates_at_build(rate, options, assigned):
+    assert warned(lambda: built(keras_lars.LARS(rate, **options), *assigned))[1] == []
+
+
+@pytest.mark.parametrize("rules", [{}, {EXCLUDED: "a/kernel"}], ids=str)
+def test_copies_and_files_give_no_second_warning(rules, tmp_path):
+    optimizer, found = warned(lambda: keras_lars.LARS(1e-3, jit_compile=False, **rules))
     model = compiled(sequential, optimizer, run_eagerly=True)
-    model.train_on_batch(*batch(0))
+    found += warned(lambda: model.train_on_batch(*batch(0)))[1]
+    assert len(found) == 1
     model.save(tmp_path / "model.keras")
     for copied in (
         lambda: keras_lars.LARS.from_config(optimizer.get_config()),
