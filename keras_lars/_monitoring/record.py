@@ -1,5 +1,6 @@
 """The rows of records, and their files, which are written, continued and read here."""
 
+import contextlib
 import csv
 import dataclasses
 import importlib.util
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from keras_lars import _arguments, _json
+from keras_lars._files import taking_the_place_of
 from keras_lars._words import counted, escaped, shortened, unescaped
 
 
@@ -71,13 +73,19 @@ COLUMNS = TRUST_RATIOS.columns
 
 
 class Writer(Protocol):
-    """The writer of one format. The methods are called in this order."""
+    """The writer of one file or format. The methods are called in this order.
+
+    The last three may raise OSError. Then the writer is to `begin` again.
+    """
+
+    @property
+    def path(self) -> pathlib.Path: ...
 
     def check(self) -> None:
         """Raise ValueError if the existing file is something else. Changes nothing."""
 
     def begin(self, update: int) -> None:
-        """Create the file, or keep only its rows of updates before this one."""
+        """Create the file and its folder, or keep only its rows of updates before this one."""
 
     def add(self, rows: Sequence[Any]) -> None:
         """Write rows to disk at once, because the run may be interrupted."""
@@ -152,24 +160,24 @@ class _LinesWriter:
     """Writes a file of lines, with a header if the format has one."""
 
     def __init__(self, path: pathlib.Path, line_format: _LineFormat, kind: Kind[Any]):
-        self._path, self._format, self._kind = path, line_format, kind
+        self.path, self._format, self._kind = path, line_format, kind
 
     def check(self) -> None:
         for _ in self._kept(before=0):
             pass
 
     def begin(self, update: int) -> None:
-        temporary = self._path.with_name(self._path.name + ".temporary")
-        with temporary.open("w", encoding="utf-8") as file:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        part = self.path.with_name(self.path.name + ".temporary")
+        with taking_the_place_of(self.path, part), part.open("w", encoding="utf-8") as file:
             file.write(self._format.header)
             file.writelines(self._kept(before=update))
-        os.replace(temporary, self._path)
 
     def _kept(self, before: int) -> Iterator[str]:
-        if not self._path.is_file():
+        if not self.path.is_file():
             return
         # An editor may have left a byte-order mark.
-        with self._path.open(encoding="utf-8-sig") as file:
+        with self.path.open(encoding="utf-8-sig") as file:
             try:
                 if file.readline(len(self._format.header) or 0) != self._format.header:
                     raise ValueError("its header differs")
@@ -180,12 +188,18 @@ class _LinesWriter:
             except (ValueError, KeyError, TypeError, OverflowError) as error:
                 raise ValueError(
                     f"`log_dir` must be a new folder, or hold a record of `{self._kind.monitor}`. "
-                    f"Received a folder with another {self._path.name}: {self._path} ({error})"
+                    f"Received a folder with another {self.path.name}: {self.path} ({error})"
                 ) from error
 
     def add(self, rows: Sequence[AnyRow]) -> None:
-        with self._path.open("a", encoding="utf-8") as file:
-            file.writelines(self._format.line(row) for row in rows)
+        size = self.path.stat().st_size  # opening would create a file without a header
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.writelines(self._format.line(row) for row in rows)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.truncate(self.path, size)  # so that it ends with a whole record
+            raise
 
     def end_epoch(self, update: int) -> None:
         """Do nothing: all rows are written."""

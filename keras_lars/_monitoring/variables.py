@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import json
 import pathlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -90,6 +91,29 @@ def write(folder: pathlib.Path, contents: dict[str, Any]) -> None:
     """Write the file, completely or not at all."""
     text = json.dumps(_json.finite(contents), indent=1) + "\n"
     files.write(folder, {NAME: text.encode("utf-8")})
+
+
+class DescriptionWriter:
+    """Writes `contents` as `record.Writer` does rows: when it begins, and if the file is gone."""
+
+    def __init__(self, folder: pathlib.Path):
+        self.path = folder / NAME
+        self.contents: dict[str, Any] = {}
+
+    def check(self) -> None:
+        """Do nothing: an existing file is replaced."""
+
+    def begin(self, update: int) -> None:
+        del update
+        write(self.path.parent, self.contents)
+
+    def add(self, rows: Sequence[Any]) -> None:
+        del rows
+        if not self.path.is_file():
+            write(self.path.parent, self.contents)
+
+    def end_epoch(self, update: int) -> None:
+        """Do nothing: all is written."""
 
 
 # Reading.

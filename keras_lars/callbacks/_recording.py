@@ -9,7 +9,8 @@ import keras
 
 from keras_lars import _arguments, _batch_statistics, _fit_checks
 from keras_lars._monitoring import record
-from keras_lars._monitoring.record import Kind
+from keras_lars._monitoring.record import Kind, Writer
+from keras_lars._monitoring.recorder import Recorder
 from keras_lars._types import Format
 from keras_lars.optimizer import LARS
 
@@ -39,7 +40,10 @@ class RecordingCallback(keras.callbacks.Callback, Generic[R]):
         self.update_freq = update_freq
         self.formats = _checked_formats(formats)
         self.verbose = _arguments.one_of(False, True)("verbose", verbose)
-        self._writers = [record.writer(name, self.log_dir, self._kind) for name in self.formats]
+        self._writers: list[Writer] = [
+            record.writer(name, self.log_dir, self._kind) for name in self.formats
+        ]
+        self._recorder = Recorder(self._kind.monitor, self._writers)
         self._has_begun = False  # whether this `fit` has a record
         self._is_chief = True
         self._epoch = 0
@@ -78,8 +82,7 @@ class RecordingCallback(keras.callbacks.Callback, Generic[R]):
         self._is_chief = _batch_statistics.is_chief(self.model)
         self._has_begun, self._batches_to_wait = False, 0
         if self._is_chief:
-            for writer in self._writers:
-                writer.check()
+            self._recorder.check()
             self._check_folder()
 
     def _check_folder(self) -> None:
@@ -117,9 +120,7 @@ class RecordingCallback(keras.callbacks.Callback, Generic[R]):
         update = updates_of(optimizer)
         if self.update_freq == "epoch" and update != self._update:
             self._record(optimizer, update, epoch + 1.0)
-        if self._has_begun:
-            for writer in self._writers:
-                writer.end_epoch(update)
+        self._recorder.end_epoch(update)
 
     def _record_if_due(self, every: int) -> None:
         optimizer = self._lars()
@@ -144,15 +145,11 @@ class RecordingCallback(keras.callbacks.Callback, Generic[R]):
             self._begin(optimizer, update)
             self._has_begun = True
         rows = self._rows(optimizer, measured, update, epoch)
-        for writer in self._writers:
-            writer.add(rows)
+        self._recorder.add(update, rows)
         self._look_at(optimizer, rows)
 
     def _begin(self, optimizer: LARS, update: int) -> None:
-        """Prepare the first record of a `fit`."""
-        self.log_dir.mkdir(parents=True, exist_ok=True)
-        for writer in self._writers:
-            writer.begin(update)
+        """Prepare the first record of a `fit`. A subclass may override this."""
 
     def _look_at(self, optimizer: LARS, rows: list[R]) -> None:
         """Inspect the rows of a record. A subclass may override this."""

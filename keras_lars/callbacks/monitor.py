@@ -46,7 +46,8 @@ class TrustRatioMonitor(RecordingCallback[Row]):
     of steps per epoch is known. An existing record is continued: rows up to the update at which
     this run begins are kept. So after `keras_lars.callbacks.BackupAndRestore`, or in a second
     `fit`, the record has no gap and no duplicate rows. A run that starts over starts its record
-    over.
+    over. If a file cannot be written during training (disk full, folder gone), a warning is given,
+    and training continues. Each later record tries again, and creates a folder that is gone.
 
     The callback warns, once for each variable, by name, if
 
@@ -111,6 +112,8 @@ class TrustRatioMonitor(RecordingCallback[Row]):
         verbose: bool = True,
     ):
         super().__init__(log_dir, checked_update_freq(update_freq, True), formats, verbose)
+        self._description_writer = variables.DescriptionWriter(self.log_dir)
+        self._writers.insert(0, self._description_writer)
         self._description: Description | None = None  # once this `fit` has a record
         self._has_shown_table = False
         self._has_warned_of: set[Finding] = set()
@@ -156,11 +159,8 @@ class TrustRatioMonitor(RecordingCallback[Row]):
 
     def _begin(self, optimizer: LARS, update: int) -> None:
         self._show_table(optimizer)
-        self.log_dir.mkdir(parents=True, exist_ok=True)
-        contents = variables.contents(optimizer)
-        variables.write(self.log_dir, contents)
-        super()._begin(optimizer, update)
-        self._description = variables.parsed(contents)
+        self._description_writer.contents = variables.contents(optimizer)
+        self._description = variables.parsed(self._description_writer.contents)
 
     def _look_at(self, optimizer: LARS, rows: list[Row]) -> None:
         self._warn(anomalies.find(history.of_rows(rows, self._description)))

@@ -48,8 +48,9 @@ class NoiseScaleMonitor(RecordingCallback[NoiseRow]):
       tensorboard, on any backend.
 
     An existing record is continued, as with `TrustRatioMonitor`: rows up to the update at which
-    this run begins are kept, and count as measurements unless only TensorBoard has them. With
-    several workers only the chief writes and prints.
+    this run begins are kept, and count as measurements unless only TensorBoard has them. If a file
+    cannot be written during training, a warning is given, and training continues. With several
+    workers only the chief writes and prints.
 
     Args:
         log_dir: String or path of a folder. It is created if missing.
@@ -137,11 +138,11 @@ class NoiseScaleMonitor(RecordingCallback[NoiseRow]):
         return self._measurements.add(update, epoch, pairs)
 
     def _begin(self, optimizer: LARS, update: int) -> None:
-        super()._begin(optimizer, update)
         paths = (self.log_dir / f"{self._kind.stem}.{each}" for each in self.formats)
         path = next((path for path in paths if path.is_file()), None)
         if path is not None:
-            self._measurements.add_rows(record.read_any(path, self._kind))
+            rows = record.read_any(path, self._kind)
+            self._measurements.add_rows(row for row in rows if row.update < update)
 
 
 class _Division(NamedTuple):

@@ -4,16 +4,18 @@ import csv
 import errno
 import json
 import os
+import shutil
 import warnings
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from support.backups import After
 from support.models import FEATURES, batch, compiled
 
 import keras_lars
-from keras_lars._monitoring import anomalies
+from keras_lars._monitoring import anomalies, history
 from keras_lars.callbacks import BackupAndRestore, TrustRatioMonitor, _recording
 
 pytestmark = pytest.mark.slow
@@ -203,9 +205,9 @@ def test_a_training_that_is_restored_leaves_no_gap_and_no_row_twice(first, tmp_p
     assert updates(tmp_path / "parts") == [1, 3, 5, 7, 9, 11]
 
 
-def events(folder):
+def events(folder, first=0):
     """The values of TensorBoard's files: scalars and histograms by tag and step."""
-    paths = [str(path) for path in sorted(folder.glob("events*"))]
+    paths = [str(path) for path in sorted(folder.glob("events*"))][first:]
     for record in tf.data.TFRecordDataset(paths):
         event = tf.compat.v1.Event.FromString(record.numpy())
         for value in event.summary.value:
@@ -236,6 +238,59 @@ def test_tensorboard(tmp_path):
         assert buckets[:, 2].sum() == len(ratios)
         assert buckets[0, 0] <= min(ratios)
         assert buckets[-1, 1] >= max(ratios) * (1 - 1e-6)
+
+
+def test_without_its_folder_training_goes_on(tmp_path):
+    folder = tmp_path / "log"
+    monitor = TrustRatioMonitor(folder, 1, ["csv", "tensorboard"], verbose=False)
+    model = eager(network, make_lars())
+    with pytest.warns(match="could not write") as caught:
+        fit(model, After(3, lambda: shutil.rmtree(folder)), monitor)
+    (message,) = (str(each.message) for each in caught if "could not" in str(each.message))
+    missing = os.strerror(errno.ENOENT)
+    assert message == (
+        f"`TrustRatioMonitor` could not write '{folder / 'trust_ratios.csv'}' ({missing}) and "
+        f"'{folder / 'tensorboard'}' ({missing}). Training continues without these rows, and the "
+        "next record tries again: free disk space, or make the folder writable. What was deleted "
+        "is created again."
+    )
+    assert updates(folder) == [4, 5, 6, 7, 8]
+    assert len(history.read(folder / "trust_ratios.csv").description.variables) == 6
+    shown = dict(events(folder / "tensorboard"))
+    assert {step for tag, step in shown if tag == "learning_rate"} == {4, 5, 6, 7, 8}
+    counts = [shown["trust_ratios/a", step][:, 2].sum() for step in (4, 8)]
+    assert counts == [2, 8]  # kernel and bias, in one update and in four
+
+
+def test_while_the_disk_is_full_training_goes_on(tmp_path):
+    """The limit of a file's size stands for the disk's. A few more bytes can be written."""
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    names, kept = ["trust_ratios.csv", "trust_ratios.jsonl"], []
+
+    def fill():
+        kept.extend((tmp_path / name).read_bytes() for name in names)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(kept[0]) + 50, limits[1]))
+
+    def free():
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        kept.append(sorted(path.name for path in tmp_path.iterdir()))
+        assert [(tmp_path / name).read_bytes() for name in names] == kept[:2]
+
+    monitor = TrustRatioMonitor(tmp_path, 1, ["csv", "jsonl", "tensorboard"], verbose=False)
+    model = eager(network, make_lars())
+    try:
+        with pytest.warns(match="could not write") as caught:
+            fit(model, After(3, fill), After(5, free), monitor)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    (message,) = (str(each.message) for each in caught if "could not" in str(each.message))
+    assert message.count(os.strerror(errno.EFBIG)) == 3
+    assert kept[2] == ["tensorboard", *names, "variables.json"]
+    for name in names:
+        assert history.read(tmp_path / name).updates.tolist() == [1, 2, 5, 6, 7, 8]
+    shown = dict(events(tmp_path / "tensorboard", first=-1))
+    assert {step for tag, step in shown if tag == "learning_rate"} == {5, 6, 7, 8}
 
 
 def test_two_replicas(strategy, tmp_path):

@@ -136,11 +136,13 @@ def test_it_goes_on_between_two_updates(tmp_path, recorded_before):
         fit(before, BackupAndRestore(backups, 5), *monitors, After(7, stop), epochs=1)
     backup = BackupAndRestore(backups, 5)
     assert backup.batch == 5
-    fit(restarted, backup, NoiseScaleMonitor(again, 1, verbose=False), epochs=1)
+    monitor = NoiseScaleMonitor(again, 1, verbose=False)
+    fit(restarted, backup, monitor, epochs=1)
     for now, expected in zip(restarted.get_weights(), uninterrupted.get_weights(), strict=True):
         np.testing.assert_array_equal(now, expected)
     if recorded_before:
         assert (again / "noise_scale.csv").read_text() == (whole / "noise_scale.csv").read_text()
+        assert [each.update for each in monitor._measurements.of_all] == list(range(1, 11))
 
 
 def test_both_monitors_share_a_folder_and_tensorboard(tmp_path):
