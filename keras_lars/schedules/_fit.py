@@ -6,35 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
-from keras import ops
-from keras.optimizers.schedules import LearningRateSchedule
+from keras.optimizers.schedules import LearningRateSchedule, PolynomialDecay
 
 from keras_lars import _accumulation, _arguments
 from keras_lars._words import counted
 from keras_lars.schedules._scaling import sqrt_scaling
-from keras_lars.schedules._warm_up import WarmUp, rate_dtype
+from keras_lars.schedules._warm_up import WarmUp
 
 # The batch size of `fit`, unless it is given one.
 _BATCH_SIZE_OF_FIT = 32
 
 # With fewer updates, a fifth of them is no warm-up, and few are made at a useful rate.
 _FEW_UPDATES = 40
-
-
-class _Decay(LearningRateSchedule):
-    """`PolynomialDecay` to 0. On torch, Keras's counts in float16 if that is `floatx`."""
-
-    def __init__(self, peak: float, updates: int, power: float):
-        super().__init__()
-        self._peak, self._updates, self._power = peak, updates, power
-
-    def __call__(self, step: Any) -> Any:
-        dtype = rate_dtype()
-        peak, updates, power = (
-            ops.convert_to_tensor(each, dtype) for each in (self._peak, self._updates, self._power)
-        )
-        fraction = ops.minimum(ops.cast(step, dtype), updates) / updates
-        return peak * ops.power(1 - fraction, power)
 
 
 @keras.saving.register_keras_serializable(package="keras_lars")
@@ -110,7 +93,7 @@ class FitSchedule(LearningRateSchedule):
         # Rounded, because 0.29 * 100 is a little less than 29. The decay needs at least one update.
         warmup_updates = int(round(self.warmup_fraction * self.updates, 6))
         self.warmup_updates = min(warmup_updates, self.updates - 1)
-        decay = _Decay(self.peak, self.updates - self.warmup_updates, self.power)
+        decay = PolynomialDecay(self.peak, self.updates - self.warmup_updates, 0.0, self.power)
         self._schedule = WarmUp(decay, self.warmup_updates, shift_decay=True)
 
     def _count(self) -> int:

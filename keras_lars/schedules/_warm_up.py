@@ -114,7 +114,8 @@ class WarmUp(LearningRateSchedule):
     def _value(self, step: Tensor) -> Tensor:
         schedule = self.schedule
         value = schedule(step) if isinstance(schedule, LearningRateSchedule) else schedule
-        return ops.convert_to_tensor(value, dtype=rate_dtype())
+        dtype = "float64" if keras.config.floatx() == "float64" else "float32"
+        return ops.convert_to_tensor(value, dtype=dtype)
 
     def get_config(self) -> dict[str, Any]:
         schedule = self.schedule
@@ -134,11 +135,6 @@ class WarmUp(LearningRateSchedule):
         if isinstance(config["schedule"], dict):
             config["schedule"] = keras.optimizers.schedules.deserialize(config["schedule"])
         return cls(**config)
-
-
-def rate_dtype() -> str:
-    """The dtype of learning rates. A float16 would round them, and has no steps beyond 65,504."""
-    return "float64" if keras.config.floatx() == "float64" else "float32"
 
 
 def _end_of(schedule: Any) -> int | None:

@@ -244,17 +244,6 @@ def check_warm_up():
     assert float(WarmUp(decay, 2**24 + 1)(large)) == 4.5
 
 
-def check_schedule_under_float16():
-    """float16 has no steps beyond 65,504."""
-    floatx = keras.config.floatx()
-    keras.config.set_floatx("float16")
-    try:
-        schedule = FitSchedule(1, 100_000, 1, 8.0, warmup_fraction=0.0)
-        assert [float(schedule(step)) for step in (50_000, 75_000, 100_000)] == [2.0, 0.5, 0.0]
-    finally:
-        keras.config.set_floatx(floatx)
-
-
 def check_absolute_rate():
     """A rate that a callback sets is compared with the initial rate and the current one."""
     for rates, warned in (([1e-3] * 3, 1), ([0.4, 0.04, 0.004], 0)):
