@@ -2,10 +2,11 @@
 
 python -m benchmarks.local_cluster --workers=2 -- python my_training.py --its_own_flags
 
-Each worker gets the TF_CONFIG that `tf.distribute.MultiWorkerMirroredStrategy` expects. The output
-of the workers is printed in whole lines, each with a label. A progress bar, which overwrites its
-line, is printed once a second. When a worker fails, or on Ctrl-C, all workers and the processes
-that they started are stopped. The exit status is that of the first worker that failed.
+The command is found as a shell finds it: `python` is the one in PATH. Each worker gets the
+TF_CONFIG that `tf.distribute.MultiWorkerMirroredStrategy` expects. The output of the workers is
+printed in whole lines, each with a label. A progress bar, which overwrites its line, is printed
+once a second. When a worker fails, or on Ctrl-C, all workers and the processes that they started
+are stopped. The exit status is that of the first worker that failed.
 
 Needs a POSIX system, but neither Keras nor TensorFlow.
 """
