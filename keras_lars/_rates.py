@@ -122,8 +122,5 @@ def warn_if_absolute(optimizer: "LARS", value: LearningRate) -> None:
 
 def current(optimizer: "LARS") -> float:
     """The learning rate of the next update."""
-    waiting = (optimizer._waiting_state or {}).get("learning_rate")
-    if waiting is not None:  # loaded before `build`
-        return float(waiting)
     with optimizer._outside_of_steps():
         return float(keras.ops.convert_to_numpy(optimizer.learning_rate))

@@ -233,7 +233,6 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
         super().__setattr__("learning_rate", value)
         if isinstance(value, float):
             self._assigned_learning_rate = value
-        self._forget_waiting("learning_rate")
 
     def build(self, variables: Sequence[Variable]) -> None:
         """Decide how each variable is treated, and create its slots.

@@ -102,6 +102,8 @@ class StatefulOptimizer(keras.optimizers.Optimizer):
         else:
             state = dict(self._waiting_state or {})
             variables = state.pop(_VARIABLES, None)
+            if state:
+                state.update({name: v.numpy() for name, v in self._named_variables().items()})
         marker = {**self._state_marker(), "state_version": _VERSION, _VARIABLES: variables}
         store[_MARKER] = np.frombuffer(json.dumps(marker).encode(), dtype=np.uint8)
         for name, value in state.items():
@@ -131,6 +133,7 @@ class StatefulOptimizer(keras.optimizers.Optimizer):
         if self.built:
             self._assign_state(state)
         else:
+            self._assign_what_exists(state)
             self._keep_waiting(state)
 
     def _read(
@@ -215,10 +218,16 @@ class StatefulOptimizer(keras.optimizers.Optimizer):
         """Set `_waiting_state` without Keras's tracking: these are not variables of ours."""
         object.__setattr__(self, "_waiting_state", state)
 
-    def _forget_waiting(self, name: str) -> None:
-        """Drop one waiting value, because a newer one replaces it."""
-        if self._waiting_state is not None:
-            self._waiting_state.pop(name, None)
+    def _assign_what_exists(self, state: dict[str, Any]) -> None:
+        """Assign the iteration and the learning rate, because callbacks read them before `build`.
+
+        They may also change the rate, so it no longer waits.
+        """
+        for name, variable in self._named_variables().items():
+            if name in state and _spec(variable) == _spec(state[name]):
+                variable.assign(state[name])
+                if name == "learning_rate":
+                    del state[name]
 
     def _restore_waiting(self) -> None:
         """Assign the state that was loaded before `build`."""

@@ -130,8 +130,7 @@ class TrustRatioMonitor(RecordingCallback[Row]):
         super().on_epoch_begin(epoch, logs)
         if self._is_chief:
             optimizer = self._lars()
-            is_restored = self._update > 0 or optimizer._waiting_state is not None
-            if self._recorded_rate is None and is_restored:  # the rate may have decayed
+            if self._recorded_rate is None and self._update > 0:  # the rate may have decayed
                 self._recorded_rate = _rates.current(optimizer)
             if optimizer.built:
                 self._show_table(optimizer)

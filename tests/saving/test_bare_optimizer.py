@@ -99,3 +99,25 @@ def test_a_refused_file_drops_the_state_that_waits_for_build():
     copied.build(variables)
     assert int(copied.iterations) == 0
     assert not any(np.any(momentum) for momentum in numbers(copied.momentums))
+
+
+def test_a_loaded_rate_is_read_and_changed_before_build():
+    variables = make_variables()
+    optimizer = make_lars()
+    apply_steps(optimizer, variables, 0, 2)
+    optimizer.learning_rate = 0.25
+
+    def reloaded(optimizer):
+        store, other = {}, make_lars()
+        optimizer.save_own_variables(store)
+        other.load_own_variables(store)
+        return other
+
+    loaded = reloaded(optimizer)
+    # As `LearningRateScheduler` does at the beginning of the first epoch.
+    loaded.learning_rate.assign(loaded.learning_rate / 2)
+    for each in (loaded, reloaded(loaded)):
+        assert (int(each.iterations), float(each.learning_rate)) == (2, 0.125)
+        each.build(variables)
+        assert (int(each.iterations), float(each.learning_rate)) == (2, 0.125)
+        assert_equal(numbers(each.momentums), numbers(optimizer.momentums))
