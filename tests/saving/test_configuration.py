@@ -13,10 +13,18 @@ from support.models import (
     batch,
     compiled,
     make_variable,
+    nested,
     sequential,
     train,
 )
-from support.saving import decaying_rate, every_builder, is_narrow, make_lars, make_variables
+from support.saving import (
+    decaying_rate,
+    every_builder,
+    is_narrow,
+    make_lars,
+    make_variables,
+    no_warning,
+)
 
 import keras_lars
 
@@ -236,6 +244,38 @@ def test_a_variable_rule_survives_the_reload_of_a_sequential_model(tmp_path):
     for each in (model, loaded):
         train(each, 2, 4)
     assert_equal(loaded.get_weights(), model.get_weights())
+
+
+@pytest.mark.parametrize("rule", [keras_lars.optional("^model/"), "^model/a|b/kernel"], ids=str)
+def test_a_saved_pattern_that_excludes_others_gives_a_warning(rule):
+    optimizer = make_lars(exclude_from_layer_adaptation=["a/bias", rule])
+    optimizer.build(make_variables(outer="model/"))
+    state = {}
+    optimizer.save_own_variables(state)
+    restored = through_json(optimizer)
+    given = make_lars(exclude_from_layer_adaptation=["a/bias", rule])
+    for each in (restored, given):
+        each.build(make_variables())
+    with pytest.warns(UserWarning, match="paths have changed") as caught:
+        restored.load_own_variables(state)
+    (message,) = [str(w.message) for w in caught]
+    assert message.startswith(
+        f"`exclude_from_layer_adaptation={given._adaptation_rules[1]}` excludes other variables "
+        "than when the state of optimizer 'lars' was saved, because their paths have changed"
+    )
+    with no_warning():  # it was given for these paths
+        given.load_own_variables(state)
+
+
+@pytest.mark.slow
+def test_a_pattern_with_the_name_of_a_sequential_model(tmp_path):
+    model = compiled(nested, make_lars(exclude_from_layer_adaptation="inner/"))
+    model.save(tmp_path / "model.keras")
+    if keras_at_least("3.16"):  # where paths are kept
+        keras.models.load_model(tmp_path / "model.keras")
+        return
+    with pytest.raises(ValueError, match="lack the names of Sequential models"):
+        keras.models.load_model(tmp_path / "model.keras")
 
 
 @pytest.mark.slow
