@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from keras_lars._exclusions import Exclusion
 from keras_lars._types import Variable
-from keras_lars._variables import path_of, shape_of
+from keras_lars._variables import is_overwritten, path_of, shape_of
 from keras_lars._words import on_one_line
 
 
@@ -78,7 +78,7 @@ def _excluded_by(
     frozen: Callable[[], Sequence[Variable]],
 ) -> list[str]:
     """For each variable, the text of the first rule that excludes it, or an empty string."""
-    names = [""] * len(variables)
+    names = ["overwritten by Keras" if is_overwritten(v) else "" for v in variables]
     for rule in rules:
         for i, matched in enumerate(rule.match(argument, variables, frozen)):
             if matched and not names[i]:

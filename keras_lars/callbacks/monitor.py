@@ -8,12 +8,10 @@ from typing import Literal
 from keras_lars import _batch_statistics, _rates
 from keras_lars._monitoring import anomalies, history, record, variables
 from keras_lars._monitoring.anomalies import Finding
-from keras_lars._monitoring.history import History
 from keras_lars._monitoring.record import Row
 from keras_lars._monitoring.variables import Description
 from keras_lars._trust_ratios import TrustRatio
 from keras_lars._types import Format
-from keras_lars._variables import is_overwritten
 from keras_lars._words import counted
 from keras_lars.callbacks._recording import RecordingCallback, checked_update_freq, updates_of
 from keras_lars.optimizer import LARS
@@ -142,7 +140,7 @@ class TrustRatioMonitor(RecordingCallback[Row]):
             optimizer = self._lars()
             measured, update = self._measured(optimizer), updates_of(optimizer)
             rows = self._rows(optimizer, measured, update, epoch + 1.0)
-            self._warn(_without_gradient(optimizer, history.of_rows(rows, self._description)))
+            self._warn(anomalies.without_gradient(history.of_rows(rows, self._description)))
 
     def _measured(self, optimizer: LARS) -> Mapping[str | int, TrustRatio]:
         return optimizer._recorded_ratios()
@@ -190,10 +188,3 @@ class TrustRatioMonitor(RecordingCallback[Row]):
         self._has_warned_of.update(new)
         for message in anomalies.messages(new):
             warnings.warn(message, stacklevel=2)
-
-
-def _without_gradient(optimizer: LARS, found: History) -> list[Finding]:
-    """Findings about variables without a gradient, except those that Keras overwrites."""
-    pairs = zip(found.variables, optimizer._slots.variables)
-    overwritten = {known.name for known, variable in pairs if is_overwritten(variable)}
-    return [f for f in anomalies.without_gradient(found) if f.variable not in overwritten]

@@ -388,6 +388,14 @@ def test_the_variable_table_names_the_default_rule():
     assert "bias_or_normalization" in rows["first/bias"].decay_rule
 
 
+def test_variables_that_keras_overwrites_are_neither_adapted_nor_decayed():
+    scales = make_variable("first/scales", np.ones((2, 2)), overwrite_with_gradient=True)
+    *others, row = built([*make_variables(), scales]).variable_table()
+    assert (row.adapted, row.decayed) == (False, False)
+    assert row.adaptation_rule == row.decay_rule == "overwritten by Keras"
+    assert all(other.adapted for other in others)
+
+
 def test_the_variable_table_prints_a_line_for_each_variable():
     table = built(make_variables(), exclude_from_layer_adaptation="gam+a").variable_table()
     lines = str(table).splitlines()
