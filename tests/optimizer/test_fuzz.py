@@ -19,6 +19,9 @@ from support.reference import ReferenceLARS
 
 from keras_lars._update_rule import MOMENTUM_FORMS
 
+# One of the rates is.
+pytestmark = pytest.mark.filterwarnings("ignore:`learning_rate` is far too small for LARS")
+
 settings.register_profile(
     "fuzz",
     derandomize=True,
