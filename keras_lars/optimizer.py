@@ -44,7 +44,7 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
     a warm-up: `keras_lars.schedules.for_fit` makes such a schedule for a whole `fit`. With small
     batches, Nesterov momentum works as well. At a single large batch size it also does if you tune
     its learning rate, momentum and warm-up, at least in networks with normalization. If the whole
-    training makes only 20 to 70 updates, try `nesterov=True`.
+    training makes only 20 to 80 updates, try `nesterov=True`.
 
     The update of a variable `w` with gradient `g` is the paper's, except for a floor on the weight
     norm, which lets variables that start at 0 move:

@@ -12,16 +12,22 @@ from benchmarks.experiments.small import methods, tables
 FILE = RESULTS / "studies" / "second_round.json"
 FOUND = results.read(FILE, "--show", "batch_size")
 TABLE = tables.frame(FOUND)
-LARGEST = results.select(TABLE, batch=32768)
-SEEDS = results.select(LARGEST, kind="seed")
-MEANS = 100 * SEEDS.groupby(["network", "method"])["test_accuracy"].mean().astype(float)
+SEEDS = results.select(TABLE, kind="seed")
+MEANS = 100 * SEEDS.groupby(["batch", "network", "method"])["test_accuracy"].mean().astype(float)
 PAGE = " ".join(pages.read(pages.STUDIES).split())
+BATCHES = (8192, 32768)
 NETWORKS = ("plain", "residual", "vit")
 TUNED = ("momentum_wide", "nesterov_wide", "lars_wide", "lars_nesterov", "lamb_wide")
+NAMES = {"lamb_wide": "Lamb", "lars_wide": "LARS"}
 
 
-def ahead(network, method, other):
-    return MEANS[network, method] - MEANS[network, other]
+def ahead(batch, method, other):
+    """By how many points a method is ahead of another, in each network."""
+    return [MEANS[batch, network, method] - MEANS[batch, network, other] for network in NETWORKS]
+
+
+def listed(values):
+    return "{:.1f}, {:.1f} and {:.1f}".format(*values)
 
 
 def test_the_study_can_be_continued():
@@ -29,46 +35,49 @@ def test_the_study_can_be_continued():
     assert len(before) == len(FOUND["rows"]) < FOUND["planned"] == 1080
 
 
+@pytest.mark.parametrize("batch", BATCHES)
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("name", TUNED)
-def test_no_chosen_rate_is_at_an_end_of_its_range(network, name):
+def test_no_chosen_rate_is_at_an_end_of_its_range(batch, network, name):
     tried = sorted(each["learning_rate"] for each in methods.trials(methods.BY_NAME[name], 8))
-    (chosen,) = set(results.select(SEEDS, network=network, method=name)["rate"])
+    (chosen,) = set(results.select(SEEDS, batch=batch, network=network, method=name)["rate"])
     assert chosen in tried[1:-1]
 
 
-def test_lars_with_nesterov_momentum_is_the_best():
-    names = {"lamb_wide": "Lamb", "lars_wide": "LARS"}
+@pytest.mark.parametrize("batch", BATCHES)
+def test_lars_with_nesterov_momentum_is_the_best(batch):
     leads = []
     for network in NETWORKS:
-        first, second, *_ = MEANS[network].sort_values(ascending=False).index
-        assert first == "lars_nesterov"
-        leads += [ahead(network, first, second), names[second]]
+        best = MEANS[batch, network].sort_values(ascending=False)
+        assert best.index[0] == "lars_nesterov"
+        leads += [best.iloc[0] - best.iloc[1], NAMES[best.index[1]]]
     text = "by {:.1f} points in `plain` ({}), {:.1f} in `residual` ({}) and {:.1f} in `vit` ({})"
-    assert text.format(*leads) in PAGE
+    assert f"At {batch:,} it leads the next best {text.format(*leads)}" in PAGE
 
 
-def test_what_nesterov_momentum_adds():
-    to_lars = [ahead(network, "lars_nesterov", "lars_wide") for network in NETWORKS]
-    to_momentum = [ahead(network, "nesterov_wide", "momentum_wide") for network in NETWORKS]
-    assert "adds {:.1f}, {:.1f} and {:.1f} points to LARS".format(*to_lars) in PAGE
-    assert "{:.1f}, {:.1f} and {:.1f} to momentum".format(*to_momentum) in PAGE
+def test_what_nesterov_momentum_adds_to_lars():
+    at_8192, at_32768 = (ahead(batch, "lars_nesterov", "lars_wide") for batch in BATCHES)
+    assert f"adds {listed(at_8192)} points at 8,192, and {listed(at_32768)} at 32,768" in PAGE
     rates = " ".join(pages.read("docs/learning_rate.md").split())
-    assert f"gained {min(to_lars):.0f} to {max(to_lars):.0f}" in rates
+    assert f"gained {min(at_32768):.0f} to {max(at_32768):.0f} points" in rates
+    assert f"{min(at_8192):.0f} to {max(at_8192):.0f} in those of 80 updates" in rates
 
 
 def test_lars_and_nesterov_momentum():
-    differences = [ahead(network, "lars_wide", "nesterov_wide") for network in NETWORKS]
+    at_8192, at_32768 = (ahead(batch, "lars_wide", "nesterov_wide") for batch in BATCHES)
+    assert f"At 8,192 it is ahead by {listed(at_8192)} points" in PAGE
     text = "{:.1f} points lower in `plain`, {:.1f} higher in `residual` and {:.1f} higher in `vit`"
-    assert text.format(-differences[0], *differences[1:]) in PAGE
-    for network, difference in zip(NETWORKS, differences):
-        seeds = results.select(SEEDS, network=network, method="nesterov_wide")["test_accuracy"]
-        assert abs(difference) < 1.5 * 100 * seeds.astype(float).std()
+    assert text.format(-at_32768[0], *at_32768[1:]) in PAGE
+    for network, difference in zip(NETWORKS, at_32768):
+        seeds = results.select(SEEDS, batch=32768, network=network, method="nesterov_wide")
+        assert abs(difference) < 1.5 * 100 * seeds["test_accuracy"].astype(float).std()
 
 
 def test_trials_that_diverged():
-    trials = results.select(LARGEST, kind="trial", network="plain")
-    for method, failed in (("momentum_wide", 5), ("nesterov_wide", 4)):
-        of_method = results.select(trials, method=method)
-        assert of_method["failed"].sum() == failed
-        assert len(of_method) == 8
+    for batch, counts in zip(BATCHES, [(4, 5), (5, 4)]):
+        for method, failed in zip(("momentum_wide", "nesterov_wide"), counts):
+            trials = results.select(
+                TABLE, kind="trial", batch=batch, network="plain", method=method
+            )
+            assert trials["failed"].sum() == failed
+            assert len(trials) == 8
