@@ -63,6 +63,12 @@ def test_what_nesterov_momentum_adds_to_lars():
     assert f"{min(at_8192):.0f} to {max(at_8192):.0f} in those of 80 updates" in rates
 
 
+def test_the_transformer_with_lamb():
+    leads = [ahead(batch, "lars_nesterov", "lamb_wide")[NETWORKS.index("vit")] for batch in BATCHES]
+    page = " ".join(pages.read("docs/numerics.md").split())
+    assert "[is {:.0f} and {:.0f} points ahead]".format(*leads) in page
+
+
 def test_lars_and_nesterov_momentum():
     at_8192, at_32768 = (ahead(batch, "lars_wide", "nesterov_wide") for batch in BATCHES)
     assert f"At 8,192 it is ahead by {listed(at_8192)} points" in PAGE
