@@ -79,6 +79,21 @@ def test_lars_and_nesterov_momentum():
         assert abs(difference) < 1.5 * 100 * seeds["test_accuracy"].astype(float).std()
 
 
+def test_three_methods_are_level_at_2048():
+    means = MEANS[2048, "plain"]
+    level = means[["lars_wide", "lars_nesterov", "lamb_wide"]]
+    assert level.max() - level.min() < 0.5
+    seeds = results.select(SEEDS, batch=2048, network="plain")
+    nesterov = results.select(seeds, method="nesterov_wide")
+    trained = nesterov[~nesterov["failed"]]["test_accuracy"].astype(float)
+    assert (len(nesterov), len(trained)) == (4, 2)
+    leads = level - 100 * trained.mean()
+    assert f"They are {leads.min():.1f} to {leads.max():.1f} points ahead of the two of" in PAGE
+    for name in TUNED:
+        tried = sorted(each["learning_rate"] for each in methods.trials(methods.BY_NAME[name], 8))
+        assert results.select(seeds, method=name)["rate"].iloc[0] in tried[1:-1]
+
+
 def test_trials_that_diverged():
     for batch, counts in zip(BATCHES, [(4, 5), (5, 4)]):
         for method, failed in zip(("momentum_wide", "nesterov_wide"), counts):
