@@ -47,7 +47,10 @@ class Group(NamedTuple):
 
 
 class _Factors(NamedTuple):
-    """The factors of gradients and weights in the velocities, and of steps; `None` if not used."""
+    """The factors of gradients and weights in the velocities, and of steps; `None` if not used.
+
+    That of weights is used only on CPUs.
+    """
 
     of_gradient: Sequence[torch.Tensor]
     of_weight: Sequence[torch.Tensor] | None
@@ -81,9 +84,12 @@ def update_group(group: Group, learning_rate: torch.Tensor, config: UpdateConfig
 
     velocity_scale, step_scale = scales(ratios, nan_probes, learning_rate, config)
     weight_decay = variable_config.weight_decay
+    of_weights = None
+    if _on_cpu(group) and not is_nothing(weight_decay):
+        of_weights = (velocity_scale * weight_decay).unbind()
     factors = _Factors(
         velocity_scale.unbind(),
-        None if is_nothing(weight_decay) else (velocity_scale * weight_decay).unbind(),
+        of_weights,
         # A learning rate is one number for all variables.
         step_scale.unbind() if step_scale is not None and step_scale.ndim else step_scale,
     )
@@ -204,8 +210,9 @@ def _move(part: _Bundle, factors: _Factors, config: UpdateConfig) -> None:
     more than a second multiplication.
     """
     of_gradient = _of(part, factors.of_gradient)
+    is_decayed = part.weight_decay != 0
     of_weight = None
-    if factors.of_weight is not None and part.weight_decay != 0:
+    if is_decayed and factors.of_weight is not None:
         of_weight = _of(part, factors.of_weight)
     steps = factors.of_step
     of_step = _of(part, steps) if isinstance(steps, tuple) else steps
@@ -220,7 +227,7 @@ def _move(part: _Bundle, factors: _Factors, config: UpdateConfig) -> None:
             torch._foreach_addcmul_(sums, part.w, of_weight)
 
     def gradient_steps() -> Tensors:
-        if of_weight is not None and not on_cpu:
+        if is_decayed and not on_cpu:
             found = _fresh_decayed(part)
             torch._foreach_mul_(found, _factor(of_gradient))
             return found
