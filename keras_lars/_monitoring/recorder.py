@@ -11,9 +11,13 @@ class Recorder:
     """Writers that warn where they would raise. One that failed begins again with the next rows."""
 
     def __init__(self, monitor: str, writers: Sequence[Writer]):
-        self._monitor, self._writers = monitor, writers
+        self._monitor, self._writers = monitor, [*writers]
         self._begun: list[Writer] = []
         self._failed: list[Writer] = []  # at any time in this `fit`
+
+    def put_first(self, writer: Writer) -> None:
+        """Let this one write before the others."""
+        self._writers.insert(0, writer)
 
     def check(self) -> None:
         """Prepare a `fit`. Raise ValueError if an existing file is something else."""

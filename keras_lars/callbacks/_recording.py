@@ -9,7 +9,7 @@ import keras
 
 from keras_lars import _arguments, _batch_statistics, _fit_checks
 from keras_lars._monitoring import record
-from keras_lars._monitoring.record import Kind, Writer
+from keras_lars._monitoring.record import Kind
 from keras_lars._monitoring.recorder import Recorder
 from keras_lars._types import Format
 from keras_lars.optimizer import LARS
@@ -40,10 +40,8 @@ class RecordingCallback(keras.callbacks.Callback, Generic[R]):
         self.update_freq = update_freq
         self.formats = _checked_formats(formats)
         self.verbose = _arguments.one_of(False, True)("verbose", verbose)
-        self._writers: list[Writer] = [
-            record.writer(name, self.log_dir, self._kind) for name in self.formats
-        ]
-        self._recorder = Recorder(self._kind.monitor, self._writers)
+        writers = [record.writer(name, self.log_dir, self._kind) for name in self.formats]
+        self._recorder = Recorder(self._kind.monitor, writers)
         self._has_begun = False  # whether this `fit` has a record
         self._is_chief = True
         self._epoch = 0

@@ -111,7 +111,7 @@ class TrustRatioMonitor(RecordingCallback[Row]):
     ):
         super().__init__(log_dir, checked_update_freq(update_freq, True), formats, verbose)
         self._description_writer = variables.DescriptionWriter(self.log_dir)
-        self._writers.insert(0, self._description_writer)
+        self._recorder.put_first(self._description_writer)
         self._description: Description | None = None  # once this `fit` has a record
         self._has_shown_table = False
         self._has_warned_of: set[Finding] = set()
