@@ -282,7 +282,7 @@ def test_deep_json(text, tmp_path):
     (tmp_path / "variables.json").write_text(text, encoding="utf-8")
     refused("`run` must have a variables.json", report.draw, tmp_path)
     monitor = TrustRatioMonitor(tmp_path, formats="jsonl")
-    refused("`log_dir` must be a new folder", monitor._writers[-1].check)
+    refused("`log_dir` must be a new folder", monitor._recorder.check)
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".csv", ".json", ".jsonl"]
 
 
