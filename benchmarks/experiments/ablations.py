@@ -13,7 +13,6 @@ from typing import Any
 
 from benchmarks import recipes
 from benchmarks.experiments import plots
-from benchmarks.experiments.experiment import main
 from benchmarks.experiments.paper import experiment as paper
 from benchmarks.experiments.paper import rows
 from benchmarks.experiments.paper.experiment import ALEXNETS, RESNET, Paper, Preset, both, lars
@@ -145,4 +144,4 @@ def _plot_longer(found: dict, title: str, path: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Ablations)
+    Ablations.main()

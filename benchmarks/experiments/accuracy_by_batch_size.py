@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from benchmarks.experiments import plots
-from benchmarks.experiments.experiment import main
 from benchmarks.experiments.paper import experiment as paper
 from benchmarks.experiments.paper import rows
 from benchmarks.experiments.paper.experiment import ALEXNETS, RESNET, Paper, Preset, both
@@ -60,4 +59,4 @@ class AccuracyByBatchSize(Paper):
 
 
 if __name__ == "__main__":
-    main(AccuracyByBatchSize)
+    AccuracyByBatchSize.main()

@@ -7,7 +7,6 @@ import pathlib
 from typing import ClassVar
 
 from benchmarks.experiments import plots
-from benchmarks.experiments.experiment import main
 from benchmarks.experiments.paper import experiment as paper
 from benchmarks.experiments.paper.experiment import ALEXNETS, RESNET, Paper, Preset, both
 
@@ -42,4 +41,4 @@ class AccuracyByEpoch(Paper):
 
 
 if __name__ == "__main__":
-    main(AccuracyByEpoch)
+    AccuracyByEpoch.main()

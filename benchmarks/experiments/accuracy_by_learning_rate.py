@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from benchmarks.experiments import plots
-from benchmarks.experiments.experiment import main
 from benchmarks.experiments.paper import experiment as paper
 from benchmarks.experiments.paper import rows
 from benchmarks.experiments.paper.experiment import Paper, Preset, both
@@ -76,4 +75,4 @@ class AccuracyByLearningRate(Paper):
 
 
 if __name__ == "__main__":
-    main(AccuracyByLearningRate)
+    AccuracyByLearningRate.main()

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from benchmarks.command_line import UsageError
-from benchmarks.experiments.experiment import Experiment, main
+from benchmarks.experiments.experiment import Experiment
 from benchmarks.experiments.small import images, methods, plots, tables
 from benchmarks.experiments.small.sizes import SIZES, Size
 from benchmarks.experiments.small.training import Training
@@ -185,4 +185,4 @@ def training_of(found: dict, name: str) -> tuple[Training, dict]:
 
 
 if __name__ == "__main__":
-    main(BatchSize)
+    BatchSize.main()

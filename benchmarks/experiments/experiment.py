@@ -40,6 +40,26 @@ class Experiment(FlagSettings):
     data_dir: str | None = setting("Folder of the data set.", None)
 
     @classmethod
+    def main(cls) -> None:
+        """Runs the command, and exits: 0 if all is done, 1 after an error, 75 if interrupted."""
+        define_flags_of(cls, with_defaults=True)
+        flags.DEFINE_string(
+            "output_dir", None, "Folder for all files. Default: a folder in runs/experiments/."
+        )
+        flags.DEFINE_boolean("dry_run", False, "Print what would be trained, and exit.")
+        if cls.keeps_results:
+            default = "Default: results.json in --output_dir."
+            help = f"Result file to write and to continue from. {default}"
+            flags.DEFINE_string("output", None, help)
+        define_show = flags.DEFINE_list if cls.joins else flags.DEFINE_string
+        define_show("show", None, "Result file to show instead of training.")
+        for name in cls.plot_flags:
+            default = f"{cls.figure} beside the results" if cls.figure else "no plot"
+            what = name.replace("_", " of learning ")
+            flags.DEFINE_string(name, None, f"PNG file for the {what}. Default: {default}.")
+        run_command(lambda argv: _run(cls))
+
+    @classmethod
     def from_flags(cls) -> "Experiment":
         return cls(**given(cls))
 
@@ -93,25 +113,6 @@ class Experiment(FlagSettings):
                 getattr(self, name)(found[0], pathlib.Path(path))
                 without = f", without {counted(missing, 'unfinished training')}" * (missing > 0)
                 print(f"\n{path}{without}")
-
-
-def main(kind: type[Experiment]) -> None:
-    """Runs the command, and exits: 0 if all is done, 1 after an error, 75 if interrupted."""
-    define_flags_of(kind, with_defaults=True)
-    flags.DEFINE_string(
-        "output_dir", None, "Folder for all files. Default: a folder in runs/experiments/."
-    )
-    flags.DEFINE_boolean("dry_run", False, "Print what would be trained, and exit.")
-    if kind.keeps_results:
-        help = "Result file to write and to continue from. Default: results.json in --output_dir."
-        flags.DEFINE_string("output", None, help)
-    define_show = flags.DEFINE_list if kind.joins else flags.DEFINE_string
-    define_show("show", None, "Result file to show instead of training.")
-    for name in kind.plot_flags:
-        default = f"{kind.figure} beside the results" if kind.figure else "no plot"
-        what = name.replace("_", " of learning ")
-        flags.DEFINE_string(name, None, f"PNG file for the {what}. Default: {default}.")
-    run_command(lambda argv: _run(kind))
 
 
 def _run(kind: type[Experiment]) -> int:

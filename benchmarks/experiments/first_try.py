@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 
 from benchmarks import frames
 from benchmarks.experiments import results
-from benchmarks.experiments.experiment import main
 from benchmarks.experiments.small import images
 from benchmarks.experiments.small.experiment import Seeds
 from benchmarks.experiments.small.training import new_model, reached
@@ -106,4 +105,4 @@ class FirstTry(Seeds):
 
 
 if __name__ == "__main__":
-    main(FirstTry)
+    FirstTry.main()

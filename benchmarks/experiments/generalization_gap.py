@@ -13,7 +13,6 @@ import pandas as pd
 
 from benchmarks import frames
 from benchmarks.experiments import plots, results, tables
-from benchmarks.experiments.experiment import main
 from benchmarks.experiments.paper import experiment as paper
 from benchmarks.experiments.paper.experiment import ALEXNETS, Paper, Preset
 
@@ -74,4 +73,4 @@ class GeneralizationGap(Paper):
 
 
 if __name__ == "__main__":
-    main(GeneralizationGap)
+    GeneralizationGap.main()

@@ -14,7 +14,6 @@ from typing import ClassVar
 
 from benchmarks import frames
 from benchmarks.experiments import results
-from benchmarks.experiments.experiment import main
 from benchmarks.experiments.small import images
 from benchmarks.experiments.small.experiment import Seeds
 from benchmarks.experiments.small.training import new_model, reached
@@ -113,4 +112,4 @@ class LearningRateChoice(Seeds):
 
 
 if __name__ == "__main__":
-    main(LearningRateChoice)
+    LearningRateChoice.main()

@@ -17,7 +17,6 @@ import numpy as np
 
 from benchmarks import frames
 from benchmarks.experiments import results
-from benchmarks.experiments.experiment import main
 from benchmarks.experiments.small import images
 from benchmarks.experiments.small.experiment import Seeds
 from benchmarks.experiments.small.training import fit, new_model, reached
@@ -125,4 +124,4 @@ class LinearProbe(Seeds):
 
 
 if __name__ == "__main__":
-    main(LinearProbe)
+    LinearProbe.main()

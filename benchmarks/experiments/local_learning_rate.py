@@ -10,7 +10,6 @@ from typing import ClassVar
 
 from benchmarks import frames
 from benchmarks.experiments import plots, results, tables
-from benchmarks.experiments.experiment import main
 from benchmarks.experiments.paper import experiment as paper
 from benchmarks.experiments.paper.experiment import ALEXNETS, RESNET, Paper, Preset, lars
 from benchmarks.recipe import RecipeError
@@ -83,4 +82,4 @@ class LocalLearningRate(Paper):
 
 
 if __name__ == "__main__":
-    main(LocalLearningRate)
+    LocalLearningRate.main()

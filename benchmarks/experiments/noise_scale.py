@@ -23,7 +23,6 @@ import pandas as pd
 
 from benchmarks import frames
 from benchmarks.experiments import results
-from benchmarks.experiments.experiment import main
 from benchmarks.experiments.small import images
 from benchmarks.experiments.small.experiment import Seeds
 from benchmarks.experiments.small.training import new_model, reached, recalibration
@@ -212,4 +211,4 @@ def _spread(values: pd.Series, format: str) -> str:
 
 
 if __name__ == "__main__":
-    main(NoiseScale)
+    NoiseScale.main()

@@ -12,7 +12,6 @@ import pandas as pd
 
 from benchmarks import files, frames
 from benchmarks.experiments import plots, results
-from benchmarks.experiments.experiment import main
 from benchmarks.experiments.paper import experiment as paper
 from benchmarks.experiments.paper.experiment import ALEXNETS, Paper, Preset, lars
 from benchmarks.lazy import keras, keras_lars, tf
@@ -136,4 +135,4 @@ class NormRatios(Paper):
 
 
 if __name__ == "__main__":
-    main(NormRatios)
+    NormRatios.main()

@@ -388,10 +388,9 @@ def command(name, *arguments):
 
 REDRAW = """
 import sys
-from benchmarks.experiments.experiment import main
 from benchmarks.experiments.generalization_gap import GeneralizationGap
 try:
-    main(GeneralizationGap)
+    GeneralizationGap.main()
 except SystemExit as end:
     assert end.code == 0, end.code
 print([name for name in ("tensorflow", "keras", "jax", "torch") if name in sys.modules])

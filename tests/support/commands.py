@@ -11,7 +11,7 @@ def commands():
     for path in sorted((ROOT / "benchmarks").rglob("*.py")):
         text = path.read_text(encoding="utf-8")
         is_run = '\nif __name__ == "__main__":' in text
-        if is_run and re.search(r"flags|command\.main|experiment import .*main", text):
+        if is_run and re.search(r"flags|\.main\(", text):
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
             found.append(name.removesuffix(".__main__"))
     return found
