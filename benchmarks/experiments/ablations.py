@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from benchmarks import recipes
-from benchmarks.experiments import plots
+from benchmarks.experiments import plots, results
 from benchmarks.experiments.paper import experiment as paper
 from benchmarks.experiments.paper import rows
 from benchmarks.experiments.paper.experiment import ALEXNETS, RESNET, Paper, Preset, both, lars
@@ -81,7 +81,7 @@ class Ablations(Paper):
             return
         recipe, row = rows.recipe_at(batch, optimizer, self)
         if self.ablation == "warmup":
-            first = {"optimizer": paper.OPTIMIZERS[optimizer]}
+            first = {"optimizer": optimizer.upper()}
             varied = {
                 "warm-up": rows.with_warmup(recipe),
                 "no warm-up": dataclasses.replace(recipe, warmup_epochs=0.0),
@@ -114,23 +114,22 @@ class Ablations(Paper):
     @staticmethod
     def plot(found: dict, path: pathlib.Path) -> None:
         ablation = found["settings"]["ablation"]
-        title = paper.title(TITLES[ablation], found)
+        title = Paper.title(TITLES[ablation], found)
         if ablation == "longer":
             _plot_longer(found, title, path)
             return
-        table = paper.by_epoch(found)
-        table["line"] = table["label"].map(paper.words)
+        table = results.by_epoch(found)
         with plots.panels(path, title, table, size=(8.5, 5.4), bottom=0) as ((axis, _),):
-            plots.lines(axis, table, "epoch", "percent", "line")
-            axis.set(xlabel="epoch", ylabel=paper.ACCURACY)
+            plots.lines(axis, table, "epoch", "percent")
+            axis.set(xlabel="epoch", ylabel=plots.ACCURACY)
             plots.legend(axis, table)
 
 
 def _plot_longer(found: dict, title: str, path: pathlib.Path) -> None:
-    table, color = paper.by_training(found), paper.COLORS["lars"]
+    table, color = results.frame(found), paper.COLORS["LARS"]
     table["line"] = [f"LARS, batch {batch}" for batch in table["batch"]]
     with plots.panels(path, title, table, size=(8.5, 5.4)) as ((axis, _),):
-        plots.lines(axis, table, "epochs", "percent", "line", color=color, marker="o")
+        plots.lines(axis, table, "epochs", "percent", color=color, marker="o")
         known = table[table["published"].notna()].drop_duplicates("epochs")
         if len(known):
             sources = dict.fromkeys(source.split(",")[0] for source in known["source"])
@@ -139,7 +138,7 @@ def _plot_longer(found: dict, title: str, path: pathlib.Path) -> None:
             span = f"{min(lengths)} to {counted(max(lengths), 'epoch')}"
             label = f"published, ImageNet, {span}: {', '.join(sources)}, table 5"
             plots.published(axis, list(known["epochs"]), list(known["published"]), label, color)
-        axis.set(xlabel="epochs", ylabel=paper.ACCURACY)
+        axis.set(xlabel="epochs", ylabel=plots.ACCURACY)
         plots.legend(axis, table)
 
 

@@ -7,10 +7,9 @@ import pathlib
 from collections.abc import Iterator
 from typing import ClassVar
 
-from benchmarks.experiments import plots
-from benchmarks.experiments.paper import experiment as paper
+from benchmarks.experiments import plots, results
 from benchmarks.experiments.paper import rows
-from benchmarks.experiments.paper.experiment import ALEXNETS, RESNET, Paper, Preset, both
+from benchmarks.experiments.paper.experiment import ALEXNETS, COLORS, RESNET, Paper, Preset, both
 
 
 class AccuracyByBatchSize(Paper):
@@ -36,25 +35,23 @@ class AccuracyByBatchSize(Paper):
     @staticmethod
     def plot(found: dict, path: pathlib.Path) -> None:
         model = found["rows"][0]["settings"]["model"]
-        names = {"SGD": "SGD, linear scaling and warm-up", "LARS": "LARS"}
-        table = paper.by_training(found)
-        table["line"] = table["optimizer"].map(names)
-        styles = {
-            names[words]: {"color": paper.COLORS[name]} for name, words in paper.OPTIMIZERS.items()
-        }
-        title = paper.title("Accuracy by global batch", found)
+        lines = {"SGD": "SGD, linear scaling and warm-up", "LARS": "LARS"}
+        styles = {line: {"color": COLORS[optimizer]} for optimizer, line in lines.items()}
+        table = results.frame(found)
+        table["line"] = table["optimizer"].map(lines)
+        title = Paper.title("Accuracy by global batch", found)
         with plots.panels(path, title, table, size=(9, 5.6), bottom=0) as ((axis, _),):
-            plots.lines(axis, table, "batch", "percent", "line", styles, marker="o")
+            plots.lines(axis, table, "batch", "percent", styles, marker="o")
             ticks = set(table["batch"])
-            for name, words in paper.OPTIMIZERS.items():
-                best = rows.best_rows(model, name)
+            for optimizer, color in COLORS.items():
+                best = rows.best_rows(model, optimizer.lower())
                 of_paper = [row.published or 0 for row in best.values()]
                 sources = dict.fromkeys(row.source.split(";")[0] for row in best.values())
-                label = f"published, ImageNet, {words}, tuned: {', '.join(sources)}"
-                plots.published(axis, list(best), of_paper, label, paper.COLORS[name])
+                label = f"published, ImageNet, {optimizer}, tuned: {', '.join(sources)}"
+                plots.published(axis, list(best), of_paper, label, color)
                 ticks |= set(best)
             plots.log_axis(axis, sorted(ticks))
-            axis.set(xlabel="global batch, images", ylabel=paper.ACCURACY)
+            axis.set(xlabel="global batch, images", ylabel=plots.ACCURACY)
             plots.legend(axis, table)
 
 

@@ -6,8 +6,7 @@ python -m benchmarks.experiments.accuracy_by_epoch [--model=resnet50] [--data=im
 import pathlib
 from typing import ClassVar
 
-from benchmarks.experiments import plots
-from benchmarks.experiments.paper import experiment as paper
+from benchmarks.experiments import plots, results
 from benchmarks.experiments.paper.experiment import ALEXNETS, RESNET, Paper, Preset, both
 
 
@@ -23,7 +22,7 @@ class AccuracyByEpoch(Paper):
 
     @staticmethod
     def plot(found: dict, path: pathlib.Path) -> None:
-        table = paper.by_epoch(found)
+        table = results.by_epoch(found)
         recipe = table["settings"].str
         table["line"] = [
             f"batch {batch:g}, rate {rate:g}"
@@ -32,11 +31,11 @@ class AccuracyByEpoch(Paper):
         # The published accuracy, at the last epoch and only at full size.
         at_the_end = (recipe["data"] == "imagenet2012") & (table["epoch"] == recipe["epochs"])
         table["reference"] = table["published"].where(at_the_end)
-        title = paper.title("Accuracy by epoch, at small and large batches", found)
+        title = Paper.title("Accuracy by epoch, at small and large batches", found)
         with plots.panels(path, title, table, "optimizer", bottom=0, sharey=True) as panels:
             for axis, rows in panels:
-                plots.lines(axis, rows, "epoch", "percent", "line")
-                axis.set(xlabel="epoch", ylabel=paper.ACCURACY)
+                plots.lines(axis, rows, "epoch", "percent")
+                axis.set(xlabel="epoch", ylabel=plots.ACCURACY)
                 plots.legend(axis, rows)
 
 

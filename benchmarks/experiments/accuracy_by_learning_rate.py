@@ -8,8 +8,7 @@ import pathlib
 from collections.abc import Iterator
 from typing import ClassVar
 
-from benchmarks.experiments import plots
-from benchmarks.experiments.paper import experiment as paper
+from benchmarks.experiments import plots, results
 from benchmarks.experiments.paper import rows
 from benchmarks.experiments.paper.experiment import Paper, Preset, both
 from benchmarks.settings import setting
@@ -61,15 +60,13 @@ class AccuracyByLearningRate(Paper):
 
     @staticmethod
     def plot(found: dict, path: pathlib.Path) -> None:
-        table = paper.by_training(found)
-        table = table.assign(
-            line=[f"batch {batch}" for batch in table["batch"]], reference=table["published"]
-        )
-        title = paper.title("Accuracy by learning rate, at large batches", found)
+        table = results.frame(found).rename(columns={"published": "reference"})
+        table["line"] = [f"batch {batch}" for batch in table["batch"]]
+        title = Paper.title("Accuracy by learning rate, at large batches", found)
         with plots.panels(path, title, table, "optimizer", bottom=0, sharey=True) as panels:
             for axis, of_optimizer in panels:
-                plots.lines(axis, of_optimizer, "learning rate", "percent", "line", marker="o")
-                axis.set(xlabel="peak learning rate", ylabel=paper.ACCURACY)
+                plots.lines(axis, of_optimizer, "learning rate", "percent", marker="o")
+                axis.set(xlabel="peak learning rate", ylabel=plots.ACCURACY)
                 plots.log_axis(axis, sorted(of_optimizer["learning rate"].unique()))
                 plots.legend(axis, of_optimizer)
 

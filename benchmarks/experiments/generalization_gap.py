@@ -13,7 +13,6 @@ import pandas as pd
 
 from benchmarks import frames
 from benchmarks.experiments import plots, results, tables
-from benchmarks.experiments.paper import experiment as paper
 from benchmarks.experiments.paper.experiment import ALEXNETS, Paper, Preset
 
 BATCHES = {"sgd": (512, 8192)}
@@ -58,14 +57,13 @@ class GeneralizationGap(Paper):
     @staticmethod
     def plot(found: dict, path: pathlib.Path) -> None:
         table = losses(found)
-        table["line"] = table["label"].map(paper.words)
         limits = table[LOSSES].min(axis=None) / 1.2, table[LOSSES].max(axis=None) * 1.2
         names = ["epoch", "line", "failed"]
         table = table.melt(names, [*LOSSES, GAP], "quantity", "nats")
-        title = paper.title("Loss without dropout and augmentation, SGD", found)
+        title = Paper.title("Loss without dropout and augmentation, SGD", found)
         with plots.panels(path, title, table, "quantity") as panels:
             for axis, rows in panels:
-                plots.lines(axis, rows, "epoch", "nats", "line")
+                plots.lines(axis, rows, "epoch", "nats")
                 axis.set(xlabel="epoch", ylabel="cross-entropy, nats")
                 plots.legend(axis, rows)
             for axis, _ in panels[:2]:

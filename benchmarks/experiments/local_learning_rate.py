@@ -10,7 +10,6 @@ from typing import ClassVar
 
 from benchmarks import frames
 from benchmarks.experiments import plots, results, tables
-from benchmarks.experiments.paper import experiment as paper
 from benchmarks.experiments.paper.experiment import ALEXNETS, RESNET, Paper, Preset, lars
 from benchmarks.recipe import RecipeError
 from benchmarks.settings import setting
@@ -70,12 +69,11 @@ class LocalLearningRate(Paper):
     @staticmethod
     def plot(found: dict, path: pathlib.Path) -> None:
         table = results.by_record(found)
-        table["line"] = table["label"].map(paper.words)
-        title = paper.title("Local learning rate of LARS, trust coefficient included", found)
+        title = Paper.title("Local learning rate of LARS, trust coefficient included", found)
         panels_of = plots.panels(path, title, table, "variable", 2, sharex=True, sharey=True)
         with panels_of as panels:
             for axis, rows in panels:
-                plots.lines(axis, rows, "epoch", "trust_ratio", "line", linewidth=1.4)
+                plots.lines(axis, rows, "epoch", "trust_ratio", linewidth=1.4)
                 axis.set(yscale="log", ylabel="local learning rate", xlabel="epoch")
                 axis.tick_params(labelbottom=True, labelleft=True)
             plots.legend(panels[0][0], table)

@@ -12,7 +12,6 @@ import pandas as pd
 
 from benchmarks import files, frames
 from benchmarks.experiments import plots, results
-from benchmarks.experiments.paper import experiment as paper
 from benchmarks.experiments.paper.experiment import ALEXNETS, Paper, Preset, lars
 from benchmarks.lazy import keras, keras_lars, tf
 from benchmarks.plan import make_plan
@@ -112,7 +111,7 @@ class NormRatios(Paper):
         by_variable = table.groupby("variable", sort=False)
         variables = list(by_variable.groups)
         colors = [plots.CYCLE[name.endswith("bias")] for name in variables]
-        title = paper.title("Norms at the first update", found)
+        title = Paper.title("Norms at the first update", found)
         size = (max(9, 0.55 * len(variables)), 10)
         quantities = table.melt(["variable", "failed"], list(TITLES), "quantity")
         with plots.panels(path, title, quantities, "quantity", 1, size, sharex=True) as panels:

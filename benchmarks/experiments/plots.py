@@ -11,6 +11,7 @@ import pandas as pd
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+ACCURACY = "accuracy on held-out images, %"
 # Colors of lines that are not optimizers, such as batches and variants.
 CYCLE = ("#1f5fa8", "#d1620a", "#2a8a4a", "#8b3fa8", "#7a7a7a")
 
@@ -55,7 +56,6 @@ def lines(
     table: pd.DataFrame,
     x: str,
     y: str,
-    line: str,
     styles: Mapping[Any, dict] | None = None,
     **style: Any,
 ) -> None:
@@ -63,18 +63,17 @@ def lines(
 
     Args:
         axis: Where to draw.
-        table: One row per training and point. Its column `failed` marks failed trainings. Values
-            in `reference` are published ones, and are drawn faintly in the background, with their
-            `source` in the legend.
+        table: One row per training and point. Its column `line` has the names of lines, as shown
+            in the legend, and `failed` marks failed trainings. Values in `reference` are published
+            ones, and are drawn faintly in the background, with their `source` in the legend.
         x: Column for the x axis.
         y: Column for the y axis.
-        line: Column with the name of the line, as shown in the legend.
         styles: Style of each line, by name; by default colors are taken in turn.
         **style: Style of all lines.
     """
     if x == "epoch":
         axis.locator_params(axis="x", integer=True)
-    for number, (name, group) in enumerate(table.groupby(line, sort=False)):
+    for number, (name, group) in enumerate(table.groupby("line", sort=False)):
         look = {"color": CYCLE[number % len(CYCLE)], **style, **(styles or {}).get(name, {})}
         values = group[~group["failed"]].assign(y=group[y].astype(float)).groupby(x)["y"]
         reached = values.agg(["mean", "min", "max"]).dropna()

@@ -9,7 +9,7 @@ import itertools
 import json
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -73,21 +73,28 @@ def read(path: str | os.PathLike[str], flag: str, experiment: str) -> dict:
 def frame(found: dict) -> pd.DataFrame:
     """One row per training, with the versions and the device that it ran on.
 
-    The parts of `label` and `result` are also separate columns.
+    The parts of `label` and `result` are also separate columns. `percent` is the accuracy, `failed`
+    is true if the training diverged, and `line` is its label in words, for legends.
     """
     environments = found["environments"]
-    return pd.DataFrame(
+    table = pd.DataFrame(
         [
             {**row["result"], **row["label"], **environments[row["environment"]], **row}
             for row in found["rows"]
         ]
+    )
+    accuracy = table.get("test_accuracy", table.get("validation_accuracy"))
+    return table.assign(
+        percent=100 * accuracy.astype(float),
+        failed=table["diverged"].astype(bool),
+        line=table["label"].map(words),
     )
 
 
 def by_epoch(found: dict) -> pd.DataFrame:
     """One row per training and epoch, with the quantities of the history as columns.
 
-    `failed` is true in the epoch in which a training diverged.
+    `percent` is the accuracy in the epoch. `failed` is true if the training diverged in it.
     """
     table = frame(found)
     histories = {number: pd.DataFrame(history) for number, history in table["history"].items()}
@@ -95,7 +102,7 @@ def by_epoch(found: dict) -> pd.DataFrame:
     long["epoch"] += 1
     long = table.drop(columns=["epoch", "epochs"], errors="ignore").join(long.astype(float))
     last = ~long.index.duplicated(keep="last")
-    long = long.assign(failed=last & long["diverged"].astype(bool), last=last)
+    long = long.assign(failed=last & long["failed"], last=last, percent=100 * long["val_accuracy"])
     return long.reset_index(drop=True)
 
 
@@ -134,6 +141,13 @@ def by_seed(table: pd.DataFrame) -> list[pd.DataFrame]:
 
 
 # --- in words -------------------------------------------------------------------------------------
+
+
+def words(label: Mapping[str, str | float]) -> str:
+    """A label as text."""
+    return ", ".join(
+        value if isinstance(value, str) else f"{name} {value:g}" for name, value in label.items()
+    )
 
 
 def describe(result: dict) -> str:

@@ -10,8 +10,6 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-import pandas as pd
-
 from benchmarks import run_folder
 from benchmarks.command_line import given, read_json
 from benchmarks.experiments import results, tables
@@ -33,9 +31,7 @@ DATA = {
     "image_folder": "a folder of images",
     "synthetic": "noise",
 }
-OPTIMIZERS = {"sgd": "SGD", "lars": "LARS"}
-COLORS = {"sgd": "#d1620a", "lars": "#1f5fa8"}
-ACCURACY = "accuracy on held-out images, %"
+COLORS = {"SGD": "#d1620a", "LARS": "#1f5fa8"}
 # Data sets on which rows are trained at full size; on others they are scaled down.
 FULL_SIZE = ("imagenet2012", "image_folder", "synthetic")
 # The default data sets. ResNet-50 on the digits is the quick start.
@@ -150,7 +146,7 @@ class Paper(Experiment):
     def variants(self, optimizer: str, batch: int) -> Iterator[rows.Variant]:
         """The variants to train at a batch of the paper; by default its best row."""
         recipe, row = rows.recipe_at(batch, optimizer, self)
-        label = {"optimizer": OPTIMIZERS[optimizer], "batch": recipe.global_batch_size}
+        label = {"optimizer": optimizer.upper(), "batch": recipe.global_batch_size}
         yield {name: label[name] for name in self.label}, recipe, row
 
     def runs(self, done: Mapping[str, dict]) -> list[Run]:
@@ -243,46 +239,24 @@ class Paper(Experiment):
             raise RecipeError(f"--layers must match one of {', '.join(every)}. Received: {layers}")
         return found
 
+    # What is shown.
+
     table = staticmethod(tables.by_seed)
+
+    @staticmethod
+    def title(what: str, found: dict) -> str:
+        """The title of a plot: what it shows, network, data set, epochs and image size."""
+        first = found["rows"][0]["settings"]
+        network, size = NETWORKS[first["model"]], first["image_size"]
+        if first["width"] != 1:
+            network += f" (width {first['width']:g})"
+        text = f"{what}\n{network} on {DATA[first['data']]}, {size}x{size} pixels"
+        if all(row["result"]["updates"] == 1 for row in found["rows"]):
+            return text
+        lengths = [row["settings"]["epochs"] for row in found["rows"]]
+        span = f"{min(lengths)} to " * (min(lengths) < max(lengths))
+        return f"{text}, {span}{counted(max(lengths), 'epoch')}"
 
 
 def _rounded(value: Any) -> Any:
     return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
-
-
-# --- what plots share -----------------------------------------------------------------------------
-
-
-def by_training(found: dict) -> pd.DataFrame:
-    """One row per training, with its accuracy in percent, for plots."""
-    table = results.frame(found)
-    percent = 100 * table["validation_accuracy"].astype(float)
-    return table.assign(percent=percent, failed=table["diverged"].astype(bool))
-
-
-def by_epoch(found: dict) -> pd.DataFrame:
-    """One row per training and epoch, with its accuracy in percent, for plots."""
-    table = results.by_epoch(found)
-    return table.assign(percent=100 * table["val_accuracy"])
-
-
-def title(what: str, found: dict) -> str:
-    """The title of a plot: what it shows, network, data set, epochs and image size."""
-    first = found["rows"][0]["settings"]
-    width = "" if first["width"] == 1 else f" (width {first['width']:g})"
-    size = first["image_size"]
-    lengths = sorted({row["settings"]["epochs"] for row in found["rows"]})
-    span = f"{lengths[0]} to " if len(lengths) > 1 else ""
-    trained = f", {span}{counted(lengths[-1], 'epoch')}"
-    only_one = all(row["result"]["updates"] == 1 for row in found["rows"])
-    return (
-        f"{what}\n{NETWORKS.get(first['model'], first['model'])}{width} on {DATA[first['data']]}, "
-        f"{size}x{size} pixels{'' if only_one else trained}"
-    )
-
-
-def words(label: Mapping[str, str | float]) -> str:
-    """A label as text for a legend."""
-    return ", ".join(
-        value if isinstance(value, str) else f"{name} {value:g}" for name, value in label.items()
-    )

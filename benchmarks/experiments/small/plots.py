@@ -1,14 +1,10 @@
 """Plots of trainings at many batch sizes: accuracy and loss, and accuracy by learning rate."""
 
 import pathlib
-from collections.abc import Callable, Iterable
 from typing import Any
-
-import pandas as pd
 
 from benchmarks.experiments import plots
 from benchmarks.experiments.results import select
-from benchmarks.experiments.small.methods import BY_NAME
 from benchmarks.experiments.small.tables import frame, methods_of
 
 # Okabe and Ito's colors for the color-blind, and shapes for readers who see no color.
@@ -44,18 +40,16 @@ def plot(found: dict, path: pathlib.Path) -> None:
         method.words: {**STYLES[method.optimizer], **({} if method.space else SCALED)}
         for method in methods_of(found)
     }
-    seeds = seeds.assign(words=seeds["method"].map(lambda name: BY_NAME[name].words))
-    names = ["network", "batch", "words", "failed"]
-    seeds[ACCURACY] = 100 * seeds["test_accuracy"].astype(float)
-    points = seeds.rename(columns={"measured_loss": LOSS}).melt(names, [ACCURACY, LOSS], "quantity")
-    # One row of panels per network, in order.
+    seeds = seeds.rename(columns={"percent": ACCURACY, "measured_loss": LOSS})
+    names = ["network", "batch", "line", "failed"]
+    points = seeds.melt(names, [ACCURACY, LOSS], "quantity", ignore_index=False)
+    points = points.sort_index(kind="stable")  # one row of panels per network
     points["panel"] = points["network"] + ": " + points["quantity"]
-    points = points.sort_values("network", kind="stable", key=_order(seeds["network"]))
     title = f"{_subject(found)}: mean and range of {found['settings']['seeds']} seeds"
     size = (11, 4.2 * seeds["network"].nunique())
     with plots.panels(path, title, points, "panel", 2, size) as panels:
         for axis, rows in panels:
-            plots.lines(axis, rows, "batch", "value", "words", styles, markersize=5)
+            plots.lines(axis, rows, "batch", "value", styles, markersize=5)
             axis.set(xlabel="batch size", ylabel=rows["quantity"].iloc[0])
             plots.log_axis(axis, found["settings"]["batches"], "{:,}".format)
         for axis, _ in panels[1::2]:
@@ -68,13 +62,10 @@ def plot_rates(found: dict, path: pathlib.Path) -> None:
     from matplotlib import colormaps
 
     table = frame(found)
-    table["optimizer"] = table["method"].map(lambda name: BY_NAME[name].optimizer)
     table = table[table["optimizer"].isin(BY_RATE)].assign(failed=False)
     table[ACCURACY] = 100 * table["counted_accuracy"]
     table["panel"] = table["network"] + ": " + table["optimizer"].map(BY_RATE)
-    table = table.sort_values("optimizer", kind="stable", key=_order(BY_RATE))
-    table = table.sort_values("network", kind="stable", key=_order(frame(found)["network"]))
-    table["line"] = [f"{batch:,}" for batch in table["batch"]]
+    table["line"] = table["batch"].map("{:,}".format)
     batches = found["settings"]["batches"]
     colors = colormaps["viridis"].resampled(len(batches) + 1)
     styles = {
@@ -87,7 +78,7 @@ def plot_rates(found: dict, path: pathlib.Path) -> None:
     options: dict[str, Any] = {"sharey": "row", "sharex": "col"}
     with plots.panels(path, title, table, "panel", columns, size, **options) as panels:
         for axis, rows in panels:
-            plots.lines(axis, rows, "rate", ACCURACY, "line", styles, markersize=4)
+            plots.lines(axis, rows, "rate", ACCURACY, styles, markersize=4)
             tried = select(rows, kind="trial")["rate"]
             plots.log_axis(axis, sorted(tried.unique()), lambda rate: f"{float(f'{rate:.2g}'):g}")
         for axis, _ in panels[::columns]:
@@ -95,11 +86,6 @@ def plot_rates(found: dict, path: pathlib.Path) -> None:
         for axis, _ in panels[-columns:]:
             axis.set_xlabel("learning rate")
         panels[0][0].legend(title="batch size", fontsize=8)
-
-
-def _order(values: Iterable[str]) -> Callable[[pd.Series], pd.Categorical]:
-    """A key for `sort_values`: the values in the order in which `values` has them first."""
-    return lambda column: pd.Categorical(column, list(dict.fromkeys(values)))
 
 
 def _subject(found: dict) -> str:

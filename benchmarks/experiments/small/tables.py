@@ -27,19 +27,23 @@ _Cell = Callable[[pd.DataFrame], str]
 
 
 def frame(found: dict) -> pd.DataFrame:
-    """Results, with the learning rate of each training and the accuracy that it counts with.
+    """Results, with the optimizer and learning rate of each training, and how its accuracy counts.
 
     `failed` is true if the training diverged or ended at the loss of guessing. `counted_accuracy`
     and `counted_choosing` are its accuracies, or that of guessing if it failed.
     """
     table = results.frame(found)
     guessed = table["measured_loss"].astype(float) >= _GUESSING_LOSS
-    table["failed"] = table["diverged"].astype(bool) | guessed
+    table["failed"] |= guessed
     for name, part in (("counted_accuracy", "test"), ("counted_choosing", "choosing")):
         reached = table[f"{part}_accuracy"].astype(float)
         table[name] = reached.mask(table["failed"], 1 / CLASSES)
-    table["rate"] = table["settings"].str.get("learning_rate")
-    return table
+    methods = table["method"].map(BY_NAME)
+    return table.assign(
+        rate=table["settings"].str.get("learning_rate"),
+        optimizer=[method.optimizer for method in methods],
+        line=[method.words for method in methods],
+    )
 
 
 def methods_of(found: dict) -> list[Method]:
@@ -276,7 +280,7 @@ def _reached(seeds: pd.DataFrame, values: pd.Series, digits: int) -> str:
 
 
 def _percent_reached(seeds: pd.DataFrame) -> str:
-    return _reached(seeds, 100 * seeds["test_accuracy"], 1)
+    return _reached(seeds, seeds["percent"], 1)
 
 
 def _counted(seeds: pd.DataFrame) -> str:
@@ -292,8 +296,8 @@ def _trial(of_setting: pd.DataFrame) -> str:
     """The mean over the seeds of a trial, which often has only one."""
     if of_setting["failed"].all():
         return "diverged"
-    left = of_setting[~of_setting["failed"]]["test_accuracy"].astype(float)
-    return _with_diverged(f"{100 * left.mean():.1f}", of_setting)
+    left = of_setting[~of_setting["failed"]]
+    return _with_diverged(f"{left['percent'].mean():.1f}", of_setting)
 
 
 def works(ours: pd.DataFrame, trials: pd.DataFrame) -> str:
