@@ -16,13 +16,13 @@ pytest.importorskip("scipy", reason="the extra `benchmarks` is not installed")
 from benchmarks.experiments import experiment, results, sweep
 from benchmarks.experiments.batch_size import BatchSize, training_of
 from benchmarks.experiments.small import images, methods, plots, tables, training
-from benchmarks.experiments.small.methods import METHODS
 from benchmarks.experiments.small.networks import NETWORKS
 from benchmarks.experiments.small.sizes import SIZES, Size
 from keras_lars import LARS
 
 SIZE = Size(("plain",), (128, 512), epochs=2, trials=4, seeds=2)
 RATES = dataclasses.replace(SIZES["rates"], networks=("plain",), batches=(128, 512))
+METHODS = [methods.BY_NAME[name] for name in SIZE.methods]
 TUNED = [method for method in METHODS if method.space]
 
 
@@ -62,7 +62,8 @@ def test_every_tuned_optimizer_has_the_same_number_of_trials():
 def test_the_second_round_has_equally_many_trials_of_each_method():
     runs = BatchSize(size="second_round").runs({})
     trials = collections.Counter(r.label["method"] for r in runs if r.label["kind"] == "trial")
-    assert trials == {method.name: 3 * 5 * 8 for method in methods.SECOND_ROUND if method.space}
+    compared = [methods.BY_NAME[name] for name in SIZES["second_round"].methods]
+    assert trials == {method.name: 3 * 5 * 8 for method in compared if method.space}
     rates = BatchSize(size="second_round_rates").runs({})
     for run in rates:
         assert run.settings.seed == run.label["number"] // 8
@@ -244,8 +245,9 @@ def test_speed_is_reported_for_accelerators(tmp_path):
 def test_a_sweep_of_learning_rates_alone(tmp_path):
     some = make_sweep(tmp_path, "tested_rates")
     assert not [run for run in some.runs() if run.label["kind"] == "seed"]
-    for method in methods.RATES:
-        rates = sorted(setting["learning_rate"] for setting in methods.trials(method, 8))
+    for name in RATES.methods:
+        tried = methods.trials(methods.BY_NAME[name], 8)
+        rates = sorted(setting["learning_rate"] for setting in tried)
         np.testing.assert_allclose(np.divide(rates[1:], rates[:-1]), 2)
     accuracies = [0.9, 0.885, 0.87, 0.1, 0.1, 0.1, 0.1, 0.1]
     for batch in RATES.batches:

@@ -52,8 +52,21 @@ def square_root_rule(batch: int) -> float:
     return min(4.0 * (batch / 128) ** 0.5, 30.0)
 
 
+# --- the methods ----------------------------------------------------------------------------------
+
+
 def _rates(low: float, high: float) -> dict[str, Range]:
     return {"learning_rate": Range(low, high)}
+
+
+def _all(low: float, high: float) -> dict[str, Range]:
+    """What is tuned for Nesterov momentum."""
+    momentum, warmup = Range(0.02, 0.2, from_1=True), Range(0.05, 0.5, logarithmic=False)
+    return {**_rates(low, high), "momentum": momentum, "warmup_fraction": warmup}
+
+
+def _floor(floor: float) -> dict[str, Any]:
+    return {"zero_weight_ratio": None, "weight_norm_floor": floor}
 
 
 def _scaled(method: Method) -> Method:
@@ -69,101 +82,61 @@ def _scaled(method: Method) -> Method:
     )
 
 
-def _floor(floor: float) -> dict[str, Any]:
-    return {"zero_weight_ratio": None, "weight_norm_floor": floor}
-
-
-_OF_NESTEROV = {
-    **_rates(0.01, 1.0),
-    "momentum": Range(0.02, 0.2, from_1=True),
-    "warmup_fraction": Range(0.05, 0.5, logarithmic=False),
-}
-_MOMENTUM = Method("momentum", "momentum, tuned", "momentum", _rates(0.01, 1.0))
-_LARS = Method("lars", "LARS, tuned", "lars", _rates(1.0, 50.0))
-METHODS = (
-    _MOMENTUM,
-    _scaled(_MOMENTUM),
-    Method("nesterov", "Nesterov, all tuned", "nesterov", _OF_NESTEROV),
-    _LARS,
-    _scaled(_LARS),
-    Method("lamb", "Lamb of Keras, tuned", "lamb", _rates(1e-3, 0.1)),
-)
-# To see how wide the range of working learning rates is. With 8 trials, each is twice the last.
-_MOMENTUM_RATES, _LARS_RATES = _rates(0.02, 5.12), _rates(1.0, 256.0)
-RATES = (
-    Method("momentum_rates", "momentum", "momentum", _MOMENTUM_RATES),
-    Method("lars_rates", "LARS", "lars", _LARS_RATES),
-    Method("lamb_rates", "Lamb of Keras", "lamb", _rates(0.001, 0.256)),
-)
-# The second round: wider ranges, LARS with its defaults, and LARS with Nesterov momentum.
-_DEFAULTS = _floor(0.05)
-_ALL_OF_NESTEROV = {**_OF_NESTEROV, **_MOMENTUM_RATES}
-_WORDS = "LARS with Nesterov, tuned"
-_MOMENTUM_WIDE = Method("momentum_wide", "momentum, tuned", "momentum", _MOMENTUM_RATES)
-_LARS_WIDE = Method("lars_wide", "LARS, tuned", "lars", _LARS_RATES, _DEFAULTS)
-_LARS_NESTEROV = Method("lars_nesterov", _WORDS, "lars_nesterov", _LARS_RATES, _DEFAULTS)
-SECOND_ROUND = (
-    _MOMENTUM_WIDE,
-    _scaled(_MOMENTUM_WIDE),
-    Method("nesterov_wide", "Nesterov, all tuned", "nesterov", _ALL_OF_NESTEROV),
-    _LARS_WIDE,
-    _scaled(_LARS_WIDE),
-    _LARS_NESTEROV,
-    _scaled(_LARS_NESTEROV),
-    Method("lamb_wide", "Lamb of Keras, tuned", "lamb", _rates(0.002, 0.512)),
-)
-
-
-def _other_rates(name: str, low: float, high: float) -> tuple[Method, Method]:
-    """Momentum and Nesterov momentum at other rates, where the best one was at an end."""
-    rates, words = _rates(low, high), f"tuned at {name} rates"
-    return (
-        Method(f"momentum_{name}", f"momentum, {words}", "momentum", rates),
-        Method(f"nesterov_{name}", f"Nesterov, all {words}", "nesterov", _OF_NESTEROV | rates),
-    )
-
-
-LOWER_RATES = _other_rates("lower", 0.00125, 0.32)
-HIGHER_RATES = _other_rates("higher", 0.32, 81.92)
 # What to do if the norm of a weight is 0, as for most biases at first.
-_OF_ZERO_WEIGHTS = {
-    **{("zero", "zero_weight_ratio", x): {"zero_weight_ratio": x} for x in (1.0, 1e-2, 1e-3)},
-    **{("floor", "weight_norm_floor", x): _floor(x) for x in (0.1, 0.05)},
-}
-ZERO_WEIGHTS = tuple(
-    Method(f"lars_{name}_{x:g}", f"`{option}={x:g}`", "lars", {}, fixed, square_root_rule)
-    for (name, option, x), fixed in _OF_ZERO_WEIGHTS.items()
+
+
+def _with_ratio(ratio: float) -> Method:
+    name, words = f"lars_zero_{ratio:g}", f"`zero_weight_ratio={ratio:g}`"
+    return Method(name, words, "lars", {}, {"zero_weight_ratio": ratio}, square_root_rule)
+
+
+def _with_floor(floor: float) -> Method:
+    name, words = f"lars_floor_{floor:g}", f"`weight_norm_floor={floor:g}`"
+    return Method(name, words, "lars", {}, _floor(floor), square_root_rule)
+
+
+def _constant(rate: float) -> Method:
+    """`LARS(rate)` without a schedule."""
+    name, fixed = f"lars_constant_{rate:g}", {**_DEFAULTS, "constant_rate": True}
+    return Method(name, f"`LARS({rate:g})`", "lars", {}, fixed, lambda batch: rate)
+
+
+_DEFAULTS = _floor(0.05)
+_WIDE = _rates(1.0, 256.0)
+_METHODS = (
+    Method("momentum", "momentum, tuned", "momentum", _rates(0.01, 1.0)),
+    Method("nesterov", "Nesterov, all tuned", "nesterov", _all(0.01, 1.0)),
+    Method("lars", "LARS, tuned", "lars", _rates(1.0, 50.0)),
+    Method("lamb", "Lamb of Keras, tuned", "lamb", _rates(1e-3, 0.1)),
+    # To see how wide the range of working learning rates is. With 8 trials, each is twice the last.
+    Method("momentum_rates", "momentum", "momentum", _rates(0.02, 5.12)),
+    Method("lars_rates", "LARS", "lars", _WIDE),
+    Method("lamb_rates", "Lamb of Keras", "lamb", _rates(0.001, 0.256)),
+    # The second round: wider ranges, LARS with its defaults, and LARS with Nesterov momentum.
+    Method("momentum_wide", "momentum, tuned", "momentum", _rates(0.02, 5.12)),
+    Method("nesterov_wide", "Nesterov, all tuned", "nesterov", _all(0.02, 5.12)),
+    Method("lars_wide", "LARS, tuned", "lars", _WIDE, _DEFAULTS),
+    Method("lars_nesterov", "LARS with Nesterov, tuned", "lars_nesterov", _WIDE, _DEFAULTS),
+    Method("lamb_wide", "Lamb of Keras, tuned", "lamb", _rates(0.002, 0.512)),
+    # Momentum and Nesterov momentum at other rates, where the best one was at an end.
+    Method("momentum_lower", "momentum, tuned at lower rates", "momentum", _rates(0.00125, 0.32)),
+    Method("nesterov_lower", "Nesterov, all tuned at lower rates", "nesterov", _all(0.00125, 0.32)),
+    Method("momentum_higher", "momentum, tuned at higher rates", "momentum", _rates(0.32, 81.92)),
+    Method("nesterov_higher", "Nesterov, all tuned at higher rates", "nesterov", _all(0.32, 81.92)),
+    *map(_with_ratio, (1.0, 1e-2, 1e-3)),
+    *map(_with_floor, (0.1, 0.05)),
+    *map(_constant, (1.0, 4.0, 10.0, 20.0)),
 )
+BY_NAME = {method.name: method for method in _METHODS}
+for _name in ("momentum", "lars", "momentum_wide", "lars_wide", "lars_nesterov"):
+    BY_NAME[f"{_name}_scaled"] = _scaled(BY_NAME[_name])
 
 
-def _always(rate: float) -> Callable[[int], float]:
-    return lambda batch: rate
-
-
-# The results of `LARS(rate)` without a schedule.
-_CONSTANT = {**_DEFAULTS, "constant_rate": True}
-CONSTANT_RATES = tuple(
-    Method(f"lars_constant_{rate:g}", f"`LARS({rate:g})`", "lars", {}, _CONSTANT, _always(rate))
-    for rate in (1.0, 4.0, 10.0, 20.0)
-)
-BY_NAME = {
-    method.name: method
-    for method in (
-        *METHODS,
-        *RATES,
-        *SECOND_ROUND,
-        *LOWER_RATES,
-        *HIGHER_RATES,
-        *ZERO_WEIGHTS,
-        *CONSTANT_RATES,
-    )
-}
+# --- their settings -------------------------------------------------------------------------------
 
 
 def trials(method: Method, count: int) -> list[dict[str, float]]:
     """The settings to try: points of a Sobol sequence, the same at each batch size."""
-    if not method.space:
-        return []
     return [
         {name: span.at(fraction) for (name, span), fraction in zip(method.space.items(), point)}
         for point in _fractions(len(method.space), count)
