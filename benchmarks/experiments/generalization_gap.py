@@ -41,7 +41,7 @@ class GeneralizationGap(Paper):
     def table(found: dict) -> str:
         ends, lines = losses(found), []
         ends = ends[ends["last"]]
-        for group in results.by_seed(ends):
+        for _, group in ends.groupby("line", sort=False):
             means = group.loc[~group["failed"], [*LOSSES, GAP]].mean()
             cells = means.map("{:.3f}".format).mask(means.isna(), "")
             lines.append(

@@ -8,6 +8,8 @@ import pathlib
 import re
 from typing import ClassVar
 
+import pandas as pd
+
 from benchmarks import frames
 from benchmarks.experiments import plots, results, tables
 from benchmarks.experiments.paper.experiment import ALEXNETS, RESNET, Paper, Preset, lars
@@ -38,32 +40,29 @@ class LocalLearningRate(Paper):
     def __post_init__(self) -> None:
         super().__post_init__()
         try:
-            re.compile(self.shown_layers)
+            re.compile(self.preset.layers)
         except (re.error, OverflowError, RecursionError) as error:
             raise RecipeError(
                 f"--layers must be a regular expression: {error}. Received: {self.layers}"
             ) from error
 
     @property
-    def shown_layers(self) -> str:
-        return self.layers or super().shown_layers
+    def preset(self) -> Preset:
+        known = super().preset
+        return dataclasses.replace(known, layers=self.layers or known.layers)
 
     @staticmethod
     def table(found: dict) -> str:
         """Tables of accuracy, and of local learning rates at the start, halfway and at the end."""
         lines = []
-        for row in found["rows"]:
-            for variable, norms in row["norms"].items():
-                ratios = norms["trust_ratio"]
-                line = {
-                    "variable": variable,
-                    "batch": str(row["settings"]["global_batch_size"]),
-                    "seed": str(row["settings"]["seed"]),
-                }
-                chosen = {"first update": 0, "halfway": len(ratios) // 2, "end": -1}
-                for name, place in chosen.items():
-                    line[name] = "" if ratios[place] is None else f"{ratios[place]:.3g}"
-                lines.append(line)
+        names = ["batch", "seed", "variable"]
+        for (batch, seed, variable), rows in results.by_record(found).groupby(names, sort=False):
+            line = {"variable": variable, "batch": str(batch), "seed": str(seed)}
+            chosen = {"first update": 0, "halfway": len(rows) // 2, "end": -1}
+            for name, place in chosen.items():
+                ratio = rows["trust_ratio"].iloc[place]
+                line[name] = "" if pd.isna(ratio) else f"{ratio:.3g}"
+            lines.append(line)
         return f"{tables.by_seed(found)}\n\n{frames.markdown(lines)}"
 
     @staticmethod

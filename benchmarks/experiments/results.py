@@ -134,12 +134,6 @@ def select(table: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
     return table[(table[[*wanted]] == pd.Series(wanted)).all(axis=1)]
 
 
-def by_seed(table: pd.DataFrame) -> list[pd.DataFrame]:
-    """Groups the rows that differ only in their seed."""
-    labels = table["label"].map(json.dumps)
-    return [group for _, group in table.groupby(labels, sort=False)]
-
-
 # --- in words -------------------------------------------------------------------------------------
 
 

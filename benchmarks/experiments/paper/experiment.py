@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
+import pandas as pd
+
 from benchmarks import run_folder
 from benchmarks.command_line import given, read_json
 from benchmarks.experiments import results, tables
@@ -128,11 +130,6 @@ class Paper(Experiment):
         return known[self.model][self.scaled_down]
 
     @property
-    def shown_layers(self) -> str:
-        """Regular expression for the variables whose norms are kept."""
-        return self.preset.layers
-
-    @property
     def settings(self) -> dict[str, Any]:
         return {**super().settings, "evaluate_training_images": self.preset.training_images}
 
@@ -223,20 +220,17 @@ class Paper(Experiment):
 
     def _norms(self, folder: pathlib.Path) -> dict[str, dict[str, list]]:
         """The norms and trust ratios of each variable by epoch, at most `RECORDS` of each."""
-        layers = self.shown_layers
-        every: dict[str, list[dict]] = {}
-        for record in run_folder.read_table(folder / "trust_ratios.csv"):
-            every.setdefault(record["variable"], []).append(record)
-        found = {}
-        for name, records in every.items():
+        records = pd.DataFrame(run_folder.read_table(folder / "trust_ratios.csv"), dtype=object)
+        if records.empty:
+            return {}
+        found, layers = {}, self.preset.layers
+        for name, of_variable in records.groupby("variable", sort=False):
             if re.search(layers, name):
-                kept = records[:: math.ceil(len(records) / RECORDS)]
-                columns = ("epoch", *results.NORMS)
-                found[name] = {
-                    column: [_rounded(one[column]) for one in kept] for column in columns
-                }
-        if every and not found:
-            raise RecipeError(f"--layers must match one of {', '.join(every)}. Received: {layers}")
+                kept = of_variable.iloc[:: math.ceil(len(of_variable) / RECORDS)]
+                found[name] = kept[["epoch", *results.NORMS]].map(_rounded).to_dict("list")
+        if not found:
+            names = ", ".join(records["variable"].unique())
+            raise RecipeError(f"--layers must match one of {names}. Received: {layers}")
         return found
 
     # What is shown.
