@@ -8,14 +8,14 @@ trust ratio enter the momentum; see `keras_lars.LARS`.
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from benchmarks import recipes
 from benchmarks.experiments import plots, results
 from benchmarks.experiments.paper import experiment as paper
 from benchmarks.experiments.paper import rows
-from benchmarks.experiments.paper.experiment import ALEXNETS, RESNET, Paper, Preset, both, lars
+from benchmarks.experiments.paper.experiment import Paper
 from benchmarks.recipe import RecipeError
 from benchmarks.settings import setting
 from benchmarks.words import counted
@@ -28,22 +28,6 @@ TITLES = {
 }
 
 
-def _presets(batches: Mapping[str, tuple[int, ...]]) -> paper.Presets:
-    return {
-        ALEXNETS: (Preset(batches), Preset(batches, seeds=(0, 1), epochs=6)),
-        RESNET: (Preset(batches), Preset(batches, seeds=(0, 1))),
-    }
-
-
-PRESETS: dict[str, paper.Presets] = {
-    "longer": {
-        ("alexnet_bn",): (Preset(lars(32768)), Preset(lars(32768), seeds=(0,))),
-        ("alexnet", "resnet50"): (Preset(lars(16384)), Preset(lars(16384))),
-    },
-    "warmup": _presets(both(8192)),
-    "exclusions": _presets(lars(8192)),
-    "momentum_form": _presets(lars(8192)),
-}
 # For each ablation and variant, the values of the recipe fields that vary.
 _DECAY, _ADAPTATION = "exclude_from_weight_decay", "exclude_from_layer_adaptation"
 _EXCLUDED = "bias_or_normalization"
@@ -70,10 +54,6 @@ class Ablations(Paper):
     @property
     def variation(self) -> str:
         return self.ablation
-
-    @property
-    def known_presets(self) -> paper.Presets:
-        return PRESETS[self.ablation]
 
     def variants(self, optimizer: str, batch: int) -> Iterator[rows.Variant]:
         if self.ablation == "longer":

@@ -5,25 +5,14 @@ python -m benchmarks.experiments.accuracy_by_batch_size [--model=resnet50] [--da
 
 import pathlib
 from collections.abc import Iterator
-from typing import ClassVar
 
 from benchmarks.experiments import plots, results
 from benchmarks.experiments.paper import rows
-from benchmarks.experiments.paper.experiment import ALEXNETS, COLORS, RESNET, Paper, Preset, both
+from benchmarks.experiments.paper.experiment import COLORS, Paper
 
 
 class AccuracyByBatchSize(Paper):
     name = "accuracy_by_batch_size"
-    presets: ClassVar = {
-        ALEXNETS: (
-            Preset(both(512, 4096, 8192, 16384, 32768)),
-            Preset(both(512, 4096, 16384), seeds=(0,), epochs=6),
-        ),
-        RESNET: (
-            Preset(both(256, 1024, 8192, 16384, 32768)),
-            Preset(both(8192, 16384, 32768), seeds=(0, 1)),
-        ),
-    }
 
     def variants(self, optimizer: str, batch: int) -> Iterator[rows.Variant]:
         for label, recipe, row in super().variants(optimizer, batch):

@@ -4,21 +4,13 @@ python -m benchmarks.experiments.accuracy_by_epoch [--model=resnet50] [--data=im
 """
 
 import pathlib
-from typing import ClassVar
 
 from benchmarks.experiments import plots, results
-from benchmarks.experiments.paper.experiment import ALEXNETS, RESNET, Paper, Preset, both
+from benchmarks.experiments.paper.experiment import Paper
 
 
 class AccuracyByEpoch(Paper):
     name = "accuracy_by_epoch"
-    presets: ClassVar = {
-        ALEXNETS: (Preset(both(512, 8192)), Preset(both(512, 8192), seeds=(0, 1), epochs=6)),
-        RESNET: (
-            Preset({"sgd": (256,), "lars": (256, 8192, 16384, 32768)}),
-            Preset(both(8192, 32768), seeds=(0, 1)),
-        ),
-    }
 
     @staticmethod
     def plot(found: dict, path: pathlib.Path) -> None:

@@ -7,15 +7,13 @@ loss that training reports has both, and is a mean over the changing weights of 
 """
 
 import pathlib
-from typing import ClassVar
 
 import pandas as pd
 
 from benchmarks import frames
 from benchmarks.experiments import plots, results, tables
-from benchmarks.experiments.paper.experiment import ALEXNETS, Paper, Preset
+from benchmarks.experiments.paper.experiment import Paper
 
-BATCHES = {"sgd": (512, 8192)}
 LOSSES = ["loss on training images", "loss on held-out images"]
 GAP = "gap: held-out less training"
 
@@ -29,12 +27,6 @@ def losses(found: dict) -> pd.DataFrame:
 
 class GeneralizationGap(Paper):
     name = "generalization_gap"
-    presets: ClassVar = {
-        ALEXNETS: (
-            Preset(BATCHES, training_images=50_000),
-            Preset(BATCHES, training_images=10_000, seeds=(0, 1), epochs=6),
-        )
-    }
     label = ("batch",)
 
     @staticmethod

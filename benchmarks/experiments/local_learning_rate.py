@@ -6,33 +6,20 @@ python -m benchmarks.experiments.local_learning_rate [--layers=REGEX] [--batches
 import dataclasses
 import pathlib
 import re
-from typing import ClassVar
 
 import pandas as pd
 
 from benchmarks import frames
 from benchmarks.experiments import plots, results, tables
-from benchmarks.experiments.paper.experiment import ALEXNETS, RESNET, Paper, Preset, lars
+from benchmarks.experiments.paper.experiment import Paper
+from benchmarks.experiments.paper.presets import Preset
 from benchmarks.recipe import RecipeError
 from benchmarks.settings import setting
-
-LAYERS = "^(conv1|conv5|fc6)/"
-LAYERS_OF_RESNET = "^(stem|stage1_block1_conv2|stage4_block1_conv2|logits)/kernel"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LocalLearningRate(Paper):
     name = "local_learning_rate"
-    presets: ClassVar = {
-        ALEXNETS: (
-            Preset(lars(512, 4096, 8192), layers=LAYERS, records_per_epoch=4),
-            Preset(lars(512, 4096, 16384), (0,), layers=LAYERS, records_per_epoch=20),
-        ),
-        RESNET: (
-            Preset(lars(256, 8192, 32768), layers=LAYERS_OF_RESNET, records_per_epoch=4),
-            Preset(lars(8192, 16384, 32768), (0,), layers=LAYERS_OF_RESNET, records_per_epoch=4),
-        ),
-    }
     label = ("batch",)
 
     layers: str | None = setting("Regular expression for the variables to show.", None)

@@ -6,13 +6,12 @@ python -m benchmarks.experiments.norm_ratios [--data=imagenet2012]
 import dataclasses
 import pathlib
 import time
-from typing import ClassVar
 
 import pandas as pd
 
 from benchmarks import files, frames
 from benchmarks.experiments import plots, results
-from benchmarks.experiments.paper.experiment import ALEXNETS, Paper, Preset, lars
+from benchmarks.experiments.paper.experiment import Paper
 from benchmarks.lazy import keras, keras_lars, tf
 from benchmarks.plan import make_plan
 from benchmarks.recipe import Execution, Recipe, RecipeError
@@ -92,7 +91,6 @@ def first_update(recipe: Recipe, execution: Execution) -> dict:
 
 class NormRatios(Paper):
     name = "norm_ratios"
-    presets: ClassVar = {ALEXNETS: (Preset(lars(512)), Preset(lars(512), seeds=(0,)))}
     label = ("batch",)
     updates = 1
     train_recipe = staticmethod(first_update)

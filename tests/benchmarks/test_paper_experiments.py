@@ -20,9 +20,9 @@ if keras.backend.backend() != "tensorflow":
 from benchmarks import experiments, files, models, recipes, run_folder
 from benchmarks.data import digits
 from benchmarks.experiments import results
-from benchmarks.experiments.ablations import PRESETS
+from benchmarks.experiments.ablations import TITLES
 from benchmarks.experiments.norm_ratios import first_update, table_2
-from benchmarks.experiments.paper import experiment
+from benchmarks.experiments.paper import experiment, presets
 from benchmarks.plan import make_plan
 from benchmarks.recipe import Execution, RecipeError
 
@@ -30,10 +30,9 @@ EXPERIMENTS = {name: experiments.find(name) for name in NAMES}
 # All combinations of (experiment, ablation, network).
 ALL = [
     (name, ablation, model)
-    for name, kind in EXPERIMENTS.items()
-    for ablation, presets in (PRESETS if name == "ablations" else {"": kind.presets}).items()
-    for models_of in presets
-    for model in models_of
+    for name in EXPERIMENTS
+    for ablation in (TITLES if name == "ablations" else [""])
+    for model in presets.by_network(ablation or name, scaled_down=False)
 ]
 IDS = ["-".join(filter(None, parts)) for parts in ALL]
 

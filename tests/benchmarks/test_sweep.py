@@ -12,7 +12,8 @@ if keras.backend.backend() != "tensorflow":
     pytest.skip("the benchmarks run on TensorFlow", allow_module_level=True)
 
 from benchmarks import files, recipes, run_folder
-from benchmarks.experiments.paper.experiment import Paper, Preset
+from benchmarks.experiments.paper.experiment import Paper
+from benchmarks.experiments.paper.presets import Preset
 from benchmarks.experiments.paper.rows import make_run
 from benchmarks.experiments.sweep import Sweep
 from benchmarks.recipe import RecipeError
@@ -64,10 +65,10 @@ class FakeTrain:
         return result
 
 
-def sweep(asked, folder, train=None, **preset):
+def sweep(asked, folder, train=None, **fields):
     class Some(Paper):
         name = "some"
-        presets = {("alexnet",): (Preset({}, **preset),) * 2}  # noqa: RUF012
+        preset = Preset(**fields)
 
         def runs(self, done):
             return asked

@@ -16,7 +16,8 @@ from benchmarks import run_folder
 from benchmarks.command_line import given, read_json
 from benchmarks.experiments import results, tables
 from benchmarks.experiments.experiment import Experiment
-from benchmarks.experiments.paper import rows
+from benchmarks.experiments.paper import presets, rows
+from benchmarks.experiments.paper.presets import Preset
 from benchmarks.experiments.sweep import Run
 from benchmarks.lazy import keras
 from benchmarks.plan import make_plan
@@ -24,7 +25,6 @@ from benchmarks.recipe import DATA_SETS, Execution, Recipe, RecipeError
 from benchmarks.settings import setting
 from benchmarks.words import counted
 
-ALEXNETS, RESNET = ("alexnet_bn", "alexnet"), ("resnet50",)
 NETWORKS = {"alexnet_bn": "AlexNet-BN", "alexnet": "AlexNet", "resnet50": "ResNet-50"}
 DATA = {
     "imagenet2012": "ImageNet",
@@ -42,45 +42,12 @@ DIGITS = 5  # significant digits of the histories and norms that are kept
 RECORDS = 200  # records of norms and trust ratios that are kept for a variable in a run
 
 
-@dataclasses.dataclass(frozen=True)
-class Preset:
-    """What an experiment trains by default.
-
-    Batches are those of the paper's rows, even if the rows are scaled down. On Fashion-MNIST, 512
-    becomes 128; on the digits, 8,192 becomes 128. With smaller batches on the digits, a
-    normalization would see only two or four samples.
-    """
-
-    batches: Mapping[str, tuple[int, ...]]  # by optimizer, those of the paper's rows to train
-    seeds: tuple[int, ...] = (1,)  # to train each variant with
-    epochs: int | None = None  # of every training; None for those of the row
-    # By optimizer, learning rates to try at each batch besides those of its rows.
-    learning_rates: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
-    layers: str = ""  # regular expression for the variables to plot
-    records_per_epoch: int = 0  # of norms and trust ratios
-    training_images: int = 0  # to evaluate in each epoch
-
-
-# By networks, the preset for full size and the preset for scaled-down rows.
-Presets = Mapping[tuple[str, ...], tuple[Preset, Preset]]
-
-
-def both(*batches: int) -> dict[str, tuple[int, ...]]:
-    """The same batches for both optimizers."""
-    return {"sgd": batches, "lars": batches}
-
-
-def lars(*batches: int) -> dict[str, tuple[int, ...]]:
-    return {"lars": batches}
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Paper(Experiment):
     """An experiment on the paper's rows. The preset supplies what the flags leave open."""
 
     figure: ClassVar[str] = "figure.png"
     keeps_results: ClassVar[bool] = False
-    presets: ClassVar[Presets]
     label: ClassVar[tuple[str, ...]] = ("optimizer", "batch")  # what distinguishes the trainings
     updates: ClassVar[int | None] = None  # of a run, if not those of its recipe
 
@@ -111,23 +78,19 @@ class Paper(Experiment):
         return ""
 
     @property
-    def known_presets(self) -> Presets:
-        return self.presets
-
-    @property
     def scaled_down(self) -> bool:
         return self.data not in FULL_SIZE
 
     @property
     def preset(self) -> Preset:
         """The preset for the network and the data. Raises RecipeError if there is none."""
-        known = {model: pair for models, pair in self.known_presets.items() for model in models}
+        name = self.variation or self.name
+        known = presets.by_network(name, self.scaled_down)
         if self.model not in known:
-            name = self.variation or self.name
             raise RecipeError(
                 f"--model must be one of {', '.join(known)} for {name}. Received: {self.model}"
             )
-        return known[self.model][self.scaled_down]
+        return known[self.model]
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -153,7 +116,7 @@ class Paper(Experiment):
                 dataclasses.replace(recipe, seed=seed),
                 row if self.scaled_down else rows.exactly(row, recipe),
             )
-            for optimizer in self.preset.batches
+            for optimizer in ("sgd", "lars")
             for batch in rows.batches(optimizer, self)
             for label, recipe, row in self.variants(optimizer, batch)
             for seed in self.seeds or self.preset.seeds

@@ -140,7 +140,7 @@ def batches(optimizer: str, asked: "Paper") -> tuple[int, ...]:
 
     Raises RecipeError if a requested batch is not that of a row.
     """
-    chosen = asked.preset.batches.get(optimizer, ())
+    chosen = asked.preset.sgd if optimizer == "sgd" else asked.preset.lars
     if asked.batches is None or not chosen:
         return chosen
     known = {

@@ -1,11 +1,9 @@
 """Sizes of the experiment: networks, batch sizes, methods, and numbers of trials and seeds."""
 
-import csv
 import dataclasses
 import pathlib
-from typing import Any
 
-from benchmarks.settings import kind_of
+from benchmarks.experiments import csv_rows
 
 FIRST_ROUND = ("momentum", "momentum_scaled", "nesterov", "lars", "lars_scaled", "lamb")
 
@@ -28,16 +26,5 @@ class Size:
     trial_seeds: int = 1  # seeds to try each setting with
 
 
-def _size(line: dict[str, str]) -> Size:
-    """The size in a line of `sizes.csv`. What is blank is as the defaults have it."""
-    values: dict[str, Any] = {}
-    for field in dataclasses.fields(Size):
-        if text := line[field.name]:
-            kind, several = kind_of(field)
-            values[field.name] = tuple(map(kind, text.split())) if several else kind(text)
-    return Size(**values)
-
-
-with pathlib.Path(__file__).with_name("sizes.csv").open(newline="", encoding="utf-8") as file:
-    _LINES = list(csv.DictReader(line for line in file if not line.startswith("#")))
-SIZES = {line["name"]: _size(line) for line in _LINES}
+_FILE = pathlib.Path(__file__).with_name("sizes.csv")
+SIZES = {name: size for (name,), size in csv_rows.read(_FILE, Size).items()}
