@@ -5,6 +5,8 @@ Implementations treat zero tensors differently, so no tensor here is zero.
 """
 
 import dataclasses
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -18,48 +20,44 @@ Array = np.ndarray
 
 @dataclasses.dataclass(frozen=True)
 class Lars:
-    """LARS, with the differences between its implementations.
+    """LARS. The attributes are the arguments of `keras_lars.LARS` in which implementations differ.
 
-    Attributes:
-        form: The momentum form, as in `keras_lars.LARS`.
-        nesterov: Whether to use Nesterov momentum.
-        decay_in_norm: Whether the denominator is |g + decay * w| and not |g| + decay * |w|.
-        vectors: How to treat variables of rank 1: "adapted" like the others; or without layer
-            adaptation, "plain" without weight decay and "decayed" with it.
-        epsilon: Added to the denominator.
-        trust_clip: Whether to divide the trust ratio by the learning rate and limit it to 1.
-        momentum: Whether to use momentum.
-        accumulated: Number of gradients whose mean makes an update.
-        unadapted: Replaces the trust ratio of variables without layer adaptation.
+    The momentum coefficient is by default that of the hyperparameters. What is excluded is given by
+    the names of variables.
     """
 
-    form: str = "classic"
+    momentum_form: str = "classic"
     nesterov: bool = False
     decay_in_norm: bool = False
-    vectors: str = "adapted"
     epsilon: float = 0.0
     trust_clip: bool = False
-    momentum: bool = True
-    accumulated: int = 1
-    unadapted: float = 1.0
+    momentum: float | None = None
+    gradient_accumulation_steps: int = 1
+    unadapted_learning_rate_multiplier: float = 1.0
+    exclude_from_layer_adaptation: Collection[str] = ()
+    exclude_from_weight_decay: Collection[str] = variables.VECTORS
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any]) -> "Lars":
+        """The formula of `keras_lars.LARS` with some arguments. Others change no weight."""
+        fields = {field.name for field in dataclasses.fields(cls)}
+        return cls(**{name: value for name, value in arguments.items() if name in fields})
 
     def weights(self, path: str, w: Array, g: Array, hyper: Hyperparameters) -> Array:
-        if self.vectors == "adapted":
-            adapted, decayed = True, variables.is_decayed(path)
-        else:
-            adapted = w.ndim > 1
-            decayed = adapted or self.vectors == "decayed"
-        decay = hyper.weight_decay if decayed else 0.0
-        momentum = hyper.momentum if self.momentum else 0.0
+        name = path.rpartition("/")[2]
+        decay = 0.0 if name in self.exclude_from_weight_decay else hyper.weight_decay
+        momentum = hyper.momentum if self.momentum is None else self.momentum
         rate, v = hyper.learning_rate, np.zeros_like(w)
-        for _ in range(STEPS // self.accumulated):
-            q = self._ratio(w, g, v, decay, hyper) if adapted else self.unadapted
+        for _ in range(STEPS // self.gradient_accumulation_steps):
+            q = self.unadapted_learning_rate_multiplier
+            if name not in self.exclude_from_layer_adaptation:
+                q = self._ratio(w, g, v, decay, hyper)
             velocity_scale, step_scale = {
                 "classic": (rate * q, 1.0),
                 "learning_rate_outside": (q, rate),
                 "ratio_outside": (1.0, rate * q),
                 "ratio_of_update": (1.0, rate * q),
-            }[self.form]
+            }[self.momentum_form]
             u = velocity_scale * (g + decay * w)
             v = momentum * v + u
             w = w - step_scale * (momentum * v + u if self.nesterov else v)
@@ -67,7 +65,7 @@ class Lars:
 
     def _ratio(self, w: Array, g: Array, v: Array, decay: float, hyper: Hyperparameters) -> float:
         norm, u = np.linalg.norm, g + decay * w
-        if self.form == "ratio_of_update":
+        if self.momentum_form == "ratio_of_update":
             v = hyper.momentum * v + u
             denominator = norm(hyper.momentum * v + u if self.nesterov else v)
         elif self.decay_in_norm:

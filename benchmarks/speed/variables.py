@@ -13,6 +13,7 @@ import numpy as np
 
 Shapes = dict[str, tuple[int, ...]]
 
+VECTORS = ("bias", "gamma", "beta")  # the names of biases and normalization parameters
 WEIGHT_SCALE = 0.1  # standard deviation
 _BLOCK = 2**20  # this many random numbers are drawn and then repeated, because 1e8 take seconds
 
@@ -51,7 +52,7 @@ def _normal(seed: int, shape: tuple[int, ...], scale: float) -> np.ndarray:
 
 def is_decayed(path: str) -> bool:
     """Whether a variable has weight decay: all except biases and normalization parameters do."""
-    return path.rpartition("/")[2] not in ("bias", "gamma", "beta")
+    return path.rpartition("/")[2] not in VECTORS
 
 
 def parameters(shapes: Shapes) -> int:

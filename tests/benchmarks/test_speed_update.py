@@ -54,7 +54,11 @@ def test_the_number_of_small_variables_can_be_chosen(count):
 def test_required_contenders():
     everyone = [*CONTENDERS, *REPLICAS, *OPTIONS]
     assert len({row.key for row in everyone}) == len(everyone)
-    forms = {row.formula.form for row in CONTENDERS if row.ours and row.framework == "tensorflow"}
+    forms = {
+        row.formula.momentum_form
+        for row in CONTENDERS
+        if row.ours and row.framework == "tensorflow"
+    }
     assert forms == {"classic", "learning_rate_outside", "ratio_outside"}
     for backend in BACKENDS:
         roles = {row.role for row in CONTENDERS if row.framework == backend}
@@ -75,22 +79,22 @@ def reached(formula, hyper=variables.CHECKED):
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"form": "ratio_outside"},
+        {"momentum_form": "ratio_outside"},
         {"nesterov": True},
         {"decay_in_norm": True},
-        {"vectors": "plain"},
+        {"exclude_from_layer_adaptation": ["bias"]},
         {"epsilon": 1e-3},
-        {"form": "ratio_of_update"},
+        {"momentum_form": "ratio_of_update"},
         {"trust_clip": True},
-        {"momentum": False},
-        {"accumulated": 2},
+        {"momentum": 0},
+        {"gradient_accumulation_steps": 2},
     ],
     ids=str,
 )
 def test_the_check_detects_another_formula(wrong):
     formula = formulas.Lars()
     assert error_of(formula, reached(formula)) < 1e-12
-    if "form" in wrong:  # at a constant ratio all forms coincide
+    if "momentum_form" in wrong:  # at a constant ratio all forms coincide
         assert error_of(formula, reached(dataclasses.replace(formula, **wrong))) > 1e-4
     else:
         assert error_of(formula, reached(dataclasses.replace(formula, **wrong))) > 1e-3

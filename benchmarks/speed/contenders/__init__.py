@@ -9,6 +9,7 @@ import itertools
 from typing import Any
 
 from benchmarks.speed.formulas import Formula, Lamb, Lars, Momentum
+from benchmarks.speed.variables import VECTORS
 
 _ROLES = {Lars: "lars", Momentum: "sgd", Lamb: "lamb", type(None): "yardstick"}
 # The bytes per parameter that an update must move. LARS reads the weight and the gradient for the
@@ -86,11 +87,11 @@ def installed(module: str) -> bool:
 
 
 def _keras(
-    framework: str, name: str, formula: Formula, main: bool = False, **arguments: Any
+    framework: str, name: str, optimizer: str = "LARS", main: bool = False, **arguments: Any
 ) -> Contender:
     """An optimizer of Keras or of this package."""
-    optimizer = {"lars": "LARS", "sgd": "SGD", "lamb": "Lamb"}[_ROLES[type(formula)]]
-    arguments = {"optimizer": optimizer, **arguments}
+    formula = {"LARS": Lars.of(arguments), "SGD": Momentum(), "Lamb": Lamb()}[optimizer]
+    arguments["optimizer"] = optimizer
     slots = 2 if optimizer == "Lamb" else 1
     return Contender(framework, name, "keras", formula, arguments, main=main, slots=slots)
 
@@ -99,9 +100,9 @@ def _ours(framework: str) -> list[Contender]:
     """LARS of this package in every momentum form."""
     forms = ("learning_rate_outside", "ratio_outside")
     return [
-        _keras(framework, "keras_lars", Lars(), main=True),
-        _keras(framework, "keras_lars, nesterov", Lars(nesterov=True), nesterov=True),
-        *(_keras(framework, f"keras_lars, {x}", Lars(x), momentum_form=x) for x in forms),
+        _keras(framework, "keras_lars", main=True),
+        _keras(framework, "keras_lars, nesterov", nesterov=True),
+        *(_keras(framework, f"keras_lars, {form}", momentum_form=form) for form in forms),
     ]
 
 
@@ -111,58 +112,52 @@ def _options(framework: str) -> list[Contender]:
     Options for norms of 0 are left out.
     """
     forms = ("classic", "learning_rate_outside", "ratio_outside", "ratio_of_update")
-    rows: list[tuple[Lars, dict[str, Any]]] = [
+    rows: list[dict[str, Any]] = [
         *(
-            (
-                Lars(form, nesterov, in_norm),
-                {"momentum_form": form, "nesterov": nesterov, "decay_in_norm": in_norm},
-            )
+            {"momentum_form": form, "nesterov": nesterov, "decay_in_norm": in_norm}
             for form, nesterov, in_norm in itertools.product(forms, (False, True), (False, True))
             if in_norm or form != "ratio_of_update"
         ),
-        (Lars(epsilon=0.01), {"epsilon": 0.01}),
-        (Lars(trust_clip=True), {"trust_clip": True}),
-        (Lars(momentum=False), {"momentum": 0}),
-        (Lars(), {"record_trust_ratios": True}),
-        (
-            Lars(vectors="plain", unadapted=0.5),
-            {
-                "unadapted_learning_rate_multiplier": 0.5,
-                "exclude_from_layer_adaptation": ["bias", "gamma", "beta"],
-            },
-        ),
-        (Lars(accumulated=2), {"gradient_accumulation_steps": 2}),
-        (Lars(accumulated=2), {"gradient_accumulation_steps": 2, "record_noise_scale": True}),
+        {"epsilon": 0.01},
+        {"trust_clip": True},
+        {"momentum": 0},
+        {"record_trust_ratios": True},
+        {
+            "unadapted_learning_rate_multiplier": 0.5,
+            "exclude_from_layer_adaptation": [*VECTORS],
+        },
+        {"gradient_accumulation_steps": 2},
+        {"gradient_accumulation_steps": 2, "record_noise_scale": True},
     ]
 
     def named(arguments: dict[str, Any]) -> str:
         return "keras_lars with " + ", ".join(f"{name}={x}" for name, x in arguments.items())
 
-    return [_keras(framework, named(options), formula, **options) for formula, options in rows]
+    return [_keras(framework, named(options), **options) for options in rows]
 
 
 _TF, _TIMM = "tensorflow", Lars("learning_rate_outside", epsilon=1e-8)
 CONTENDERS = [
     *_ours(_TF),
-    _keras(_TF, "keras_lars, plain", Lars(), main=True, jit_compile=False),
-    _keras(_TF, "keras_lars, a cluster a variable", Lars(), sharing="none"),
-    _keras(_TF, "keras_lars, a cluster for eight alike", Lars(), sharing="alike"),
-    _keras(_TF, "keras_lars, a cluster for all", Lars(), sharing="all"),
-    _keras(_TF, "keras_lars, step under XLA", Lars(), xla=True),
-    _keras(_TF, "Keras SGD, graph", Momentum(), main=True),
-    _keras(_TF, "Keras SGD, XLA", Momentum(), main=True, xla=True),
-    _keras(_TF, "Keras Lamb, graph", Lamb(), main=True),
-    _keras(_TF, "Keras Lamb, XLA", Lamb(), xla=True),
+    _keras(_TF, "keras_lars, plain", main=True, jit_compile=False),
+    _keras(_TF, "keras_lars, a cluster a variable", sharing="none"),
+    _keras(_TF, "keras_lars, a cluster for eight alike", sharing="alike"),
+    _keras(_TF, "keras_lars, a cluster for all", sharing="all"),
+    _keras(_TF, "keras_lars, step under XLA", xla=True),
+    _keras(_TF, "Keras SGD, graph", "SGD", main=True),
+    _keras(_TF, "Keras SGD, XLA", "SGD", main=True, xla=True),
+    _keras(_TF, "Keras Lamb, graph", "Lamb", main=True),
+    _keras(_TF, "Keras Lamb, XLA", "Lamb", xla=True),
     Contender(_TF, "TensorFlow momentum kernel", "native", Momentum(), main=True),
     *_ours("jax"),
-    _keras("jax", "Keras SGD, jit", Momentum(), main=True),
-    _keras("jax", "Keras Lamb, jit", Lamb()),
+    _keras("jax", "Keras SGD, jit", "SGD", main=True),
+    _keras("jax", "Keras Lamb, jit", "Lamb"),
     Contender(
         "jax", "optax.lars, jit", "optax", Lars(decay_in_norm=True), needs="optax", main=True
     ),
     *_ours("torch"),
-    _keras("torch", "Keras SGD", Momentum(), main=True),
-    _keras("torch", "Keras Lamb", Lamb()),
+    _keras("torch", "Keras SGD", "SGD", main=True),
+    _keras("torch", "Keras Lamb", "Lamb"),
     Contender(
         "torch", "timm Lars, foreach", "timm", _TIMM, {"foreach": True}, needs="timm", main=True
     ),
@@ -171,13 +166,17 @@ CONTENDERS = [
         "torch",
         "pytorch_optimizer LARS, foreach",
         "pytorch_optimizer",
-        Lars("learning_rate_outside", vectors="plain"),
+        Lars("learning_rate_outside", exclude_from_layer_adaptation=VECTORS),
         needs="pytorch_optimizer",
         main=True,
         slots=2,  # it copies the gradient, besides the velocity
     ),
     Contender(
-        "torch", "open_lars", "open_lars", Lars(vectors="decayed", epsilon=1e-8), needs="open_lars"
+        "torch",
+        "open_lars",
+        "open_lars",
+        Lars(epsilon=1e-8, exclude_from_layer_adaptation=VECTORS, exclude_from_weight_decay=()),
+        needs="open_lars",
     ),
     Contender("torch", "torch SGD, fused", "sgd", Momentum(), main=True),
 ]
