@@ -84,14 +84,13 @@ def measure(settings: Settings) -> Iterator[dict]:
     }
     for model in settings.models:
         shapes = variables.model(model)
-        gradients = on_keras.gradients(shapes, variables.TIMED)
+        of_model = on_keras.model(shapes, variables.TIMED)
         for name, (build, arguments) in updates().items():
             if name in left_out or not pattern.search(name):
                 continue
             if model == "resnet50" or name in _ON_ALL_MODELS:
                 command.say(f"{model}: {name}")
-                make = getattr(on_jax, build)
-                update = make(shapes, gradients, variables.TIMED, **arguments)
+                update = getattr(on_jax, build)(of_model, **arguments)
                 about = {"model": model, "variables": len(shapes), "update": name}
                 for found in _facts(update, variables.parameters(shapes)):
                     results["rows"].append({**about, **found})

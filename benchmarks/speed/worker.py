@@ -4,7 +4,7 @@ import contextlib
 import gc
 import importlib
 import importlib.metadata
-import time
+import timeit
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from benchmarks.speed.contenders import FRAMEWORKS, Contender
 from benchmarks.speed.variables import CHECKED, TIMED, Hyperparameters, Shapes
 
 if TYPE_CHECKING:
-    from benchmarks.speed.contenders.on_keras import Update
+    from benchmarks.speed.contenders.on_keras import Model, Update
 
 # Shapes that no model has, so that a check compiles nothing that a timed first call would reuse.
 # Sizes are below and above thresholds of algorithms for sums. Some variables are alike, because
@@ -58,7 +58,7 @@ class Worker:
             return {"error": 0.0, "right": True}
         update = self._build(contender, _model(shapes, CHECKED))
         for _ in range(formulas.STEPS):
-            _seconds_of(update)
+            update.seconds()
         error = formulas.error(contender.formula, shapes, update.weights(), CHECKED)
         return {"error": error, "right": error <= TOLERANCE}
 
@@ -80,24 +80,24 @@ class Worker:
 
         A step of a tiny model precedes it, so that costs of starting the framework do not count.
         """
-        _seconds_of(self._build(contender, _model(_TINY, TIMED)))
+        self._build(contender, _model(_TINY, TIMED)).seconds()
         update = self._updates[contender.key] = self._build(contender, self._model)
-        return {"first_call_seconds": _seconds_of(update), "launches": update.launches()}
+        return {"first_call_seconds": update.seconds(), "launches": update.launches()}
 
     def step(self, contender: Contender) -> dict:
         """Seconds of one update."""
-        return {"seconds": _seconds_of(self._updates[contender.key])}
+        return {"seconds": self._updates[contender.key].seconds()}
 
     def memory(self, contender: Contender, shapes: Shapes) -> dict:
         """The peak memory of one step, less the memory of the process before it had variables.
 
         Use a new worker, and make no other request.
         """
-        _seconds_of(self._build(contender, _model(_TINY, TIMED)))
+        self._build(contender, _model(_TINY, TIMED)).seconds()
         baseline = self._settled()
         update = self._build(contender, _model(shapes, TIMED))
         for _ in range(2):
-            _seconds_of(update)
+            update.seconds()
         settled = self._settled()
         update.prepare()
         high_water = self._high_water(update.step)
@@ -113,8 +113,8 @@ class Worker:
             "high_water_to_state": (high_water - baseline) / state,
         }
 
-    def _build(self, contender: Contender, model: "_Model") -> "Update":
-        return getattr(self._framework, contender.build)(*model, **contender.arguments)
+    def _build(self, contender: Contender, model: "Model") -> "Update":
+        return getattr(self._framework, contender.build)(model, **contender.arguments)
 
     def _settled(self) -> int | None:
         """Bytes in use between steps, on the GPU if there is one, else by the process."""
@@ -129,29 +129,14 @@ class Worker:
         return self._framework.gpu_memory()[1]
 
 
-_Model = tuple[Shapes, list, Hyperparameters]  # with the gradients, which contenders share
-
-
-def _model(shapes: Shapes, hyper: Hyperparameters) -> _Model:
+def _model(shapes: Shapes, hyper: Hyperparameters) -> "Model":
     from benchmarks.speed.contenders import on_keras
 
-    return shapes, on_keras.gradients(shapes, hyper), hyper
-
-
-def _seconds_of(update: "Update") -> float:
-    update.prepare()
-    start = time.perf_counter()
-    update.step()
-    return time.perf_counter() - start
+    return on_keras.model(shapes, hyper)
 
 
 def _speed(function: Callable[[], None], size_bytes: int) -> float:
-    function()  # first call
-    seconds = []
-    for _ in range(_COPIES):
-        start = time.perf_counter()
-        function()
-        seconds.append(time.perf_counter() - start)
+    seconds = timeit.repeat(function, number=1, repeat=1 + _COPIES)[1:]  # without the first call
     return 2 * size_bytes / float(np.median(seconds)) / 1e9
 
 

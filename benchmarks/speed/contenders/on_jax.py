@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from benchmarks.speed import variables
 from benchmarks.speed.contenders import on_keras
-from benchmarks.speed.variables import Hyperparameters, Shapes
+from benchmarks.speed.contenders.on_keras import Model
 
 MODULES = ("jax", "jaxlib")
 
@@ -34,22 +34,21 @@ class Update(on_keras.Update):
         self._weights, self._slots = jax.block_until_ready(self.function(*self.arguments))
 
 
-def keras(
-    shapes: Shapes, gradients: list, hyper: Hyperparameters, optimizer: str, **arguments: Any
-) -> Update:
-    own, built = on_keras.build(shapes, hyper, optimizer, **arguments)
+def keras(model: Model, optimizer: str, **arguments: Any) -> Update:
+    own, built = on_keras.build(model, optimizer, **arguments)
 
     def apply(weights: list, slots: list, gradients: list) -> tuple:
         return built.stateless_apply(slots, gradients, weights)
 
     # Donated, so the variables themselves lose their values.
     weights, slots = ([variable.value for variable in each] for each in (own, built.variables))
-    return Update(apply, gradients, weights, slots)
+    return Update(apply, model.gradients, weights, slots)
 
 
-def optax(shapes: Shapes, gradients: list, hyper: Hyperparameters) -> Update:
+def optax(model: Model) -> Update:
     import optax
 
+    shapes, gradients, hyper = model
     transformation = optax.lars(
         hyper.learning_rate,
         hyper.weight_decay,

@@ -1,7 +1,8 @@
 """What the contenders of all frameworks share, and optimizers of Keras and of this package."""
 
+import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -9,6 +10,18 @@ import numpy as np
 import keras_lars
 from benchmarks.speed import variables
 from benchmarks.speed.variables import Hyperparameters, Shapes
+
+
+class Model(NamedTuple):
+    """Variables to update, and the gradients, which contenders share."""
+
+    shapes: Shapes
+    gradients: list
+    hyper: Hyperparameters
+
+
+def model(shapes: Shapes, hyper: Hyperparameters) -> Model:
+    return Model(shapes, tensors(variables.gradients(shapes, hyper)), hyper)
 
 
 class Update:
@@ -24,6 +37,13 @@ class Update:
         """Takes a step, and waits until it is done."""
         raise NotImplementedError
 
+    def seconds(self) -> float:
+        """Takes a step, and times it."""
+        self.prepare()
+        start = time.perf_counter()
+        self.step()
+        return time.perf_counter() - start
+
     def weights(self) -> list[np.ndarray]:
         return [keras.ops.convert_to_numpy(weight) for weight in self._weights]
 
@@ -37,10 +57,6 @@ def tensors(arrays: Iterable[np.ndarray]) -> list:
     return [keras.ops.copy(array) for array in arrays]
 
 
-def gradients(shapes: Shapes, hyper: Hyperparameters) -> list:
-    return tensors(variables.gradients(shapes, hyper))
-
-
 def keras_variables(shapes: Shapes) -> list[keras.Variable]:
     """Variables with the paths of a model, because `LARS` recognizes biases by name."""
     made = []
@@ -52,10 +68,10 @@ def keras_variables(shapes: Shapes) -> list[keras.Variable]:
 
 
 def build(
-    shapes: Shapes, hyper: Hyperparameters, name: str, **arguments: Any
+    model: Model, name: str, **arguments: Any
 ) -> tuple[list[keras.Variable], keras.optimizers.Optimizer]:
     """The variables of a model, and an optimizer that is built for them."""
-    own = keras_variables(shapes)
+    own, hyper = keras_variables(model.shapes), model.hyper
     if name == "SGD":
         optimizer = keras.optimizers.SGD(hyper.learning_rate, hyper.momentum, **arguments)
     elif name == "Lamb":

@@ -17,7 +17,7 @@ tf.config.set_logical_device_configuration(
 )
 
 from benchmarks.speed.contenders import on_keras, on_tensorflow  # noqa: E402
-from benchmarks.speed.variables import Hyperparameters, Shapes  # noqa: E402
+from benchmarks.speed.contenders.on_keras import Model  # noqa: E402
 
 MODULES = on_tensorflow.MODULES
 adder, gpu_memory = on_tensorflow.adder, on_tensorflow.gpu_memory
@@ -34,39 +34,34 @@ class AlreadySummed(tf.distribute.ReductionToOneDevice):
 
 
 def update(
-    shapes: Shapes,
-    gradients: list,
-    hyper: Hyperparameters,
-    optimizer: str,
-    replicas: int,
-    all_reduce: bool = False,
+    model: Model, optimizer: str, replicas: int, all_reduce: bool = False
 ) -> on_tensorflow.Update:
     if replicas == 1:
-        return on_tensorflow.keras(shapes, gradients, hyper, optimizer)
+        return on_tensorflow.keras(model, optimizer)
     strategy = _strategy(all_reduce)
     with strategy.scope():
-        own, built = on_keras.build(shapes, hyper, optimizer)
+        own, built = on_keras.build(model, optimizer)
 
     @tf.function(autograph=False)
     def apply(gradients: list) -> None:
         strategy.run(lambda *of_replica: built.apply(list(of_replica), own), args=tuple(gradients))
 
-    gradients = _per_replica(strategy, gradients, 1 / REPLICAS if all_reduce else 1.0)
+    gradients = _per_replica(strategy, model.gradients, 1 / REPLICAS if all_reduce else 1.0)
     return on_tensorflow.Update(apply, gradients, [variable.value for variable in own])
 
 
-def all_reduce(shapes: Shapes, gradients: list, hyper: Hyperparameters) -> on_tensorflow.Update:
+def all_reduce(model: Model) -> on_tensorflow.Update:
     """Only the all-reduce: sums gradients over replicas, on the devices of the variables."""
     strategy = _strategy(all_reduce=True)
     with strategy.scope():
-        own = [variable.value for variable in on_keras.keras_variables(shapes)]
+        own = [variable.value for variable in on_keras.keras_variables(model.shapes)]
 
     @tf.function(autograph=False)
     def reduce(gradients: list) -> list:
         pairs = list(zip(gradients, own))
         return strategy.extended.batch_reduce_to(tf.distribute.ReduceOp.SUM, pairs)
 
-    return on_tensorflow.Update(reduce, _per_replica(strategy, gradients, 1.0), own)
+    return on_tensorflow.Update(reduce, _per_replica(strategy, model.gradients, 1.0), own)
 
 
 @functools.cache  # the collectives of two strategies in a process collide

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from benchmarks.speed import variables
 from benchmarks.speed.contenders import on_keras
-from benchmarks.speed.variables import Hyperparameters, Shapes
+from benchmarks.speed.contenders.on_keras import Model
 from keras_lars._backends import tensorflow_clusters, tensorflow_xla
 
 MODULES = ("tensorflow",)
@@ -47,15 +47,13 @@ class Update(on_keras.Update):
 
 
 def keras(
-    shapes: Shapes,
-    gradients: list,
-    hyper: Hyperparameters,
+    model: Model,
     optimizer: str,
     xla: bool = False,
     sharing: tensorflow_clusters.Sharing | None = None,
     **arguments: Any,
 ) -> Update:
-    own, built = on_keras.build(shapes, hyper, optimizer, **arguments)
+    own, built = on_keras.build(model, optimizer, **arguments)
     choose = (lambda on_cpu: sharing) if sharing else tensorflow_clusters.sharing
     compiled = tensorflow_xla.CompiledUpdates()  # no clusters of another contender are reused
 
@@ -67,13 +65,13 @@ def keras(
         ):
             built.apply(gradients, own)
 
-    return Update(apply, gradients, [variable.value for variable in own], xla)
+    return Update(apply, model.gradients, [variable.value for variable in own], xla)
 
 
-def native(shapes: Shapes, gradients: list, hyper: Hyperparameters) -> Update:
+def native(model: Model) -> Update:
     """The kernel of TensorFlow's own momentum optimizer, called for one variable at a time."""
-    own = [tf.Variable(weight) for weight in variables.weights(shapes)]
-    velocities = [tf.Variable(tf.zeros(shape)) for shape in shapes.values()]
+    own = [tf.Variable(weight) for weight in variables.weights(model.shapes)]
+    velocities = [tf.Variable(tf.zeros(shape)) for shape in model.shapes.values()]
 
     @tf.function(autograph=False)
     def apply(gradients: list) -> None:
@@ -81,12 +79,12 @@ def native(shapes: Shapes, gradients: list, hyper: Hyperparameters) -> Update:
             tf.raw_ops.ResourceApplyMomentum(
                 var=variable.handle,
                 accum=velocity.handle,
-                lr=hyper.learning_rate,
+                lr=model.hyper.learning_rate,
                 grad=gradient,
-                momentum=hyper.momentum,
+                momentum=model.hyper.momentum,
             )
 
-    return Update(apply, gradients, own)
+    return Update(apply, model.gradients, own)
 
 
 def adder(elements: int) -> Update:

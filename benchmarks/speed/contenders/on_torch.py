@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.speed import variables
 from benchmarks.speed.contenders import on_keras
-from benchmarks.speed.variables import Hyperparameters, Shapes
+from benchmarks.speed.contenders.on_keras import Model
 
 MODULES = ("torch",)
 ON_GPU = torch.cuda.is_available()
@@ -39,21 +39,20 @@ class Update(on_keras.Update):
             torch.cuda.synchronize()
 
 
-def keras(
-    shapes: Shapes, gradients: list, hyper: Hyperparameters, optimizer: str, **arguments: Any
-) -> Update:
-    own, built = on_keras.build(shapes, hyper, optimizer, **arguments)
-    return Update(lambda: built.apply(gradients, own), [variable.value for variable in own])
+def keras(model: Model, optimizer: str, **arguments: Any) -> Update:
+    own, built = on_keras.build(model, optimizer, **arguments)
+    return Update(lambda: built.apply(model.gradients, own), [variable.value for variable in own])
 
 
-def sgd(shapes: Shapes, gradients: list, hyper: Hyperparameters) -> Update:
-    weights = _parameters(shapes, gradients)
+def sgd(model: Model) -> Update:
+    weights, hyper = _parameters(model), model.hyper
     optimizer = torch.optim.SGD(weights, hyper.learning_rate, hyper.momentum, fused=True)
     return Update(optimizer.step, weights)
 
 
-def timm(shapes: Shapes, gradients: list, hyper: Hyperparameters, foreach: bool) -> Update:
-    weights = _parameters(shapes, gradients)
+def timm(model: Model, foreach: bool) -> Update:
+    shapes, _, hyper = model
+    weights = _parameters(model)
     groups = [
         {
             "params": [w for p, w in zip(shapes, weights) if variables.is_decayed(p) is decayed],
@@ -72,10 +71,10 @@ def timm(shapes: Shapes, gradients: list, hyper: Hyperparameters, foreach: bool)
     return Update(optimizer.step, weights)
 
 
-def pytorch_optimizer(shapes: Shapes, gradients: list, hyper: Hyperparameters) -> Update:
+def pytorch_optimizer(model: Model) -> Update:
     from pytorch_optimizer import LARS
 
-    weights = _parameters(shapes, gradients)
+    weights, hyper = _parameters(model), model.hyper
     optimizer = LARS(
         weights,
         hyper.learning_rate,
@@ -84,13 +83,13 @@ def pytorch_optimizer(shapes: Shapes, gradients: list, hyper: Hyperparameters) -
         trust_coefficient=hyper.trust_coefficient,
         foreach=True,
     )
-    return Update(optimizer.step, weights, gradients)
+    return Update(optimizer.step, weights, model.gradients)
 
 
-def open_lars(shapes: Shapes, gradients: list, hyper: Hyperparameters) -> Update:
+def open_lars(model: Model) -> Update:
     from open_lars import LARS
 
-    weights = _parameters(shapes, gradients)
+    weights, hyper = _parameters(model), model.hyper
     optimizer = LARS(
         weights,
         lr=hyper.learning_rate,
@@ -101,9 +100,10 @@ def open_lars(shapes: Shapes, gradients: list, hyper: Hyperparameters) -> Update
     return Update(optimizer.step, weights)
 
 
-def _parameters(shapes: Shapes, gradients: list) -> list[torch.nn.Parameter]:
-    parameters = [torch.nn.Parameter(w) for w in on_keras.tensors(variables.weights(shapes))]
-    for parameter, gradient in zip(parameters, gradients):
+def _parameters(model: Model) -> list[torch.nn.Parameter]:
+    weights = on_keras.tensors(variables.weights(model.shapes))
+    parameters = [torch.nn.Parameter(weight) for weight in weights]
+    for parameter, gradient in zip(parameters, model.gradients):
         parameter.grad = gradient
     return parameters
 
