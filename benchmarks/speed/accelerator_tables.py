@@ -6,7 +6,6 @@ from typing import Any
 import pandas as pd
 
 from benchmarks import frames
-from benchmarks.environment import in_words
 from benchmarks.speed import tables
 from benchmarks.speed.worker import TOLERANCE
 from benchmarks.words import counted
@@ -27,18 +26,14 @@ def table(*results: dict) -> str:
 
     If several results have the same part, the last one is used.
     """
-    lines = []
-    for each in results:
-        backends = each["backends"].items()
-        words = {b: f.get("failed") or in_words(f["versions"], f["device"]) for b, f in backends}
-        lines.append(tables.head(each, words))
+    heads = [tables.head(each, each["backends"]) for each in results]
     rows = []
     for part in _parts(results):
         of_part = [] if part["results"] is None else list(_ROWS[part["part"]](part["results"]))
         if part["status"] != "done":
             of_part.append(_row(part["part"], part["status"]))
         rows += [{"backend": part["backend"], **row} for row in of_part]
-    return "\n".join(lines) + "\n\n" + frames.markdown(rows, texts=5)
+    return "\n".join(heads) + "\n\n" + frames.markdown(rows, texts=5)
 
 
 _SPEED, _RELATIVE = "LARS, images per second", "a step relative to SGD's"

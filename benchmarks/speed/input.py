@@ -8,18 +8,16 @@ of input and training together, each for `--seconds` after a warm-up. Without Im
 import dataclasses
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
 
-from benchmarks import frames
-from benchmarks.data.data_set import DataSet, View
+from benchmarks import data, environment, frames
+from benchmarks.data import augmentation, image_file
+from benchmarks.data.data_set import View
 from benchmarks.data.encoded import EncodedImages
-from benchmarks.lazy import tf
-from benchmarks.recipe import Recipe, RecipeError
+from benchmarks.lazy import keras, keras_lars, tf
+from benchmarks.recipe import RecipeError
 from benchmarks.settings import FlagSettings, setting
 from benchmarks.speed import command
-
-if TYPE_CHECKING:
-    import keras
+from benchmarks.speed.step import compiled, recipe_field
 
 WARMUP_BATCHES = 2
 SCALE = 1 / 256
@@ -33,24 +31,18 @@ NAMES = {
 }
 
 
-def _recipe_field(name: str, default: Any = None) -> Any:
-    """A field of `Recipe`, with its own default or another one."""
-    field = Recipe.__dataclass_fields__[name]
-    return dataclasses.field(default=default or field.default, metadata=field.metadata)
-
-
 @dataclasses.dataclass(frozen=True)
 class Settings(FlagSettings):
     """What to measure; the fields are flags."""
 
-    data: str = _recipe_field("data")
+    data: str = recipe_field("data")
     data_dir: str | None = setting("Folder of the data set.", None)
-    model: str = _recipe_field("model", "resnet50")
-    width: float = _recipe_field("width")
+    model: str = recipe_field("model", "resnet50")
+    width: float = recipe_field("width")
     image_size: int = setting("Image height and width in pixels.", 224, minimum=8)
-    augmentation: str = _recipe_field("augmentation")
+    augmentation: str = recipe_field("augmentation")
     batch_size: int = setting("Images per batch.", 64, minimum=1)
-    precision: str = _recipe_field("precision")
+    precision: str = recipe_field("precision")
     seconds: float = setting("Seconds to measure each part.", 20.0, minimum=0.001)
 
 
@@ -60,19 +52,12 @@ def measure(settings: Settings) -> dict:
     Raises:
         RecipeError: If the data are missing, or fewer than a batch.
     """
-    from benchmarks import data
-
     data_set = data.load(settings.data, settings.data_dir)
     if settings.batch_size > data_set.train_images:
         raise RecipeError(
             f"--batch_size must be at most {data_set.train_images}, the number of training images "
             f"in {settings.data}. Received: {settings.batch_size}"
         )
-
-    import keras  # imported late, because it takes seconds
-
-    from benchmarks import environment
-
     keras.utils.set_random_seed(0)
     tf.config.experimental.enable_op_determinism()  # as in a training
     keras.config.set_dtype_policy(settings.precision)
@@ -92,7 +77,10 @@ def measure(settings: Settings) -> dict:
     )
     batches = iter(epochs)
     rates["input"] = _rate(settings, lambda: next(batches))
-    model, batch = _model(settings, data_set), next(batches)
+    image_shape = (settings.image_size, settings.image_size, data_set.channels)
+    lars = keras_lars.LARS(0.1, momentum=0.9, weight_decay=5e-4)
+    model = compiled(lars, settings.model, image_shape, data_set.classes, width=settings.width)
+    batch = next(batches)
     rates["step"] = _rate(settings, lambda: model.train_on_batch(*batch))
     rates["both"] = _rate(settings, lambda: model.train_on_batch(*next(batches)))
     keras.config.set_dtype_policy("float32")
@@ -116,8 +104,6 @@ def _rate(settings: Settings, take_batch: Callable) -> dict:
 
 def _decoded(data_set: EncodedImages, view: View, batch_size: int) -> Iterator:
     """An iterator over batches of images that are only decoded, from memory."""
-    from benchmarks.data import augmentation, image_file
-
     strings = [string for string, _ in data_set.encoded("train").take(DECODED)]
 
     def decode(number: tf.Tensor, string: tf.Tensor) -> tf.Tensor:
@@ -128,19 +114,6 @@ def _decoded(data_set: EncodedImages, view: View, batch_size: int) -> Iterator:
 
     dataset = tf.data.Dataset.from_tensor_slices(tf.stack(strings)).repeat().enumerate()
     return iter(dataset.map(decode, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size))
-
-
-def _model(settings: Settings, data_set: DataSet) -> "keras.Model":
-    import keras
-
-    import keras_lars
-    from benchmarks import models
-
-    image_shape = (settings.image_size, settings.image_size, data_set.channels)
-    model = models.build(settings.model, image_shape, data_set.classes, width=settings.width)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras_lars.LARS(0.1, momentum=0.9, weight_decay=5e-4), loss)
-    return model
 
 
 def table(results: dict) -> str:

@@ -7,19 +7,29 @@ of Keras.
 """
 
 import dataclasses
+import statistics
 import time
 from typing import Any
 
+import numpy as np
+
 from benchmarks import environment, frames
-from benchmarks.recipe import MODELS, RecipeError
+from benchmarks.lazy import keras, keras_lars
+from benchmarks.recipe import MODELS, Recipe, RecipeError
 from benchmarks.settings import FlagSettings, setting
 from benchmarks.speed import command
-from benchmarks.speed.tables import images_per_second, ratio, spread
+from benchmarks.speed.tables import images_per_second, ratio
 
 CLASSES = 1000
 WARMUP_STEPS = 3
 OPTIMIZERS = ("sgd", "lars")
 ACCUMULATED = ("lars", "lars, record_noise_scale")
+
+
+def recipe_field(name: str, default: Any = None) -> Any:
+    """A field of `Recipe`, with its own default or another one."""
+    field = Recipe.__dataclass_fields__[name]
+    return dataclasses.field(default=default or field.default, metadata=field.metadata)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,11 +43,7 @@ class Settings(FlagSettings):
     )
     image_size: int = setting("Image height and width in pixels.", 64, minimum=8)
     global_batch_size: int = setting("Images per step.", 64, minimum=1)
-    precision: str = setting(
-        "Precision of the layers.",
-        "float32",
-        choices=("float32", "mixed_bfloat16", "mixed_float16"),
-    )
+    precision: str = recipe_field("precision")
     rounds: int = setting("Timed steps of each optimizer.", 30, minimum=2)
     micro_batches: int = setting(
         "Micro-batches per batch. If there are several, only LARS is trained.", 1, minimum=1
@@ -57,27 +63,29 @@ class Settings(FlagSettings):
         return OPTIMIZERS if self.micro_batches == 1 else ACCUMULATED
 
 
+def compiled(optimizer: Any, *model: Any, **options: Any) -> "keras.Model":
+    """A network with an optimizer and cross entropy. The other arguments are of `models.build`."""
+    from benchmarks import losses, models
+
+    network = models.build(*model, **options)
+    network.compile(optimizer, losses.cross_entropy(label_smoothing=0))
+    return network
+
+
 class Training:
     """A compiled model and one batch."""
 
     def __init__(self, settings: Settings, optimizer: str):
-        import keras
-        import numpy as np
-
-        import keras_lars
-        from benchmarks import models
-
         keras.utils.set_random_seed(0)
         image_shape = (settings.image_size, settings.image_size, 3)
-        # The stem for large images reduces small ones, so a step is mostly the update.
-        self.model = models.build(settings.model, image_shape, CLASSES, small_stem=False)
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         options: dict[str, Any] = {"momentum": 0.9, "weight_decay": 5e-4}
         if settings.micro_batches > 1:
             options["gradient_accumulation_steps"] = settings.micro_batches
             options["record_noise_scale"] = "record_noise_scale" in optimizer
         made_by = keras.optimizers.SGD if optimizer == "sgd" else keras_lars.LARS
-        self.model.compile(made_by(0.1, **options), loss)
+        made = made_by(0.1, **options)
+        # The stem for large images reduces small ones, so a step is mostly the update.
+        self.model = compiled(made, settings.model, image_shape, CLASSES, small_stem=False)
         random = np.random.default_rng(0)
         images = random.normal(size=(settings.global_batch_size, *image_shape))
         labels = random.integers(CLASSES, size=settings.global_batch_size)
@@ -94,8 +102,6 @@ class Training:
 
 def measure(settings: Settings) -> dict:
     """Times the steps of the optimizers, which take turns."""
-    import keras
-
     keras.config.set_dtype_policy(settings.precision)
     trainings = {name: Training(settings, name) for name in settings.optimizers}
     first_calls = {name: training.seconds() for name, training in trainings.items()}
@@ -123,14 +129,14 @@ def table(results: dict) -> str:
     rows = []
     first, *_ = results["rounds_us"]
     for name, rounds_us in results["rounds_us"].items():
-        found = spread(rounds_us)
-        quartiles = f"{found['lower_quartile_ms']:.0f} to {found['upper_quartile_ms']:.0f}"
+        quartiles_us = statistics.quantiles(rounds_us, n=4, method="inclusive")
+        lower, median, upper = (f"{us / 1000:.0f}" for us in quartiles_us)
         relative = ratio(rounds_us, results["rounds_us"][first])
         rows.append(
             {
                 "optimizer": name,
                 "images per second": f"{images_per_second(results, name):.1f}",
-                "step in ms, median (quartiles)": f"{found['median_ms']:.0f} ({quartiles})",
+                "step in ms, median (quartiles)": f"{median} ({lower} to {upper})",
                 f"time relative to {first.upper()}": f"{relative:.3f}",
             }
         )

@@ -40,22 +40,10 @@ def times(model: dict) -> pd.DataFrame:
     return found
 
 
-def spread(rounds_us: Sequence[int]) -> dict[str, float]:
-    """Median, quartiles and minimum of the rounds, in milliseconds."""
-    several = [*rounds_us, *rounds_us] if len(rounds_us) == 1 else rounds_us
-    lower, median, upper = statistics.quantiles(several, n=4, method="inclusive")
-    return {
-        "median_ms": median / 1000,
-        "lower_quartile_ms": lower / 1000,
-        "upper_quartile_ms": upper / 1000,
-        "min_ms": min(rounds_us) / 1000,
-    }
-
-
 def images_per_second(trained: dict, optimizer: str) -> float:
     """Images per second in a result of `step.py`, from the median of the rounds."""
-    median_ms = spread(trained["rounds_us"][optimizer])["median_ms"]
-    return 1000 * trained["settings"]["global_batch_size"] / median_ms
+    median_us = statistics.median(trained["rounds_us"][optimizer])
+    return 1e6 * trained["settings"]["global_batch_size"] / median_us
 
 
 def ratio(rounds_us: Sequence[int], others_us: Sequence[int]) -> float:
@@ -65,8 +53,7 @@ def ratio(rounds_us: Sequence[int], others_us: Sequence[int]) -> float:
 
 def of_updates(results: dict) -> str:
     """All tables of a result file, each with a caption."""
-    workers = results["workers"].items()
-    parts = [head(results, {name: in_words(w["versions"], w["device"]) for name, w in workers})]
+    parts = [head(results, results["workers"])]
     for model in results["contenders"]:
         parts += [_title(model), _times(model)]
     for axis in _AXES:
@@ -112,15 +99,18 @@ def clusters(results: dict) -> str:
         "launches": found["launches"].map("{:,}".format),
         "first call s": found["first_call_seconds"].map(_number),
         "median ms": found["median_ms"].map(_number),
-        "peak MB": (held / 1e6).map("{:,.0f}".format, na_action="ignore"),
+        "peak MB": held.map(_megabytes),
     }
     return frames.markdown(pd.DataFrame(cells), texts=2)
 
 
-def head(results: dict, words: Mapping[str, str]) -> str:
-    """The date and the command as a list item, with one sub-item per framework."""
+def head(results: dict, frameworks: Mapping[str, dict]) -> str:
+    """The date and the command as a list item, and each framework, or why it failed, below it."""
     lines = [f"- {results['date']}: `{results['command']}`"]
-    return "\n".join([*lines, *(f"  - {name}: {text}" for name, text in words.items())])
+    for name, found in frameworks.items():
+        words = found.get("failed") or in_words(found["versions"], found["device"])
+        lines.append(f"  - {name}: {words}")
+    return "\n".join(lines)
 
 
 def _title(model: dict) -> str:
@@ -173,20 +163,18 @@ def _grid(models: list[dict], axis: str, quantity: str) -> str:
 
 
 def _memory(rows: list[dict]) -> str:
-    columns = {
-        "state MB": "state_bytes",
-        "held between steps MB": "settled_bytes",
-        "peak MB": "high_water_bytes",
+    measured = ["state_bytes", "settled_bytes", "high_water_bytes", "high_water_to_state"]
+    found = pd.DataFrame(rows).reindex(columns=["contender", "framework", "status", *measured])
+    state, settled, high_water = (found[name].map(_megabytes) for name in measured[:3])
+    cells = {
+        "contender": found["contender"],
+        "backend": found["framework"],
+        "state MB": state.where(found["status"] == "measured", found["status"]),
+        "held between steps MB": settled,
+        "peak MB": high_water,
+        "ratio": found["high_water_to_state"].map("{:.3f}".format, na_action="ignore"),
     }
-    cells = []
-    for row in rows:
-        names = {"contender": row["contender"], "backend": row["framework"]}
-        if row["status"] == "measured":
-            held = {title: f"{row[name] / 1e6:,.0f}" for title, name in columns.items()}
-            cells.append({**names, **held, "ratio": f"{row['high_water_to_state']:.3f}"})
-        else:
-            cells.append({**names, **dict.fromkeys([*columns, "ratio"]), "state MB": row["status"]})
-    return frames.markdown(cells, texts=2)
+    return frames.markdown(pd.DataFrame(cells), texts=2)
 
 
 def _large(found: dict[str, dict]) -> str:
@@ -196,6 +184,10 @@ def _large(found: dict[str, dict]) -> str:
         error = checked.get("failed") or f"{checked['error']:.1e}"
         cells.append({"contender": name, "backend": framework, "error": error})
     return frames.markdown(cells, texts=3)
+
+
+def _megabytes(size: float) -> str:
+    return "" if pd.isna(size) else f"{size / 1e6:,.0f}"
 
 
 def _number(value: float | None) -> str:
