@@ -17,32 +17,7 @@ from unittest import mock
 from benchmarks.command_line import UsageError
 
 # What the compiler needs to know about the device. The CUDA version is that of the wheels.
-_DEVICE = """
-gpu_device_info {
-  threads_per_block_limit: 1024
-  threads_per_warp: 32
-  shared_memory_per_block: 49152
-  shared_memory_per_core: 233472
-  shared_memory_per_block_optin: 232448
-  threads_per_core_limit: 2048
-  registers_per_core_limit: 65536
-  registers_per_block_limit: 65536
-  core_count: 132
-  fpus_per_core: 128
-  block_dim_limit_x: 2147483647
-  block_dim_limit_y: 65535
-  block_dim_limit_z: 65535
-  memory_bandwidth: 3352320000000
-  l2_cache_size: 52428800
-  clock_rate_ghz: 1.98
-  device_memory_size: 84942979072
-  cuda_compute_capability { major: 9 }
-}
-runtime_version { major: 12 minor: 9 }
-dnn_version_info { major: 9 minor: 10 }
-platform_name: "CUDA"
-device_description_str: "NVIDIA H100 80GB HBM3"
-"""
+_DEVICE = pathlib.Path(__file__).with_name("h100.txtpb")
 _NVCC = "nvidia-cuda-nvcc-cu12"
 _BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "f64": 8, "s64": 8, "u64": 8}
 _NO_KERNEL = {"bitcast", "constant", "get-tuple-element", "parameter", "tuple", "while"}
@@ -87,8 +62,9 @@ def compiled(function: Any, arguments: Any) -> Any:
 
     from keras_lars._backends import jax_update
 
+    target = _DEVICE.read_text(encoding="utf-8")
     description = topologies.get_topology_desc(
-        platform="cuda", topology_name="h100", topology="1x1x1", target_config=_DEVICE
+        platform="cuda", topology_name="h100", topology="1x1x1", target_config=target
     )
     place = jax.sharding.SingleDeviceSharding(description.devices[0])
     arguments = jax.tree.map(
