@@ -41,23 +41,26 @@ def main(
 
     def work(argv: list[str]) -> None:
         del argv
-        plot, shown = draw and flags.FLAGS.plot, flags.FLAGS.show
+        plot, shown, written = draw and flags.FLAGS.plot, flags.FLAGS.show, flags.FLAGS.output
         if plot and importlib.util.find_spec("matplotlib") is None:
             raise UsageError("--plot needs matplotlib, which is not installed")
+
+        def show(results: dict) -> None:
+            print(tables(results))
+            if draw and plot:
+                draw(results, pathlib.Path(plot))
+
         if shown:
-            found: Iterable[dict] = [results := read_json(shown, "--show")]
+            results = read_json(shown, "--show")
             with results_of(shown, "--show"):
-                tables(results)
-        else:
-            found = measure(settings(**given(settings)))
-        written = flags.FLAGS.output or (None if shown else output)
-        for results in found:
+                show(results)
             if written:
                 files.write_json(written, results)
-        print(tables(results))
-        if draw and plot:
-            with results_of(shown, "--show"):
-                draw(results, pathlib.Path(plot))
+        else:
+            for results in measure(settings(**given(settings))):
+                if path := written or output:
+                    files.write_json(path, results)
+            show(results)
 
     run(work)
 

@@ -54,15 +54,14 @@ def draw(results: dict, path: pathlib.Path) -> None:
 def _bars(model: dict, axes: "Axes") -> None:
     found = times(model).dropna(subset="median_ms").sort_values("median_ms", ascending=False)
     medians = found["median_ms"]
-    bars = axes.barh(
+    axes.barh(
         found["contender"] + " (" + found["framework"] + ")",
         medians,
         xerr=[medians - found["lower_quartile_ms"], found["upper_quartile_ms"] - medians],
         color=found["framework"].map(_COLORS),
+        hatch=found["ours"].map({True: "//", False: ""}),
+        edgecolor="white",
     )
-    for bar, ours in zip(bars, found["ours"]):
-        bar.set_hatch("//" if ours else "")
-        bar.set_edgecolor("white")
     axes.set_xlim(left=0)
     axes.tick_params(axis="y", labelsize="small")
     axes.set(

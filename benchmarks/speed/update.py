@@ -17,7 +17,6 @@ from benchmarks.speed import command, plots, rounds, tables, variables
 from benchmarks.speed.contenders import (
     BACKENDS,
     CONTENDERS,
-    FRAMEWORKS,
     OPTIONS,
     REPLICAS,
     Contender,
@@ -27,17 +26,16 @@ from benchmarks.speed.variables import Shapes
 from benchmarks.speed.workers import Processes
 from benchmarks.words import counted
 
+MODELS = tuple(variables.MODELS)
 PARTS = ("options", "large", "contenders", "sizes", "replicas", "memory")
 _LARGE_MODEL = "embedding"
 _REPLICATED_MODEL = "resnet50"
 
 # Rough times for estimates, from a machine with two cores.
 _START_SECONDS = 15  # to start a framework and check its contenders
-_BYTES_PER_SECOND = 5e9
-_UPDATE_BYTES = 40  # per parameter, between the best and the worst
+_PARAMETER_SECONDS = 8e-9  # per parameter in a step, between the best and the worst
 _VARIABLE_SECONDS = 5e-5  # per variable in a step
 _COMPILE_SECONDS = 0.03  # per variable
-_LARGE_SECONDS = 20  # to compute the float64 reference of a large variable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,11 +46,7 @@ class Settings(FlagSettings):
         RecipeError: If there is no such model, part or backend.
     """
 
-    models: Sequence[str] = setting(
-        "Models whose updates are timed.",
-        tuple(variables.MODELS),
-        choices=tuple(variables.MODELS),
-    )
+    models: Sequence[str] = setting("Models whose updates are timed.", MODELS, choices=MODELS)
     backends: Sequence[str] = setting(
         "Backends: tensorflow, jax, torch. Default: all that are installed.", (), choices=BACKENDS
     )
@@ -67,9 +61,7 @@ class Settings(FlagSettings):
         16.0,
         below=1e9,
     )
-    memory_model: str = setting(
-        "Model to measure memory with.", "embedding", choices=tuple(variables.MODELS)
-    )
+    memory_model: str = setting("Model to measure memory with.", "embedding", choices=MODELS)
     copied: int = setting("MB to copy when measuring the speed of memory.", 256, minimum=1)
     quick: bool = setting("Use tiny shapes, to test the benchmark itself.", False)
 
@@ -99,16 +91,13 @@ class Part:
 
     def seconds(self, settings: Settings) -> float:
         """The approximate time that it takes."""
-        if self.kind == "large":
-            return len(self.contenders) * _LARGE_SECONDS
-        step = variables.parameters(self.shapes) * _UPDATE_BYTES / _BYTES_PER_SECOND
+        step = variables.parameters(self.shapes) * _PARAMETER_SECONDS
         step += len(self.shapes) * _VARIABLE_SECONDS
         first = len(self.shapes) * _COMPILE_SECONDS
-        if self.kind == "memory":
+        starts = len({contender.framework for contender in self.contenders})
+        steps = settings.warmup + settings.rounds
+        if self.kind in ("large", "memory"):  # each contender in a new worker
             starts, steps = len(self.contenders), 4
-        else:
-            starts = len({contender.framework for contender in self.contenders})
-            steps = settings.warmup + settings.rounds
         return starts * _START_SECONDS + len(self.contenders) * (first + steps * step)
 
     def describe(self, settings: Settings) -> str:
@@ -131,14 +120,14 @@ def parts_of(settings: Settings) -> list[Part]:
 
     def chosen(contenders: list[Contender]) -> list[Contender]:
         found = filter(lambda contender: pattern.search(contender.key), contenders)
-        return [c for c in found if FRAMEWORKS[c.framework].backend in settings.used_backends]
+        return [c for c in found if c.backend in settings.used_backends]
 
     def of_model(kind: str, name: str, contenders: list[Contender]) -> Part:
         return Part(kind, name, variables.model(name, settings.quick), contenders)
 
     alone = chosen(CONTENDERS)
     lars = [contender for contender in alone if contender.main and contender.role == "lars"]
-    growing = [c for c in alone if c.name in ("keras_lars", FRAMEWORKS[c.framework].baseline)]
+    growing = [c for c in alone if c.name in ("keras_lars", c.compared_to)]
     parts = [
         Part("options", "", {}, chosen(OPTIONS)),
         of_model("large", _LARGE_MODEL, lars),

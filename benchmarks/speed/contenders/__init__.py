@@ -55,6 +55,10 @@ class Contender:
         return f"{self.framework}/{self.name}"
 
     @property
+    def backend(self) -> str:
+        return FRAMEWORKS[self.framework].backend
+
+    @property
     def role(self) -> str:
         return _ROLES[type(self.formula)]
 
@@ -74,7 +78,7 @@ class Contender:
     @property
     def missing(self) -> str:
         """The name of a needed module that is not installed, or an empty string."""
-        needs = filter(None, (FRAMEWORKS[self.framework].backend, self.needs))
+        needs = filter(None, (self.backend, self.needs))
         return next((module for module in needs if not installed(module)), "")
 
     def state_bytes(self, parameters: int) -> int:
@@ -90,7 +94,8 @@ def _keras(
     framework: str, name: str, optimizer: str = "LARS", main: bool = False, **arguments: Any
 ) -> Contender:
     """An optimizer of Keras or of this package."""
-    formula = {"LARS": Lars.of(arguments), "SGD": Momentum(), "Lamb": Lamb()}[optimizer]
+    formulas: dict[str, Formula] = {"SGD": Momentum(), "Lamb": Lamb()}
+    formula = formulas.get(optimizer) or Lars.of(arguments)
     arguments["optimizer"] = optimizer
     slots = 2 if optimizer == "Lamb" else 1
     return Contender(framework, name, "keras", formula, arguments, main=main, slots=slots)
@@ -165,8 +170,9 @@ CONTENDERS = [
     Contender(
         "torch",
         "pytorch_optimizer LARS, foreach",
-        "pytorch_optimizer",
+        "lars",
         Lars("learning_rate_outside", exclude_from_layer_adaptation=VECTORS),
+        {"package": "pytorch_optimizer", "overwrites_gradients": True, "foreach": True},
         needs="pytorch_optimizer",
         main=True,
         slots=2,  # it copies the gradient, besides the velocity
@@ -174,8 +180,9 @@ CONTENDERS = [
     Contender(
         "torch",
         "open_lars",
-        "open_lars",
+        "lars",
         Lars(epsilon=1e-8, exclude_from_layer_adaptation=VECTORS, exclude_from_weight_decay=()),
+        {"package": "open_lars"},
         needs="open_lars",
     ),
     Contender("torch", "torch SGD, fused", "sgd", Momentum(), main=True),

@@ -1,6 +1,6 @@
 """Contenders on TensorFlow: Keras optimizers in a `tf.function`, and its momentum kernel."""
 
-from collections.abc import Callable
+import functools
 from typing import Any
 from unittest import mock
 
@@ -26,13 +26,16 @@ class Update(on_keras.Update):
     ):
         super().__init__(own)
         self._function, self._gradients, self._xla = function, gradients, xla
-        self._traced: Callable | None = None
+
+    @functools.cached_property
+    def _traced(self) -> tf.types.experimental.ConcreteFunction:
+        """Avoids the search for a trace in each call.
+
+        In a training, gradients are not arguments, so that search is trivial.
+        """
+        return self._function.get_concrete_function(self._gradients)
 
     def step(self) -> None:
-        if self._traced is None:
-            # Avoids the search for a trace in each call. In a training, gradients are not
-            # arguments, so that search is trivial.
-            self._traced = self._function.get_concrete_function(self._gradients)
         self._traced(self._gradients)
         # On a CPU the call returns when the function has run; on a GPU it may return earlier.
         if tf.config.list_logical_devices("GPU"):
@@ -41,7 +44,7 @@ class Update(on_keras.Update):
     def launches(self) -> int:
         if self._xla:
             return 1
-        definition = self._function.get_concrete_function(self._gradients).graph.as_graph_def()
+        definition = self._traced.graph.as_graph_def()
         bodies = [definition.node, *(each.node_def for each in definition.library.function)]
         return sum(node.attr["_XlaMustCompile"].b for body in bodies for node in body)
 

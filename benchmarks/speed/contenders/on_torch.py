@@ -71,33 +71,20 @@ def timm(model: Model, foreach: bool) -> Update:
     return Update(optimizer.step, weights)
 
 
-def pytorch_optimizer(model: Model) -> Update:
-    from pytorch_optimizer import LARS
-
+def lars(
+    model: Model, package: str, overwrites_gradients: bool = False, **arguments: Any
+) -> Update:
+    """The class `LARS` of a package."""
     weights, hyper = _parameters(model), model.hyper
-    optimizer = LARS(
-        weights,
-        hyper.learning_rate,
-        hyper.weight_decay,
-        hyper.momentum,
-        trust_coefficient=hyper.trust_coefficient,
-        foreach=True,
-    )
-    return Update(optimizer.step, weights, model.gradients)
-
-
-def open_lars(model: Model) -> Update:
-    from open_lars import LARS
-
-    weights, hyper = _parameters(model), model.hyper
-    optimizer = LARS(
+    optimizer = importlib.import_module(package).LARS(
         weights,
         lr=hyper.learning_rate,
         momentum=hyper.momentum,
         weight_decay=hyper.weight_decay,
         trust_coefficient=hyper.trust_coefficient,
+        **arguments,
     )
-    return Update(optimizer.step, weights)
+    return Update(optimizer.step, weights, model.gradients if overwrites_gradients else ())
 
 
 def _parameters(model: Model) -> list[torch.nn.Parameter]:
