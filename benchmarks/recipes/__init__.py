@@ -9,26 +9,19 @@ import math
 from typing import Any
 
 from benchmarks.recipe import Recipe, RecipeError
-from benchmarks.recipes import quick_start, rows, self_supervised
-from benchmarks.recipes.describe import details, listing
+from benchmarks.recipes import rows, self_supervised
+from benchmarks.recipes.describe import details as details
+from benchmarks.recipes.describe import listing as listing
 from benchmarks.recipes.rows import Row
-from benchmarks.recipes.self_supervised import settings
-
-__all__ = [
-    "ROWS",
-    "SCALES",
-    "Row",
-    "default",
-    "details",
-    "find",
-    "listing",
-    "override",
-    "scaled_down",
-    "settings",
-]
+from benchmarks.recipes.self_supervised import settings as settings
 
 ROWS: dict[str, Row] = {
-    row.name: row for row in (*quick_start.ROWS, *rows.published(), *self_supervised.ROWS)
+    row.name: row
+    for row in (
+        *rows.rows_of("quick_start.csv"),
+        *rows.rows_of("published.csv"),
+        *self_supervised.ROWS,
+    )
 }
 
 
@@ -101,9 +94,7 @@ def scaled_down(recipe: Recipe, data: str) -> Recipe:
     if data == recipe.data:
         return recipe
     moved = dataclasses.replace(recipe, data=data)
-    if data == "synthetic":
-        return moved
-    if recipe.data in SCALES:
+    if recipe.data in SCALES and data != "synthetic":
         raise RecipeError(
             f"--data={data} needs the --recipe of a larger data set, such as imagenet2012. "
             f"Received: a recipe for {recipe.data}"

@@ -12,15 +12,9 @@ from benchmarks.recipes.rows import Row
 
 _WIDTH, _INDENT = 80, 14  # the indent of a training's description
 _SHORT = {"none": "-", "bias_or_normalization": "bias, norm", "rank_1": "rank 1"}
-# The details that the list also shows, with the shorter names that it uses.
-_LISTED = {
-    "name": "name",
-    "model": "model",
-    "batch": "batch",
-    "learning rate": "rate",
-    "epochs": "epochs",
-    "top-1 %": "top-1",
-}
+# The details that the list also shows, and shorter names for two of them.
+_LISTED = ("name", "model", "batch", "learning rate", "epochs", "top-1 %")
+_SHORTER = {"learning rate": "rate", "top-1 %": "top-1"}
 _TEXTS = 2  # the number of texts, which come first and are left-aligned
 
 
@@ -28,13 +22,14 @@ def listing(rows: Iterable[Row]) -> str:
     """One line per recipe, grouped by source: what it trains, and the published accuracy."""
     rows = list(rows)
     lines = [[_cells(row)[name] for name in _LISTED] for row in rows]
-    widths = [max(map(len, column)) for column in zip(_LISTED.values(), *lines)]
+    names = [_SHORTER.get(name, name) for name in _LISTED]
+    widths = [max(map(len, column)) for column in zip(names, *lines)]
 
     def joined(cells: Iterable[str]) -> str:
         pads = [str.ljust] * _TEXTS + [str.rjust] * (len(widths) - _TEXTS)
         return " ".join(pad(text, width) for pad, text, width in zip(pads, cells, widths)).rstrip()
 
-    parts = [joined(_LISTED.values())]
+    parts = [joined(names)]
     for source, group in itertools.groupby(zip(rows, lines), key=lambda pair: pair[0].source):
         parts += ["", f"{source}:", *(joined(line) for _, line in group)]
     end = (
@@ -50,22 +45,12 @@ def details(row: Row) -> str:
 
     A decay "from update 0" starts there; all others start at the end of the warm-up.
     """
-    lines = {
-        **_cells(row),
-        "unverified": ", ".join(row.unverified),
-        "source": row.source,
-        "note": row.note,
-    }
+    lines = {**_cells(row), "unverified": ", ".join(row.unverified)}
+    lines |= {"source": row.source, "note": row.note}
+    indent = " " * _INDENT
+    wrapper = textwrap.TextWrapper(_WIDTH, subsequent_indent=indent, break_on_hyphens=False)
     return "\n".join(
-        textwrap.fill(
-            text,
-            _WIDTH,
-            initial_indent=name.ljust(_INDENT),
-            subsequent_indent=" " * _INDENT,
-            break_on_hyphens=False,
-        )
-        for name, text in lines.items()
-        if text
+        wrapper.fill(name.ljust(_INDENT) + text) for name, text in lines.items() if text
     )
 
 

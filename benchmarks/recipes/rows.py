@@ -4,13 +4,12 @@ import csv
 import dataclasses
 import pathlib
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 from benchmarks.recipe import Recipe, RecipeError
 from benchmarks.settings import kind_of
 
-# How the networks of published rows differ from the defaults of `Recipe`.
+# How the networks of the rows differ from the defaults of `Recipe`.
 _PAPER = {"shift_decay": False}
 NETWORKS: Mapping[str, Mapping[str, Any]] = {
     "alexnet": {**_PAPER, "image_size": 227, "pixel_scale": 1.0, "dropout": 0.5},
@@ -41,7 +40,7 @@ class Row:
     unverified: tuple[str, ...] = ()
     note: str = ""
     # For a row without a recipe: the published values, by field name of `Recipe`.
-    settings: Mapping[str, Any] = dataclasses.field(default_factory=lambda: MappingProxyType({}))
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def trained(self) -> Recipe:
@@ -71,14 +70,14 @@ def _value(name: str, text: str) -> Any:
     return text == "true" if kind is bool else kind(text)
 
 
-def published() -> list[Row]:
-    """The rows of `published.csv`, without recipes for networks that are not implemented."""
+def rows_of(name: str) -> list[Row]:
+    """The rows of a CSV file, without recipes for networks that are not implemented."""
     rows = []
-    for line in read("published.csv"):
+    for line in read(name):
         fields = {name: line.pop(name) for name in list(line) if name in _KINDS}
-        if fields["model"] in NOT_TRAINABLE:
-            rows.append(Row(recipe=None, settings=MappingProxyType(fields), **line))
+        model = fields["model"]
+        if model in NOT_TRAINABLE:
+            rows.append(Row(recipe=None, settings=fields, **line))
         else:
-            recipe = Recipe(**{**NETWORKS[fields["model"]], **fields})
-            rows.append(Row(recipe=recipe, **line))
+            rows.append(Row(recipe=Recipe(**{**NETWORKS[model], **fields}), **line))
     return rows

@@ -6,7 +6,6 @@ decay and layer adaptation, where `"rank_1"` is `keras_lars.rank_at_most(1)`.
 """
 
 import copy
-from types import MappingProxyType
 from typing import Any
 
 from benchmarks.recipe import RecipeError
@@ -23,16 +22,12 @@ _LARS = {
 }
 
 
-def _methods() -> dict[str, dict[str, Any]]:
-    methods = {}
-    for line in read("self_supervised.csv"):
-        name = line.pop("name")
-        lars = {column: line.pop(column) for column in _LARS_COLUMNS if column in line}
-        methods[name] = {"unverified": (), "note": "", **line, "lars": _LARS | lars}
-    return methods
+def _method(line: dict[str, Any]) -> dict[str, Any]:
+    lars = {column: line.pop(column) for column in _LARS_COLUMNS if column in line}
+    return {"unverified": (), "note": "", **line, "lars": _LARS | lars}
 
 
-_METHODS = _methods()
+_METHODS = {line.pop("name"): _method(line) for line in read("self_supervised.csv")}
 
 
 def _row(name: str, method: dict[str, Any]) -> Row:
@@ -52,7 +47,7 @@ def _row(name: str, method: dict[str, Any]) -> Row:
         source=method["source"],
         unverified=method["unverified"],
         note="; ".join(filter(None, notes)),
-        settings=MappingProxyType(settings),
+        settings=settings,
     )
 
 
