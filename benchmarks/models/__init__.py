@@ -1,6 +1,7 @@
 """The paper's networks, and tiny versions of them for tests."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -9,21 +10,15 @@ from benchmarks.models.alexnet import alexnet
 from benchmarks.models.options import Options
 from benchmarks.models.resnet import V1_5, resnet
 
-# Each takes `Options`.
-MODELS = {
-    "resnet50": functools.partial(resnet, blocks=(3, 4, 6, 3), name="resnet50"),
-    "resnet50_v1_5": functools.partial(
-        resnet, blocks=(3, 4, 6, 3), version=V1_5, name="resnet50_v1_5"
-    ),
-    "alexnet": functools.partial(alexnet, name="alexnet"),
-    "alexnet_bn": functools.partial(alexnet, batch_normalization=True, name="alexnet_bn"),
-    "resnet_tiny": functools.partial(resnet, blocks=(1, 1), name="resnet_tiny"),
+# Each takes `Options` and the name of the network.
+MODELS: dict[str, Callable[..., keras.Model]] = {
+    "resnet50": functools.partial(resnet, blocks=(3, 4, 6, 3)),
+    "resnet50_v1_5": functools.partial(resnet, blocks=(3, 4, 6, 3), version=V1_5),
+    "alexnet": alexnet,
+    "alexnet_bn": functools.partial(alexnet, batch_normalization=True),
+    "resnet_tiny": functools.partial(resnet, blocks=(1, 1)),
     "alexnet_tiny": functools.partial(
-        alexnet,
-        batch_normalization=True,
-        filters=(8, 16, 16, 16, 16),
-        units=32,
-        name="alexnet_tiny",
+        alexnet, batch_normalization=True, filters=(8, 16, 16, 16, 16), units=32
     ),
 }
 
@@ -36,4 +31,4 @@ def build(
     Raises:
         RecipeError: If the network does not support an option.
     """
-    return MODELS[name](Options(image_shape, classes, **options))
+    return MODELS[name](Options(image_shape, classes, **options), name=name)

@@ -11,16 +11,14 @@ from benchmarks.models.virtual_batch import normalization
 from benchmarks.recipe import RecipeError
 
 GROUPS = 2  # in the second, fourth and fifth convolution; originally one group per GPU
-FILTERS = (96, 256, 384, 384, 256)
-UNITS = 4096
 
 
 def alexnet(
     options: Options,
     *,
     batch_normalization: bool = False,
-    filters: tuple[int, ...] = FILTERS,
-    units: int = UNITS,
+    filters: tuple[int, ...] = (96, 256, 384, 384, 256),
+    units: int = 4096,
     name: str,
 ) -> keras.Model:
     """AlexNet with local response normalization, or AlexNet-BN with batch normalization.

@@ -20,6 +20,5 @@ class Options:
 
     @property
     def has_small_stem(self) -> bool:
-        if self.small_stem is not None:
-            return self.small_stem
-        return min(self.image_shape[:2]) <= SMALL_IMAGE
+        is_small = min(self.image_shape[:2]) <= SMALL_IMAGE
+        return is_small if self.small_stem is None else self.small_stem

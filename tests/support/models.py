@@ -172,7 +172,7 @@ def compiled_functions(graph):
     ]
 
 
-def smallest_network(options):
+def smallest_network(options, name):
     """A replacement for "alexnet_tiny" of `benchmarks.models` with few layers to trace.
 
     It has what a backup must be able to save: normalization and dropout.
@@ -186,7 +186,7 @@ def smallest_network(options):
     x = keras.layers.Flatten(name="flat")(keras.layers.ReLU(name="relu")(x))
     x = keras.layers.Dropout(options.dropout, name="dropout")(x)
     logits = keras.layers.Dense(options.classes, dtype="float32", name="logits")(x)
-    return keras.Model(images, logits, name="smallest")
+    return keras.Model(images, logits, name=name)
 
 
 def two_layers(image_shape, classes):
