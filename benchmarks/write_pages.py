@@ -4,17 +4,17 @@ A table is between `<!-- NAME -->` and `<!-- /NAME -->`; `BLOCKS` maps the names
 `--check` changes nothing, and fails if a page is out of date.
 """
 
-import importlib
 import json
 import pathlib
+import pkgutil
 import re
 from collections.abc import Callable
+from typing import Any
 
 from absl import flags
 
 from benchmarks import experiments, files
 from benchmarks.command_line import UsageError, run
-from benchmarks.experiments import results
 
 ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -22,34 +22,26 @@ PLACES = ("README.md", "benchmarks/README.md", "docs/*.md", "benchmarks/results/
 PAGES = [path.relative_to(ROOT).as_posix() for place in PLACES for path in sorted(ROOT.glob(place))]
 
 
-def _block(function: str, *names: str, experiment: str = "") -> Callable[[], str]:
+def _read(name: str) -> Any:
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def _block(function: str, *names: str) -> Callable[[], str]:
     """Applies a function of `benchmarks`, given as "module:function", to result files.
 
-    The module is imported only when the block is written. The files may be those of an experiment.
+    The module is imported only when the block is written.
     """
-
-    def make() -> str:
-        module, called = function.split(":")
-        paths = [RESULTS / f"{name}.json" for name in names]
-        if experiment:
-            found = [results.read(path, "a page", experiment) for path in paths]
-        else:
-            found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-        return getattr(importlib.import_module(f"benchmarks.{module}"), called)(*found)
-
-    return make
+    return lambda: pkgutil.resolve_name(f"benchmarks.{function}")(*map(_read, names))
 
 
 def _batch_size(function: str, *names: str) -> Callable[[], str]:
     """Applies a function of `experiments.small.tables` to results by batch size."""
-    paths = [f"studies/{name}" for name in names]
-    return _block(f"experiments.small.tables:{function}", *paths, experiment="batch_size")
+    return _block(f"experiments.small.tables:{function}", *(f"studies/{name}" for name in names))
 
 
-def _table(name: str, path: str) -> Callable[[], str]:
+def _table(experiment: str, name: str) -> Callable[[], str]:
     """The table of an experiment."""
-    file = RESULTS / f"{path}.json"
-    return lambda: experiments.find(name).table(results.read(file, "a page", name))
+    return lambda: experiments.find(experiment).table(_read(name))
 
 
 # The last two repeat parts of torch, and replace the earlier measurements.
