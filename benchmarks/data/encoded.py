@@ -25,15 +25,11 @@ class EncodedImages(DataSet):
     def _epoch(
         self, seeds: "list[tf.Tensor]", batch_size: int, batches: int, shard: Shard
     ) -> "tf.data.Dataset":
-        """A worker's images of an epoch, in order: a number, the argument of `_read`, and a label.
+        """A worker's encoded images of an epoch, in order, each with a number and a label.
 
         The number is unique in the epoch, over all workers. Two seeds determine the order.
         """
         raise NotImplementedError
-
-    def _read(self, image: "tf.Tensor") -> "tf.Tensor":
-        """The content of an image file."""
-        return image
 
     def _training(
         self, epoch: "tf.Tensor", view: View, batch_size: int, batches: int, shard: Shard
@@ -46,9 +42,8 @@ class EncodedImages(DataSet):
         *order_seeds, image_seed = seeds_of(view.seed, epoch)
 
         def show(
-            number: "tf.Tensor", image: "tf.Tensor", label: "tf.Tensor"
+            number: "tf.Tensor", string: "tf.Tensor", label: "tf.Tensor"
         ) -> "tuple[tf.Tensor, tf.Tensor]":
-            string = self._read(image)
             seed = tf.random.experimental.stateless_fold_in(image_seed, number)
             height_and_width = image_file.height_and_width(string)
             window, is_mirrored = augmentation.training_window(height_and_width, view, seed)

@@ -1,7 +1,6 @@
 """Your own images: JPEG or PNG files in `train/CLASS/` and `val/CLASS/`."""
 
 import functools
-import itertools
 import math
 import os
 import pathlib
@@ -45,19 +44,19 @@ class ImageFolder(EncodedImages):
         order = self._order(seeds)[: batches * batch_size]
         per_worker = batch_size // shard.count
         own = tf.reshape(order, [batches, shard.count, per_worker])[:, shard.index]
-        return tf.data.Dataset.from_tensor_slices(tf.reshape(own, [-1])).map(
-            lambda number: (number, tf.gather(paths, number), tf.gather(labels, number))
-        )
+
+        def read(number: "tf.Tensor") -> "tuple[tf.Tensor, tf.Tensor, tf.Tensor]":
+            return number, tf.io.read_file(paths[number]), labels[number]
+
+        numbers = tf.data.Dataset.from_tensor_slices(tf.reshape(own, [-1]))
+        return numbers.map(read, num_parallel_calls=tf.data.AUTOTUNE)
 
     def _order(self, seeds: "list[tf.Tensor]") -> "tf.Tensor":
         return tf.random.experimental.stateless_shuffle(tf.range(self.train_images), seeds[0])
 
-    def _read(self, image: "tf.Tensor") -> "tf.Tensor":
-        return tf.io.read_file(image)
-
     def encoded(self, part: str) -> "tf.data.Dataset":
         return tf.data.Dataset.from_tensor_slices(self._tensors[part]).map(
-            lambda path, label: (self._read(path), label), num_parallel_calls=tf.data.AUTOTUNE
+            lambda path, label: (tf.io.read_file(path), label), num_parallel_calls=tf.data.AUTOTUNE
         )
 
     @functools.cached_property
@@ -135,12 +134,11 @@ def _checked_folder(data_dir: str | os.PathLike | None) -> pathlib.Path:
     missing = [name for name in FOLDERS.values() if not (folder / name).is_dir()]
     if not missing:
         return folder
-    for info in itertools.chain.from_iterable(
-        folder.glob(f"{depth}dataset_info.json") for depth in ("", "*/", "*/*/")
-    ):
+    depths = ("", "*/", "*/*/")
+    if infos := [info for depth in depths for info in folder.glob(f"{depth}dataset_info.json")]:
         raise RecipeError(
             f"{rule}; for data prepared by TensorFlow Datasets, use "
-            f"--data=imagenet2012. Received: {folder}, which holds {info.relative_to(folder)}"
+            f"--data=imagenet2012. Received: {folder}, which holds {infos[0].relative_to(folder)}"
         )
     raise RecipeError(f"{rule}. Received: {folder}, which has no {' and no '.join(missing)}")
 

@@ -60,12 +60,11 @@ class InMemory(DataSet):
         else:
             draws = tf.random.stateless_uniform(shape, seed, None, None, tf.int32)
             show = _distorted
-        return self._shown(
-            "train",
-            positions,
-            view,
-            lambda images, view, chosen: show(images, view, tf.gather(draws, chosen)),
-        )
+
+        def augmented(images: "tf.Tensor", view: View, chosen: "tf.Tensor") -> "tf.Tensor":
+            return show(images, view, tf.gather(draws, chosen))
+
+        return self._shown("train", positions, view, augmented)
 
     def _held_out(self, part: str, images: int, view: View, batch_size: int) -> "tf.data.Dataset":
         positions = tf.data.Dataset.range(images).batch(batch_size)

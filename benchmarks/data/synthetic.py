@@ -20,10 +20,8 @@ class Synthetic(DataSet):
 
     def _held_out(self, part: str, images: int, view: View, batch_size: int) -> "tf.data.Dataset":
         pixels, labels = self._batch(view, batch_size)
-        # The number of images in each batch: the last batch may be short.
-        counts = tf.data.Dataset.range(0, images, batch_size).map(
-            lambda start: tf.minimum(images - start, batch_size)
-        )
+        numbers = tf.data.Dataset.range(images).batch(batch_size)  # the last batch may be short
+        counts = numbers.map(tf.size)
         return by_image(counts.map(lambda count: (pixels[:count], labels[:count])))
 
     def _batch(self, view: View, batch_size: int) -> "tuple[tf.Tensor, tf.Tensor]":
