@@ -1,6 +1,5 @@
 """Atomic writes: a file is written under a temporary name, and renamed once it is complete."""
 
-import contextlib
 import json
 import math
 import os
@@ -16,8 +15,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="")
         os.replace(temporary, path)
     finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

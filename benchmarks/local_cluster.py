@@ -161,10 +161,9 @@ def _write(target: int, text: bytes) -> None:
 def free_addresses(count: int) -> list[str]:
     """Unused addresses on this machine."""
     with contextlib.ExitStack() as stack:  # all are open at once, so that no port repeats
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+        servers = (socket.create_server(("127.0.0.1", 0)) for _ in range(count))
+        ports = [stack.enter_context(server).getsockname()[1] for server in servers]
+        return [f"127.0.0.1:{port}" for port in ports]
 
 
 @contextlib.contextmanager
@@ -240,7 +239,6 @@ def run(command: Sequence[str], workers: int, grace_seconds: float = 5.0) -> int
         raise UsageError("no command was given; it comes last, after --")
     events: _Events = queue.SimpleQueue()
     running: dict[int, _Worker] = {}
-    started: list[_Worker] = []
     finished, lock = threading.Event(), threading.Lock()
     with _signals_into(events):
         try:
@@ -248,20 +246,15 @@ def run(command: Sequence[str], workers: int, grace_seconds: float = 5.0) -> int
                 addresses = free_addresses(workers)
                 for index in range(workers):
                     running[index] = _Worker(command, index, addresses, events)
-                    started.append(running[index])
             except OSError as error:
                 name = error.filename or command[0]
                 raise UsageError(f"cannot start {name}: {error.strerror}") from error
-            printers = [
-                threading.Thread(target=_print_output, args=(*place, finished, lock), daemon=True)
-                for worker in started
-                for place in (
-                    (worker, worker.process.stdout, 1),
-                    (worker, worker.process.stderr, 2),
-                )
-            ]
-            for printer in printers:
-                printer.start()
+            started, printers = list(running.values()), []
+            for worker in started:
+                for target, pipe in ((1, worker.process.stdout), (2, worker.process.stderr)):
+                    place = (worker, pipe, target, finished, lock)
+                    printers.append(threading.Thread(target=_print_output, args=place, daemon=True))
+                    printers[-1].start()
             status, message = _wait(running, events)
         finally:
             _stop(running, events, grace_seconds)
