@@ -33,7 +33,7 @@ def test_every_experiment_has_results():
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_the_page_shows_each_experiment(folder):
-    assert f"<!-- {folder.name} -->" in PAGE
+    assert f".table figures/{folder.name}/results -->" in PAGE
     assert f"({folder.name}/figure.png)" in PAGE
     assert f"({folder.name}/results.json)" in PAGE
 
