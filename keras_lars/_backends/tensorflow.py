@@ -67,7 +67,14 @@ class TensorFlowBackend(Backend):
         def creator(next_creator: Callable[..., tf.Variable], **arguments: Any) -> tf.Variable:
             arguments["synchronization"] = tf.VariableSynchronization.ON_READ
             arguments["aggregation"] = tf.VariableAggregation.SUM
-            return next_creator(**arguments)
+            variable = next_creator(**arguments)
+            if self.replicas() > 1 and not isinstance(variable, tf.distribute.DistributedValues):
+                raise ValueError(
+                    "The strategy must have variables that differ by replica, as "
+                    "`MirroredStrategy` does, for `gradient_accumulation_steps`. "
+                    f"Received: {type(tf.distribute.get_strategy()).__name__}"
+                )
+            return variable
 
         return tf.variable_creator_scope(creator)
 

@@ -567,3 +567,13 @@ def test_apply_outside_of_a_replica_raises(strategy):
         optimizer = make_lars()
         with pytest.raises(RuntimeError, match=r"`strategy\.run`"):
             optimizer.apply([tf.ones(3)], [variable])
+
+
+def test_accumulators_need_a_strategy_with_values_of_each_replica():
+    # With one accumulator for all, each replica would overwrite the sum of the other.
+    strategy = tf.distribute.experimental.CentralStorageStrategy(["CPU:0", "CPU:1"], "CPU:0")
+    with strategy.scope():
+        variable = keras.Variable(np.ones(3, "float32"))
+        make_lars().build([variable])
+        with pytest.raises(ValueError, match=r"differ by replica.*Received: CentralStorage"):
+            make_lars(gradient_accumulation_steps=2).build([variable])
