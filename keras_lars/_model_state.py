@@ -23,6 +23,16 @@ def wrapped(optimizer: keras.optimizers.Optimizer | None) -> list[keras.optimize
     return found
 
 
+def optimizers_of(model: keras.Model) -> list[keras.optimizers.Optimizer]:
+    """That of `compile`, if any, and those that the model keeps itself, as a GAN does."""
+    found: list[keras.optimizers.Optimizer] = []
+    for each in [getattr(model, "optimizer", None), *vars(model).values()]:
+        known = [inner for optimizer in found for inner in wrapped(optimizer)]
+        if isinstance(each, keras.optimizers.Optimizer) and not any(each is one for one in known):
+            found.append(each)
+    return found
+
+
 def sums_of_parts(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
     """The sums from which it measures noise. They may not be among `optimizer.variables`."""
     innermost = wrapped(optimizer)[-1]
@@ -35,7 +45,7 @@ def sums_of_parts(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]
 def restored(model: keras.Model) -> Iterator[None]:
     """Restore the model on exit, however it was trained inside, also after an exception.
 
-    This restores weights, moving statistics, seed generators, metrics, the optimizer,
+    This restores weights, moving statistics, seed generators, metrics, the optimizers,
     `model.history`, and the generators of Python, NumPy and torch. The optimizer is built if it was
     not. State that a layer keeps outside of Keras variables is not restored.
 
@@ -69,9 +79,9 @@ def _build_optimizer(model: keras.Model) -> None:
 
 def _components(model: keras.Model) -> list[Any]:
     """All variables; on TensorFlow, their components on each replica of this worker."""
-    optimizer = model.optimizer
-    variables = [*model.variables, *model.metrics_variables, *optimizer.variables]
-    variables += sums_of_parts(optimizer)
+    variables = [*model.variables, *model.metrics_variables]
+    for optimizer in optimizers_of(model):
+        variables += [*optimizer.variables, *sums_of_parts(optimizer)]
     variables = list({id(variable): variable for variable in variables}.values())
     if keras.backend.backend() != "tensorflow":
         return variables

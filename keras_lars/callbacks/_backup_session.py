@@ -25,9 +25,11 @@ class Session:
         self._max_failed_saves = max_failed_saves
         self._failed_saves = 0  # in a row
         self._last = Position()  # read or written
-        self._rate = _backup_state.constant_rate(model.optimizer)
+        _backup_state.check_built(model)
+        self._optimizer = _backup_state.updating_optimizer(model)
+        self._rate = _backup_state.constant_rate(self._optimizer)
         self._rate_is_kept = False
-        self._schedule = _backup_state.schedule(model.optimizer)
+        self._schedule = _backup_state.schedule(self._optimizer)
         self._first_rate: float | None = None  # with which training began
         if self._rate is not None:
             self._first_rate = float(_replicas.read(self._rate.value, self._strategy))
@@ -107,6 +109,19 @@ class Session:
             )
         return whole
 
+    def build_optimizer(self) -> None:
+        """Build the optimizer of `compile`, unless it was not built when the backup was taken.
+
+        A model that keeps its optimizers itself, such as a GAN, may have one that is never used.
+        """
+        optimizer, header = self._model.optimizer, self.restored
+        assert header is not None
+        if optimizer is None or optimizer.built:
+            return
+        unbuilt = len(_backup_state.variables_of(self._model)["shared"])
+        if header.names is None or len(header.names.get("shared", [])) != unbuilt:
+            optimizer.build(self._model.trainable_variables)
+
     def restore(self, *kinds: str) -> None:
         """Assign the backup's values to the variables of these kinds: to all of them, or to none.
 
@@ -143,14 +158,13 @@ class Session:
         _backup_state.write(variables, arrays, self._strategy, kept)
 
     def _check_optimizer(self, header: Header) -> None:
-        optimizer = self._model.optimizer
-        name = _backup_state.name_of_optimizer(optimizer)
+        name = _backup_state.name_of_optimizers(self._model)
         if header.optimizer != name:
             raise ValueError(
                 f"The backup `{self._folder.file}` is of another optimizer, {header.optimizer}. "
                 f"Received: {name}"
             )
-        state = _backup_state.state_of_optimizer(optimizer)
+        state = _backup_state.state_of_optimizer(self._optimizer)
         if header.version > 1 and header.state != state:
             raise ValueError(
                 f"The backup `{self._folder.file}` is of an optimizer with another kind of "
@@ -205,8 +219,8 @@ class Session:
             header = Header(
                 position,
                 self._replicas,
-                _backup_state.name_of_optimizer(self._model.optimizer),
-                _backup_state.state_of_optimizer(self._model.optimizer),
+                _backup_state.name_of_optimizers(self._model),
+                _backup_state.state_of_optimizer(self._optimizer),
                 {kind: [each.name for each in found] for kind, found in variables.items()},
                 self._first_rate,
                 finished_epochs,

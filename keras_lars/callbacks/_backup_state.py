@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_lars import _replicas
 from keras_lars._keras.saved_state import StatefulOptimizer, rate_of
-from keras_lars._model_state import sums_of_parts, wrapped
+from keras_lars._model_state import optimizers_of, sums_of_parts, wrapped
 from keras_lars.callbacks._backup_file import Arrays, Spec
 
 
@@ -31,20 +31,21 @@ def variables_of(model: keras.Model) -> dict[str, list[Saved]]:
 
     "record", the sums between two updates, is there only if noise is measured.
     """
-    optimizer = model.optimizer
+    optimizers = optimizers_of(model)
+    of_optimizers = list({id(v): v for each in optimizers for v in each.variables}.values())
     trainable = {id(variable) for variable in model.trainable_variables}
-    of_optimizer = {id(variable) for variable in optimizer.variables}
+    in_optimizers = set(map(id, of_optimizers))
     names = dict(zip(map(id, model.variables), _comparable(v.path for v in model.variables)))
-    names |= _names_of_slots(optimizer.variables, model.trainable_variables, names)
+    names |= _names_of_slots(of_optimizers, model.trainable_variables, names)
     variables: dict[str, list[Saved]] = {"shared": [], "replica": []}
-    for variable in [*model.variables, *optimizer.variables]:
+    for variable in [*model.variables, *of_optimizers]:
         on_read = variable.value.synchronization == tf.VariableSynchronization.ON_READ
-        is_shared = id(variable) in trainable | of_optimizer and not on_read
+        is_shared = id(variable) in trainable | in_optimizers and not on_read
         saved = Saved(names[id(variable)], variable)
         variables["shared" if is_shared else "replica"].append(saved)
     metrics = model.metrics_variables
     variables["metric"] = list(map(Saved, _comparable(v.path for v in metrics), metrics))
-    if sums := sums_of_parts(optimizer):
+    if sums := [each for optimizer in optimizers for each in sums_of_parts(optimizer)]:
         variables["record"] = [Saved("squares_of_parts", each) for each in sums]
     return variables
 
@@ -108,26 +109,46 @@ def for_replicas(variable: tf.Variable, rows: np.ndarray, replicas: int) -> np.n
     return np.array(np.broadcast_to(rows[0], shape))  # seed generators
 
 
-def name_of_optimizer(optimizer: keras.optimizers.Optimizer) -> str:
-    """The optimizer's class and those that it wraps. The slots of another may have equal shapes."""
-    return " of ".join(type(each).__name__ for each in wrapped(optimizer))
+def check_built(model: keras.Model) -> None:
+    """Raise ValueError if the model keeps an optimizer that is built in a step, too late here."""
+    of_compile = getattr(model, "optimizer", None)
+    for each in optimizers_of(model):
+        if each is not of_compile and not each.built:
+            raise ValueError(
+                "`BackupAndRestore` needs every optimizer that the model keeps itself to be built "
+                f"before `fit`: call `build(variables)`. Received: {each!r}, which is not built"
+            )
 
 
-def state_of_optimizer(optimizer: keras.optimizers.Optimizer) -> dict[str, str | int] | None:
+def name_of_optimizers(model: keras.Model) -> str:
+    """The optimizers' classes and those that they wrap. Slots of others may have equal shapes."""
+    return ", ".join(
+        " of ".join(type(each).__name__ for each in wrapped(optimizer))
+        for optimizer in optimizers_of(model)
+    )
+
+
+def updating_optimizer(model: keras.Model) -> keras.optimizers.Optimizer | None:
+    """The innermost optimizer of `compile`. Wrappers have a learning rate without effect."""
+    return next(iter(reversed(wrapped(model.optimizer))), None)
+
+
+def state_of_optimizer(
+    optimizer: keras.optimizers.Optimizer | None,
+) -> dict[str, str | int] | None:
     """What the numbers in the slots of LARS mean, or None for a Keras optimizer."""
-    innermost = wrapped(optimizer)[-1]
-    return innermost._state_meaning() if isinstance(innermost, StatefulOptimizer) else None
+    return optimizer._state_meaning() if isinstance(optimizer, StatefulOptimizer) else None
 
 
-def constant_rate(optimizer: keras.optimizers.Optimizer) -> keras.Variable | None:
+def constant_rate(optimizer: keras.optimizers.Optimizer | None) -> keras.Variable | None:
     """The variable that holds the learning rate, or None with a schedule or callable."""
-    innermost = wrapped(optimizer)[-1]  # wrappers have a variable of their own, without effect
-    return next((each for each in innermost.variables if each.name == "learning_rate"), None)
+    variables = [] if optimizer is None else optimizer.variables
+    return next((each for each in variables if each.name == "learning_rate"), None)
 
 
-def schedule(optimizer: keras.optimizers.Optimizer) -> str | None:
+def schedule(optimizer: keras.optimizers.Optimizer | None) -> str | None:
     """The configuration of the learning-rate schedule as JSON; None if there is none to compare."""
-    rate = rate_of(wrapped(optimizer)[-1])
+    rate = None if optimizer is None else rate_of(optimizer)
     if not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
         return None
     try:

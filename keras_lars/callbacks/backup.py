@@ -32,6 +32,8 @@ class BackupAndRestore(keras.callbacks.Callback):
     under a temporary name, read back and then renamed, so the last backup stays until the new one
     is complete. Values that differ between replicas (accumulators, moving statistics) are saved for
     each replica. Only the chief worker writes. All workers read, so all need access to the folder.
+    Optimizers that a model keeps itself, such as those of a GAN, are saved as well. Build them
+    before `fit`.
 
     A folder belongs to one training run. The process that trains there holds a lock, `backup.lock`,
     and no other process can start; a process that is killed loses its lock at once. Some shared
@@ -51,7 +53,8 @@ class BackupAndRestore(keras.callbacks.Callback):
 
     Not saved are the state of other callbacks, the history of past epochs, and Keras's global seed
     generator, which layers without a seed generator of their own draw from. Put callbacks that
-    change the model or the optimizer before this one. They see the skipped batches.
+    change the model or the optimizer before this one. They see the skipped batches. But put
+    `SwapEMAWeights(swap_on_epoch=True)` after it: after a restart it would not swap back.
 
     ```python
     if backup exists:                        # when `fit` begins
@@ -86,10 +89,10 @@ class BackupAndRestore(keras.callbacks.Callback):
 
     Raises:
         ValueError: If an argument is invalid or the backend is not TensorFlow; when `fit` begins,
-            if the model is not built, if the folder is not writable or another process trains in
-            it, if the backup is damaged, is of another model, optimizer, number of replicas or
-            `steps_per_execution`, or is not visible to every worker; if the data of `epochs` do not
-            begin where `fit` does, or if an epoch has become too short.
+            if the model or an optimizer of its own is not built, if the folder is not writable or
+            another process trains in it, if the backup is damaged, is of another model, optimizer,
+            number of replicas or `steps_per_execution`, or is not visible to every worker; if the
+            data of `epochs` do not begin where `fit` does, or if an epoch has become too short.
         RuntimeError: If another training run has written into the folder in the meantime.
 
     Example:
@@ -281,8 +284,7 @@ class BackupAndRestore(keras.callbacks.Callback):
                 f"{counted(self.batch, 'batch', 'batches')} after which the backup was taken. "
                 f"Received: {self.model.steps_per_execution}"
             )
-        if not self.model.optimizer.built:
-            self.model.optimizer.build(self.model.trainable_variables)
+        session.build_optimizer()
         session.restore("shared", "replica", "record")
         if 0 < self.params["epochs"] <= header.finished_epochs:
             warnings.warn(
