@@ -4,9 +4,12 @@ No model needs to be built. Paths end as in Keras, because biases and normalizat
 recognized by their names.
 """
 
+import csv
 import dataclasses
+import functools
 import itertools
 import math
+import pathlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,6 +17,7 @@ import numpy as np
 Shapes = dict[str, tuple[int, ...]]
 
 VECTORS = ("bias", "gamma", "beta")  # the names of biases and normalization parameters
+_NETWORKS = pathlib.Path(__file__).with_name("networks.csv")
 WEIGHT_SCALE = 0.1  # standard deviation
 _BLOCK = 2**20  # this many random numbers are drawn and then repeated, because 1e8 take seconds
 
@@ -59,47 +63,15 @@ def parameters(shapes: Shapes) -> int:
     return sum(math.prod(shape) for shape in shapes.values())
 
 
-def resnet50() -> Shapes:
-    """The paper's ResNet-50 with 1000 classes, as in `benchmarks.models`."""
-    shapes: Shapes = {}
+def network(name: str) -> Shapes:
+    """A network of the paper with 1000 classes.
 
-    def convolution(name: str, size: int, inputs: int, filters: int) -> int:
-        shapes[f"{name}/kernel"] = (size, size, inputs, filters)
-        shapes[f"{name}_bn/gamma"] = shapes[f"{name}_bn/beta"] = (filters,)
-        return filters
-
-    channels = convolution("stem", 7, 3, 64)
-    for stage, blocks in enumerate((3, 4, 6, 3)):
-        filters = 64 * 2**stage
-        for block in range(blocks):
-            prefix = f"stage{stage + 1}_block{block + 1}"
-            if block == 0:
-                convolution(f"{prefix}_projection", 1, channels, 4 * filters)
-            convolution(f"{prefix}_conv1", 1, channels, filters)
-            convolution(f"{prefix}_conv2", 3, filters, filters)
-            channels = convolution(f"{prefix}_conv3", 1, filters, 4 * filters)
-    shapes["logits/kernel"] = (channels, 1000)
-    shapes["logits/bias"] = (1000,)
-    return shapes
-
-
-def alexnet() -> Shapes:
-    """The paper's AlexNet as in Caffe: the second, fourth and fifth layer have two groups."""
-    kernels = {
-        "conv1": (11, 11, 3, 96),
-        "conv2": (5, 5, 48, 256),
-        "conv3": (3, 3, 256, 384),
-        "conv4": (3, 3, 192, 384),
-        "conv5": (3, 3, 192, 256),
-        "dense6": (9216, 4096),
-        "dense7": (4096, 4096),
-        "dense8": (4096, 1000),
-    }
-    shapes: Shapes = {}
-    for name, shape in kernels.items():
-        shapes[f"{name}/kernel"] = shape
-        shapes[f"{name}/bias"] = shape[-1:]
-    return shapes
+    ResNet-50 is as in `benchmarks.models`, AlexNet as in Caffe, where the second, fourth and fifth
+    layer have two groups.
+    """
+    with _NETWORKS.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["network"] == name]
+    return {row["variable"]: tuple(map(int, row["shape"].split("x"))) for row in rows}
 
 
 def small_variables(count: int = 1000) -> Shapes:
@@ -118,8 +90,8 @@ def embedding() -> Shapes:
 
 
 MODELS = {
-    "resnet50": resnet50,
-    "alexnet": alexnet,
+    "resnet50": functools.partial(network, "resnet50"),
+    "alexnet": functools.partial(network, "alexnet"),
     "small_variables": small_variables,
     "embedding": embedding,
 }

@@ -91,7 +91,7 @@ def test_parameters(name, trainable, moving, request):
 @pytest.mark.slow
 def test_updates_are_timed_on_the_variables_of_resnet50(resnet50):
     paths_and_shapes = {v.path: tuple(v.shape) for v in resnet50.trainable_weights}
-    assert variables.resnet50() == paths_and_shapes
+    assert variables.model("resnet50") == paths_and_shapes
 
 
 # Added up by hand: the first layer, the other convolutions, then the dense layers.

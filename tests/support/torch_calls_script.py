@@ -118,7 +118,7 @@ WORST = {
 def check_resnet50():
     """At most 400 calls, and far fewer with few options."""
     for options, limit in (({}, 100), (WORST, 400)):
-        names, _ = called(variables.resnet50(), **options)
+        names, _ = called(variables.model("resnet50"), **options)
         print(len(names), options)
         assert len(names) <= limit, (options, len(names))
 
@@ -126,7 +126,7 @@ def check_resnet50():
 def check_kernels_of_resnet50():
     """Not much more than one for each of the 161 variables, which has a ratio of its own."""
     for options in ({}, {"nesterov": True}, {"weight_decay": 0.0}):
-        calls, _ = counted(variables.resnet50(), **options)
+        calls, _ = counted(variables.model("resnet50"), **options)
         print(calls.kernels, options)
         assert calls.kernels <= 210, (options, calls.kernels)
 
