@@ -27,7 +27,7 @@ from benchmarks.command_line import UsageError
 from benchmarks.settings import FlagSettings, setting
 from benchmarks.speed import accelerator_tables, command
 from benchmarks.speed.contenders import BACKENDS, installed
-from benchmarks.speed.workers import ROOT, Processes, environment
+from benchmarks.speed.workers import ROOT, Processes, environment, how_ended
 
 _TIMED = (
     r"/(keras_lars|keras_lars, a cluster (a variable|for all)|Keras SGD.*|Keras Lamb(, XLA|, jit)?"
@@ -149,7 +149,8 @@ def run(command: Sequence[str], backend: str, seconds: float) -> dict:
             )
         try:
             code = process.wait(seconds)
-            status = f"failed: {_why(code, errors)}" if code else "done"
+            said = errors.read_text(encoding="utf-8", errors="replace")
+            status = f"failed: {how_ended(code, said)}" if code else "done"
         except subprocess.TimeoutExpired:
             status = f"not finished in its {seconds:.0f} s"
         finally:
@@ -163,13 +164,6 @@ def run(command: Sequence[str], backend: str, seconds: float) -> dict:
         "seconds": round(time.monotonic() - started, 1),
         "results": results,
     }
-
-
-def _why(code: int, errors: pathlib.Path) -> str:
-    if code < 0:
-        return f"killed by {signal.Signals(-code).name}"
-    lines = errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return (lines or ["no message"])[-1][:300]
 
 
 if __name__ == "__main__":

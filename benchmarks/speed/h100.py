@@ -18,7 +18,8 @@ from benchmarks.command_line import UsageError
 
 # What the compiler needs to know about the device. The CUDA version is that of the wheels.
 _DEVICE = pathlib.Path(__file__).with_name("h100.txtpb")
-_NVCC = "nvidia-cuda-nvcc-cu12"
+# Two wheels have the version of JAX, the third any.
+_OF_JAX, _NVCC = ("jax-cuda12-plugin", "jax-cuda12-pjrt"), "nvidia-cuda-nvcc-cu12"
 _BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "f64": 8, "s64": 8, "u64": 8}
 _NO_KERNEL = {"bitcast", "constant", "get-tuple-element", "parameter", "tuple", "while"}
 
@@ -33,10 +34,9 @@ def use(folder: str) -> dict[str, str]:
         version = importlib.metadata.version("jax")
     except importlib.metadata.PackageNotFoundError as error:
         raise UsageError("this needs jax, which is not installed") from error
-    wheels = {"jax-cuda12-plugin": version, "jax-cuda12-pjrt": version, _NVCC: ""}
     found = _versions(folder)
-    if any(name not in found or of_jax not in ("", found[name]) for name, of_jax in wheels.items()):
-        needed = [f"{name}=={of_jax}" if of_jax else name for name, of_jax in wheels.items()]
+    if _NVCC not in found or any(found.get(name) != version for name in _OF_JAX):
+        needed = [*(f"{name}=={version}" for name in _OF_JAX), _NVCC]
         pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--upgrade", "--target", folder]
         if subprocess.run([*pip, *needed], stdout=sys.stderr).returncode:
             raise UsageError(
@@ -47,7 +47,7 @@ def use(folder: str) -> dict[str, str]:
     data = pathlib.Path(folder, "nvidia", "cuda_nvcc").absolute()
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_cuda_data_dir={data}"
     os.environ["JAX_PLATFORMS"] = "cpu"  # what is run, is run on the CPU
-    return {name: found[name] for name in wheels}
+    return {name: found[name] for name in (*_OF_JAX, _NVCC)}
 
 
 def _versions(folder: str) -> dict[str, str]:

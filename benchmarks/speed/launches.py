@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmarks import environment, frames
 from benchmarks.command_line import UsageError
+from benchmarks.lazy import keras_lars
 from benchmarks.settings import FlagSettings, setting
 from benchmarks.speed import command, h100, variables
 from benchmarks.speed.contenders import installed
@@ -37,8 +38,6 @@ class Settings(FlagSettings):
 
 def updates() -> dict[str, tuple[str, dict]]:
     """The updates to compile by name: a function of `contenders.on_jax`, and its arguments."""
-    import keras_lars
-
     options: dict[str, dict[str, Any]] = {
         "nesterov": {"nesterov": True},
         "learning_rate_outside": {"momentum_form": "learning_rate_outside"},

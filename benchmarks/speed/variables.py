@@ -10,7 +10,7 @@ import functools
 import itertools
 import math
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -89,7 +89,7 @@ def embedding() -> Shapes:
     return {"embedding/embeddings": (1_000_000, 100)}
 
 
-MODELS = {
+MODELS: dict[str, Callable[[], Shapes]] = {
     "resnet50": functools.partial(network, "resnet50"),
     "alexnet": functools.partial(network, "alexnet"),
     "small_variables": small_variables,

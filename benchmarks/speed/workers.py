@@ -27,7 +27,7 @@ _SPAWN = multiprocessing.get_context("spawn")
 _FORK = multiprocessing.get_context("fork") if sys.platform == "linux" else _SPAWN
 
 
-class Process:
+class Process(contextlib.AbstractContextManager):
     """The process of one framework. Its workers are forks of it, one at a time.
 
     Use it in a `with` statement, which ends both.
@@ -76,18 +76,12 @@ class Process:
             self._process.join()
             answer = {"ended": self._process.exitcode}
         if "ended" in answer:
-            self._ended = self._how(answer["ended"])
+            status = answer["ended"]
+            how = how_ended(status, self._errors.read())
+            ended = "was" if status < 0 else f"ended with status {status}:"
+            self._ended = f"the worker {ended} {how}"
             return {"failed": self._ended}
         return answer
-
-    def _how(self, status: int) -> str:
-        if status < 0:
-            return f"the worker was killed by {signal.Signals(-status).name}"
-        last = (self._errors.read().strip().splitlines() or ["no message"])[-1]
-        return f"the worker ended with status {status}: {last[:200]}"
-
-    def __enter__(self) -> "Process":
-        return self
 
     def __exit__(self, *_: Any) -> None:
         self._process.kill()
@@ -107,6 +101,13 @@ class Processes(contextlib.ExitStack):
         if framework not in self._by_framework:
             self._by_framework[framework] = self.enter_context(Process(framework))
         return self._by_framework[framework]
+
+
+def how_ended(status: int, errors: str) -> str:
+    """The signal that killed a process, or the last line of its errors."""
+    if status < 0:
+        return f"killed by {signal.Signals(-status).name}"
+    return (errors.strip().splitlines() or ["no message"])[-1][:300]
 
 
 def environment(backend: str) -> dict[str, str]:

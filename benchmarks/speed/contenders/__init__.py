@@ -193,14 +193,14 @@ def _replicas(name: str, optimizer: str, formula: Formula) -> list[Contender]:
     """An optimizer on one replica, and on two without and with the all-reduce."""
     one = f"{name}, one replica"
 
-    def on(place: str, slots: int, **arguments: Any) -> Contender:
+    def on(place: str, build: str, slots: int, **arguments: Any) -> Contender:
         arguments["optimizer"] = optimizer
-        return Contender("replicas", place, "update", formula, arguments, baseline=one, slots=slots)
+        return Contender("replicas", place, build, formula, arguments, baseline=one, slots=slots)
 
     return [
-        on(one, slots=1, replicas=1),
-        on(f"{name}, two replicas, no all-reduce", slots=3, replicas=2, all_reduce=False),
-        on(f"{name}, two replicas", slots=3, replicas=2, all_reduce=True),
+        on(one, "keras", slots=1),
+        on(f"{name}, two replicas, no all-reduce", "replicated", slots=3, all_reduce=False),
+        on(f"{name}, two replicas", "replicated", slots=3, all_reduce=True),
     ]
 
 

@@ -20,6 +20,7 @@ from benchmarks.speed.contenders import on_keras, on_tensorflow  # noqa: E402
 from benchmarks.speed.contenders.on_keras import Model  # noqa: E402
 
 MODULES = on_tensorflow.MODULES
+keras = on_tensorflow.keras  # one replica
 adder, gpu_memory = on_tensorflow.adder, on_tensorflow.gpu_memory
 
 
@@ -33,11 +34,7 @@ class AlreadySummed(tf.distribute.ReductionToOneDevice):
         return [value for value, _ in value_destination_pairs]
 
 
-def update(
-    model: Model, optimizer: str, replicas: int, all_reduce: bool = False
-) -> on_tensorflow.Update:
-    if replicas == 1:
-        return on_tensorflow.keras(model, optimizer)
+def replicated(model: Model, optimizer: str, all_reduce: bool) -> on_tensorflow.Update:
     strategy = _strategy(all_reduce)
     with strategy.scope():
         own, built = on_keras.build(model, optimizer)
