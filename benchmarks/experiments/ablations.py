@@ -26,8 +26,6 @@ TITLES = {
     "exclusions": "Bias and normalization in weight decay and adaptation",
     "momentum_form": "Where rate and ratio stand in the momentum",
 }
-
-
 # For each ablation and variant, the values of the recipe fields that vary.
 _DECAY, _ADAPTATION = "exclude_from_weight_decay", "exclude_from_layer_adaptation"
 _EXCLUDED = "bias_or_normalization"
@@ -38,6 +36,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "no adaptation of bias and normalization": {_DECAY: "none", _ADAPTATION: _EXCLUDED},
         "neither of bias and normalization": {_DECAY: _EXCLUDED, _ADAPTATION: _EXCLUDED},
     },
+    "warmup": {"warm-up": {}, "no warm-up": {"warmup_epochs": 0.0}},
     "momentum_form": {
         form: {"momentum_form": form}
         for form in ("classic", "learning_rate_outside", "ratio_outside")
@@ -47,8 +46,6 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Ablations(Paper):
-    name = "ablations"
-
     ablation: str = setting("The setting to vary.", "longer", choices=TITLES)
 
     @property
@@ -60,21 +57,13 @@ class Ablations(Paper):
             yield from self._longer(batch)
             return
         recipe, row = rows.recipe_at(batch, optimizer, self)
-        if self.ablation == "warmup":
-            first = {"optimizer": optimizer.upper()}
-            varied = {
-                "warm-up": rows.with_warmup(recipe),
-                "no warm-up": dataclasses.replace(recipe, warmup_epochs=0.0),
-            }
-        else:
-            first = {}
-            varied = {
-                variant: dataclasses.replace(recipe, **fields)
-                for variant, fields in VARIANTS[self.ablation].items()
-            }
-        for variant, of_variant in varied.items():
+        warmup = self.ablation == "warmup"
+        of_all = rows.with_warmup(recipe) if warmup else recipe
+        first = {"optimizer": optimizer.upper()} if warmup else {}
+        for variant, fields in VARIANTS[self.ablation].items():
+            varied = dataclasses.replace(of_all, **fields)
             label = {**first, "variant": variant, "batch": recipe.global_batch_size}
-            yield label, of_variant, row if of_variant == recipe else None
+            yield label, varied, row if varied == recipe else None
 
     def _longer(self, batch: int) -> Iterator[rows.Variant]:
         if self.epochs:

@@ -12,8 +12,6 @@ from benchmarks.experiments.paper.experiment import COLORS, Paper
 
 
 class AccuracyByBatchSize(Paper):
-    name = "accuracy_by_batch_size"
-
     def variants(self, optimizer: str, batch: int) -> Iterator[rows.Variant]:
         for label, recipe, row in super().variants(optimizer, batch):
             if optimizer == "sgd" and batch != next(iter(rows.best_rows(self.model, "sgd"))):

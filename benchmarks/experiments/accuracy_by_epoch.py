@@ -10,8 +10,6 @@ from benchmarks.experiments.paper.experiment import Paper
 
 
 class AccuracyByEpoch(Paper):
-    name = "accuracy_by_epoch"
-
     @staticmethod
     def plot(found: dict, path: pathlib.Path) -> None:
         table = results.by_epoch(found)

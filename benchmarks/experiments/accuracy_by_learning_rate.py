@@ -15,7 +15,6 @@ from benchmarks.settings import setting
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AccuracyByLearningRate(Paper):
-    name = "accuracy_by_learning_rate"
     learning_rates: tuple[float, ...] | None = setting("Peak learning rates to try.", None)
 
     def variants(self, optimizer: str, batch: int) -> Iterator[rows.Variant]:

@@ -26,7 +26,6 @@ from benchmarks.settings import setting
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BatchSize(Experiment):
-    name: ClassVar[str] = "batch_size"
     plot_flags: ClassVar[tuple[str, ...]] = ("plot", "plot_rates")
     joins: ClassVar[bool] = True
 

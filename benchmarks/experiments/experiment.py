@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -28,7 +29,6 @@ class Experiment(FlagSettings):
     Its fields are the flags of its command.
     """
 
-    name: ClassVar[str]  # of its module
     table: ClassVar[Callable[..., str]]  # formats results as Markdown
     # Names of methods that plot results to a PNG file, and of the flags for the file.
     plot_flags: ClassVar[tuple[str, ...]] = ("plot",)
@@ -58,6 +58,11 @@ class Experiment(FlagSettings):
             what = name.replace("_", " of learning ")
             flags.DEFINE_string(name, None, f"PNG file for the {what}. Default: {default}.")
         run_command(lambda argv: _run(cls))
+
+    @property
+    def name(self) -> str:
+        """The name of its module, such as `batch_size` for `BatchSize`."""
+        return re.sub("(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower()
 
     @classmethod
     def from_flags(cls) -> "Experiment":

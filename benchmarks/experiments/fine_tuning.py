@@ -78,7 +78,6 @@ def first_training(seed: int, data_dir: str | None) -> list[np.ndarray]:
 
 
 class FineTuning(Seeds):
-    name = "fine_tuning"
     images_per_run = EPOCHS * IMAGES
     constants: ClassVar = {
         "batch_size": BATCH_SIZE,

@@ -72,7 +72,6 @@ def _words(rate_at_first: float) -> str:
 
 
 class FirstTry(Seeds):
-    name = "first_try"
     images_per_run = EPOCHS * images.TRAINING["fashion_mnist"]
     constants: ClassVar = {
         "batch_size": BATCH_SIZE,

@@ -26,7 +26,6 @@ def losses(found: dict) -> pd.DataFrame:
 
 
 class GeneralizationGap(Paper):
-    name = "generalization_gap"
     label = ("batch",)
 
     @staticmethod

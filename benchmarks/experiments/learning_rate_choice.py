@@ -72,7 +72,6 @@ class Choice:
 
 
 class LearningRateChoice(Seeds):
-    name = "learning_rate_choice"
     images_per_run = max(EPOCHS[name] * images.TRAINING[name] for name in EPOCHS)
     constants: ClassVar = {"recalibration_images": RECALIBRATION_IMAGES}
 

@@ -104,7 +104,6 @@ def turns(pixels: np.ndarray) -> images.Part:
 
 
 class LinearProbe(Seeds):
-    name = "linear_probe"
     images_per_run = EPOCHS * images.TRAINING["fashion_mnist"]
     constants: ClassVar = {"batch_size": BATCH_SIZE, "epochs": EPOCHS, "image_size": IMAGE_SIZE}
 

@@ -19,7 +19,6 @@ from benchmarks.settings import setting
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LocalLearningRate(Paper):
-    name = "local_learning_rate"
     label = ("batch",)
 
     layers: str | None = setting("Regular expression for the variables to show.", None)

@@ -161,7 +161,6 @@ def runs_of(task: Task, seed: int, done: Mapping[str, dict]) -> list[Run]:
 
 
 class NoiseScale(Seeds):
-    name = "noise_scale"
     constants: ClassVar = {
         "recalibration_images": RECALIBRATION_IMAGES,
         "tasks": [dataclasses.asdict(task) for task in TASKS],

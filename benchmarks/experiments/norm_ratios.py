@@ -90,7 +90,6 @@ def first_update(recipe: Recipe, execution: Execution) -> dict:
 
 
 class NormRatios(Paper):
-    name = "norm_ratios"
     label = ("batch",)
     updates = 1
     train_recipe = staticmethod(first_update)

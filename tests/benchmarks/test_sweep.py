@@ -67,7 +67,6 @@ class FakeTrain:
 
 def sweep(asked, folder, train=None, **fields):
     class Some(Paper):
-        name = "some"
         preset = Preset(**fields)
 
         def runs(self, done):
