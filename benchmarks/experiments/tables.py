@@ -1,7 +1,5 @@
 """The table of the paper's experiments, and cells that several experiments share."""
 
-from collections.abc import Callable
-
 import pandas as pd
 
 from benchmarks import frames
@@ -50,10 +48,10 @@ def accuracy(group: pd.DataFrame) -> str:
     return "; ".join(parts)
 
 
-def mean(values: pd.Series, format: Callable[[float], str]) -> str:
+def mean(values: pd.Series, format: str) -> str:
     """The mean, with the standard deviation in brackets if there are several values."""
-    spread = f" ({format(values.std())})" if len(values) > 1 else ""
-    return format(values.mean()) + spread
+    spread = f" ({values.std():{format}})" if len(values) > 1 else ""
+    return f"{values.mean():{format}}{spread}"
 
 
 def cell(value: str | float | None) -> str:

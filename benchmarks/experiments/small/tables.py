@@ -60,9 +60,7 @@ def report(*found: dict) -> str:
         parts = _searched(first)
     for each in found:
         parts += ["Trainings that diverged, of all trials and seeds:", divergences(each)]
-    done, planned = sum(len(f["rows"]) for f in found), sum(f["planned"] for f in found)
-    parts += results.environments(*found)
-    return "\n\n".join([*parts, f"{done} of {planned} trainings are done."])
+    return "\n\n".join([*parts, *_origin(*found)])
 
 
 def _searched(found: dict) -> list[str]:
@@ -89,7 +87,7 @@ def _seed_tables(found: dict, network: str, table: pd.DataFrame) -> list[str]:
         f"Network `{network}`, test accuracy in %, mean (and standard deviation) of the seeds:",
         accuracies(found, network),
         "Loss on training images at the end:",
-        by_batch(found, every, seeds, lambda rows: _reached(rows, rows["measured_loss"], 3)),
+        by_batch(found, every, seeds, lambda rows: _reached(rows, "measured_loss", 3)),
         f"Trials within {100 * WORKS_WITHIN:g} points of the best trial of any optimizer at that "
         "batch size:",
         by_batch(found, tuned, trials, lambda ours: works(ours, trials)),
@@ -118,37 +116,36 @@ def _rate_tables(found: dict, network: str, table: pd.DataFrame) -> list[str]:
     ]
 
 
+def _origin(*found: dict) -> list[str]:
+    """The versions and devices of results, and how many trainings are done."""
+    done, planned = sum(len(f["rows"]) for f in found), sum(f["planned"] for f in found)
+    return [*results.environments(*found), f"{done} of {planned} trainings are done."]
+
+
 # --- tables ---------------------------------------------------------------------------------------
 
 
-def _grid(
+def _by_method(
+    methods: Iterable[Method],
     table: pd.DataFrame,
-    down: str,
-    rows: Mapping[Any, str],
     across: str,
     columns: Mapping[Any, str],
     cell: _Cell,
-    corner: str = "",
 ) -> str:
-    """A pivot table: one cell for the trainings of each pair of values of two columns.
-
-    `rows` names the values of the column `down`, and `columns` those of the column `across`.
-    """
-    cells = {place: cell(chosen) for place, chosen in table.groupby([down, across])}
+    """One row per method, and one column per value of `across`, with its name in `columns`."""
+    cells = {place: cell(chosen) for place, chosen in table.groupby(["method", across])}
     return frames.markdown(
         [
-            {corner: words, **{head: cells.get((row, key), "") for key, head in columns.items()}}
-            for row, words in rows.items()
-        ],
-        texts=0 if corner else 1,
+            {"": m.words, **{words: cells.get((m.name, key), "") for key, words in columns.items()}}
+            for m in methods
+        ]
     )
 
 
 def by_batch(found: dict, methods: Iterable[Method], table: pd.DataFrame, cell: _Cell) -> str:
     """One row per method, and one column per batch size."""
-    words = {method.name: method.words for method in methods}
     batches = {batch: f"{batch:,}" for batch in found["settings"]["batches"]}
-    return _grid(table, "method", words, "batch", batches, cell)
+    return _by_method(methods, table, "batch", batches, cell)
 
 
 def accuracies(found: dict, network: str | None = None) -> str:
@@ -158,7 +155,7 @@ def accuracies(found: dict, network: str | None = None) -> str:
     """
     (only, *_) = found["settings"]["networks"]
     seeds = select(frame(found), kind="seed", network=network or only)
-    return by_batch(found, methods_of(found), seeds, _percent_reached)
+    return by_batch(found, methods_of(found), seeds, _reached)
 
 
 def by_network(found: dict) -> str:
@@ -169,36 +166,31 @@ def by_network(found: dict) -> str:
     table = groups.filter(lambda rows: len(rows) == found["settings"]["seeds"])
     parts = []
     for batch, rows in table.groupby("batch"):
-        methods = {m.name: m.words for m in methods_of(found) if m.name in set(rows["method"])}
+        methods = [method for method in methods_of(found) if method.name in set(rows["method"])]
         networks = {n: f"`{n}`" for n in found["settings"]["networks"] if n in set(rows["network"])}
         parts += [
             f"Batch size {batch:,}, mean (and standard deviation) of the seeds:",
-            _grid(rows, "method", methods, "network", networks, _percent_reached),
+            _by_method(methods, rows, "network", networks, _reached),
         ]
-    parts += results.environments(found)
-    done = f"{len(found['rows'])} of {found['planned']} trainings are done."
-    return "\n\n".join([*parts, done])
+    return "\n\n".join([*parts, *_origin(found)])
 
 
 def divergences(found: dict) -> str:
     """One row per method, and one column per network."""
-    words = {method.name: method.words for method in methods_of(found)}
     networks = {name: name for name in found["settings"]["networks"]}
-
-    def cell(chosen: pd.DataFrame) -> str:
-        return f"{chosen['failed'].sum()} of {len(chosen)}"
-
-    return _grid(frame(found), "method", words, "network", networks, cell)
+    return _by_method(methods_of(found), frame(found), "network", networks, _failed)
 
 
 def by_rate(found: dict, method: str) -> str:
     """One row per learning rate that was tried, and one column per network and batch size."""
     trials = select(frame(found), method=method, kind="trial")
     places = [f"{n}, {batch:,}" for n, batch in zip(trials["network"], trials["batch"])]
-    rates = {rate: f"{rate:.3g}" for rate in sorted(trials["rate"].unique())}
-    columns = dict(zip(places, places))
-    trials = trials.assign(place=places)
-    return _grid(trials, "rate", rates, "place", columns, _trial, "learning rate")
+    lines = []
+    for rate, tried in trials.assign(place=places).groupby("rate"):
+        cells = {place: _trial(chosen) for place, chosen in tried.groupby("place")}
+        lines.append({"learning rate": f"{rate:.3g}", **cells})
+    names = ["learning rate", *dict.fromkeys(places)]
+    return frames.markdown(pd.DataFrame(lines, columns=names), texts=0)
 
 
 def by_rate_of_lars(found: dict) -> str:
@@ -273,23 +265,23 @@ def search_spaces(found: dict) -> str:
 # --- cells ----------------------------------------------------------------------------------------
 
 
-def _reached(seeds: pd.DataFrame, values: pd.Series, digits: int) -> str:
+def _reached(seeds: pd.DataFrame, column: str = "percent", digits: int = 1) -> str:
     """The mean of the trainings that did not diverge, and the number of those that did."""
-    left = values[~seeds["failed"]].astype(float)
-    return _with_diverged(mean(left, f"{{:.{digits}f}}".format) if len(left) else "", seeds)
-
-
-def _percent_reached(seeds: pd.DataFrame) -> str:
-    return _reached(seeds, seeds["percent"], 1)
+    left = seeds.loc[~seeds["failed"], column].astype(float)
+    return _with_diverged(mean(left, f".{digits}f") if len(left) else "", seeds)
 
 
 def _counted(seeds: pd.DataFrame) -> str:
-    return _with_diverged(mean(100 * seeds["counted_accuracy"], "{:.1f}".format), seeds)
+    return _with_diverged(mean(100 * seeds["counted_accuracy"], ".1f"), seeds)
+
+
+def _failed(trainings: pd.DataFrame) -> str:
+    return f"{trainings['failed'].sum()} of {len(trainings)}"
 
 
 def _with_diverged(text: str, seeds: pd.DataFrame) -> str:
-    count = seeds["failed"].sum()
-    return ", ".join(filter(None, [text, f"{count} of {len(seeds)} diverged" if count else ""]))
+    diverged = f"{_failed(seeds)} diverged" if seeds["failed"].any() else ""
+    return ", ".join(filter(None, [text, diverged]))
 
 
 def _trial(of_setting: pd.DataFrame) -> str:
