@@ -32,10 +32,13 @@ def at_build(optimizer: KerasOptimizer) -> None:
     if model is None:
         return
     batches = fitting_batches(model)
-    if schedule.warn_unless_made_for(batches):
+    with optimizer._outside_of_steps():  # in a step there are no values
+        # State that was loaded before is restored by now.
+        done = 0 if batches is None else _batches_so_far(optimizer)
+    if schedule.warn_unless_made_for(batches, done):
         _warned.add(optimizer)
     if not _batch_statistics.recalibrates(fitting_callbacks(model)):
-        with optimizer._outside_of_steps():  # in a step they have no values
+        with optimizer._outside_of_steps():
             _batch_statistics.warn_if_stale(model, batches or schedule.batches)
 
 
@@ -56,7 +59,7 @@ def at_epoch_begin(callback: keras.callbacks.Callback, epoch: int) -> None:
     if not isinstance(schedule, FitSchedule):
         return
     # Batches, because those left over at the end of `fit` make no update.
-    done = int(keras.ops.convert_to_numpy(optimizer._micro_batches))
+    done = _batches_so_far(optimizer)
     # `BackupAndRestore` may have restored the end of this epoch, of which all batches are skipped.
     if done < schedule.batches or done == (epoch + 1) * (params.get("steps") or 0):
         return
@@ -68,6 +71,10 @@ def at_epoch_begin(callback: keras.callbacks.Callback, epoch: int) -> None:
             f"0. {_REMEDY}",
             stacklevel=2,
         )
+
+
+def _batches_so_far(optimizer: KerasOptimizer) -> int:
+    return int(keras.ops.convert_to_numpy(optimizer._micro_batches))
 
 
 def at_end(optimizer: KerasOptimizer) -> None:

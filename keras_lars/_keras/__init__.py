@@ -45,9 +45,10 @@ which holds Python's lock while it waits.
 
 `fitted_model.py` reads from the stack for which model an optimizer is being built: Keras builds it
 inside `fit`, `train_on_batch` or `train_step`, methods whose `self` is the model. From `fit` it
-also reads the locals `callbacks`, `epochs` and `epoch_iterator`, with its `num_batches`. In any
-function the locals `self` and `model` may be the model whose optimizer is being built. One of them
-is `load_model_from_hdf5`, which builds it without variables, and has it as `model`.
+also reads the locals `callbacks`, `epochs`, `initial_epoch` and `epoch_iterator`, with its
+`num_batches`. In any function the locals `self` and `model` may be the model whose optimizer is
+being built. One of them is `load_model_from_hdf5`, which builds it without variables, and has it as
+`model`.
 
 The faults are those of Keras 3.10.0 with TensorFlow 2.18.0, and of 3.15.1 with 2.21.0. A nightly
 3.16 (3.16.0.dev2026102704) has all but 4 and 8. For each fault a test fails once it is fixed,

@@ -89,14 +89,14 @@ def fitting_callbacks(model: keras.Model) -> list[keras.callbacks.Callback]:
 
 
 def fitting_batches(model: keras.Model) -> int | None:
-    """The number of batches in all epochs of the model's running `fit`, if known.
+    """The number of batches that the model's running `fit` makes in all of its epochs, if known.
 
     `None` outside of `fit`, in the thread of a replica, and with data of unknown size.
     """
     for names in _locals_of_fit(model):
         of_an_epoch = getattr(names.get("epoch_iterator"), "num_batches", None)
         if of_an_epoch is not None:
-            return names["epochs"] * of_an_epoch
+            return (names["epochs"] - names["initial_epoch"]) * of_an_epoch
     return None
 
 

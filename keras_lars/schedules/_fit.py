@@ -128,19 +128,20 @@ class FitSchedule(LearningRateSchedule):
             )
         return batches
 
-    def warn_unless_made_for(self, batches: int | None) -> bool:
-        """Warn if `fit` makes another number of batches than this schedule, if that is known.
+    def warn_unless_made_for(self, batches: int | None, done: int = 0) -> bool:
+        """Warn if `fit` ends after another number of batches than this schedule, if that is known.
 
         With more batches the rate stays at 0 until the end; with fewer it never reaches 0. `LARS`
-        calls this when it is built in `fit`.
+        calls this when it is built in `fit`, after `done` batches, if it continues a training.
 
         Returns:
             Boolean, whether there was a warning.
         """
-        if batches is None or batches == self.batches:
+        if batches is None or done + batches == self.batches:
             return False
+        after = f" after {done}" if done else ""
         warnings.warn(
-            f"`fit` makes {counted(batches, 'batch', 'batches')}, but this schedule is for "
+            f"`fit` makes {counted(batches, 'batch', 'batches')}{after}, but this schedule is for "
             f"{self.batches}. Give `for_fit` the samples, epochs and batch size of `fit`."
             f"{self._likely_cause(batches)} Received: samples={self.samples}, "
             f"epochs={self.epochs}, global_batch_size={self.global_batch_size}, "

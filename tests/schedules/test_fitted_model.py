@@ -209,6 +209,29 @@ def test_a_fit_with_another_number_of_batches_gives_a_warning(build):
     assert message.startswith("`fit` makes 15 batches")
 
 
+@pytest.mark.parametrize(
+    ("epochs", "initial_epoch", "restored", "message"),
+    [
+        (5, 2, 0, None),
+        (3, 1, 1, None),
+        (2, 0, 1, None),
+        (3, 1, 0, "`fit` makes 4 batches, but this schedule is for 6."),
+        (3, 0, 1, "`fit` makes 6 batches after 2, but this schedule is for 6."),
+    ],
+)
+def test_epochs_before_the_fit_count_only_if_their_state_is_restored(
+    epochs, initial_epoch, restored, message, tmp_path
+):
+    model = compiled(functional, run_eagerly=True)
+    if restored:
+        before = compiled(functional, run_eagerly=True)
+        warned_of_batches(before, batch_size=8, epochs=restored)
+        before.save_weights(tmp_path / "before.weights.h5")
+        model.load_weights(tmp_path / "before.weights.h5")
+    found = warned_of_batches(model, batch_size=8, epochs=epochs, initial_epoch=initial_epoch)
+    assert [each.split(" Give ")[0] for each in found] == ([message] if message else [])
+
+
 # Hints in the warning. The schedule is for 1,000 samples in batches of 64 for 5 epochs.
 BATCH_SIZE, HELD_OUT = "Without `batch_size`, `fit` uses 32.", "`validation_split` holds out."
 
