@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_lars._keras.optimizer import KerasOptimizer
 from keras_lars._keras.saved_state import StatefulOptimizer
 
 # The attributes that `fit` sets.
@@ -39,6 +40,16 @@ def sums_of_parts(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]
     is_ours = isinstance(innermost, StatefulOptimizer) and innermost.built
     sums = innermost._sums_of_parts() if is_ours else None
     return [] if sums is None else [sums]
+
+
+def _records(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
+    """What it records of updates. On TensorFlow these are not among `optimizer.variables`."""
+    innermost = wrapped(optimizer)[-1]
+    if not isinstance(innermost, KerasOptimizer) or not innermost.built:
+        return []
+    update = innermost._update
+    squares = [] if update.squares is None else [update.squares.parts, update.squares.last]
+    return [each for each in (update.record, *squares) if each is not None]
 
 
 @contextlib.contextmanager
@@ -81,7 +92,7 @@ def _components(model: keras.Model) -> list[Any]:
     """All variables; on TensorFlow, their components on each replica of this worker."""
     variables = [*model.variables, *model.metrics_variables]
     for optimizer in optimizers_of(model):
-        variables += [*optimizer.variables, *sums_of_parts(optimizer)]
+        variables += [*optimizer.variables, *_records(optimizer)]
     variables = list({id(variable): variable for variable in variables}.values())
     if keras.backend.backend() != "tensorflow":
         return variables

@@ -170,14 +170,16 @@ def test_recording_changes_no_bit_of_fit():
 
 
 @pytest.mark.slow
-def test_temporary_training_leaves_no_parts():
-    lars = make_lars(gradient_accumulation_steps=2, record_noise_scale=True)
+def test_temporary_training_leaves_no_records():
+    options = {"record_noise_scale": True, "record_trust_ratios": True}
+    lars = make_lars(gradient_accumulation_steps=2, **options)
     model = compiled(sequential, lars, run_eagerly=True)
     x = np.ones((4, *model.input_shape[1:]), "float32")
     y = np.ones((4, *model.output_shape[1:]), "float32")
     model.train_on_batch(x, y)
-    before = numbers([lars._update.squares.parts])
-    assert before[0][-1] == 1
+    records = [lars._update.record, lars._update.squares.parts, lars._update.squares.last]
+    before = numbers(records)
+    assert before[1][-1] == 1
     with _model_state.restored(model):
         model.train_on_batch(2 * x, y)
-    assert_equal(numbers([lars._update.squares.parts]), before)
+    assert_equal(numbers(records), before)
