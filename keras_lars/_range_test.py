@@ -130,7 +130,7 @@ def find_learning_rate(
 
     Raises:
         ValueError: If an argument is invalid, if the model's learning rate is a schedule or a
-            callable, or if the first loss is not finite.
+            callable, if its `train_step` returns no "loss", or if the first loss is not finite.
 
     Warns if the loss was lowest at the first or the last rate, because the best rate may lie beyond
     it.
@@ -251,7 +251,13 @@ class _Ramp(keras.callbacks.Callback):
             self._rate.assign(self._rates[len(self._losses)])
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        self._sum += float((logs or {})["loss"])
+        logs = logs or {}
+        if "loss" not in logs:
+            raise ValueError(
+                "`model` must have a `train_step` that returns its loss as 'loss', because the "
+                f"test compares losses. Received: a model that returns {sorted(logs)}"
+            )
+        self._sum += float(logs["loss"])
         self._seen += 1
         if self._seen == self._steps[len(self._losses)]:
             self._add(self._sum / self._seen)

@@ -231,6 +231,18 @@ def test_models_that_are_not_ready_are_refused():
         find(make_model(keras_lars.LARS(schedule)))
 
 
+@with_few_updates
+def test_a_model_that_returns_no_loss_is_refused():
+    class OwnLogs(Distance):
+        def train_step(self, data):
+            return {"own_loss": super().train_step(data)["loss"]}
+
+    model = OwnLogs()
+    model.compile(keras.optimizers.SGD(1.0), "mse", run_eagerly=True)
+    with pytest.raises(ValueError, match=r"returns its loss as 'loss'.*returns \['own_loss'\]"):
+        find(model, ONES, updates=2)
+
+
 @pytest.mark.slow
 def test_plot(tmp_path):
     pytest.importorskip("matplotlib")
