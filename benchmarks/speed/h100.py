@@ -106,19 +106,15 @@ def paths(found: Program) -> list[dict[str, int]]:
 
     There is one path. If there is a loop, there are two: it runs never or once.
     """
-    entry = _costs(found, "ENTRY")
-    loops = [each.calls for each in found["ENTRY"] if each.operation == "while"]
-    return [entry] + [
-        {
-            name: count + sum(_costs(found, each)[name] for each in loop)
-            for name, count in entry.items()
-        }
-        for loop in loops
-    ]
+    entry = found["ENTRY"]
+    ways = [entry]
+    for loop in entry:
+        if loop.operation == "while":
+            ways.append(entry + [one for name in loop.calls for one in found[name]])
+    return [_costs(found, instructions) for instructions in ways]
 
 
-def _costs(found: Program, computation: str) -> dict[str, int]:
-    instructions = found[computation]
+def _costs(found: Program, instructions: list[Instruction]) -> dict[str, int]:
     sizes = {each.name: _size(each.shape) for each in instructions}
     kernels = [each for each in instructions if each.operation not in _NO_KERNEL]
     fused = [one for each in kernels for name in each.calls for one in found.get(name, [])]
