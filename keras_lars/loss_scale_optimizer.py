@@ -111,6 +111,14 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
             var_list = [] if model is None else list(model.trainable_variables)
         super().build(var_list)
 
+    def exclude_from_weight_decay(
+        self,
+        var_list: Sequence[Variable] | None = None,
+        var_names: Sequence[str] | None = None,
+    ) -> None:
+        """Call the method of the inner optimizer; Keras's wrapper would not use the rules."""
+        self.inner_optimizer.exclude_from_weight_decay(var_list, var_names)
+
     def set_weights(self, weights: Sequence[Array]) -> None:
         """Set the variables of both optimizers, in the order of `variables`."""
         own = len(self._variables)

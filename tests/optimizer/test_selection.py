@@ -257,6 +257,14 @@ def test_the_method_takes_a_single_variable_or_name_too(argument, selected):
     assert selected(optimizer) == everything - {"first/kernel", "second/kernel"}
 
 
+def test_the_method_of_a_loss_scale_optimizer_is_that_of_the_optimizer_inside():
+    variables = make_variables()
+    optimizer = keras_lars.LARS(jit_compile=False)
+    keras_lars.LossScaleOptimizer(optimizer).exclude_from_weight_decay(var_names=["first"])
+    optimizer.build(variables)
+    assert decayed(optimizer) == {"second/kernel"}
+
+
 @both_selections
 @pytest.mark.parametrize("given", [None, [], "gamma", ["gamma", "beta"]], ids=repr)
 def test_the_method_adds_to_the_rules_of_the_constructor(argument, selected, given):
