@@ -35,6 +35,9 @@ def _parse_one(argument: str, rule: Any) -> Exclusion:
     # A Keras variable, or a backend's own.
     if all(hasattr(rule, name) for name in ("shape", "dtype", "name")):
         return _GivenVariable(rule)
+    if isinstance(rule, keras.layers.Layer):  # also callable, with one argument
+        must_be = "a rule or a list of rules. Of a layer or model, pass `trainable_variables`"
+        raise _arguments.refusal(argument, must_be, given)
     is_function = callable(rule) and not isinstance(rule, type)
     if is_function and _arguments.can_be_called(rule, 1):
         return _GivenCallable(rule)

@@ -225,6 +225,13 @@ def test_a_bad_rule_raises_at_construction(argument, selected, rule):
         keras_lars.LARS(**{argument: rule})
 
 
+@both_selections
+def test_a_layer_is_refused_although_it_is_callable(argument, selected):
+    for rule in (keras.layers.Dense(2), keras.Sequential([keras.layers.Dense(2)])):
+        with pytest.raises(ValueError, match=f"{argument}.*`trainable_variables`. Received: "):
+            keras_lars.LARS(**{argument: [rule]})
+
+
 @pytest.mark.parametrize(
     ("make", "argument"),
     [
