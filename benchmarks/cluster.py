@@ -73,9 +73,8 @@ def _devices(replicas: int) -> list[str] | None:
     if tf.config.list_physical_devices("GPU"):
         return None  # the strategy then uses all GPUs
     (cpu, *_) = tf.config.list_physical_devices("CPU")
-    tf.config.set_logical_device_configuration(
-        cpu, [tf.config.LogicalDeviceConfiguration()] * replicas
-    )
+    logical = [tf.config.LogicalDeviceConfiguration()] * replicas
+    tf.config.set_logical_device_configuration(cpu, logical)
     return [f"CPU:{i}" for i in range(replicas)]
 
 

@@ -45,20 +45,19 @@ def alexnet(
             f"--virtual_batch_size must be 0: {name} has no batch normalization. "
             f"Received: {options.virtual_batch_size}"
         )
-    is_small = options.has_small_stem
     biases = (0.01,) * 5 if batch_normalization else (0.0, 0.1, 0.0, 0.1, 0.1)
     scaled = [_scaled(count, options.width) for count in filters]
-    kernels = (3 if is_small else 11, 5, 3, 3, 3)
+    # Size, strides and padding of the convolutions.
+    stem = (3, 1, "same") if options.has_small_stem else (11, 4, "valid")
+    shapes = [stem, (5, 1, "same"), *[(3, 1, "same")] * 3]
 
     images = keras.Input(options.image_shape, name="images")
     x = images
-    for i in range(5):
+    for i, shape in enumerate(shapes):
         layer = f"conv{i + 1}"
         x = layers.Conv2D(
             scaled[i],
-            kernels[i],
-            strides=4 if i == 0 and not is_small else 1,
-            padding="valid" if i == 0 and not is_small else "same",
+            *shape,
             groups=GROUPS if i in (1, 3, 4) else 1,
             kernel_initializer=_gaussian(0.01),
             bias_initializer=keras.initializers.Constant(biases[i]),
