@@ -15,14 +15,8 @@ from benchmarks.recipes.describe import listing as listing
 from benchmarks.recipes.rows import Row
 from benchmarks.recipes.self_supervised import settings as settings
 
-ROWS: dict[str, Row] = {
-    row.name: row
-    for row in (
-        *rows.rows_of("quick_start.csv"),
-        *rows.rows_of("published.csv"),
-        *self_supervised.ROWS,
-    )
-}
+_EVERY = (*rows.rows_of("quick_start.csv"), *rows.rows_of("published.csv"), *self_supervised.ROWS)
+ROWS: dict[str, Row] = {row.name: row for row in _EVERY}
 
 
 def find(name: str) -> Row:

@@ -9,20 +9,6 @@ from typing import Any
 from benchmarks.recipe import Recipe, RecipeError
 from benchmarks.settings import kind_of
 
-# How the networks of the rows differ from the defaults of `Recipe`.
-_PAPER = {"shift_decay": False}
-NETWORKS: Mapping[str, Mapping[str, Any]] = {
-    "alexnet": {**_PAPER, "image_size": 227, "pixel_scale": 1.0, "dropout": 0.5},
-    "alexnet_bn": {**_PAPER, "image_size": 227, "dropout": 0.5},
-    "resnet50": _PAPER,
-    # As in MLPerf and torchvision.
-    "resnet50_v1_5": {
-        "augmentation": "extended",
-        "label_smoothing": 0.1,
-        "exclude_from_weight_decay": "bias_or_normalization",
-        "exclude_from_layer_adaptation": "bias_or_normalization",
-    },
-}
 NOT_TRAINABLE = ("googlenet",)
 _KINDS = {field.name: kind_of(field)[0] for field in dataclasses.fields(Recipe)}
 
@@ -68,6 +54,9 @@ def _value(name: str, text: str) -> Any:
         return tuple(text.split())
     kind = _KINDS.get(name, float if name == "published" else str)
     return text == "true" if kind is bool else kind(text)
+
+
+NETWORKS = {line["model"]: line for line in read("networks.csv")}
 
 
 def rows_of(name: str) -> list[Row]:
