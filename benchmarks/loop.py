@@ -92,11 +92,8 @@ def make_model(plan: Plan, strategy: tf.distribute.Strategy) -> keras.Model:
             zero_gamma=recipe.zero_gamma,
         )
         model = keras_lars.multi_worker.prepare(model)
-        model.compile(
-            optimizers.make(plan),
-            losses.cross_entropy(recipe.label_smoothing),
-            metrics=["accuracy"],
-        )
+        loss = losses.cross_entropy(recipe.label_smoothing)
+        model.compile(optimizers.make(plan), loss, metrics=["accuracy"])
     return model
 
 
@@ -113,6 +110,7 @@ def _fit(plan: Plan, model: keras.Model) -> dict:
     # Several workers cannot save at once: a signal reaches them at different updates.
     stop = callbacks.Stop(backup if shard.count == 1 else None)
     epochs = backup.epochs(functools.partial(plan.epoch, shard=shard))
+    measuring = [*_statistics(plan, model, shard), *_loggers(plan, backup.epoch)]
     with stop.listening(), _name_unreadable_images(plan, model):
         model.fit(
             plan.data_set.distributed(epochs, model.distribute_strategy),
@@ -121,13 +119,7 @@ def _fit(plan: Plan, model: keras.Model) -> dict:
             validation_data=plan.data_set.validation(plan.view, plan.micro_batch_size),
             validation_freq=plan.validated_epochs,
             shuffle=False,  # the data are already shuffled
-            callbacks=[
-                divergence,
-                *_statistics(plan, model, shard),
-                *_loggers(plan, backup.epoch),
-                backup,
-                stop,
-            ],
+            callbacks=[divergence, *measuring, backup, stop],
             verbose=(1 if sys.stdout.isatty() else 2) if plan.is_chief else 0,
         )
     return {

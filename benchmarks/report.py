@@ -117,6 +117,8 @@ def conclusion(plan: Plan, result: dict) -> str:
 
 def start_folder(plan: Plan, model: keras.Model, strategy: tf.distribute.Strategy) -> None:
     """Creates the run folder and writes `config.json`."""
+    versions = environment.versions("tensorflow")
+    versions["scikit-learn"] = importlib.metadata.version("scikit-learn")
     config = {
         "recipe": dataclasses.asdict(plan.recipe),
         "micro_batch_size": plan.execution.micro_batch_size,
@@ -126,10 +128,7 @@ def start_folder(plan: Plan, model: keras.Model, strategy: tf.distribute.Strateg
         "warmup_updates": plan.warmup_updates,
         "trainable_parameters": estimate.trainable_parameters(model),
         "distribution": cluster.summary(strategy),
-        "versions": {
-            **environment.versions("tensorflow"),
-            "scikit-learn": importlib.metadata.version("scikit-learn"),
-        },
+        "versions": versions,
         "device": environment.device(),
     }
     try:

@@ -3,7 +3,7 @@
 import os
 
 import sklearn.datasets
-import sklearn.model_selection
+from sklearn.model_selection import train_test_split
 
 from benchmarks.data.in_memory import Images, InMemory
 
@@ -17,10 +17,8 @@ def load(data_dir: str | os.PathLike | None = None) -> InMemory:
     pixels, labels = sklearn.datasets.load_digits(return_X_y=True)
     # Scikit-learn's pixels are 0 to 16. A power of two as factor causes no rounding.
     pixels = (16 * pixels).reshape(-1, 8, 8, 1).astype("uint16")
-    train_pixels, held_out_pixels, train_labels, held_out_labels = (
-        sklearn.model_selection.train_test_split(
-            pixels, labels.astype("int32"), test_size=0.2, stratify=labels, random_state=0
-        )
+    train_pixels, held_out_pixels, train_labels, held_out_labels = train_test_split(
+        pixels, labels.astype("int32"), test_size=0.2, stratify=labels, random_state=0
     )
     training = Images(train_pixels, train_labels)
     return InMemory("digits", 10, training, Images(held_out_pixels, held_out_labels))
