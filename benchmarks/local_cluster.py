@@ -16,6 +16,7 @@ import json
 import math
 import multiprocessing.connection
 import os
+import pathlib
 import queue
 import signal
 import socket
@@ -51,21 +52,8 @@ _Events = queue.SimpleQueue[_Ended | _Signal]
 # An environment variable with a value unique to the worker. Processes that it starts inherit it.
 _MARK = "KERAS_LARS_LOCAL_CLUSTER"
 
-# A shell script that kills what a worker leaves behind. It waits for its standard input to close.
-# The launcher closes it once the worker has ended, and it also closes when the launcher ends, even
-# by SIGKILL. The guard is in another process group, so it can kill the whole group of the worker.
-# With a /proc it also kills processes that have left the group, and prints their names.
-_GUARD = """
-trap "" PIPE
-read line
-kill -s KILL -- "-$1"
-for file in $(grep -ls "$2" /proc/[0-9]*/environ); do
-  number=${file#/proc/}
-  number=${number%/environ}
-  name=$(cat "/proc/$number/comm")
-  kill -s KILL "$number" && echo "$name, process $number"
-done
-"""
+# Kills what a worker leaves behind, after the launcher has closed its standard input.
+_GUARD = pathlib.Path(__file__).with_name("local_cluster_guard.sh")
 
 
 class _Worker:
@@ -91,7 +79,7 @@ class _Worker:
         )
         try:
             self.guard = subprocess.Popen(
-                ["sh", "-c", _GUARD, "sh", str(self.process.pid), self.mark],
+                ["sh", _GUARD, str(self.process.pid), self.mark],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
