@@ -109,6 +109,10 @@ class Backend(abc.ABC):
         """The gradient in a form that Keras can check for non-finite values."""
         return gradient
 
+    def holds_sum(self, accumulator: keras.Variable) -> bool:
+        """Whether an accumulator is known not to be empty. It is not known in a traced step."""
+        return False
+
     def count(self, calls: keras.Variable) -> None:
         """Add 1 to the number of calls of `apply`."""
         calls.assign_add(1)

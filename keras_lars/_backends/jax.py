@@ -23,6 +23,10 @@ class JaxBackend(FunctionalBackend):
     def xla_error(self, variables: Sequence[Variable]) -> str | None:
         return None
 
+    def holds_sum(self, accumulator: keras.Variable) -> bool:
+        sums = accumulator.value
+        return not isinstance(sums, jax.core.Tracer) and bool(jnp.any(sums != 0))
+
     def separate(self, variables: Sequence[keras.Variable]) -> None:
         """Give each variable its own array, or the next `fit` donates one twice (fault 15)."""
         for variable in variables:

@@ -36,6 +36,11 @@ class TensorFlowBackend(Backend):
             )
         return tf.convert_to_tensor(gradient)
 
+    def holds_sum(self, accumulator: keras.Variable) -> bool:
+        if not tf.executing_eagerly() or tf.distribute.has_strategy():
+            return False
+        return bool(tf.reduce_any(tf.not_equal(accumulator.value, 0)))
+
     def replicas(self) -> int:
         return int(tf.distribute.get_strategy().num_replicas_in_sync)
 

@@ -46,6 +46,9 @@ class TorchBackend(FunctionalBackend):
     def are_whole(self, gradients: Sequence[Any], variables: Sequence[Variable]) -> list[bool]:
         return torch_variables.are_like(gradients, variables, _COMPUTE_DTYPES)
 
+    def holds_sum(self, accumulator: keras.Variable) -> bool:
+        return not torch.compiler.is_compiling() and bool(accumulator.value.any())
+
     def count(self, calls: keras.Variable) -> None:
         held = torch_variables.parameters([calls])
         if held is None:

@@ -64,6 +64,7 @@ class KerasOptimizer(StatefulOptimizer):
             return
         variables = self._known_variables(grads, trainable_variables)
         with keras.name_scope(self.name, caller=self):
+            grads = self._completed(grads, variables)
             grads, variables = self._filter_empty_gradients(grads, variables)
             grads, variables = self._overwrite_variables_directly_with_gradients(grads, variables)
             whole = self._whole(grads, variables)
@@ -147,6 +148,23 @@ class KerasOptimizer(StatefulOptimizer):
                 f"was built with. Make a new optimizer for others. Received: {unknown}"
             )
         refuse_repeated("trainable_variables", variables, keys)
+
+    def _completed(self, grads: list[Any], variables: Sequence[Variable]) -> list[Any]:
+        """The gradients, with zeros in place of None if earlier micro-batches had a gradient.
+
+        Without them an update would leave out the variable, and keep its sum for the next one. In
+        a traced step a variable has a gradient in each micro-batch, or in none.
+        """
+        if self.gradient_accumulation_steps is None or all(g is not None for g in grads):
+            return grads
+        accumulators, backend = self._slots.accumulators, _backends.current()
+        completed = []
+        for gradient, variable in zip(grads, variables):
+            accumulator = accumulators[self._get_variable_index(variable)]
+            if gradient is None and accumulator is not None and backend.holds_sum(accumulator):
+                gradient = ops.zeros_like(ops.convert_to_tensor(accumulator))
+            completed.append(gradient)
+        return completed
 
     def _whole(self, gradients: Sequence[Any], variables: Sequence[Variable]) -> list[Tensor]:
         """The gradients as dense, unscaled tensors of the compute dtypes."""

@@ -108,6 +108,19 @@ def test_micro_batches_equal_one_batch_in_fit():
     assert int(parts.optimizer.iterations) == int(whole.optimizer.iterations) == 4
 
 
+@pytest.mark.filterwarnings("ignore:Gradients do not exist")
+def test_a_gradient_that_is_missing_in_one_micro_batch_counts_as_zero():
+    ends = []
+    for missing in (None, keras.ops.zeros(2)):
+        kept, at_times = (keras.Variable([3.0, 4.0], name=name) for name in ("kept", "at_times"))
+        optimizer = make_lars(gradient_accumulation_steps=2)
+        ones = keras.ops.ones(2)
+        for gradient in (ones, missing, missing, ones):
+            optimizer.apply([ones, gradient], [kept, at_times])
+        ends.append(numbers([kept, at_times, *optimizer.variables]))
+    assert_equal(*ends)
+
+
 def test_accumulation_with_a_missing_gradient():
     variables, references = make_variables(), make_references()
     optimizer = make_lars(gradient_accumulation_steps=2)
