@@ -81,7 +81,7 @@ def make_plan(
     Raises:
         RecipeError: If the data are missing, the batch is larger than the data or not a multiple of
             the micro-batch, the warm-up is as long as the training, or the folder cannot be
-            written or holds another run.
+            written or holds another run, or one with other data.
     """
     if execution.output_dir is not None and is_chief:
         run_folder.check(pathlib.Path(execution.output_dir), recipe, execution)
@@ -102,6 +102,8 @@ def make_plan(
             f"--warmup_epochs must be less than --epochs, which is {recipe.epochs}. "
             f"Received: {recipe.warmup_epochs:g}"
         )
+    if execution.output_dir is not None and is_chief:
+        run_folder.check_data(plan.folder, plan.updates_per_epoch)
     return plan
 
 

@@ -51,6 +51,22 @@ def check(folder: pathlib.Path, recipe: Recipe, execution: Execution) -> None:
         )
 
 
+def check_data(folder: pathlib.Path, updates_per_epoch: int) -> None:
+    """Raises RecipeError if a run in the folder had another number of updates per epoch.
+
+    Its images were others, so it would resume at another place, with another schedule.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        return
+    before = _read(path, dict).get("updates_per_epoch", updates_per_epoch)
+    if before != updates_per_epoch:
+        raise RecipeError(
+            f"--resume must be given with the data of the run in --output_dir, {folder}. Received: "
+            f"images for {updates_per_epoch} updates per epoch instead of {before}"
+        )
+
+
 def result(folder: pathlib.Path) -> dict | None:
     """The result of a finished run; None if it is not finished."""
     path = folder / "result.json"

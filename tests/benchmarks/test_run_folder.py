@@ -5,15 +5,15 @@ import json
 
 import pytest
 
-from benchmarks import files, recipes, run_folder
+from benchmarks import files, plan, recipes, run_folder
 from benchmarks.recipe import Execution, RecipeError
 
 RECIPE = recipes.override()
 
 
-def folder_of(path, recipe=RECIPE, micro_batch_size=0):
+def folder_of(path, recipe=RECIPE, micro_batch_size=0, **config):
     path.mkdir()
-    config = {"recipe": dataclasses.asdict(recipe), "micro_batch_size": micro_batch_size}
+    config |= {"recipe": dataclasses.asdict(recipe), "micro_batch_size": micro_batch_size}
     files.write_json(path / "config.json", config)
     return path
 
@@ -63,6 +63,12 @@ def test_a_run_resumes_only_on_request_and_with_the_same_settings(tmp_path):
         run_folder.check(folder, other, Execution(resume=True))
     with pytest.raises(RecipeError, match=r"--micro_batch_size=32 instead of 0"):
         run_folder.check(folder, RECIPE, Execution(resume=True, micro_batch_size=32))
+
+
+def test_a_run_does_not_resume_with_other_data(tmp_path):
+    folder = folder_of(tmp_path / "run", updates_per_epoch=3)
+    with pytest.raises(RecipeError, match=r"for 22 updates per epoch instead of 3$"):
+        plan.make_plan(RECIPE, Execution(output_dir=str(folder), resume=True))
 
 
 def test_a_new_folder_may_be_resumed_too(tmp_path):
