@@ -5,15 +5,3 @@ on other data sets. `batch_size`, `first_try`, `fine_tuning`, `linear_probe`, `l
 and `noise_scale` train small networks on small images. Running a command again continues with the
 trainings that are not done. A training that diverges is a result, not an error.
 """
-
-import importlib
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from benchmarks.experiments.experiment import Experiment
-
-
-def find(name: str) -> type["Experiment"]:
-    """The class of an experiment, by the name of its module."""
-    module = importlib.import_module(f"benchmarks.experiments.{name}")
-    return getattr(module, name.title().replace("_", ""))

@@ -4,10 +4,9 @@ import pathlib
 
 import numpy as np
 import pytest
-from support import RESULTS, models, pages
+from support import RESULTS, models, pages, paper_experiments
 
 import keras_lars
-from benchmarks import experiments
 from benchmarks.experiments import (
     experiment,
     fine_tuning,
@@ -118,7 +117,7 @@ def test_experiments_over_seeds_scaled_down(module, monkeypatch, tmp_path):
         monkeypatch.setattr(module, "RATES", of_each)
     if module is not first_try:  # it trains the real networks
         monkeypatch.setitem(NETWORKS, "plain", models.two_layers)
-    one = experiments.find(module.__name__.rpartition(".")[2])(seeds=1)
+    one = paper_experiments.find(module.__name__.rpartition(".")[2])(seeds=1)
     progress = sweep.Sweep(one, tmp_path)
     progress.train()
     found = results.gather(one.name, one.settings, progress.planned, progress.rows())

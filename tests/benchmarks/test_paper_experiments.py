@@ -10,14 +10,14 @@ import sys
 import keras
 import pytest
 from support.helpers import environment, run_command
-from support.paper_experiments import NAMES
+from support.paper_experiments import NAMES, find
 
 pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
 pytest.importorskip("matplotlib", reason="the extra `benchmarks` is not installed")
 if keras.backend.backend() != "tensorflow":
     pytest.skip("the benchmarks run on TensorFlow", allow_module_level=True)
 
-from benchmarks import experiments, files, models, recipes, run_folder
+from benchmarks import files, models, recipes, run_folder
 from benchmarks.data import digits
 from benchmarks.experiments import results
 from benchmarks.experiments.ablations import TITLES
@@ -26,7 +26,7 @@ from benchmarks.experiments.paper import experiment, presets
 from benchmarks.plan import make_plan
 from benchmarks.recipe import Execution, RecipeError
 
-EXPERIMENTS = {name: experiments.find(name) for name in NAMES}
+EXPERIMENTS = {name: find(name) for name in NAMES}
 # All combinations of (experiment, ablation, network).
 ALL = [
     (name, ablation, model)

@@ -1,4 +1,6 @@
-"""The experiments of the paper, by the names of their commands."""
+"""The experiments of the paper, by the names of their commands, and the class of any experiment."""
+
+import pkgutil
 
 NAMES = (
     "norm_ratios",
@@ -9,3 +11,9 @@ NAMES = (
     "generalization_gap",
     "ablations",
 )
+
+
+def find(name):
+    """The class of an experiment, by the name of its module."""
+    kind = name.title().replace("_", "")
+    return pkgutil.resolve_name(f"benchmarks.experiments.{name}:{kind}")
