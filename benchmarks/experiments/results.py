@@ -71,18 +71,12 @@ def read(path: str | os.PathLike[str], flag: str, experiment: str) -> dict:
 
 
 def frame(found: dict) -> pd.DataFrame:
-    """One row per training, with the versions and the device that it ran on.
+    """One row per training.
 
     The parts of `label` and `result` are also separate columns. `percent` is the accuracy, `failed`
     is true if the training diverged, and `line` is its label in words, for legends.
     """
-    environments = found["environments"]
-    table = pd.DataFrame(
-        [
-            {**row["result"], **row["label"], **environments[row["environment"]], **row}
-            for row in found["rows"]
-        ]
-    )
+    table = pd.DataFrame([{**row["result"], **row["label"], **row} for row in found["rows"]])
     accuracy = table.get("test_accuracy", table.get("validation_accuracy"))
     return table.assign(
         percent=100 * accuracy.astype(float),
