@@ -32,17 +32,11 @@ class GeneralizationGap(Paper):
     def table(found: dict) -> str:
         ends, lines = losses(found), []
         ends = ends[ends["last"]]
-        for _, group in ends.groupby("line", sort=False):
+        for batch, group in ends.groupby("batch", sort=False):
             means = group.loc[~group["failed"], [*LOSSES, GAP]].mean()
             cells = means.map("{:.3f}".format).mask(means.isna(), "")
-            lines.append(
-                {
-                    "batch": tables.cell(group["batch"].iloc[0]),
-                    "seeds": str(len(group)),
-                    **cells,
-                    "accuracy, %": tables.accuracy(group),
-                }
-            )
+            line = {"batch": str(batch), "seeds": str(len(group)), **cells}
+            lines.append({**line, "accuracy, %": tables.accuracy(group)})
         return frames.markdown(lines, texts=0)
 
     @staticmethod

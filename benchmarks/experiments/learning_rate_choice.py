@@ -9,6 +9,7 @@ epochs, at two batch sizes each. `find_learning_rate` runs on the training image
 """
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -76,23 +77,15 @@ class LearningRateChoice(Seeds):
     constants: ClassVar = {"recalibration_images": RECALIBRATION_IMAGES}
 
     def runs(self, done: Mapping[str, dict]) -> list[Run]:
-        return [
-            Run(
-                name=f"{data}-{network}-{batch}-{choice.replace(' ', '_')}-seed{seed}",
-                label={
-                    "data": data,
-                    "network": network,
-                    "batch": batch,
-                    "choice": choice,
-                    "seed": seed,
-                },
-                settings=Choice(data, network, batch, choice, seed),
-            )
-            for seed in range(1, self.seeds + 1)
-            for data, network, batches in TASKS
-            for batch in batches
-            for choice in CHOICES
-        ]
+        runs = []
+        for seed, (data, network, batches) in itertools.product(range(1, self.seeds + 1), TASKS):
+            for batch, choice in itertools.product(batches, CHOICES):
+                name = f"{data}-{network}-{batch}-{choice.replace(' ', '_')}-seed{seed}"
+                label: dict[str, str | float] = {"data": data, "network": network}
+                label |= {"batch": batch, "choice": choice, "seed": seed}
+                settings = Choice(data, network, batch, choice, seed)
+                runs.append(Run(name=name, label=label, settings=settings))
+        return runs
 
     @staticmethod
     def table(found: dict) -> str:
