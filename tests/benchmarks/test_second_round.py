@@ -73,7 +73,10 @@ def test_what_nesterov_momentum_adds_to_lars():
     assert f"adds {listed(at_8192)} points at 8,192, and {listed(at_32768)} at 32,768" in PAGE
     rates = " ".join(pages.read("docs/learning_rate.md").split())
     assert f"gained {min(at_32768):.0f} to {max(at_32768):.0f} points" in rates
-    assert f"{min(at_8192):.0f} to {max(at_8192):.0f} in those of 80 updates" in rates
+    assert f"{min(at_8192):.0f} to {max(at_8192):.0f} in those of 80," in rates
+    at_2048 = max(abs(added) for added in ahead(2048, "lars_nesterov", "lars_wide"))
+    assert f"a difference of at most {at_2048:.1f} points in those of 300." in rates
+    assert results.select(SEEDS, batch=2048)["updates"].max() == 300
 
 
 def test_the_transformer_with_lamb():
