@@ -213,6 +213,10 @@ def has_its_momentum(names, block):
     for velocity, buffer in zip(optimizer.momentums, names["buffers"], strict=True):
         np.testing.assert_array_equal(velocity, buffer)
     assert int(optimizer.iterations) == 7
+    accumulating = keras_lars.LARS(1.0, gradient_accumulation_steps=4)
+    accumulating.build(names["variables"])
+    accumulating.variables[0].assign(4 * 7)
+    assert int(accumulating.iterations) == 7
 
 
 def pictures():
