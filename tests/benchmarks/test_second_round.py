@@ -128,6 +128,12 @@ def test_all_methods_are_level_at_512():
         diverged = [of - count for _, count, of in found]
         assert diverged == [0, network == "plain", 0, 0, 0]
     assert f"all five methods are within {max(spans):.1f} points in each" in PAGE
+    best = MEANS[512, "vit"].sort_values().index[-1]
+    assert best == "lars_nesterov"
+    seeds = results.select(SEEDS, batch=512, network="vit", method="nesterov_wide")
+    worst, *better = sorted(seeds["percent"] - MEANS[512, "vit", best])
+    assert f"are {better[0]:.1f} to {better[-1]:.1f} points better" in PAGE
+    assert f"the other is {-worst:.1f} worse" in PAGE
 
 
 def test_trials_that_diverged():
