@@ -1,5 +1,6 @@
-"""Atomic writes: a file is written under a temporary name, and renamed once it is complete."""
+"""Atomic writes, under a temporary name until a file is complete, and tables kept as CSV files."""
 
+import csv
 import json
 import math
 import os
@@ -30,3 +31,9 @@ def finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def csv_lines(path: pathlib.Path) -> list[dict[str, str]]:
+    """The lines of a CSV file by column name, without comments, which begin with #."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(line for line in file if not line.startswith("#")))

@@ -1,10 +1,10 @@
 """CSV files whose lines are objects of a dataclass."""
 
-import csv
 import dataclasses
 import pathlib
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from benchmarks import files
 from benchmarks.settings import kind_of
 
 if TYPE_CHECKING:
@@ -20,11 +20,10 @@ def read(path: pathlib.Path, kind: type[Kind]) -> dict[tuple[str, ...], Kind]:
     """
     fields = {field.name: kind_of(field) for field in dataclasses.fields(kind)}
     found = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        for line in csv.DictReader(line for line in file if not line.startswith("#")):
-            key = tuple(text for name, text in line.items() if name not in fields)
-            given = {name: text for name, text in line.items() if name in fields and text}
-            found[key] = kind(**{name: _value(text, *fields[name]) for name, text in given.items()})
+    for line in files.csv_lines(path):
+        key = tuple(text for name, text in line.items() if name not in fields)
+        given = {name: text for name, text in line.items() if name in fields and text}
+        found[key] = kind(**{name: _value(text, *fields[name]) for name, text in given.items()})
     return found
 
 

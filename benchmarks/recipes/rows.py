@@ -1,11 +1,11 @@
 """`Row`: a recipe, its source and its published accuracy. CSV files hold the rows."""
 
-import csv
 import dataclasses
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from benchmarks import files
 from benchmarks.recipe import Recipe, RecipeError
 from benchmarks.settings import kind_of
 
@@ -43,9 +43,7 @@ class Row:
 
 def read(name: str) -> list[dict[str, Any]]:
     """The lines of a CSV file in this folder: the values that are not blank, by column name."""
-    path = pathlib.Path(__file__).with_name(name)
-    with path.open(newline="", encoding="utf-8") as file:
-        lines = list(csv.DictReader(line for line in file if not line.startswith("#")))
+    lines = files.csv_lines(pathlib.Path(__file__).with_name(name))
     return [{name: _value(name, text) for name, text in line.items() if text} for line in lines]
 
 

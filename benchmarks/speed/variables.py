@@ -4,7 +4,6 @@ No model needs to be built. Paths end as in Keras, because biases and normalizat
 recognized by their names.
 """
 
-import csv
 import dataclasses
 import functools
 import itertools
@@ -13,6 +12,8 @@ import pathlib
 from collections.abc import Callable, Iterator
 
 import numpy as np
+
+from benchmarks import files
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -69,8 +70,7 @@ def network(name: str) -> Shapes:
     ResNet-50 is as in `benchmarks.models`, AlexNet as in Caffe, where the second, fourth and fifth
     layer have two groups.
     """
-    with _NETWORKS.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["network"] == name]
+    rows = [row for row in files.csv_lines(_NETWORKS) if row["network"] == name]
     return {row["variable"]: tuple(map(int, row["shape"].split("x"))) for row in rows}
 
 
