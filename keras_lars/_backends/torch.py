@@ -178,8 +178,7 @@ def _groups(
     for of_group, variable_config in _planned(update, slots, gradients, positions):
         v = [slots.velocities[i] for i in of_group]
         w, g = [slots.variables[i] for i in of_group], [by_position[i] for i in of_group]
-        decays = [update.variable_configs[i].weight_decay for i in of_group]
-        yield of_group, Group(w, g, None if v[0] is None else v, decays, variable_config)
+        yield of_group, Group(w, g, None if v[0] is None else v, variable_config)
 
 
 _Plan: TypeAlias = list[tuple[list[int], VariableConfig]]

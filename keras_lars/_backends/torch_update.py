@@ -27,11 +27,11 @@ from keras_lars._update_rule import (
     unadapted_ratio,
 )
 
-# The most elements of a bundle; larger variables are cut into pieces. On a CPU they are enough to
-# hide the cost of a call and few enough for the cache. Elsewhere fewer calls are faster, and only
+# The most elements of a bundle. On a CPU they are enough to hide the cost of a call and few enough
+# for the cache; larger variables are cut into pieces. Elsewhere fewer calls are faster, and only
 # memory sets a limit: temporary arrays are as large as one or two bundles.
 _ON_CPU = 2**18
-_ELSEWHERE = 2**24
+_ELSEWHERE = 2**25
 
 Tensors: TypeAlias = list[torch.Tensor]
 
@@ -42,15 +42,11 @@ class Group(NamedTuple):
     w: Tensors
     g: Tensors
     v: Tensors | None
-    weight_decays: Sequence[float]  # of each variable; equal ones are neighbours
     variable_config: VariableConfig  # of the whole group: see `together`
 
 
 class _Factors(NamedTuple):
-    """The factors of gradients and weights in the velocities, and of steps; `None` if not used.
-
-    That of weights is used only on CPUs.
-    """
+    """The factors of gradients and weights in the velocities, and of steps; `None` if not used."""
 
     of_gradient: Sequence[torch.Tensor]
     of_weight: Sequence[torch.Tensor] | None
@@ -64,7 +60,6 @@ class _Bundle(NamedTuple):
     w: Tensors
     g: Tensors
     v: Tensors | None
-    weight_decay: float
 
 
 def update_group(group: Group, learning_rate: torch.Tensor, config: UpdateConfig) -> Record | None:
@@ -84,12 +79,9 @@ def update_group(group: Group, learning_rate: torch.Tensor, config: UpdateConfig
 
     velocity_scale, step_scale = scales(ratios, nan_probes, learning_rate, config)
     weight_decay = variable_config.weight_decay
-    of_weights = None
-    if _on_cpu(group) and not is_nothing(weight_decay):
-        of_weights = (velocity_scale * weight_decay).unbind()
     factors = _Factors(
         velocity_scale.unbind(),
-        of_weights,
+        None if is_nothing(weight_decay) else (velocity_scale * weight_decay).unbind(),
         # A learning rate is one number for all variables.
         step_scale.unbind() if step_scale is not None and step_scale.ndim else step_scale,
     )
@@ -102,42 +94,37 @@ def update_group(group: Group, learning_rate: torch.Tensor, config: UpdateConfig
 
 def _bundles(group: Group) -> Iterator[_Bundle]:
     """The bundles of a group, in the order of its variables."""
-    most = _ON_CPU if _on_cpu(group) else _ELSEWHERE
+    on_cpu = group.g[0].device.type == "cpu"
+    most = _ON_CPU if on_cpu else _ELSEWHERE
     first = elements = 0
     for i, g in enumerate(group.g):
         size = g.numel()
-        another_decay = group.weight_decays[first] != group.weight_decays[i]
-        if (elements + size > most or another_decay) and first < i:
+        if elements + size > most and first < i:
             yield _part(group, first, i)
             first = i
             elements = 0
         elements += size
-        if size > most:
-            yield from _pieces(_part(group, i, i + 1), most)
+        if on_cpu and size > most:
+            yield from _pieces(_part(group, i, i + 1))
             first = i + 1
             elements = 0
     if first < len(group.g):
         yield _part(group, first, len(group.g))
 
 
-def _on_cpu(group: Group | _Bundle) -> bool:
-    return group.g[0].device.type == "cpu"
-
-
 def _part(group: Group, first: int, end: int) -> _Bundle:
     v = None if group.v is None else group.v[first:end]
-    weight_decay = group.weight_decays[first]
-    return _Bundle(first, group.w[first:end], group.g[first:end], v, weight_decay)
+    return _Bundle(first, group.w[first:end], group.g[first:end], v)
 
 
-def _pieces(bundle: _Bundle, most: int) -> Iterator[_Bundle]:
+def _pieces(bundle: _Bundle) -> Iterator[_Bundle]:
     """The pieces of a bundle of one variable."""
     lists = [bundle.w, bundle.g] if bundle.v is None else [bundle.w, bundle.g, bundle.v]
     if not all(x.is_contiguous() for (x,) in lists):
         yield bundle
         return
-    for w, g, *v in zip(*(x.view(-1).split(most) for (x,) in lists)):
-        yield _Bundle(bundle.first, [w], [g], v or None, bundle.weight_decay)
+    for w, g, *v in zip(*(x.view(-1).split(_ON_CPU) for (x,) in lists)):
+        yield _Bundle(bundle.first, [w], [g], v or None)
 
 
 def _weight_norms(group: Group) -> torch.Tensor:
@@ -149,10 +136,11 @@ def _weight_norms(group: Group) -> torch.Tensor:
 
 def _gradient_norms(group: Group, config: UpdateConfig) -> torch.Tensor:
     """The norms in the denominators of the ratios, as `in_denominator` defines them."""
+    variable_config = group.variable_config
     dtype = group.g[0].dtype
 
     def of_part(part: _Bundle) -> torch.Tensor:
-        tensors = _fresh_decayed(part)
+        tensors = _fresh_decayed(part, variable_config.weight_decay)
         if config.momentum_form == "ratio_of_update" and part.v is not None:
             tensors = _momentum_steps(part.v, tensors, config)
         return norms(tensors, dtype)
@@ -182,9 +170,11 @@ def _vector_of(group: Group, function: Callable[[_Bundle], torch.Tensor]) -> tor
 # would take half as long again.
 
 
-def _fresh_decayed(part: _Bundle) -> Tensors:
+def _fresh_decayed(part: _Bundle, weight_decay: Number) -> Tensors:
     """The decayed gradients, in new arrays."""
-    return list(torch._foreach_add(part.g, part.w, alpha=part.weight_decay))
+    if isinstance(weight_decay, torch.Tensor):
+        return list(torch._foreach_addcmul(part.g, part.w, _of(part, weight_decay.unbind())))
+    return list(torch._foreach_add(part.g, part.w, alpha=weight_decay))
 
 
 def _of(part: _Bundle, numbers: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
@@ -203,35 +193,19 @@ def _momentum_steps(v: Tensors, gradient_steps: Tensors, config: UpdateConfig) -
 
 
 def _move(part: _Bundle, factors: _Factors, config: UpdateConfig) -> None:
-    """`moved` of the update rule, in place.
-
-    Off the CPU the bundle is multiplied once, after the decay, because `torch._foreach_*` starts a
-    slow kernel for each array that it multiplies by a number of its own. On a CPU a new array costs
-    more than a second multiplication.
-    """
+    """`moved` of the update rule, in place. Gradient and weight enter the velocity separately."""
     of_gradient = _of(part, factors.of_gradient)
-    is_decayed = part.weight_decay != 0
-    of_weight = None
-    if is_decayed and factors.of_weight is not None:
-        of_weight = _of(part, factors.of_weight)
+    of_weight = None if factors.of_weight is None else _of(part, factors.of_weight)
     steps = factors.of_step
     of_step = _of(part, steps) if isinstance(steps, tuple) else steps
-    on_cpu = _on_cpu(part)
 
     def add_to(sums: Tensors) -> None:
-        if not on_cpu:
-            torch._foreach_add_(sums, gradient_steps())
-            return
         torch._foreach_addcmul_(sums, part.g, of_gradient)
         if of_weight is not None:
             torch._foreach_addcmul_(sums, part.w, of_weight)
 
     def gradient_steps() -> Tensors:
-        if is_decayed and not on_cpu:
-            found = _fresh_decayed(part)
-            torch._foreach_mul_(found, _factor(of_gradient))
-            return found
-        found = list(torch._foreach_mul(part.g, _factor(of_gradient)))
+        found = list(torch._foreach_mul(part.g, of_gradient))
         if of_weight is not None:
             torch._foreach_addcmul_(found, part.w, of_weight)
         return found
@@ -255,15 +229,8 @@ def _move(part: _Bundle, factors: _Factors, config: UpdateConfig) -> None:
     if v is not part.v:
         torch._foreach_copy_(part.v, v)
     if of_step is not None:
-        moved = list(torch._foreach_mul(moved, _factor(of_step)))
+        moved = list(torch._foreach_mul(moved, of_step))
     torch._foreach_sub_(part.w, moved)
-
-
-def _factor(
-    numbers: Sequence[torch.Tensor] | torch.Tensor,
-) -> Sequence[torch.Tensor] | torch.Tensor:
-    """One number itself, which is one fast kernel on a GPU even for a large array."""
-    return numbers[0] if isinstance(numbers, tuple) and len(numbers) == 1 else numbers
 
 
 def together(variable_configs: Sequence[VariableConfig], like: torch.Tensor) -> VariableConfig:

@@ -23,7 +23,6 @@ def outcomes(tmp_path_factory):
     "check",
     [
         "check_resnet50",
-        "check_kernels_of_resnet50",
         "check_nothing_is_made_on_the_host",
         "check_calls_do_not_grow",
         "check_micro_batches_are_read_once",
