@@ -1,7 +1,5 @@
 """What the pages say about the second round of the study is what its results say."""
 
-import itertools
-
 import pytest
 from support import RESULTS, pages
 
@@ -20,6 +18,7 @@ PAGE = " ".join(pages.read(pages.STUDIES).split())
 BATCHES = (8192, 32768)
 NETWORKS = ("plain", "residual", "vit")
 TUNED = ("momentum_wide", "nesterov_wide", "lars_wide", "lars_nesterov", "lamb_wide")
+LARS = ("lars_wide", "lars_nesterov")
 NAMES = {"lamb_wide": "Lamb", "lars_wide": "LARS"}
 
 
@@ -32,39 +31,129 @@ def listed(values):
     return "{:.1f}, {:.1f} and {:.1f}".format(*values)
 
 
-def test_the_study_can_be_continued():
+def test_the_study_is_complete():
     before = experiment.done_before(BatchSize(size="second_round"), FILE)
-    assert len(before) == len(FOUND["rows"]) < FOUND["planned"] == 1080
+    assert len(before) == len(FOUND["rows"]) == FOUND["planned"] == 1080
+    assert (FILE.parent / "second_round.png").read_bytes().startswith(b"\x89PNG")
+
+
+def chosen_at_ends(found):
+    """The chosen rates that are the lowest or the highest of those that were tried."""
+    seeds = results.select(tables.frame(found), kind="seed")
+    at_ends = {}
+    for place, rows in seeds.groupby(["batch", "network", "method"]):
+        method = methods.BY_NAME[place[-1]]
+        if method.space:
+            tried = sorted(each["learning_rate"] for each in methods.trials(method, 8))
+            (chosen,) = set(rows["rate"])
+            if chosen not in tried[1:-1]:
+                at_ends[place] = tried.index(chosen)
+    return at_ends
 
 
 def test_the_only_chosen_rates_at_an_end_of_their_range():
-    at_ends = []
-    for batch, network, name in MEANS.index:
-        tried = sorted(each["learning_rate"] for each in methods.trials(methods.BY_NAME[name], 8))
-        (chosen,) = set(results.select(SEEDS, batch=batch, network=network, method=name)["rate"])
-        if chosen not in tried[1:-1]:
-            at_ends.append((batch, network, name, tried.index(chosen)))
-    assert at_ends == [
-        (512, "residual", "nesterov_wide", 7),
-        (2048, "residual", "momentum_wide", 7),
-    ]
-    text = "momentum at 2,048 and of Nesterov momentum at 512, both in `residual`. These two are"
-    assert f"{text} the highest of the eight" in PAGE
+    assert chosen_at_ends(FOUND) == {
+        (128, "plain", "nesterov_wide"): 0,
+        (128, "vit", "nesterov_wide"): 0,
+        (512, "residual", "nesterov_wide"): 7,
+        (2048, "residual", "momentum_wide"): 7,
+    }
+    assert "except four of the 75" in PAGE
+    assert len(TUNED) * len(NETWORKS) * TABLE["batch"].nunique() == 75
 
 
-def test_all_methods_are_there():
-    for batch, network in itertools.product(BATCHES, NETWORKS):
-        assert set(MEANS[batch, network].index) == set(TUNED)
+def test_higher_rates_change_nothing():
+    higher = results.read(FILE.parent / "second_round_higher_rates.json", "--show", "batch_size")
+    tried = [each["learning_rate"] for each in methods.trials(methods.BY_NAME["nesterov_wide"], 8)]
+    seeds = results.select(tables.frame(higher), kind="seed")
+    for (batch, name), rows in seeds.groupby(["batch", "method"]):
+        before = MEANS[batch, "residual", name.replace("higher", "wide")]
+        assert abs(rows["percent"].mean() - before) <= 0.1
+        if (batch, name) in [(512, "nesterov_higher"), (2048, "momentum_higher")]:
+            assert rows["rate"].max() <= max(tried)
+    assert "the accuracies are the same within 0.1 points" in PAGE
+
+
+def test_the_devices():
+    gpu = TABLE["environment"] == 1
+    assert FOUND["environments"][1]["device"]["accelerators"] == ["NVIDIA H100 80GB HBM3"]
+    assert f"{gpu.sum()} of the {len(TABLE):,} trainings ran on an H100" in PAGE
+    assert gpu[TABLE["method"].str.endswith("_scaled") & (TABLE["batch"] > 128)].all()
+    assert (gpu & (TABLE["kind"] == "trial")).equals(
+        (TABLE["batch"] == 128) & (TABLE["kind"] == "trial")
+    )
+    # A rate that is also the tuned one was trained on both.
+    differences = {}
+    for place, rows in SEEDS.groupby(["batch", "network", "method"]):
+        batch, network, name = place
+        same = results.select(SEEDS, batch=batch, network=network, method=f"{name}_scaled")
+        if batch > 128 and set(same["rate"]) == set(rows["rate"]):
+            differences[place] = abs(rows["percent"].mean() - same["percent"].mean())
+    assert len(differences) == 7
+    small = max(value for (batch, *_), value in differences.items() if batch < 8192)
+    text = f"at most {small:.1f} points at 512 and 2,048, and by {max(differences.values()):.1f}"
+    assert f"{text} at 8,192" in PAGE
+
+
+def test_all_methods_are_level_at_128():
+    means = [MEANS[128, network][list(TUNED)].sort_values() for network in NETWORKS]
+    text = "within {:.1f} points of each other in `plain`, {:.1f} in `residual` and {:.1f} in `vit`"
+    assert text.format(*(each.iloc[-1] - each.iloc[0] for each in means)) in PAGE
+    assert set(means[-1].index[-2:]) == {"nesterov_wide", "lars_nesterov"}
+    assert f"lead the other three by {means[-1].iloc[-2] - means[-1].iloc[-3]:.1f} points" in PAGE
+
+
+def costs(batch, name):
+    """How many points the scaled rate costs, in each network."""
+    return [-lead for lead in ahead(batch, f"{name}_scaled", name)]
+
+
+def test_the_square_root_rule():
+    small = {name: max(*costs(512, name), *costs(2048, name)) for name in LARS}
+    text = "costs LARS at most {:.1f} points, compared with the rate tuned for that batch size, and"
+    assert text.format(small["lars_wide"]) in PAGE
+    assert f"and LARS with Nesterov momentum at most {small['lars_nesterov']:.1f}." in PAGE
+    at_8192 = [listed(costs(8192, name)) for name in LARS]
+    text = "it costs LARS {} points, and LARS with Nesterov momentum {}."
+    assert text.format(*at_8192) in PAGE
+    assert 4 < min(costs(32768, "lars_wide") + costs(32768, "lars_nesterov")) < 5
+    assert "At 32,768 it costs both at least 4 points." in PAGE
+    rates = SEEDS[SEEDS["method"].isin(LARS) & (SEEDS["batch"] >= 2048)]["rate"]
+    scaled = SEEDS[SEEDS["method"].isin([f"{name}_scaled" for name in LARS])]
+    assert not scaled["failed"].any()
+    largest = results.select(scaled, batch=32768)["rate"]
+    assert f"the tuned ones are {rates.min():.0f} to {rates.max():.0f}, and the scaled" in PAGE
+    assert f"at 32,768 are {largest.min():.0f} to {largest.max():.0f}." in PAGE
+    page = " ".join(pages.read("docs/learning_rate.md").split())
+    assert f"cost LARS {min(costs(8192, 'lars_wide')):.0f} to" in page
+
+
+def test_the_linear_rule():
+    assert max(map(abs, costs(512, "momentum_wide"))) < 0.3
+    failed = {
+        batch: [
+            results.select(SEEDS, batch=batch, network=n, method="momentum_wide_scaled")["failed"]
+            for n in NETWORKS
+        ]
+        for batch in (512, 2048, 8192, 32768)
+    }
+    counts = {batch: [each.sum() for each in several] for batch, several in failed.items()}
+    assert counts == {512: [0, 0, 0], 2048: [4, 0, 0], 8192: [4, 0, 4], 32768: [4, 4, 4]}
+    _, residual, vit = costs(2048, "momentum_wide")
+    assert f"loses {vit:.1f} points in `vit` and {residual:.1f} in `residual`" in PAGE
+    assert f"only `residual`, to {MEANS[8192, 'residual', 'momentum_wide_scaled']:.1f} %" in PAGE
 
 
 @pytest.mark.parametrize("batch", BATCHES)
 def test_lars_with_nesterov_momentum_is_the_best(batch):
     leads = []
     for network in NETWORKS:
-        best = MEANS[batch, network].sort_values(ascending=False)
+        best = MEANS[batch, network][list(TUNED)].sort_values(ascending=False)
         assert best.index[0] == "lars_nesterov"
         leads += [best.iloc[0] - best.iloc[1], NAMES[best.index[1]]]
     text = "by {:.1f} points in `plain` ({}), {:.1f} in `residual` ({}) and {:.1f} in `vit` ({})"
+    lost = [MEANS[512, n, "lars_nesterov"] - MEANS[batch, n, "lars_nesterov"] for n in NETWORKS]
+    assert f"{min(lost):.1f} to {max(lost):.1f}" in PAGE
     assert f"At {batch:,} it leads the next best {text.format(*leads)}" in PAGE
 
 
@@ -115,7 +204,7 @@ def test_three_methods_are_level_at_2048():
     assert counts == [2, 4]
     leads = level["plain"] - accuracy
     assert f"they are {leads.min():.1f} to {leads.max():.1f} points ahead of the two of" in PAGE
-    means = MEANS[2048, "residual"]
+    means = MEANS[2048, "residual"][list(TUNED)]
     assert f"all five methods are within {means.max() - means.min():.1f} points." in PAGE
 
 
@@ -128,7 +217,7 @@ def test_all_methods_are_level_at_512():
         diverged = [of - count for _, count, of in found]
         assert diverged == [0, network == "plain", 0, 0, 0]
     assert f"all five methods are within {max(spans):.1f} points in each" in PAGE
-    best = MEANS[512, "vit"].sort_values().index[-1]
+    best = MEANS[512, "vit"][list(TUNED)].sort_values().index[-1]
     assert best == "lars_nesterov"
     seeds = results.select(SEEDS, batch=512, network="vit", method="nesterov_wide")
     worst, *better = sorted(seeds["percent"] - MEANS[512, "vit", best])
