@@ -153,7 +153,7 @@ def test_lars_with_nesterov_momentum_is_the_best(batch):
         leads += [best.iloc[0] - best.iloc[1], NAMES[best.index[1]]]
     text = "by {:.1f} points in `plain` ({}), {:.1f} in `residual` ({}) and {:.1f} in `vit` ({})"
     lost = [MEANS[512, n, "lars_nesterov"] - MEANS[batch, n, "lars_nesterov"] for n in NETWORKS]
-    assert f"{min(lost):.1f} to {max(lost):.1f}" in PAGE
+    assert f"by {min(lost):.1f} to {max(lost):.1f}" in PAGE
     assert f"At {batch:,} it leads the next best {text.format(*leads)}" in PAGE
 
 
