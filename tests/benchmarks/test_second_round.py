@@ -74,6 +74,35 @@ def test_higher_rates_change_nothing():
     assert "the accuracies are the same within 0.1 points" in PAGE
 
 
+def test_lower_rates_help_nesterov_momentum():
+    lower = results.read(FILE.parent / "second_round_lower_rates.json", "--show", "batch_size")
+    assert not chosen_at_ends(lower)
+    means = results.select(tables.frame(lower), kind="seed").groupby("network")["percent"].mean()
+    gains = [means[name] - MEANS[128, name, "nesterov_wide"] for name in ("plain", "vit")]
+    assert "it gains {:.1f} and {:.1f} points".format(*gains) in PAGE
+    lead = means["vit"] - MEANS[128, "vit", "lars_nesterov"]
+    assert f"Nesterov momentum leads by {lead:.1f} there" in PAGE
+
+
+def test_longer_trainings():
+    longer = results.read(FILE.parent / "twice_as_long.json", "--show", "batch_size")
+    assert chosen_at_ends(longer) == {(32768, "plain", "nesterov_wide"): 0}
+    seeds = results.select(tables.frame(longer), kind="seed", batch=32768)
+    assert set(seeds["updates"]) == {40}
+    means = 100 * seeds.groupby(["network", "method"])["test_accuracy"].mean().astype(float)
+    best = [means[network, "lars_nesterov"] for network in NETWORKS]
+    gains = [mean - MEANS[32768, n, "lars_nesterov"] for mean, n in zip(best, NETWORKS)]
+    assert f"gains {min(gains):.1f} to {max(gains):.1f} points, and keeps its lead" in PAGE
+    assert all(means[n, "lamb_wide"] > means[n, "nesterov_wide"] for n in NETWORKS)
+    leads = [mean - means[network, "lamb_wide"] for mean, network in zip(best, NETWORKS)]
+    text = "{:.1f} points in `plain`, {:.1f} in `residual` and {:.1f} in `vit`"
+    assert f"the next best, it leads by {text.format(*leads)}" in PAGE
+    short = [MEANS[512, n, "lars_nesterov"] - mean for mean, n in zip(best, NETWORKS)]
+    assert f"falls short of it by {listed(short)} points" in PAGE
+    for network, name in means.index:
+        assert means[network, name] < MEANS[512, network, name]
+
+
 def test_the_devices():
     gpu = TABLE["environment"] == 1
     assert FOUND["environments"][1]["device"]["accelerators"] == ["NVIDIA H100 80GB HBM3"]
