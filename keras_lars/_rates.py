@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import keras
+from keras.optimizers.schedules import LearningRateSchedule
 
 from keras_lars._exclusions import bias_or_normalization, rank_at_most
 from keras_lars._types import LearningRate, Schedule, Tensor
@@ -23,6 +24,8 @@ REMEDY = (
 TINY = "`learning_rate` is far too small for LARS"
 # Of its norm: the least that a gradient moves a variable by without this warning.
 _LEAST_STEP = 3e-5
+# Of the number of an update, from 1 on, in the search for the largest rate of a schedule.
+_DOUBLINGS = 21
 # Rules that exclude no kernels.
 _WITHOUT_KERNELS = (bias_or_normalization(), rank_at_most(1))
 
@@ -58,22 +61,26 @@ def _described(schedule: object) -> str:
 
 
 def warn_if_tiny(optimizer: "LARS") -> bool:
-    """Warn if an optimizer was given a learning rate that was meant for SGD or Adam.
+    """Warn if an optimizer was given a learning rate, or a schedule, meant for SGD or Adam.
 
     There is no warning where such a rate may be meant: if the ratio is clipped, or if rules exclude
     all variables from adaptation.
 
     Returns:
-        Boolean, whether `build` must call this again, because only then it is known what the rules
-        exclude.
+        Boolean, whether `build` must call this again: only then schedules are called, and it is
+        known what the rules exclude.
     """
+    if optimizer.trust_clip or not optimizer.trust_coefficient:
+        return False
     schedule, given = optimizer._schedule, optimizer._given_learning_rate
-    rate = given if schedule is None else schedule
-    peak = rate.peak if isinstance(rate, FitSchedule) else rate
-    if not isinstance(peak, float) or optimizer.trust_clip:
+    if _is_opaque(schedule) and not optimizer.built:
+        return True
+    peak = _peak(optimizer)
+    # A constant rate of 0 may be meant, to stop training.
+    if peak is None or (peak == 0 and schedule is None):
         return False
     step = peak * optimizer.trust_coefficient
-    if not 0 < step < _LEAST_STEP:
+    if step >= _LEAST_STEP:
         return False
     if optimizer.built:
         if not any(row.adapted for row in optimizer.variable_table()):
@@ -84,16 +91,51 @@ def warn_if_tiny(optimizer: "LARS") -> bool:
     elif any(rule not in _WITHOUT_KERNELS for rule in optimizer._adaptation_rules):
         return True
     optimizer._has_warned_of_rate = True
+    received = repr(given if schedule is None else schedule)
+    if _is_opaque(schedule):
+        received = f"<{type(schedule).__name__} of at most {peak:g}>"
     usual = "{:g} to {:g}".format(*(x / optimizer.trust_coefficient for x in (0.004, 0.04)))
     what = "an adapted variable" if optimizer._adaptation_rules else "a variable"
     warnings.warn(
         f"{TINY}: a gradient moves {what} by only {100 * step:.2g} % of its norm. Rates for SGD "
         f"or Adam do not suit LARS. Use {usual}, or pass `keras_lars.schedules.for_fit(...)`, "
-        f"which chooses the rate. Received: learning_rate={rate!r}, "
+        f"which chooses the rate. Received: learning_rate={received}, "
         f"trust_coefficient={optimizer.trust_coefficient:g}, in optimizer '{optimizer.name}'",
         stacklevel=3,
     )
     return False
+
+
+def _is_opaque(schedule: object) -> bool:
+    """Whether only calls tell the rates of a schedule."""
+    return isinstance(schedule, LearningRateSchedule) and not isinstance(schedule, FitSchedule)
+
+
+def _peak(optimizer: "LARS") -> float | None:
+    """The largest learning rate, of schedules at the updates 0, 1, 2, 4, 8 and so on.
+
+    The search ends at a rate that is large enough. `None` if nothing is known: for a callable, and
+    for a schedule that fails, as it may if it is for fewer updates.
+    """
+    schedule = optimizer._schedule
+    if schedule is None:
+        return optimizer._given_learning_rate
+    if isinstance(schedule, FitSchedule):
+        return schedule.peak
+    if not isinstance(schedule, LearningRateSchedule):
+        return None
+    largest = 0.0
+    with optimizer._outside_of_steps():
+        for update in (0, *(2**power for power in range(_DOUBLINGS))):
+            try:
+                step = keras.ops.convert_to_tensor(update, optimizer._micro_batches.dtype)
+                rate = float(keras.ops.convert_to_numpy(schedule(step)))
+            except Exception:  # whatever a user's function raises
+                return None
+            largest = max(largest, rate)
+            if largest * optimizer.trust_coefficient >= _LEAST_STEP:
+                break
+    return largest
 
 
 def is_absolute(value: float, before: float, given: float) -> bool:

@@ -64,8 +64,8 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
     Args:
         learning_rate: Number, `LearningRateSchedule`, or callable without arguments. The global
             learning rate. Schedules are called with the number of updates. A schedule made by
-            `keras_lars.schedules.for_fit` adapts to `gradient_accumulation_steps`. A rate meant for
-            Adam is warned of. Defaults to `4.0`, which suits a batch size of 128 with a schedule;
+            `keras_lars.schedules.for_fit` adapts to `gradient_accumulation_steps`. Rates meant for
+            Adam are warned of. Defaults to `4.0`, which suits a batch size of 128 with a schedule;
             larger batches need more.
         momentum: Number in [0, 1). After `build`, the list `momentums` has the velocity of each
             variable, in their order; with 0 no velocity is kept. Defaults to `0.9`.

@@ -6,10 +6,11 @@ import warnings
 
 import keras
 import pytest
+from keras.optimizers.schedules import CosineDecay, ExponentialDecay, PiecewiseConstantDecay
 from support.models import batch, compiled, make_variable, sequential
 
 import keras_lars
-from keras_lars.schedules import FitSchedule, for_fit
+from keras_lars.schedules import FitSchedule, WarmUp, for_fit
 
 BIASES = [keras_lars.bias_or_normalization(), keras_lars.rank_at_most(1)]
 EXCLUDED = "exclude_from_layer_adaptation"
@@ -68,7 +69,7 @@ def test_tiny_rates(arguments, usual):
         {"learning_rate": 1e-3, EXCLUDED: [*BIASES, "kernel"]},
         {"learning_rate": 1e-3, EXCLUDED: lambda variable: True},
         {"learning_rate": for_fit(4000, 50, 64)},
-        {"learning_rate": keras.optimizers.schedules.PolynomialDecay(1e-3, 9)},
+        {"learning_rate": ExponentialDecay(1e-3, 9, 0.9)},  # called in `build`
         {"learning_rate": lambda: 1e-3},
     ],
 )
@@ -102,6 +103,58 @@ def test_rules_that_leave_a_variable_adapted(rules):
 )
 def test_other_rates_at_build(rate, options, assigned):
     assert warned(lambda: built(keras_lars.LARS(rate, **options), *assigned))[1] == []
+
+
+class OfTransformers(keras.optimizers.schedules.LearningRateSchedule):
+    """The schedule of "Attention is all you need", as tutorials have it."""
+
+    def __call__(self, step):
+        step = keras.ops.cast(step, "float32")
+        return 512**-0.5 * keras.ops.minimum(keras.ops.rsqrt(step), step * 4000**-1.5)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "largest"),
+    [
+        (ExponentialDecay(1e-3, 9, 0.9), "0.001"),
+        (PiecewiseConstantDecay([9, 99], [1e-3, 1e-2, 1e-4]), "0.01"),
+        (CosineDecay(0.0, 99, warmup_target=2e-3, warmup_steps=8), "0.002"),
+        (CosineDecay(0.0, 99, warmup_steps=8), "0"),  # without its `warmup_target`
+        (WarmUp(1e-3, 99), "0.001"),
+        (OfTransformers(), "0.000690534"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_tiny_rates_of_schedules(schedule, largest):
+    optimizer = keras_lars.LARS(schedule)
+    _, (message,) = warned(lambda: built(optimizer))
+    name = type(schedule).__name__
+    assert f"Received: learning_rate=<{name} of at most {largest}>, trust_coeff" in message
+
+
+class Fails(keras.optimizers.schedules.LearningRateSchedule):
+    def __call__(self, step):
+        if int(step) > 2:
+            raise ValueError("this schedule is for two updates")
+        return 1e-3
+
+
+@pytest.mark.parametrize(
+    ("schedule", "options"),
+    [
+        (CosineDecay(0.0, 99, warmup_target=4.0, warmup_steps=70), {}),
+        (WarmUp(4.0, 10**6), {}),
+        (ExponentialDecay(4.0, 1, 0.1), {}),
+        (ExponentialDecay(1e-3, 9, 0.9), {"trust_coefficient": 1.0}),
+        (ExponentialDecay(0.0, 9, 0.9), {"trust_coefficient": 0.0}),
+        (ExponentialDecay(1e-3, 9, 0.9), {"trust_clip": True}),
+        (ExponentialDecay(1e-3, 9, 0.9), {EXCLUDED: "kernel"}),
+        (Fails(), {}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_other_rates_of_schedules(schedule, options):
+    assert warned(lambda: built(keras_lars.LARS(schedule, **options)))[1] == []
 
 
 @pytest.mark.parametrize("rules", [{}, {EXCLUDED: "a/kernel"}], ids=str)
