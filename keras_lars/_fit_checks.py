@@ -1,5 +1,8 @@
 """What LARS checks of a `fit`: whether its schedule and its batch statistics suit it.
 
+A schedule of `for_fit` must be made for exactly this `fit`. Of Keras's schedules, those that end at
+a rate near 0 must neither end long before the `fit` nor be far from their end after it.
+
 LARS is built inside of its first `fit`, and Keras calls `finalize_variable_values` at the end of
 each. At the beginning of later ones only callbacks are called.
 """
@@ -8,12 +11,19 @@ import warnings
 import weakref
 
 import keras
+from keras.optimizers.schedules import LearningRateSchedule
 
-from keras_lars import _batch_statistics
-from keras_lars._keras.fitted_model import fitted_model, fitting_batches, fitting_callbacks
+from keras_lars import _batch_statistics, _rates
+from keras_lars._keras.fitted_model import (
+    fitted_model,
+    fitting_batches,
+    fitting_callbacks,
+    fitting_epochs,
+)
 from keras_lars._keras.optimizer import KerasOptimizer
 from keras_lars._words import counted
 from keras_lars.schedules import FitSchedule
+from keras_lars.schedules._warm_up import end_of, warm_up_of
 
 _REMEDY = "Compile with a new schedule before each `fit`."
 
@@ -21,12 +31,21 @@ _REMEDY = "Compile with a new schedule before each `fit`."
 _CHECKED = "_schedule_is_checked"
 # The optimizers whose running `fit` has been warned that its schedule does not suit it.
 _warned: "weakref.WeakSet[KerasOptimizer]" = weakref.WeakSet()
+# Those that were built in a `fit` of known size. For others a schedule that is too long is found at
+# the end of `fit`.
+_counted: "weakref.WeakSet[KerasOptimizer]" = weakref.WeakSet()
+
+# The share of a training by which its length may differ from what was expected, where a small
+# difference does no harm: a schedule may have been counted without incomplete batches.
+_TOLERANCE = 0.1
+# A rate is near 0 if it is at most this share of the peak.
+_NEAR_ZERO = 1e-3
 
 
 def at_build(optimizer: KerasOptimizer) -> None:
     """Warn if the schedule is for another `fit`, or if `fit` is short for batch statistics."""
     schedule = optimizer._schedule
-    if not isinstance(schedule, FitSchedule):
+    if not isinstance(schedule, LearningRateSchedule):
         return
     model = fitted_model(optimizer)
     if model is None:
@@ -35,11 +54,61 @@ def at_build(optimizer: KerasOptimizer) -> None:
     with optimizer._outside_of_steps():  # in a step there are no values
         # State that was loaded before is restored by now.
         done = 0 if batches is None else _batches_so_far(optimizer)
+    if batches is not None:
+        _counted.add(optimizer)
+    if not isinstance(schedule, FitSchedule):
+        if batches is not None:
+            warn_of_another_length(optimizer, schedule, done + batches, fitting_epochs(model))
+        return
     if schedule.warn_unless_made_for(batches, done):
         _warned.add(optimizer)
     if not _batch_statistics.recalibrates(fitting_callbacks(model)):
         with optimizer._outside_of_steps():
             _batch_statistics.warn_if_stale(model, batches or schedule.batches)
+
+
+def warn_of_another_length(
+    optimizer: KerasOptimizer,
+    schedule: LearningRateSchedule,
+    batches: int,
+    epochs: range | None,
+) -> None:
+    """Warn if `fit` goes on long after the end of one of Keras's schedules, or ends far before it.
+
+    A `fit` of one epoch may be one of many, so for it a schedule may be too long.
+    """
+    updates = optimizer._accumulation.updates(batches)
+    end, warm_up = _end_near_zero(optimizer, schedule), warm_up_of(schedule)
+    is_whole = epochs is not None and len(epochs) > 1
+    if end is not None and updates > end * (1 + _TOLERANCE):
+        found = f"has decayed to {_rates.at(optimizer, schedule, end):g} after {end}"
+    elif is_whole and updates <= warm_up:
+        found = f"warms up for {warm_up}"
+    elif is_whole and end is not None and updates < end / 2:
+        found = f"decays for {end}"
+    else:
+        return
+    _warned.add(optimizer)
+    per_update = ""
+    if optimizer.gradient_accumulation_steps is not None:
+        per_update = ", divided by `gradient_accumulation_steps`"
+    warnings.warn(
+        f"`fit` ends after {counted(updates, 'update')}, but the schedule of optimizer "
+        f"'{optimizer.name}' {found}. Count the updates of `fit`: batches per epoch times epochs"
+        f"{per_update}. Or pass `keras_lars.schedules.for_fit(...)`, which counts them. Received: "
+        f"learning_rate=<{type(schedule).__name__}>",
+        stacklevel=2,
+    )
+
+
+def _end_near_zero(optimizer: KerasOptimizer, schedule: LearningRateSchedule) -> int | None:
+    """The update at which one of Keras's schedules ends, if it ends at a rate near 0."""
+    end = end_of(schedule)
+    if end is None:
+        return None
+    peak = _rates.at(optimizer, schedule, warm_up_of(schedule))
+    is_near_zero = _rates.at(optimizer, schedule, int(end)) <= _NEAR_ZERO * peak > 0
+    return int(end) if is_near_zero else None
 
 
 def at_epoch_begin(callback: keras.callbacks.Callback, epoch: int) -> None:
@@ -78,18 +147,40 @@ def _batches_so_far(optimizer: KerasOptimizer) -> int:
 
 
 def at_end(optimizer: KerasOptimizer) -> None:
-    """Warn if the `fit` that ends went on after the end of the schedule, unless it was told so."""
+    """Warn if the ending `fit` did not suit its schedule, unless there was a warning before."""
     schedule = optimizer._schedule
+    if not isinstance(schedule, LearningRateSchedule):
+        return
+    is_ours = isinstance(schedule, FitSchedule)
     if optimizer in _warned:
-        _warned.remove(optimizer)
-    elif isinstance(schedule, FitSchedule):
-        later = int(keras.ops.convert_to_numpy(optimizer.iterations)) - schedule.updates
-        if later > 0:
-            warnings.warn(
-                f"After the end of its schedule, optimizer '{optimizer.name}' made "
-                f"{counted(later, 'update')}, at a learning rate of 0. {_REMEDY}",
-                stacklevel=3,
-            )
+        if is_ours:
+            _warned.remove(optimizer)
+        return
+    end = schedule.updates if is_ours else _end_near_zero(optimizer, schedule)
+    if end is None:
+        return
+    later = int(keras.ops.convert_to_numpy(optimizer.iterations)) - end
+    if later > (0 if is_ours else _TOLERANCE * end):
+        if not is_ours:
+            _warned.add(optimizer)
+        warnings.warn(
+            f"After the end of its schedule, optimizer '{optimizer.name}' made "
+            f"{counted(later, 'update')}, at a learning rate of "
+            f"{_rates.at(optimizer, schedule, end):g}. {_REMEDY}",
+            stacklevel=3,
+        )
+    elif is_ours and optimizer not in _counted and _is_the_whole_training(optimizer, schedule):
+        batches = _batches_so_far(optimizer)
+        if batches < (1 - _TOLERANCE) * schedule.batches:
+            schedule.warn_unless_made_for(batches)
+
+
+def _is_the_whole_training(optimizer: KerasOptimizer, schedule: FitSchedule) -> bool:
+    """Whether the `fit` that ends has made all epochs of the schedule."""
+    model = fitted_model(optimizer)
+    if model is None or model.stop_training:
+        return False
+    return fitting_epochs(model) == range(schedule.epochs)
 
 
 class FitChecks(keras.callbacks.Callback):

@@ -12,6 +12,7 @@ from keras_lars._types import LearningRate, Schedule, Tensor
 from keras_lars.schedules import FitSchedule
 
 if TYPE_CHECKING:
+    from keras_lars._keras.optimizer import KerasOptimizer
     from keras_lars.optimizer import LARS
 
 REMEDY = (
@@ -125,17 +126,21 @@ def _peak(optimizer: "LARS") -> float | None:
     if not isinstance(schedule, LearningRateSchedule):
         return None
     largest = 0.0
-    with optimizer._outside_of_steps():
-        for update in (0, *(2**power for power in range(_DOUBLINGS))):
-            try:
-                step = keras.ops.convert_to_tensor(update, optimizer._micro_batches.dtype)
-                rate = float(keras.ops.convert_to_numpy(schedule(step)))
-            except Exception:  # whatever a user's function raises
-                return None
-            largest = max(largest, rate)
-            if largest * optimizer.trust_coefficient >= _LEAST_STEP:
-                break
+    for update in (0, *(2**power for power in range(_DOUBLINGS))):
+        try:
+            largest = max(largest, at(optimizer, schedule, update))
+        except Exception:  # whatever a user's function raises
+            return None
+        if largest * optimizer.trust_coefficient >= _LEAST_STEP:
+            break
     return largest
+
+
+def at(optimizer: "KerasOptimizer", schedule: LearningRateSchedule, update: int) -> float:
+    """The learning rate at an update."""
+    with optimizer._outside_of_steps():
+        step = keras.ops.convert_to_tensor(update, optimizer._micro_batches.dtype)
+        return float(keras.ops.convert_to_numpy(schedule(step)))
 
 
 def is_absolute(value: float, before: float, given: float) -> bool:

@@ -100,6 +100,13 @@ def fitting_batches(model: keras.Model) -> int | None:
     return None
 
 
+def fitting_epochs(model: keras.Model) -> range | None:
+    """The epochs of the model's running `fit`, as a range. `None` where `fit` is not known."""
+    for names in _locals_of_fit(model):
+        return range(names["initial_epoch"], names["epochs"])
+    return None
+
+
 def _locals_of_fit(model: keras.Model) -> Iterator[dict[str, Any]]:
     """The local variables of each `fit` of this model on the stack, innermost first."""
     for frame in _frames():

@@ -87,7 +87,7 @@ class WarmUp(LearningRateSchedule):
         self.power = _arguments.number(positive=True)("power", power)
         self.shift_decay = _arguments.one_of(True, False)("shift_decay", shift_decay)
 
-        end = None if shift_decay else _end_of(schedule)
+        end = None if shift_decay else end_of(schedule)
         if end is not None and self.warmup_steps >= end:
             raise ValueError(
                 "`warmup_steps` must be less than the number of updates of `schedule` if "
@@ -137,7 +137,7 @@ class WarmUp(LearningRateSchedule):
         return cls(**config)
 
 
-def _end_of(schedule: Any) -> int | None:
+def end_of(schedule: Any) -> int | None:
     """The step at which a decay ends, or None if it never does, or if that is unknown.
 
     The attribute `decay_steps` alone proves nothing: in `ExponentialDecay` it is a unit of time.
@@ -145,12 +145,18 @@ def _end_of(schedule: Any) -> int | None:
     if isinstance(schedule, PolynomialDecay):
         return None if schedule.cycle else schedule.decay_steps
     if isinstance(schedule, CosineDecay):
-        warm_up = schedule.warmup_steps if schedule.warmup_target is not None else 0
-        return warm_up + schedule.decay_steps
+        return warm_up_of(schedule) + schedule.decay_steps
     if isinstance(schedule, WarmUp):
-        end = _end_of(schedule.schedule)
+        end = end_of(schedule.schedule)
         return end + schedule.warmup_steps if end is not None and schedule.shift_decay else end
     return None
+
+
+def warm_up_of(schedule: Any) -> int:
+    """The number of updates in the warm-up of a schedule, 0 if it has none or is not known."""
+    if isinstance(schedule, CosineDecay):
+        return schedule.warmup_steps if schedule.warmup_target is not None else 0
+    return schedule.warmup_steps if isinstance(schedule, WarmUp) else 0
 
 
 def _schedule(value: Any) -> float | LearningRateSchedule:

@@ -17,6 +17,7 @@ MESSAGES = [
     "After the end of its schedule",
     "is used up",
     ", but this schedule is for",
+    ", but the schedule",
     "must match at least one variable path",
     "` is called",
     "trains by itself in each of the",
