@@ -96,6 +96,15 @@ def refuse_unknown(given: Mapping[str, object], known: Iterable[str]) -> None:
         raise ValueError(f"{explained} Received: {received}. See docs/migration.md")
 
 
+def refuse_attribute(name: str, value: object) -> None:
+    """Raise ValueError if a name of another implementation is assigned, which would do nothing.
+
+    In Keras 2, `optimizer.lr = 0.1` set the learning rate.
+    """
+    if name in _NAMES or name in _REFUSED or any(name == form for form, _ in _FORMS):
+        refuse_unknown({name: value}, ())
+
+
 def _explained(name: str, value: object, known: list[str]) -> str:
     if name in _NAMES:
         return f"`{name}` is called {_NAMES[name]} here."

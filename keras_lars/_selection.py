@@ -17,7 +17,7 @@ from keras_lars._variables import path_of
 if TYPE_CHECKING:
     from keras_lars._exclusion_arguments import ExclusionRules
 
-METHODS = ("exclude_from_layer_adaptation", "exclude_from_weight_decay")
+_METHODS = ("exclude_from_layer_adaptation", "exclude_from_weight_decay")
 
 
 class SelectingOptimizer(KerasOptimizer):
@@ -30,6 +30,14 @@ class SelectingOptimizer(KerasOptimizer):
         optimizer = super().from_config(config, custom_objects)
         optimizer._rules_are_saved = True
         return optimizer
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _METHODS:
+            raise ValueError(
+                f"`{name}` must be given to the constructor, or called as a method before the "
+                f"optimizer is built. Received: {name}={_arguments.shown(value)}"
+            )
+        super().__setattr__(name, value)
 
     def _set_rules(
         self, adaptation: "ExclusionRules | None", weight_decay: "ExclusionRules | None"
@@ -91,11 +99,11 @@ class SelectingOptimizer(KerasOptimizer):
 
     def _rules_config(self) -> dict[str, list[Any]]:
         """The rules in the form that a configuration holds."""
-        rules = dict(zip(METHODS, (self._adaptation_rules, self._decay_rules)))
+        rules = dict(zip(_METHODS, (self._adaptation_rules, self._decay_rules)))
         variables = self._slots.variables if self.built else None
         return {
             argument: [rule.save(argument, variables) for rule in rules[argument]]
-            for argument in METHODS
+            for argument in _METHODS
         }
 
     def _select(self, variables: Sequence[Variable], weight_decay: float) -> VariableTable:
@@ -111,11 +119,11 @@ class SelectingOptimizer(KerasOptimizer):
     def _check_paths(self, saved: Sequence[Described]) -> None:
         if not self._rules_are_saved:
             return
-        rules = dict(zip(METHODS, (self._adaptation_rules, self._decay_rules)))
+        rules = dict(zip(_METHODS, (self._adaptation_rules, self._decay_rules)))
         variables = self._slots.variables
         changed = [
             f"`{argument}={rule}`"
-            for argument in METHODS
+            for argument in _METHODS
             for rule in rules[argument]
             if rule.differs(saved, variables)
         ]

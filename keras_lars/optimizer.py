@@ -17,7 +17,6 @@ from keras_lars import (
     _lars_arguments,
     _rates,
     _representation,
-    _selection,
     _variables,
 )
 from keras_lars._accumulation import plain
@@ -209,11 +208,8 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
         if name == "learning_rate":
             self._assign_learning_rate(value)
             return
-        if name in _selection.METHODS:
-            raise ValueError(
-                f"`{name}` must be given to the constructor, or called as a method before the "
-                f"optimizer is built. Received: {name}={_arguments.shown(value)}"
-            )
+        if type(self) is LARS:  # a subclass may have attributes of any name
+            _foreign_names.refuse_attribute(name, value)
         if name in _lars_arguments.CHECKS:
             value = _lars_arguments.checked(name, value)
             # A traced function would keep using the old value.

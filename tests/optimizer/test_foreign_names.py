@@ -53,6 +53,26 @@ def test_our_names_for_forms_of_momentum():
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("lr", 0.5, "`lr` is called `learning_rate` here. Received: lr=0.5. See docs/migration.md"),
+        ("decay", 0.5, "`decay` is not supported: pass a schedule as `learning_rate`."),
+        ("classic_momentum", False, '`classic_momentum=False` is written `momentum_form="ratio_of'),
+    ],
+)
+def test_their_names_are_not_assignable(name, value, message):
+    optimizer = keras_lars.LARS()
+    with pytest.raises(ValueError, match=re.escape(message)):
+        setattr(optimizer, name, value)
+    assert not hasattr(optimizer, name)
+
+    class Subclass(keras_lars.LARS):
+        pass
+
+    setattr(Subclass(), name, value)  # which may be its own attribute
+
+
+@pytest.mark.parametrize(
     ("argument", "reason"),
     [
         ("params", "the variables"),
