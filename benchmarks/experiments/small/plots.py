@@ -72,9 +72,12 @@ def plot_rates(found: dict, path: pathlib.Path) -> None:
         f"{batch:,}": {"color": colors(number), "marker": _MARKERS[number % len(_MARKERS)]}
         for number, batch in enumerate(batches)
     }
-    columns = table["optimizer"].nunique()
+    # One row of panels per network, or a single row if there is one optimizer.
+    columns, lines = table["optimizer"].nunique(), table["network"].nunique()
+    if columns == 1:
+        columns, lines = lines, columns
     title = f"{_subject(found)}: diverged trainings count as guessing"
-    size = (3.7 * columns, 3.6 * table["network"].nunique())
+    size = (3.7 * columns, 3.6 * lines)
     options: dict[str, Any] = {"sharey": "row", "sharex": "col"}
     with plots.panels(path, title, table, "panel", columns, size, **options) as panels:
         for axis, rows in panels:
