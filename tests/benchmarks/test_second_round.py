@@ -84,6 +84,18 @@ def test_lower_rates_help_nesterov_momentum():
     assert f"Nesterov momentum leads by {lead:.1f} there" in PAGE
 
 
+def test_the_rule_lies_in_the_range_of_good_rates():
+    rates = results.read(FILE.parent / "second_round_rates.json", "--show", "batch_size")
+    assert len(rates["rows"]) == rates["planned"]
+    outside = {}
+    for (network, batch), rows in tables.frame(rates).groupby(["network", "batch"]):
+        lowest, highest = map(float, tables.width(rows).partition(": ")[2].split(" to "))
+        if not lowest <= methods.square_root_rule(batch) <= highest:
+            outside[network, batch] = highest
+    assert outside == {("vit", 8192): 22.6, ("vit", 32768): 22.6}
+    assert "except in `vit` at 8,192 and 32,768, where that range ends at 22.6" in PAGE
+
+
 def test_longer_trainings():
     longer = results.read(FILE.parent / "twice_as_long.json", "--show", "batch_size")
     assert chosen_at_ends(longer) == {(32768, "plain", "nesterov_wide"): 0}
