@@ -10,6 +10,7 @@ import os
 import pathlib
 import sys
 import tempfile
+import unittest.mock
 import warnings
 
 import keras
@@ -342,16 +343,23 @@ def check_update_in_place():
         return
     from keras_lars._backends import torch_update
 
+    with unittest.mock.patch.object(torch_update, "_ON_CPU", 64):
+        compare_updates_in_place()
+
+
+def compare_updates_in_place():
     random = np.random.default_rng(0)
     shapes = {
         "plain": (50, 7),
         "unadapted": (11, 9),
-        "undecayed": (101,),
+        "undecayed": (31,),
         "neither_unadapted_undecayed": (3, 5),
         "zero_weight": (70,),
         "zero_gradient": (8,),
         "infinite": (10, 10),
         "nan_unadapted": (3,),
+        "small": (4, 5),
+        "as_small": (6,),
         "transposed": (20, 9),
     }
     weights = {path: random.normal(size=shape) for path, shape in shapes.items()}
@@ -359,7 +367,6 @@ def check_update_in_place():
     switches = itertools.product(MOMENTUM_FORMS, (0.0, 0.9), *[(False, True)] * 4)
     # With 3 types and an even number of values per switch, each type meets every value.
     dtypes = itertools.cycle(["float32", "float64", "bfloat16"])
-    piece, torch_update._ON_CPU = torch_update._ON_CPU, 64
     for switch, dtype in zip(switches, dtypes):
         form, momentum, nesterov, decay_in_norm, trust_clip, record = switch
         if form == "ratio_of_update" and not decay_in_norm:
@@ -397,7 +404,6 @@ def check_update_in_place():
                 assert np.isnan(to_numpy(v)).all()
             assert all(np.isfinite(to_numpy(v)).all() for v in variables[:6] + variables[8:])
         assert places == [v.value.data_ptr() for v in variables + optimizer.momentums]
-    torch_update._ON_CPU = piece
 
 
 def check_half_precision():
