@@ -30,7 +30,7 @@ def network():
 
 
 def schedule(peak):
-    decay = keras.optimizers.schedules.PolynomialDecay(peak, 12, 0.0, power=2.0)
+    decay = keras.optimizers.schedules.PolynomialDecay(peak, 9, 0.0, power=2.0)
     return keras_lars.schedules.WarmUp(decay, 3)
 
 
