@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import errno
+import re
 import socket
 import threading
 import time
@@ -28,12 +29,16 @@ HEARTBEAT_SECONDS = 10.0
 # GPUs may take longer to start. After that a worker counts as lost.
 _JOIN_SECONDS = 40.0
 
+# How long a worker that was given another cluster than this one can still learn of it.
+_ANSWERS_ON_SECONDS = 1.0
+
 # How many workers are asked at once: one that cannot be reached takes the whole timeout.
 _AT_ONCE = 64
 
 # What a worker answers while it waits for the others. A TensorFlow server answers something else.
 # It may still run at a worker that has not noticed yet that all workers restart.
-_HERE, _HAS_MET_ALL = b"keras_lars: here\n", b"keras_lars: has met all\n"
+_ANSWER = "keras_lars: {task}, {state}\n"
+_HERE, _HAS_MET_ALL = "here", "has met all"
 
 
 def start(
@@ -55,7 +60,7 @@ def start(
             return strategy
     _refuse_late_start()
     resolver = _resolver(cluster)
-    _meet(cluster.own, [a for a in cluster.workers if a != cluster.own], seconds)
+    _meet(cluster, seconds)
     joined = _JOIN_SECONDS + heartbeat_seconds
     heartbeat.set_timeouts(cluster.addresses, heartbeat_seconds, joined)
     try:
@@ -112,21 +117,28 @@ def _refuse_late_start() -> None:
     tf.config.threading.set_inter_op_parallelism_threads(threads)
 
 
-def _meet(own: str, others: list[str], seconds: float) -> None:
+def _meet(cluster: Cluster, seconds: float) -> None:
     """Return once each worker has met all others.
 
     TensorFlow would wait even for a worker that never starts. If a port is in use, it would say
-    only that it could not start a server.
+    only that it could not start a server. If the workers are given different clusters, it would
+    report one of them as lost.
     """
     until = time.monotonic() + seconds
+    others = _tasks(cluster)
+    task = others.pop(cluster.own)
 
-    def wait(answer: bytes, is_enough: Callable[[bytes], bool], received: str) -> None:
-        missing = others
-        with _answering(own, answer), concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
+    def wait(state: str, is_enough: Callable[[str], bool], received: str) -> None:
+        missing = list(others)
+        answer = _ANSWER.format(task=task, state=state).encode()
+        with (
+            _answering(cluster.own, answer),
+            concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool,
+        ):
             while missing := [
                 each
                 for each, said in zip(missing, pool.map(_said_by, missing))
-                if not is_enough(said)
+                if not is_enough(_state(said, each, others[each]))
             ]:
                 if time.monotonic() > until:
                     raise StartError(
@@ -138,6 +150,34 @@ def _meet(own: str, others: list[str], seconds: float) -> None:
     wait(_HERE, lambda said: said in (_HERE, _HAS_MET_ALL), "no answer from")
     # Some may still be looking for this worker. Those that have stopped answering have met all.
     wait(_HAS_MET_ALL, lambda said: said != _HERE, "workers that have not reached the others:")
+
+
+def _tasks(cluster: Cluster) -> dict[str, str]:
+    """The workers by address, in words such as `worker 1 of 4`."""
+    return {
+        address: f"{kind} {index} of {len(cluster.workers)}"
+        for kind, addresses in cluster.addresses.items()
+        for index, address in enumerate(addresses)
+    }
+
+
+def _state(said: str, address: str, expected: str) -> str:
+    """What a worker answers about its state; empty if it is no worker that waits.
+
+    Raises:
+        StartError: If it takes itself for another one. The names of hosts may differ: a worker may
+            know itself by another name than the others do.
+    """
+    found = re.fullmatch(_ANSWER.format(task="(.*)", state="(.*)"), said)
+    if not found:
+        return ""
+    if found[1] != expected:
+        time.sleep(_ANSWERS_ON_SECONDS)
+        raise StartError(
+            "all workers must be given the same cluster, and each its own task in it. "
+            f"Received: an answer from {found[1]} at {address}, which is the address of {expected}"
+        )
+    return found[2]
 
 
 @contextlib.contextmanager
@@ -172,13 +212,13 @@ def _answer(listener: socket.socket, answer: bytes, is_over: threading.Event) ->
             connection.sendall(answer)
 
 
-def _said_by(address: str) -> bytes:
+def _said_by(address: str) -> str:
     place = address.rpartition(":")[0], _port(address)
     try:
         with socket.create_connection(place, timeout=5) as connection:
-            return connection.recv(64)
+            return connection.recv(128).decode(errors="replace")
     except OSError:  # in some clusters not even its name is known before it starts
-        return b""
+        return ""
 
 
 def _port(address: str) -> int:

@@ -73,7 +73,7 @@ def strategy(
         ValueError: If TF_CONFIG or a Slurm variable is malformed, if they contradict each other, if
             this task is of a type that does not train, or if the backend is not TensorFlow.
         RuntimeError: If TensorFlow has already set up its devices, if the port of this worker is in
-            use, or if another worker does not start.
+            use, if another worker does not start, or if it was given another cluster.
         WorkerLostError: If another worker is lost after it has started.
 
     Example:

@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 import time
+import types
 import warnings
 
 import keras
@@ -348,7 +349,7 @@ def test_a_worker_that_never_comes():
 
     own, other = free_addresses(2)
     with pytest.raises(RuntimeError, match=f"within 0.3 seconds.*no answer from {other}$"):
-        _cluster_start._meet(own, [other], 0.3)
+        _cluster_start._meet(workers(0, own, other), 0.3)
 
 
 @needs_tensorflow
@@ -360,7 +361,7 @@ def test_a_port_in_use():
         user.bind(("127.0.0.1", int(own.split(":")[1])))
         user.listen()
         with pytest.raises(RuntimeError, match=f"Received: {own}, which is in use$"):
-            _cluster_start._meet(own, [other], 0.3)
+            _cluster_start._meet(workers(0, own, other), 0.3)
 
 
 @needs_tensorflow
@@ -368,26 +369,45 @@ def test_all_others_are_asked_at_once(monkeypatch):
     """One that is cut off would else wait in vain for each of them, one after the other."""
     from keras_lars import _cluster_start
 
-    own, *others = free_addresses(4)
-    asked = threading.Barrier(len(others), timeout=PATIENCE)
+    addresses = free_addresses(4)
+    asked = threading.Barrier(len(addresses) - 1, timeout=PATIENCE)
 
     def said_by(address):
         asked.wait()
-        return _cluster_start._HAS_MET_ALL
+        return f"keras_lars: worker {addresses.index(address)} of 4, has met all\n"
 
     monkeypatch.setattr(_cluster_start, "_said_by", said_by)
-    _cluster_start._meet(own, others, PATIENCE)
+    _cluster_start._meet(workers(0, *addresses), PATIENCE)
 
 
-def meeting(own, *others):
-    """A thread in which a worker meets the others."""
+def workers(index, *addresses):
+    """The cluster of a worker."""
+    return _cluster.Cluster({"worker": list(addresses)}, "worker", index)
+
+
+def meeting(cluster):
+    """A thread in which a worker meets the others, and the errors that it will have raised."""
     from keras_lars import _cluster_start
 
-    worker = threading.Thread(
-        target=_cluster_start._meet, args=(own, list(others), PATIENCE), daemon=True
-    )
+    errors = []
+
+    def meet():
+        try:
+            _cluster_start._meet(cluster, PATIENCE)
+        except _cluster_start.StartError as error:
+            errors.append(str(error))
+
+    worker = threading.Thread(target=meet, daemon=True)
     worker.start()
-    return worker
+    return worker, errors
+
+
+def end(*meetings):
+    """All that the workers report."""
+    for worker, _ in meetings:
+        worker.join(PATIENCE)
+        assert not worker.is_alive()
+    return [error for _, errors in meetings for error in errors]
 
 
 def connect(address):
@@ -402,39 +422,74 @@ def connect(address):
 @needs_tensorflow
 def test_any_number_of_strangers_may_come_before_the_others():
     """A scan of ports, or a probe whether the worker is alive."""
-    own, other = free_addresses(2)
-    worker = meeting(own, other)
-    strangers = [connect(own) for _ in range(20)]
-    for stranger in strangers:
-        assert stranger.makefile("rb").read() == b"keras_lars: here\n"  # none is kept waiting
+    addresses = free_addresses(2)
+    early = meeting(workers(0, *addresses))
+    strangers = [connect(addresses[0]) for _ in range(20)]
+    for stranger in strangers:  # none is kept waiting
+        assert stranger.makefile("rb").read() == b"keras_lars: worker 0 of 2, here\n"
         stranger.close()
-    late = meeting(other, own)
-    for one in (worker, late):
-        one.join(PATIENCE)
-        assert not one.is_alive()
+    assert end(early, meeting(workers(1, *addresses))) == []
 
 
 @pytest.mark.slow
 @needs_tensorflow
 def test_workers_wait_for_one_that_has_not_met_all():
-    first, second, third = free_addresses(3)
+    from keras_lars import _cluster_start
+
+    first, second, third, known_to_first = free_addresses(4)
+    answer = b"keras_lars: worker 2 of 3, here\n"
     # As of a worker that does not know yet that all start again.
-    with socket.socket() as server:
+    with _cluster_start._answering(known_to_first, answer), socket.socket() as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server.bind(("127.0.0.1", int(third.split(":")[1])))
         server.listen()
-        workers = [meeting(first, second), meeting(second, first, third)]
+        early = [
+            meeting(workers(0, first, second, known_to_first)),
+            meeting(workers(1, first, second, third)),
+        ]
         said = b""
-        while said != b"keras_lars: has met all\n":
+        while said != b"keras_lars: worker 0 of 3, has met all\n":
             # Reset where it is between its two answers.
             with connect(first) as stranger, contextlib.suppress(ConnectionResetError):
                 said = stranger.makefile("rb").read()
         server.accept()[0].close()
-        assert all(worker.is_alive() for worker in workers)
-    workers.append(meeting(third, second))
-    for worker in workers:
-        worker.join(PATIENCE)
-        assert not worker.is_alive()
+        assert all(worker.is_alive() for worker, _ in early)
+    assert end(*early, meeting(workers(2, first, second, third))) == []
+
+
+@pytest.mark.parametrize("other", ["worker 0 of 2", "worker 1 of 3", "chief 0 of 2"])
+@needs_tensorflow
+def test_workers_that_are_given_different_clusters(monkeypatch, other):
+    """TensorFlow would report a lost worker a minute later."""
+    from keras_lars import _cluster_start
+
+    first, second = free_addresses(2)
+    learned = []
+
+    def sleep(seconds):
+        with connect(first) as connection:
+            learned.append(connection.makefile("rb").read())
+
+    fake = types.SimpleNamespace(sleep=sleep, monotonic=time.monotonic)
+    monkeypatch.setattr(_cluster_start, "time", fake)
+    message = (
+        "all workers must be given the same cluster, and each its own task in it. Received: an "
+        f"answer from {other} at {second}, which is the address of worker 1 of 2"
+    )
+    with (
+        _cluster_start._answering(second, f"keras_lars: {other}, here\n".encode()),
+        pytest.raises(_cluster_start.StartError, match=f"{message}$"),
+    ):
+        _cluster_start._meet(workers(0, first, second), PATIENCE)
+    assert learned == [b"keras_lars: worker 0 of 2, here\n"]  # so the other learns it, too
+
+
+@needs_tensorflow
+def test_a_worker_that_knows_itself_by_another_name():
+    first, second = free_addresses(2)
+    local = second.replace("127.0.0.1", "localhost")
+    assert local != second
+    assert end(meeting(workers(0, first, second)), meeting(workers(1, first, local))) == []
 
 
 def free_addresses(count):
