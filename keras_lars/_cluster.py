@@ -4,6 +4,7 @@ Kubernetes operators set TF_CONFIG, and `srun` sets the variables of a job step.
 TensorFlow.
 """
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -59,15 +60,40 @@ def find(port: int = PORT, alone: bool = True) -> Cluster | None:
     Raises:
         ClusterError: If the description is invalid.
     """
-    # Some launchers set TensorFlow's own default, an empty object.
-    if (text := os.environ.get("TF_CONFIG", "").strip()) not in ("", "{}"):
+    if text := _tf_config():
         return _from_tf_config(text)
     if _TASKS in os.environ and (alone or slurm_tasks() > 1):
         return _from_slurm(port)
     return None
 
 
+# Set by Open MPI, and by MPICH and Intel MPI.
+_MPI_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
+
+
+def launched() -> tuple[int, str]:
+    """How many processes a launcher has started, and what they are; 1 if none is known.
+
+    Without a strategy each of them trains by itself.
+    """
+    if text := _tf_config():
+        with contextlib.suppress(ClusterError):  # such as an evaluator
+            return len(_from_tf_config(text).workers), "workers of TF_CONFIG"
+    if (tasks := slurm_tasks()) > 1:
+        return tasks, "tasks of this Slurm step"
+    for name in _MPI_SIZES:
+        if re.fullmatch("[0-9]{1,9}", size := os.environ.get(name, "")):
+            return int(size), "processes of this MPI job"
+    return 1, ""
+
+
 # --- TF_CONFIG ------------------------------------------------------------------------------------
+
+
+def _tf_config() -> str:
+    text = os.environ.get("TF_CONFIG", "").strip()
+    # Some launchers set TensorFlow's own default, an empty object.
+    return "" if text == "{}" else text
 
 
 def _from_tf_config(text: str) -> Cluster:

@@ -129,8 +129,8 @@ def prepare(model: keras.Model) -> keras.Model:
     - `save` and `save_weights` write one file for all workers, which must be given the same path.
       The first worker writes it, and the others do not wait for it.
     - If a worker is lost, the others raise `WorkerLostError`.
-    - If Slurm has started several tasks but the strategy has one worker, each task would train
-      separately. A warning says so, once.
+    - If Slurm, MPI or TF_CONFIG shows several processes but the strategy has one worker, each
+      process would train by itself. A warning says so, once.
     - `fit` warns if `BatchNormalization` would keep more than 5 % of its initial statistics, unless
       `keras_lars.callbacks.RecalibrateStatistics` is used.
 
@@ -193,14 +193,14 @@ def _warn_of_training_alone(model: keras.Model) -> None:
     from keras_lars import _replicas
 
     global _has_warned
-    tasks = _cluster.slurm_tasks()
-    if tasks > 1 and len(_replicas.workers(model.distribute_strategy)) < 2 and not _has_warned:
+    processes, kind = _cluster.launched()
+    if processes > 1 and len(_replicas.workers(model.distribute_strategy)) < 2 and not _has_warned:
         _has_warned = True
         warnings.warn(
-            f"Model '{model.name}' trains by itself in each of the {tasks} tasks of this Slurm "
-            "step, because its strategy has a single worker. To train across all tasks, start the "
-            "script with `strategy = keras_lars.multi_worker.strategy()` and create the model in "
-            "its scope.",
+            f"Model '{model.name}' trains by itself in each of the {processes} {kind}, because its "
+            "strategy has a single worker. To train across all of them, start the script with "
+            "`strategy = keras_lars.multi_worker.strategy()` and create the model in its scope. "
+            "That needs TF_CONFIG, or `srun`.",
             stacklevel=3,
         )
 

@@ -32,7 +32,7 @@ needs_tensorflow = pytest.mark.skipif(
 @pytest.fixture(autouse=True)
 def no_cluster(monkeypatch):
     for name in list(os.environ):
-        if name == "TF_CONFIG" or name.startswith("SLURM_"):
+        if name == "TF_CONFIG" or name.startswith(("SLURM_", "OMPI_", "PMI_")):
             monkeypatch.delenv(name)
     monkeypatch.setattr(multi_worker, "_has_warned", False)
 
@@ -339,6 +339,7 @@ def test_it_comes_first_and_keeps_nobody_waiting(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", config({"worker": ["localhost:1", "localhost:2"]}))
     with pytest.raises(RuntimeError, match=r"must be called before .* right after the imports"):
         multi_worker.strategy()
+    monkeypatch.delenv("TF_CONFIG")
     multi_worker.prepare(small())  # is not broken by it
 
 
@@ -519,6 +520,37 @@ def test_prepare_warns_of_tasks_that_train_alone(slurm, recwarn, request):
     with request.getfixturevalue("strategy").scope():
         keras_lars.multi_worker.prepare(small())
     assert len(recwarn) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kind"),
+    [
+        ("TF_CONFIG", config({"worker": WORKERS}), "2 workers of TF_CONFIG"),
+        ("OMPI_COMM_WORLD_SIZE", "4", "4 processes of this MPI job"),
+        ("PMI_SIZE", "8", "8 processes of this MPI job"),
+    ],
+)
+@needs_tensorflow
+def test_other_launchers(monkeypatch, name, value, kind):
+    monkeypatch.setenv(name, value)
+    with pytest.warns(UserWarning, match=f"by itself in each of the {kind}, because"):
+        keras_lars.multi_worker.prepare(small())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TF_CONFIG", config({"worker": WORKERS[:1]})),
+        ("TF_CONFIG", config({"worker": WORKERS}, "evaluator")),
+        ("OMPI_COMM_WORLD_SIZE", "1"),
+        ("PMI_SIZE", ""),
+    ],
+)
+@needs_tensorflow
+def test_one_process_of_a_launcher_is_no_reason_to_warn(monkeypatch, recwarn, name, value):
+    monkeypatch.setenv(name, value)
+    keras_lars.multi_worker.prepare(small())
+    assert not recwarn
 
 
 @needs_tensorflow
