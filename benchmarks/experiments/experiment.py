@@ -1,8 +1,10 @@
 """`Experiment`: a question that needs many trainings, and its command."""
 
+import concurrent.futures
 import dataclasses
 import pathlib
 import re
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -57,6 +59,7 @@ class Experiment(FlagSettings):
             default = f"{cls.figure} beside the results" if cls.figure else "no plot"
             what = name.replace("_", " of learning ")
             flags.DEFINE_string(name, None, f"PNG file for the {what}. Default: {default}.")
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a KeyboardInterrupt
         run_command(lambda argv: _run(cls))
 
     @property
@@ -136,6 +139,11 @@ def _run(kind: type[Experiment]) -> int:
         reason = str(interruption) or "interrupted"
         print(f"{reason}; run the same command again to continue", file=sys.stderr)
         return INTERRUPTED
+    except concurrent.futures.BrokenExecutor as error:
+        raise RecipeError(
+            "a training was killed, perhaps for lack of memory; with fewer --processes, the same "
+            "command continues"
+        ) from error
     return 0
 
 

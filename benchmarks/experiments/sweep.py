@@ -6,7 +6,9 @@ import dataclasses
 import multiprocessing
 import os
 import pathlib
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -102,7 +104,8 @@ class Sweep:
             save: Called with the rows so far: at the start if there are any, and after each run.
 
         Raises:
-            KeyboardInterrupt: If it was interrupted. The same call continues.
+            KeyboardInterrupt: If it was interrupted. The same call continues. As after any other
+                error, trainings that are running are lost, and those that are done are saved.
         """
         started, at_once = time.perf_counter(), max(1, processes)
         running: dict[concurrent.futures.Future, Run] = {}
@@ -125,12 +128,21 @@ class Sweep:
                     return
                 ended, _ = concurrent.futures.wait(running, return_when="FIRST_COMPLETED")
                 for future in ended:
-                    run = running.pop(future)
+                    run = running[future]
                     self.done[run.name] = future.result()
+                    del running[future]
                     save(self.rows())
                     reached = results.describe(self.done[run.name]["result"])
                     count = f"[{len(self.done)}/{self.planned}]"
                     print(f"{count} {run.name}: {reached}{self._left(at_once)}", flush=True)
+        except BaseException:
+            for process in multiprocessing.active_children():
+                process.terminate()  # otherwise `shutdown` would wait for its training
+            ended = {each for each in running if each.done() and not each.exception()}
+            self.done |= {running[future].name: future.result() for future in ended}
+            if self.done:
+                save(self.rows())
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -203,9 +215,24 @@ def _process_pool(processes: int) -> concurrent.futures.ProcessPoolExecutor:
     return concurrent.futures.ProcessPoolExecutor(
         processes,
         multiprocessing.get_context("spawn"),
-        initializer=share_the_machine if processes > 1 else None,
+        initializer=_begin_process,
+        initargs=(processes > 1,),
         **options,
     )
+
+
+def _begin_process(shares_the_machine: bool) -> None:
+    """Prepares a process that trains: it ends with its parent, which decides about Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if shares_the_machine:
+        share_the_machine()
+
+
+def _end_with_parent() -> None:
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
 
 
 def share_the_machine() -> None:

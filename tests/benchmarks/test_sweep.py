@@ -1,8 +1,15 @@
 """The runs of an experiment: skipping, resuming, refusing, and the estimate of the time left."""
 
+import concurrent.futures.process
 import dataclasses
 import json
+import multiprocessing
+import os
 import pathlib
+import signal
+import threading
+import types
+from unittest import mock
 
 import keras
 import pytest
@@ -12,6 +19,8 @@ if keras.backend.backend() != "tensorflow":
     pytest.skip("the benchmarks run on TensorFlow", allow_module_level=True)
 
 from benchmarks import files, recipes, run_folder
+from benchmarks.experiments import experiment
+from benchmarks.experiments import sweep as sweep_module
 from benchmarks.experiments.paper.experiment import Paper
 from benchmarks.experiments.paper.presets import Preset
 from benchmarks.experiments.paper.rows import make_run
@@ -125,6 +134,70 @@ def test_a_run_can_be_interrupted_and_resumed_twice(tmp_path):
     run(runs(1, 2, 3), tmp_path, train)
     assert train.trained == [1, 2, 3]
     assert len({execution.output_dir for execution in train.executions}) == 3
+
+
+class HalfDone(concurrent.futures.Executor):
+    """An executor that never ends a training at a learning rate of 3 or more."""
+
+    def submit(self, function, run, *folder):
+        future = concurrent.futures.Future()
+        if run.settings.learning_rate < 3:
+            future.set_result(function(run, *folder))
+        return future
+
+
+def test_an_interruption_keeps_all_that_is_done_and_ends_what_is_running(tmp_path, monkeypatch):
+    saved, ended = [], []
+    process = types.SimpleNamespace(terminate=lambda: ended.append(True))
+    monkeypatch.setattr(sweep_module, "_process_pool", lambda processes: HalfDone())
+    monkeypatch.setattr(multiprocessing, "active_children", lambda: [process])
+
+    def save(rows):
+        saved.append({row["name"] for row in rows})
+        if len(saved) == 1:
+            raise KeyboardInterrupt
+
+    some = sweep(runs(1, 2, 3), tmp_path, FakeTrain())
+    with pytest.raises(KeyboardInterrupt):
+        some.train(processes=3, save=save)
+    assert saved[-1] == {"rate_1-seed0", "rate_2-seed0"}
+    assert ended == [True]
+
+
+def test_a_process_that_trains_ends_with_its_parent(monkeypatch):
+    pool, status = sweep_module._process_pool(1), []
+    ended, parent_ends = threading.Event(), threading.Event()
+    parent = types.SimpleNamespace(join=parent_ends.wait)
+    monkeypatch.setattr(multiprocessing, "parent_process", lambda: parent)
+    monkeypatch.setattr(os, "_exit", lambda number: (status.append(number), ended.set()))
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        pool._initializer(*pool._initargs)
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN  # Ctrl-C is for the parent
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert not status
+    parent_ends.set()
+    assert ended.wait(60)
+    assert status == [1]
+
+
+def test_sigterm_interrupts_an_experiment_and_a_lost_process_is_a_one_line_error(monkeypatch):
+    monkeypatch.setattr(experiment, "flags", mock.MagicMock())
+    monkeypatch.setattr(experiment, "define_flags_of", mock.MagicMock())
+    monkeypatch.setattr(experiment, "run_command", mock.MagicMock())
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        Paper.main()
+        assert signal.getsignal(signal.SIGTERM) == signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    experiment.flags.FLAGS.show = experiment.flags.FLAGS.dry_run = None
+    lost = concurrent.futures.process.BrokenProcessPool("terminated abruptly")
+    monkeypatch.setattr(experiment, "_train", mock.Mock(side_effect=lost))
+    with pytest.raises(RecipeError, match=r"^a training was killed, .* fewer --processes"):
+        experiment._run(mock.Mock())
 
 
 def test_a_folder_with_another_recipe_is_refused_before_anything_is_trained(tmp_path):
