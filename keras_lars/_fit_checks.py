@@ -1,4 +1,4 @@
-"""What LARS checks of a `fit`: whether its schedule and its batch statistics suit it.
+"""What LARS checks of a `fit`: its schedule, its updates, its decay and its batch statistics.
 
 A schedule of `for_fit` must be made for exactly this `fit`. Of Keras's schedules, those that end at
 a rate near 0 must neither end long before the `fit` nor be far from their end after it.
@@ -9,6 +9,7 @@ each. At the beginning of later ones only callbacks are called.
 
 import warnings
 import weakref
+from typing import TYPE_CHECKING
 
 import keras
 from keras.optimizers.schedules import LearningRateSchedule
@@ -25,6 +26,9 @@ from keras_lars._words import counted
 from keras_lars.schedules import FitSchedule
 from keras_lars.schedules._warm_up import end_of, warm_up_of
 
+if TYPE_CHECKING:
+    from keras_lars.optimizer import LARS
+
 _REMEDY = "Compile with a new schedule before each `fit`."
 
 # A key in the parameters that `fit` passes to all of its callbacks.
@@ -34,28 +38,35 @@ _warned: "weakref.WeakSet[KerasOptimizer]" = weakref.WeakSet()
 # Those that were built in a `fit` of known size. For others a schedule that is too long is found at
 # the end of `fit`.
 _counted: "weakref.WeakSet[KerasOptimizer]" = weakref.WeakSet()
+# Those that were warned that a `fit` ends before the first update.
+_without_update: "weakref.WeakSet[KerasOptimizer]" = weakref.WeakSet()
 
 # The share of a training by which its length may differ from what was expected, where a small
 # difference does no harm: a schedule may have been counted without incomplete batches.
 _TOLERANCE = 0.1
 # A rate is near 0 if it is at most this share of the peak.
 _NEAR_ZERO = 1e-3
+# The most variables that a warning names.
+_NAMED = 3
 
 
-def at_build(optimizer: KerasOptimizer) -> None:
-    """Warn if the schedule is for another `fit`, or if `fit` is short for batch statistics."""
-    schedule = optimizer._schedule
-    if not isinstance(schedule, LearningRateSchedule):
-        return
+def at_build(optimizer: "LARS") -> None:
+    """Warn of what does not suit the `fit` that builds the optimizer, if one does."""
     model = fitted_model(optimizer)
     if model is None:
         return
+    _warn_if_decayed_twice(optimizer, model)
+    schedule = optimizer._schedule
     batches = fitting_batches(model)
     with optimizer._outside_of_steps():  # in a step there are no values
         # State that was loaded before is restored by now.
         done = 0 if batches is None else _batches_so_far(optimizer)
     if batches is not None:
         _counted.add(optimizer)
+        if _warn_if_without_update(optimizer, done + batches):
+            return
+    if not isinstance(schedule, LearningRateSchedule):
+        return
     if not isinstance(schedule, FitSchedule):
         if batches is not None:
             warn_of_another_length(optimizer, schedule, done + batches, fitting_epochs(model))
@@ -65,6 +76,45 @@ def at_build(optimizer: KerasOptimizer) -> None:
     if not _batch_statistics.recalibrates(fitting_callbacks(model)):
         with optimizer._outside_of_steps():
             _batch_statistics.warn_if_stale(model, batches or schedule.batches)
+
+
+def _warn_if_decayed_twice(optimizer: "LARS", model: keras.Model) -> None:
+    """Warn if variables have both the weight decay of LARS and an L2 regularizer of Keras."""
+    decayed = [
+        row.path
+        for row, variable in zip(optimizer.variable_table(), optimizer._trainable_variables)
+        if row.decayed and getattr(getattr(variable, "regularizer", None), "l2", 0) > 0
+    ]
+    if not decayed or not _batch_statistics.is_chief(model):
+        return
+    names = ", ".join(f"`{path}`" for path in decayed[:_NAMED])
+    names += f" and {len(decayed) - _NAMED} more" if len(decayed) > _NAMED else ""
+    warnings.warn(
+        f"Optimizer '{optimizer.name}' decays variables that have an L2 regularizer, so they are "
+        f"decayed twice: {names}. Remove the regularizers from the layers, or pass "
+        f"`weight_decay=0`. Received: weight_decay={optimizer.weight_decay:g}",
+        stacklevel=2,
+    )
+
+
+def _warn_if_without_update(optimizer: KerasOptimizer, batches: int) -> bool:
+    """Warn, once for each optimizer, if it makes no update in its first batches, and return True.
+
+    A schedule of `for_fit` is for a number of batches, and warns if `fit` makes fewer.
+    """
+    if batches == 0 or optimizer._accumulation.updates(batches) > 0:
+        return False
+    if optimizer in _without_update or isinstance(optimizer._schedule, FitSchedule):
+        return False
+    _without_update.add(optimizer)
+    warnings.warn(
+        f"`fit` ends after {counted(batches, 'batch', 'batches')}, before the first update of "
+        f"optimizer '{optimizer.name}', so it changes no weight. Lower "
+        "`gradient_accumulation_steps`, or train for more batches. Received: "
+        f"gradient_accumulation_steps={optimizer.gradient_accumulation_steps}",
+        stacklevel=2,
+    )
+    return True
 
 
 def warn_of_another_length(
@@ -148,6 +198,9 @@ def _batches_so_far(optimizer: KerasOptimizer) -> int:
 
 def at_end(optimizer: KerasOptimizer) -> None:
     """Warn if the ending `fit` did not suit its schedule, unless there was a warning before."""
+    accumulates = optimizer.gradient_accumulation_steps is not None
+    if accumulates and _warn_if_without_update(optimizer, _batches_so_far(optimizer)):
+        return
     schedule = optimizer._schedule
     if not isinstance(schedule, LearningRateSchedule):
         return
