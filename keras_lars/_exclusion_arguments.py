@@ -1,5 +1,7 @@
 """Parses the arguments that exclude variables into rules."""
 
+import inspect
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -40,6 +42,7 @@ def _parse_one(argument: str, rule: Any) -> Exclusion:
         raise _arguments.refusal(argument, must_be, given)
     is_function = callable(rule) and not isinstance(rule, type)
     if is_function and _arguments.can_be_called(rule, 1):
+        _refuse_function_of_path(argument, rule)
         return _GivenCallable(rule)
     raise _arguments.refusal(
         argument,
@@ -48,6 +51,23 @@ def _parse_one(argument: str, rule: Any) -> Exclusion:
         "`keras_lars.bias_or_normalization()` or `keras_lars.optional(pattern)`",
         given,
     )
+
+
+def _refuse_function_of_path(argument: str, function: Callable[..., Any]) -> None:
+    """Raise ValueError for `lambda name: "bias" in name`, which is meant for a string.
+
+    With a variable, its `in` compares numbers: it never ends on JAX, and finds nothing on torch.
+    """
+    try:
+        parameters = [*inspect.signature(function).parameters]
+    except ValueError:  # some functions written in C have no signature
+        return
+    if parameters and re.fullmatch(r"(\w+_)?(name|path|key)", parameters[0]):
+        must_be = (
+            "a callable that takes a variable, not its name or path: write `lambda variable: "
+            '"bias" in variable.path`, or the regular expression "bias" alone'
+        )
+        raise _arguments.refusal(argument, must_be, function)
 
 
 def _deserialized(argument: str, saved: dict[str, Any]) -> Any:

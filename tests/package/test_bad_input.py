@@ -164,6 +164,16 @@ def test_rules_of_wrong_types(rule):
     refused("`exclude_from_weight_decay` must be a rule", keras_lars.LARS, **given)
 
 
+@pytest.mark.parametrize(
+    "rule", [lambda name: "bias" in name, lambda param_name: True, lambda path, end="s": True]
+)
+def test_a_callable_of_a_name(rule):
+    given = {"exclude_from_layer_adaptation": ["gamma", rule]}
+    refused(
+        "must be a callable that takes a variable, not its name or path", keras_lars.LARS, **given
+    )
+
+
 def test_a_callable_that_returns_an_array():
     optimizer = keras_lars.LARS(exclude_from_weight_decay=lambda variable: np.ones(2))
     variables = [keras.Variable([1.0])]
