@@ -1,6 +1,7 @@
 """Callbacks for stopping, logging and evaluating that Keras and this package do not have."""
 
 import contextlib
+import itertools
 import pathlib
 import signal
 import threading
@@ -100,19 +101,21 @@ class Measure(keras.callbacks.Callback):
 class History(keras.callbacks.Callback):
     """Writes a CSV file with one row per epoch, where values that were not evaluated are blank.
 
-    `start` is the epoch at which the run resumes. Earlier rows of the file are kept. Later ones
-    were written after the backup, and are written again.
+    `start` is the epoch at which the run resumes. Earlier rows of the file are kept, with all their
+    columns. Later ones were written after the backup, and are written again.
     """
 
     def __init__(self, path: pathlib.Path, start: int, has_training_columns: bool):
         super().__init__()
         self.path = path
-        self.names = ["loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"]
+        names = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"]
         if has_training_columns:
-            self.names += ["train_loss", "train_accuracy"]
-        self.rows = [row for row in run_folder.read_table(path) if row["epoch"] < start]
+            names += ["train_loss", "train_accuracy"]
+        found = {row.get("epoch"): row for row in run_folder.read_table(path)}
+        self.rows = [found.get(epoch, {"epoch": epoch}) for epoch in range(start)]
+        self.names = list(dict.fromkeys(itertools.chain(names, *self.rows)))
 
     def on_epoch_end(self, epoch: int, logs: dict) -> None:
         found = {name: logs[name] for name in self.names if name in logs}
         self.rows.append({"epoch": epoch, **found})
-        run_folder.write_table(self.path, ["epoch", *self.names], self.rows)
+        run_folder.write_table(self.path, self.names, self.rows)

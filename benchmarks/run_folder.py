@@ -96,11 +96,11 @@ def read_table(path: pathlib.Path) -> list[dict]:
     """The rows of a CSV file, with numbers parsed and None for blanks."""
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
         return [
             {name: _value(text) for name, text in row.items()}
             for row in csv.DictReader(file)
-            if None not in row.values()  # a line that was cut off
+            if None not in [*row, *row.values()]  # a line that is too long or was cut off
         ]
 
 

@@ -181,6 +181,33 @@ def test_ctrl_c_interrupts_too(monkeypatch, tmp_path):
         loop.train(RECIPE, Execution(output_dir=str(tmp_path / "run")))
 
 
+def history_of(path, start, has_training_columns, **logs):
+    """The rows of a table after one more epoch, which a run that resumes at `start` writes."""
+    callbacks.History(path, start, has_training_columns).on_epoch_end(start, logs)
+    return run_folder.read_table(path)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_the_columns_of_the_history_may_change_when_a_run_resumes(first, tmp_path):
+    logs = {"loss": 1.0, **({"train_loss": 2.0} if first else {})}
+    before = history_of(tmp_path / "history.csv", 0, first, **logs)
+    logs = {"loss": 3.0, **({} if first else {"train_loss": 4.0})}
+    after = history_of(tmp_path / "history.csv", 1, not first, **logs)
+    assert [row["epoch"] for row in after] == [0, 1]
+    assert [row["loss"] for row in after] == [1.0, 3.0]
+    assert [row["train_loss"] for row in after] == ([2.0, None] if first else [None, 4.0])
+    assert {name: after[0][name] for name in before[0]} == before[0]
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"\xff\x00", b"hello\n1\n", b"epoch,loss\r\n,1\r\n0,1,2\r\n"]
+)
+def test_an_epoch_that_a_damaged_history_lacks_is_blank(text, tmp_path):
+    (tmp_path / "history.csv").write_bytes(text)
+    rows = history_of(tmp_path / "history.csv", 1, False, loss=2.0)
+    assert [(row["epoch"], row["loss"]) for row in rows] == [(0, None), (1, 2.0)]
+
+
 def test_signals_are_left_alone_outside_the_main_thread():
     before = signal.getsignal(signal.SIGTERM)
     inside = []
