@@ -62,7 +62,7 @@ def _run(plan: Plan) -> int:
             print(f"already finished; see {plan.folder}")
         return DIVERGED if result.get("diverged") else 0
     # Imported late, because Keras takes seconds.
-    from benchmarks import callbacks, loop
+    from benchmarks import loop
     from keras_lars import multi_worker
 
     asked = flags.FLAGS
@@ -74,10 +74,12 @@ def _run(plan: Plan) -> int:
                 loop.describe(plan, strategy)
                 return 0
             return DIVERGED if loop.train_plan(plan, STARTED, strategy)["diverged"] else 0
-    except (callbacks.Interrupted, multi_worker.WorkerLostError) as interruption:
+    except (KeyboardInterrupt, multi_worker.WorkerLostError) as interruption:
+        # Each worker names a default folder by its own clock. Only that of the chief is written.
+        is_known = plan.is_chief or asked.output_dir
         print(
-            f"{interruption}; to continue, run the same command with --resume "
-            f"--output_dir={plan.folder}",
+            f"{str(interruption) or 'interrupted'}; to continue, run the same command with "
+            f"--resume --output_dir={plan.folder if is_known else 'FOLDER_OF_THE_FIRST_WORKER'}",
             file=sys.stderr,
         )
         return INTERRUPTED

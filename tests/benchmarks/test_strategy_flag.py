@@ -2,6 +2,7 @@
 
 import json
 import types
+from unittest import mock
 
 import keras
 import pytest
@@ -51,6 +52,23 @@ def test_a_worker_that_is_lost_outside_fit(monkeypatch, capsys, tmp_path, name, 
     monkeypatch.setattr(f"benchmarks.{place}", lose)
     assert train._run(types.SimpleNamespace(folder=tmp_path, is_chief=True)) == 75
     assert capsys.readouterr().err.startswith("Another worker was lost, or could not be reached")
+
+
+@pytest.mark.parametrize("is_chief", [True, False])
+@pytest.mark.parametrize("given", [None, "given"])
+def test_the_folder_to_resume_is_that_of_the_chief(monkeypatch, capsys, is_chief, given):
+    """By default, each worker names a folder by its own clock."""
+    options = {"strategy": "multi_worker", "replicas": 2, "startup_seconds": 1}
+    asked = types.SimpleNamespace(**options, output_dir=given)
+    monkeypatch.setattr(train, "flags", types.SimpleNamespace(FLAGS=asked))
+    monkeypatch.setattr(train.run_folder, "result", lambda folder: None)
+    monkeypatch.setattr(train.cluster, "start", mock.Mock(side_effect=KeyboardInterrupt))
+    folder = given or "runs/20261128-100000"
+    assert train._run(types.SimpleNamespace(folder=folder, is_chief=is_chief)) == 75
+    shown = folder if is_chief or given else "FOLDER_OF_THE_FIRST_WORKER"
+    assert capsys.readouterr().err == (
+        f"interrupted; to continue, run the same command with --resume --output_dir={shown}\n"
+    )
 
 
 @pytest.mark.parametrize(("index", "expected"), [(0, True), (1, False)])
