@@ -140,10 +140,7 @@ def _run(kind: type[Experiment]) -> int:
         print(f"{reason}; run the same command again to continue", file=sys.stderr)
         return INTERRUPTED
     except concurrent.futures.BrokenExecutor as error:
-        raise RecipeError(
-            "a training was killed, perhaps for lack of memory; with fewer --processes, the same "
-            "command continues"
-        ) from error
+        raise RecipeError("a training was killed; try again with fewer --processes") from error
     return 0
 
 

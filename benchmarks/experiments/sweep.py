@@ -224,15 +224,15 @@ def _process_pool(processes: int) -> concurrent.futures.ProcessPoolExecutor:
 def _begin_process(shares_the_machine: bool) -> None:
     """Prepares a process that trains: it ends with its parent, which decides about Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    parent = multiprocessing.parent_process()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     if shares_the_machine:
         share_the_machine()
 
 
-def _end_with_parent() -> None:
-    if parent := multiprocessing.parent_process():
-        parent.join()
-        os._exit(1)
+def _end_with(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def share_the_machine() -> None:

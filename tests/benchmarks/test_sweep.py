@@ -196,7 +196,7 @@ def test_sigterm_interrupts_an_experiment_and_a_lost_process_is_a_one_line_error
     experiment.flags.FLAGS.show = experiment.flags.FLAGS.dry_run = None
     lost = concurrent.futures.process.BrokenProcessPool("terminated abruptly")
     monkeypatch.setattr(experiment, "_train", mock.Mock(side_effect=lost))
-    with pytest.raises(RecipeError, match=r"^a training was killed, .* fewer --processes"):
+    with pytest.raises(RecipeError, match=r"^a training was killed; .* fewer --processes$"):
         experiment._run(mock.Mock())
 
 
