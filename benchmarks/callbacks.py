@@ -41,6 +41,7 @@ class Stop(keras.callbacks.Callback):
     def __init__(self, backup: keras_lars.callbacks.BackupAndRestore | None):
         super().__init__()
         self.backup = backup
+        self.has_begun = False  # whether the callbacks before this one let the training begin
         self._received: int | None = None
 
     @contextlib.contextmanager
@@ -62,6 +63,9 @@ class Stop(keras.callbacks.Callback):
         finally:
             for received, handler in before.items():
                 signal.signal(received, handler)
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        self.has_begun = True
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         if self._received is not None:

@@ -15,6 +15,7 @@ from benchmarks import callbacks, cluster, files, losses, models, optimizers, re
 from benchmarks.data.data_set import Shard
 from benchmarks.plan import Plan, check_replicas, make_plan
 from benchmarks.recipe import Execution, Recipe, RecipeError
+from benchmarks.words import counted
 
 
 def train(recipe: Recipe, execution: Execution) -> dict:
@@ -49,7 +50,8 @@ def train_plan(plan: Plan, started: float, strategy: tf.distribute.Strategy | No
         model = make_model(plan, strategy)
         if plan.is_chief:
             print(report.summary(plan, model, strategy), flush=True)
-            report.start_folder(plan, model, strategy)
+            if not (plan.folder / "config.json").exists():
+                report.write_config(plan, model)
         end = _fit(plan, model)
         if plan.execution.save_model:
             model.save(plan.folder / "model.keras")  # together: only the chief's file is written
@@ -100,18 +102,25 @@ def make_model(plan: Plan, strategy: tf.distribute.Strategy) -> keras.Model:
 def _fit(plan: Plan, model: keras.Model) -> dict:
     """Trains to the end, from the backup if there is one. Returns whether and when it diverged."""
     shard = cluster.shard(model.distribute_strategy)
-    backup = keras_lars.callbacks.BackupAndRestore(
-        plan.folder / run_folder.BACKUP,
-        save_freq=plan.execution.backup_every_updates * plan.micro_batches or "epoch",
-        delete_checkpoint=False,  # `_finish` deletes it, after the result is written
-    )
+    with _folder_refused(plan):
+        backup = keras_lars.callbacks.BackupAndRestore(
+            plan.folder / run_folder.BACKUP,
+            save_freq=plan.execution.backup_every_updates * plan.micro_batches or "epoch",
+            delete_checkpoint=False,  # `_finish` deletes it, after the result is written
+        )
+    replicas, header = model.distribute_strategy.num_replicas_in_sync, backup._folder.header()
+    if header and header.replicas != replicas:
+        raise RecipeError(
+            f"--resume must be given with the {counted(header.replicas, 'replica')} of the run in "
+            f"--output_dir, {plan.folder}. Received: {replicas}"
+        )
     resumed_at = backup.epoch * plan.updates_per_epoch + backup.batch // plan.micro_batches
     divergence = callbacks.StopAtDivergence()
     # Several workers cannot save at once: a signal reaches them at different updates.
     stop = callbacks.Stop(backup if shard.count == 1 else None)
     epochs = backup.epochs(functools.partial(plan.epoch, shard=shard))
     measuring = [*_statistics(plan, model, shard), *_loggers(plan, backup.epoch)]
-    with stop.listening(), _name_unreadable_images(plan, model):
+    with stop.listening(), _folder_refused(plan, stop), _name_unreadable_images(plan, model):
         model.fit(
             plan.data_set.distributed(epochs, model.distribute_strategy),
             epochs=plan.recipe.epochs,
@@ -127,6 +136,20 @@ def _fit(plan: Plan, model: keras.Model) -> dict:
         "diverged_at_update": divergence.update,
         "resumed_at_update": resumed_at or None,
     }
+
+
+@contextlib.contextmanager
+def _folder_refused(plan: Plan, stop: callbacks.Stop | None = None) -> Iterator[None]:
+    """Reports in one line, before a training begins, why it cannot use what the folder holds."""
+    try:
+        yield
+    except ValueError as error:
+        if isinstance(error, RecipeError) or (stop and stop.has_begun):
+            raise
+        raise RecipeError(
+            "--output_dir must be a folder in which the run can start or continue. Received: "
+            f"{plan.folder} ({error})"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -189,6 +212,7 @@ def _finish(plan: Plan, model: keras.Model, end: dict, started: float) -> dict:
         **end,
         "seconds": round(time.perf_counter() - started, 1),
     }
+    report.write_config(plan, model)  # again, because the run may have been resumed elsewhere
     files.write_json(plan.folder / "result.json", result)
     shutil.rmtree(plan.folder / run_folder.BACKUP, ignore_errors=True)
     print(report.conclusion(plan, result), flush=True)

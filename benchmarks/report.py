@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 
 from benchmarks import cluster, environment, estimate, files, run_folder, words
 from benchmarks.plan import Plan
-from benchmarks.recipe import RecipeError
 from benchmarks.words import counted
 
 POINTS = 500  # at which the plot shows the learning rate
@@ -115,8 +114,8 @@ def conclusion(plan: Plan, result: dict) -> str:
     )
 
 
-def start_folder(plan: Plan, model: keras.Model, strategy: tf.distribute.Strategy) -> None:
-    """Creates the run folder and writes `config.json`."""
+def write_config(plan: Plan, model: keras.Model) -> None:
+    """Writes `config.json`. Creates the run folder if there is none."""
     versions = environment.versions("tensorflow")
     versions["scikit-learn"] = importlib.metadata.version("scikit-learn")
     config = {
@@ -127,15 +126,12 @@ def start_folder(plan: Plan, model: keras.Model, strategy: tf.distribute.Strateg
         "updates": plan.updates,
         "warmup_updates": plan.warmup_updates,
         "trainable_parameters": estimate.trainable_parameters(model),
-        "distribution": cluster.summary(strategy),
+        "distribution": cluster.summary(model.distribute_strategy),
         "versions": versions,
         "device": environment.device(),
     }
-    try:
-        plan.folder.mkdir(parents=True, exist_ok=True)
-        files.write_json(plan.folder / "config.json", config)
-    except OSError as error:
-        raise RecipeError(f"--output_dir cannot be written: {error}") from error
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    files.write_json(plan.folder / "config.json", config)
 
 
 def write_history(plan: Plan, schedule: Callable[[int], Any]) -> dict:

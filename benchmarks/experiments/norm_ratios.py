@@ -62,11 +62,10 @@ def first_update(recipe: Recipe, execution: Execution) -> dict:
 
     from benchmarks import loop, report
 
-    strategy = tf.distribute.get_strategy()
     keras.backend.clear_session()
     with loop.settings(recipe):
-        model = loop.make_model(plan, strategy)
-        report.start_folder(plan, model, strategy)
+        model = loop.make_model(plan, tf.distribute.get_strategy())
+        report.write_config(plan, model)
         epoch = tf.constant(0, tf.int64)
         loss = model.fit(
             plan.data_set.training(epoch, plan.view, plan.micro_batch_size, plan.micro_batches),

@@ -29,7 +29,10 @@ from benchmarks import (
     words,
 )
 from benchmarks.data.data_set import WHOLE
+from benchmarks.files import write_json
 from benchmarks.recipe import Execution, RecipeError
+from keras_lars.callbacks import _backup_file
+from keras_lars.callbacks._backup_header import Header, Position
 
 # 22 updates an epoch.
 RECIPE = recipes.override(
@@ -179,6 +182,40 @@ def test_ctrl_c_interrupts_too(monkeypatch, tmp_path):
     interrupt_at(monkeypatch, 3, signal.SIGINT)
     with pytest.raises(KeyboardInterrupt, match=r"interrupted by SIGINT after update \d, saved"):
         loop.train(RECIPE, Execution(output_dir=str(tmp_path / "run")))
+
+
+@pytest.mark.parametrize(
+    ("replicas", "message"),
+    [
+        (None, r"--output_dir must be .* Received: .* cannot be read; delete it to start over\."),
+        (2, r"--resume must be given with the 2 replicas of the run in .* Received: 1$"),
+        (1, r"--output_dir must be .* Received: .* is of another optimizer, other\."),
+    ],
+    ids=["damaged", "replicas", "optimizer"],
+)
+def test_a_backup_that_cannot_be_restored(replicas, message, tmp_path):
+    path = tmp_path / run_folder.BACKUP / "backup.npz"
+    path.parent.mkdir()
+    if replicas:
+        _backup_file.write(path, Header(Position(1, 0, 5), replicas, "other", None, {}), {})
+    else:
+        path.write_bytes(b"damaged")
+    config = {"recipe": dataclasses.asdict(RECIPE), "micro_batch_size": 0}
+    write_json(tmp_path / "config.json", config)
+    before = files(tmp_path, "config.json", f"{run_folder.BACKUP}/backup.npz")
+    with pytest.raises(RecipeError, match=message) as error:
+        loop.train(RECIPE, Execution(output_dir=str(tmp_path), resume=True))
+    assert "\n" not in str(error.value)
+    assert files(tmp_path, *before) == before
+
+
+def test_an_error_in_a_training_is_not_about_the_folder(tmp_path, monkeypatch):
+    def fail(self, batch, logs=None):
+        raise ValueError("a fault")
+
+    monkeypatch.setattr(callbacks.StopAtDivergence, "on_train_batch_begin", fail)
+    with pytest.raises(ValueError, match=r"^a fault$"):
+        loop.train(RECIPE, Execution(output_dir=str(tmp_path)))
 
 
 def history_of(path, start, has_training_columns, **logs):
