@@ -107,6 +107,15 @@ def fitting_epochs(model: keras.Model) -> range | None:
     return None
 
 
+def is_shuffling(model: keras.Model) -> bool:
+    """Whether the model's running `fit` shuffles its data itself; False where that is not known."""
+    for names in _locals_of_fit(model):
+        x = names.get("x")
+        is_shuffled = isinstance(x, list | tuple | dict | keras.utils.PyDataset)
+        return bool(names.get("shuffle")) and (is_shuffled or hasattr(x, "shape"))
+    return False
+
+
 def _locals_of_fit(model: keras.Model) -> Iterator[dict[str, Any]]:
     """The local variables of each `fit` of this model on the stack, innermost first."""
     for frame in _frames():

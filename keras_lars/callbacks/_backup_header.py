@@ -37,6 +37,7 @@ class Header(NamedTuple):
     whole_epoch: int = 0  # the identity of the backup of the last whole epoch; 0 for none
     version: int = VERSION
     schedule: str | None = None  # of the learning rate, as JSON; None for others and in older files
+    batches: int | None = None  # in an epoch; None if not known, and in older files
 
 
 class LaterVersionError(ValueError):
@@ -76,6 +77,7 @@ def decode(data: bytes) -> Header:
         finished_epochs=_integer(about, "finished_epochs", 0),
         whole_epoch=_integer(about, "whole_epoch", 0),
         schedule=None if about.get("schedule") is None else _text(about, "schedule"),
+        batches=None if about.get("batches") is None else _integer(about, "batches", 1),
     )
 
 

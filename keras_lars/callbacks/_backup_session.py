@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_lars import _replicas
+from keras_lars._keras import fitted_model
 from keras_lars._words import counted, shortened
 from keras_lars.callbacks import _backup_file, _backup_state
 from keras_lars.callbacks._backup_folder import BackupFolder, TakenError
@@ -17,8 +18,15 @@ _OF_OTHERS, _SAVED, _FAILED, _TAKEN = range(4)  # the outcome of a save, as the 
 class Session:
     """Restores the backup with which `fit` begins, and saves those for the next one."""
 
-    def __init__(self, model: keras.Model, folder: BackupFolder, max_failed_saves: int | None):
+    def __init__(
+        self,
+        model: keras.Model,
+        folder: BackupFolder,
+        max_failed_saves: int | None,
+        batches: int | None,  # in an epoch, if known
+    ):
         self.restored: Header | None = None  # of the backup that was restored
+        self._batches = batches
         self._model, self._folder = model, folder
         self._strategy = model.distribute_strategy
         self._is_chief = _replicas.is_chief(self._strategy)
@@ -54,8 +62,27 @@ class Session:
                     f"Received: {counted(self._replicas, 'replica')}"
                 )
             header = self._for_other_replicas(header)
+        if header is not None and header.position.batch:
+            self._warn_of_other_batches(header)
         self.restored = header
         return header
+
+    def _warn_of_other_batches(self, header: Header) -> None:
+        """Warn if the batches that are skipped are not those that were trained on."""
+        before, now = header.batches, self._batches
+        if before and now and before != now:
+            reason = f"That epoch had {before} batches, and those of this `fit` have {now}"
+            remedy = "use the `batch_size` and data of before"
+        elif fitted_model.is_shuffling(self._model):
+            reason = "`fit` shuffles the data, in an order that depends on its previous epochs"
+            remedy = "use data of `BackupAndRestore.epochs`, or pass `shuffle=False`"
+        else:
+            return
+        self._warn(
+            f"The training in '{self._folder.path}' was backed up {header.position.described()}. "
+            f"{reason}, so some samples are repeated or left out in this epoch. To continue "
+            f"exactly, {remedy}."
+        )
 
     def _header_of_all(self) -> Header | None:
         header = error = None
@@ -225,6 +252,7 @@ class Session:
                 self._first_rate,
                 finished_epochs,
                 schedule=self._schedule,
+                batches=self._batches,
             )
             try:
                 self._folder.write(header, arrays, keeps_epoch)

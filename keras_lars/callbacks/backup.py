@@ -49,7 +49,8 @@ class BackupAndRestore(keras.callbacks.Callback):
     the batches already seen are skipped. `epochs` makes such data, and so does
     `fit(x, y, shuffle=False)` with arrays. The shuffled order of `fit(x, y)` is different after a
     restart, because it depends on how often the process has iterated over the data. The same holds
-    for a `Dataset.shuffle` that is iterated once per epoch.
+    for a `Dataset.shuffle` that is iterated once per epoch. A warning says so if `fit` shuffles,
+    or if the interrupted epoch had another number of batches.
 
     Not saved are the state of other callbacks, the history of past epochs, and Keras's global seed
     generator, which layers without a seed generator of their own draw from. Put callbacks that
@@ -184,7 +185,8 @@ class BackupAndRestore(keras.callbacks.Callback):
         self._check_steps()
         self._since_saving = 0
         self._is_first_epoch, self._has_trained = True, False
-        self._session = Session(self.model, self._folder, self.max_failed_saves)
+        batches = self.params["steps"]
+        self._session = Session(self.model, self._folder, self.max_failed_saves, batches)
         try:
             self._begin(self._session)
         except BaseException:

@@ -82,6 +82,32 @@ def test_data_that_begin_elsewhere_are_refused(tmp_path):
     assert_as_if_not_interrupted(training, model, logs, first_epoch=1)
 
 
+@pytest.mark.parametrize(
+    ("save_freq", "after", "changes", "reason"),
+    [
+        (3, 3, {}, None),
+        (3, 3, {"batch_size": 3}, "That epoch had 6 batches, and those of this `fit` have 4, so"),
+        (3, 3, {"shuffle": True}, "`fit` shuffles the data, in an order that depends on its prev"),
+        ("epoch", 7, {"batch_size": 3, "shuffle": True}, None),
+    ],
+)
+def test_other_batches_in_the_middle_of_an_epoch(tmp_path, save_freq, after, changes, reason):
+    model = keras.Sequential([keras.Input((FEATURES,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(), "mse", run_eagerly=True)
+
+    def run(*callbacks, **changes):
+        data = np.ones((12, FEATURES)), np.ones((12, 1))
+        backup = BackupAndRestore(tmp_path, save_freq)
+        options = {"batch_size": 2, "epochs": 3, "shuffle": False, "verbose": 0, **changes}
+        model.fit(*data, callbacks=[backup, *callbacks], **options)
+
+    with pytest.raises(InterruptionError):
+        run(After(after))
+    message = f"was backed up after 3 batches of epoch 1. {reason}"
+    with pytest.warns(match=message) if reason else contextlib.nullcontext():
+        run(**changes)
+
+
 def test_the_backup_is_deleted_with_its_folder(tmp_path):
     folder = tmp_path / "a" / "b"
     training = Training()

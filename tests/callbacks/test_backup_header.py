@@ -20,12 +20,15 @@ def test_it_is_read_as_it_was_written():
     assert _backup_header.decode(_backup_header.encode(HEADER)) == HEADER
 
 
-def test_a_schedule_is_optional():
-    """Earlier backups of the same version have none."""
-    for schedule in ("{}", None):
-        header = HEADER._replace(schedule=schedule)
+OPTIONAL = ("schedule", "batches")  # earlier backups of the same version have none
+
+
+@pytest.mark.parametrize(("name", "value"), [("schedule", "{}"), ("batches", 8)])
+def test_optional_entries(name, value):
+    for each in (value, None):
+        header = HEADER._replace(**{name: each})
         assert _backup_header.decode(_backup_header.encode(header)) == header
-    assert _backup_header.decode(changed(schedule="gone")) == HEADER
+    assert _backup_header.decode(changed(**{name: "gone"})) == HEADER
 
 
 def test_that_of_version_0_1_0_is_read():
@@ -38,7 +41,7 @@ def changed(**changes):
     return json.dumps({name: value for name, value in about.items() if value != "gone"}).encode()
 
 
-REQUIRED = [name for name in json.loads(changed()) if name != "schedule"]
+REQUIRED = [name for name in json.loads(changed()) if name not in OPTIONAL]
 COUNT = "an integer from 0 to 2**63 - 1"
 
 
@@ -47,6 +50,7 @@ COUNT = "an integer from 0 to 2**63 - 1"
     [
         *((changed(**{name: "gone"}), f"lacks `{name}`") for name in REQUIRED),
         (changed(schedule=1.0), "`schedule` of its header must be a string"),
+        (changed(batches=0), "`batches` of its header must be an integer from 1 to"),
         (changed(epoch=-1), f"`epoch` of its header must be {COUNT}, but is -1"),
         (changed(batch=2**63), f"`batch` of its header must be {COUNT}, but is 92233720368547758"),
         (changed(identity=10**400), f"must be {COUNT}, but is 'an integer of 1329 bits'"),
