@@ -9,12 +9,14 @@ plain-lars-2048-seed1, it repeats one training of the file.
 """
 
 import dataclasses
+import functools
 import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from benchmarks.command_line import UsageError
+from benchmarks.experiments import results
 from benchmarks.experiments.experiment import Experiment
 from benchmarks.experiments.small import images, methods, plots, tables
 from benchmarks.experiments.small.sizes import SIZES, Size
@@ -153,8 +155,15 @@ def _training(size: Size, done: Mapping[str, dict], label: Label) -> Training | 
 
 
 def chosen(size: Size, done: Mapping[str, dict], label: Label) -> dict[str, float] | None:
-    """The best setting of the trials, or the scaled one of the base batch; None if not known."""
+    """The setting to train with; None if it is not known yet.
+
+    It is the best of the trials, of these ones or of another size, or the scaled one of the
+    smallest batch.
+    """
     method = methods.BY_NAME[label.method]
+    if name := method.chosen_in:
+        same = label._replace(method=method.scaled_from)
+        return chosen(SIZES[name], _committed(name), same)
     if method.scaled_from:
         base = min(size.batches)
         setting = chosen(size, done, label._replace(method=method.scaled_from, batch=base))
@@ -168,6 +177,13 @@ def chosen(size: Size, done: Mapping[str, dict], label: Label) -> dict[str, floa
     scores = [-1.0 if each["diverged"] else each["choosing_accuracy"] for each in found]
     best = max(range(size.trials), key=lambda i: (scores[i], -settings[i]["learning_rate"]))
     return settings[best]
+
+
+@functools.cache
+def _committed(size: str) -> dict[str, dict]:
+    """The committed results of a size, by name."""
+    path = pathlib.Path(__file__).parents[1] / "results" / "studies" / f"{size}.json"
+    return {row["name"]: row for row in results.read(path, "--size", "batch_size")["rows"]}
 
 
 def training_of(found: dict, name: str) -> tuple[Training, dict]:

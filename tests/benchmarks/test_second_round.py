@@ -1,13 +1,16 @@
 """What the pages say about the second round of the study is what its results say."""
 
+import dataclasses
+
 import pytest
 from support import RESULTS, pages
 
 pytest.importorskip("scipy", reason="the extra `benchmarks` is not installed")
 
 from benchmarks.experiments import experiment, results
-from benchmarks.experiments.batch_size import BatchSize
+from benchmarks.experiments.batch_size import BatchSize, runs
 from benchmarks.experiments.small import methods, tables
+from benchmarks.experiments.small.sizes import SIZES
 
 FILE = RESULTS / "studies" / "second_round.json"
 FOUND = results.read(FILE, "--show", "batch_size")
@@ -113,6 +116,20 @@ def test_longer_trainings():
     assert f"falls short of it by {listed(short)} points" in PAGE
     for network, name in means.index:
         assert means[network, name] < MEANS[512, network, name]
+
+
+def test_four_times_the_epochs_take_the_settings_of_twice_as_many():
+    longer = results.read(FILE.parent / "twice_as_long.json", "--show", "batch_size")
+    seeds = {
+        row["name"]: row["settings"] for row in longer["rows"] if row["label"]["kind"] == "seed"
+    }
+    found = 0
+    for run in runs(SIZES["four_times_as_long"], {}):
+        before = seeds.get(run.name.replace("_of_twice_as_long", ""))
+        if before:
+            found += 1
+            assert results.as_json(dataclasses.asdict(run.settings)) == {**before, "epochs": 40}
+    assert found == len(seeds)
 
 
 def test_the_devices():

@@ -44,6 +44,8 @@ class Method:
     fixed: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     rate: Callable[[int], float] | None = None  # the learning rate of a batch size, if not tuned
     scaled_from: str = ""  # the method whose setting for the smallest batch is scaled
+    # Or the size in whose committed results the setting of that method was chosen for each batch.
+    chosen_in: str = ""
     power: float = 0.0  # its learning rate is multiplied by the ratio of batch sizes to this power
 
 
@@ -63,6 +65,14 @@ def _all(low: float, high: float) -> dict[str, Range]:
     """What is tuned for Nesterov momentum."""
     momentum, warmup = Range(0.02, 0.2, from_1=True), Range(0.05, 0.5, logarithmic=False)
     return {**_rates(low, high), "momentum": momentum, "warmup_fraction": warmup}
+
+
+def _chosen_in(size: str, method: Method) -> Method:
+    """A method that takes its settings from the results of another size."""
+    name, words = f"{method.name}_of_{size}", f"{method.words} in `{size}`"
+    return dataclasses.replace(
+        method, name=name, words=words, space={}, scaled_from=method.name, chosen_in=size
+    )
 
 
 def _floor(floor: float) -> dict[str, Any]:
@@ -130,6 +140,9 @@ _METHODS = (
 BY_NAME = {method.name: method for method in _METHODS}
 for _name in ("momentum", "lars", "momentum_wide", "lars_wide", "lars_nesterov"):
     BY_NAME[f"{_name}_scaled"] = _scaled(BY_NAME[_name])
+for _name in ("nesterov_wide", "lars_nesterov", "lamb_wide"):
+    _method = _chosen_in("twice_as_long", BY_NAME[_name])
+    BY_NAME[_method.name] = _method
 
 
 # --- their settings -------------------------------------------------------------------------------
