@@ -31,9 +31,10 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Stop(keras.callbacks.Callback):
-    """Stops after the current update on SIGTERM or SIGINT, and saves a backup first.
+    """Stops after the current update on SIGTERM, SIGINT or SIGHUP, and saves a backup first.
 
-    A scheduler sends SIGTERM some time before it kills a process. Ctrl-C sends SIGINT. A second
+    A scheduler sends SIGTERM some time before it kills a process. Ctrl-C sends SIGINT, and a
+    terminal that closes SIGHUP. A signal that is ignored, as under `nohup`, stays so. A second
     signal has its usual effect. Several workers cannot save, because the signal reaches them at
     different updates. They continue from their last backup, and `backup` is None.
     """
@@ -56,8 +57,10 @@ class Stop(keras.callbacks.Callback):
             self._received = number
             signal.signal(number, before[number])
 
-        for number in (signal.SIGTERM, signal.SIGINT):
-            before[number] = signal.signal(number, receive)
+        hang_up = getattr(signal, "SIGHUP", signal.SIGTERM)  # Windows has none
+        for number in {signal.SIGTERM, signal.SIGINT, hang_up}:
+            if signal.getsignal(number) != signal.SIG_IGN:
+                before[number] = signal.signal(number, receive)
         try:
             yield
         finally:
@@ -68,7 +71,7 @@ class Stop(keras.callbacks.Callback):
         self.has_begun = True
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        if self._received is not None:
+        if self._received is not None and not self.model.stop_training:  # it has diverged
             is_saved = self.backup is not None and self.backup.save()
             raise Interrupted(updates_of(self.model), is_saved, self._received)
 

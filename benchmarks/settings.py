@@ -9,7 +9,8 @@ import typing
 from collections.abc import Collection, Sequence
 from typing import Any
 
-LARGEST = 2**31  # all integers except seeds must be below it: JAX counts updates in 32 bits
+# All numbers must be below these, except seeds: JAX counts updates in 32 bits, and float32 ends.
+LARGEST = {int: 2**31, float: 3.4e38}
 
 
 class RecipeError(ValueError):
@@ -67,7 +68,7 @@ def _broken_rule(field: dataclasses.Field, value: Any) -> str | None:
         return None if isinstance(value, bool) else "true or false"
     if kind not in (int, float):
         return None
-    limit = LARGEST if kind is int and below == math.inf else below
+    limit = LARGEST[kind] if below == math.inf else below
     if minimum <= value < limit:
         return None
     rule = f"{'a finite number of ' * (kind is float)}at least {minimum:g}"

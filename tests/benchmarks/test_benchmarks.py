@@ -61,6 +61,7 @@ def test_recipes_know_the_names_in_the_tables():
         ({"global_batch_size": 0}, "--global_batch_size must be"),
         ({"learning_rate": float("nan")}, "--learning_rate must be"),
         ({"learning_rate": float("inf")}, "--learning_rate must be"),
+        ({"learning_rate": 1e39}, "--learning_rate must be .* at least 0 and below 3.4e.38. Rec"),
         ({"momentum": 1.0}, "--momentum must be .* at least 0 and below 1. Received: 1.0"),
         ({"width": 0.0}, "--width must be"),
         ({"seed": -1}, "--seed must be"),

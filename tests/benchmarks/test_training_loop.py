@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import threading
+import types
 
 import keras
 import numpy as np
@@ -243,6 +244,29 @@ def test_an_epoch_that_a_damaged_history_lacks_is_blank(text, tmp_path):
     (tmp_path / "history.csv").write_bytes(text)
     rows = history_of(tmp_path / "history.csv", 1, False, loss=2.0)
     assert [(row["epoch"], row["loss"]) for row in rows] == [(0, None), (1, 2.0)]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs a POSIX system")
+def test_a_terminal_that_closes_interrupts_unless_that_is_ignored():
+    before = signal.getsignal(signal.SIGHUP)
+    stop = callbacks.Stop(None)
+    model = types.SimpleNamespace(optimizer=types.SimpleNamespace(iterations=3))
+    stop.set_model(model)
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        with stop.listening():
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
+        with stop.listening():
+            signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) == signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    model.stop_training = True  # a training that has diverged is over, and must not be resumed
+    stop.on_train_batch_end(0)
+    model.stop_training = False
+    with pytest.raises(callbacks.Interrupted, match="interrupted by SIGHUP after update 3, not"):
+        stop.on_train_batch_end(0)
 
 
 def test_signals_are_left_alone_outside_the_main_thread():
