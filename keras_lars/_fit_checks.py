@@ -65,6 +65,7 @@ def at_build(optimizer: "LARS") -> None:
         _counted.add(optimizer)
         if _warn_if_without_update(optimizer, done + batches):
             return
+        _warn_if_slow(optimizer, model, done + batches)
     if not isinstance(schedule, LearningRateSchedule):
         return
     if not isinstance(schedule, FitSchedule):
@@ -115,6 +116,15 @@ def _warn_if_without_update(optimizer: KerasOptimizer, batches: int) -> bool:
         stacklevel=2,
     )
     return True
+
+
+def _warn_if_slow(optimizer: "LARS", model: keras.Model, batches: int) -> None:
+    """Warn if the rate is small for the `fit`, unless callbacks or further calls may help."""
+    setters = (keras.callbacks.LearningRateScheduler, keras.callbacks.LambdaCallback)
+    if any(isinstance(callback, setters) for callback in fitting_callbacks(model)):
+        return
+    if len(fitting_epochs(model) or ()) > 1:
+        _rates.warn_if_slow(optimizer, optimizer._accumulation.updates(batches))
 
 
 def warn_of_another_length(

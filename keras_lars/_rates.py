@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 from keras.optimizers.schedules import LearningRateSchedule
 
+from keras_lars import _words
 from keras_lars._exclusions import bias_or_normalization, rank_at_most
 from keras_lars._types import LearningRate, Schedule, Tensor
 from keras_lars.schedules import FitSchedule
@@ -25,6 +26,9 @@ REMEDY = (
 TINY = "`learning_rate` is far too small for LARS"
 # Of its norm: the least that a gradient moves a variable by without this warning.
 _LEAST_STEP = 3e-5
+# Of its norm: the least that all updates of a `fit` together can move a variable by without a
+# warning, if a single gradient moves it by less than the second number.
+_LEAST_PATH, _SMALL_STEP = 0.25, 3e-4
 # Of the number of an update, from 1 on, in the search for the largest rate of a schedule.
 _DOUBLINGS = 21
 # Rules that exclude no kernels.
@@ -76,7 +80,7 @@ def warn_if_tiny(optimizer: "LARS") -> bool:
     schedule, given = optimizer._schedule, optimizer._given_learning_rate
     if _is_opaque(schedule) and not optimizer.built:
         return True
-    peak = _peak(optimizer)
+    peak = _peak(optimizer, _LEAST_STEP)
     # A constant rate of 0 may be meant, to stop training.
     if peak is None or (peak == 0 and schedule is None):
         return False
@@ -95,16 +99,51 @@ def warn_if_tiny(optimizer: "LARS") -> bool:
     received = repr(given if schedule is None else schedule)
     if _is_opaque(schedule):
         received = f"<{type(schedule).__name__} of at most {peak:g}>"
-    usual = "{:g} to {:g}".format(*(x / optimizer.trust_coefficient for x in (0.004, 0.04)))
     what = "an adapted variable" if optimizer._adaptation_rules else "a variable"
     warnings.warn(
         f"{TINY}: a gradient moves {what} by only {100 * step:.2g} % of its norm. Rates for SGD "
-        f"or Adam do not suit LARS. Use {usual}, or pass `keras_lars.schedules.for_fit(...)`, "
-        f"which chooses the rate. Received: learning_rate={received}, "
+        f"or Adam do not suit LARS. {_usual(optimizer)} Received: learning_rate={received}, "
         f"trust_coefficient={optimizer.trust_coefficient:g}, in optimizer '{optimizer.name}'",
         stacklevel=3,
     )
     return False
+
+
+def warn_if_slow(optimizer: "LARS", updates: int) -> None:
+    """Warn if a rate below the usual ones can move no variable far in all updates of a `fit`.
+
+    There is no warning where `warn_if_tiny` has none, nor if the rate has been assigned.
+    """
+    schedule, given = optimizer._schedule, optimizer._given_learning_rate
+    if optimizer.trust_clip or not optimizer.trust_coefficient or optimizer._has_warned_of_rate:
+        return
+    if schedule is None and given != optimizer._assigned_learning_rate:
+        return
+    if not any(row.adapted for row in optimizer.variable_table()):
+        return
+    peak = _peak(optimizer, _SMALL_STEP)
+    if not peak or peak * optimizer.trust_coefficient >= _SMALL_STEP:
+        return
+    path = updates * peak * optimizer.trust_coefficient / (1 - optimizer.momentum)
+    if path >= _LEAST_PATH:
+        return
+    optimizer._has_warned_of_rate = True
+    received = (
+        f"{peak:g}" if schedule is None else f"<{type(schedule).__name__} of at most {peak:g}>"
+    )
+    warnings.warn(
+        f"`learning_rate` is small for the {_words.counted(updates, 'update')} of `fit`: together "
+        f"they move an adapted variable by at most {100 * path:.2g} % of its norm, and weights "
+        f"that start at random must move further. {_usual(optimizer)} Received: "
+        f"learning_rate={received}, trust_coefficient={optimizer.trust_coefficient:g}, "
+        f"momentum={optimizer.momentum:g}, in optimizer '{optimizer.name}'",
+        stacklevel=2,
+    )
+
+
+def _usual(optimizer: "LARS") -> str:
+    usual = "{:g} to {:g}".format(*(x / optimizer.trust_coefficient for x in (0.004, 0.04)))
+    return f"Use {usual}, or pass `keras_lars.schedules.for_fit(...)`, which chooses the rate."
 
 
 def _is_opaque(schedule: object) -> bool:
@@ -112,11 +151,12 @@ def _is_opaque(schedule: object) -> bool:
     return isinstance(schedule, LearningRateSchedule) and not isinstance(schedule, FitSchedule)
 
 
-def _peak(optimizer: "LARS") -> float | None:
+def _peak(optimizer: "LARS", enough: float) -> float | None:
     """The largest learning rate, of schedules at the updates 0, 1, 2, 4, 8 and so on.
 
-    The search ends at a rate that is large enough. `None` if nothing is known: for a callable, and
-    for a schedule that fails, as it may if it is for fewer updates.
+    The search ends at a rate with which a gradient moves a variable by `enough` of its norm. `None`
+    if nothing is known: for a callable, and for a schedule that fails, as it may if it is for fewer
+    updates.
     """
     schedule = optimizer._schedule
     if schedule is None:
@@ -131,7 +171,7 @@ def _peak(optimizer: "LARS") -> float | None:
             largest = max(largest, at(optimizer, schedule, update))
         except Exception:  # whatever a user's function raises
             return None
-        if largest * optimizer.trust_coefficient >= _LEAST_STEP:
+        if largest * optimizer.trust_coefficient >= enough:
             break
     return largest
 

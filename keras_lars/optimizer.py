@@ -89,7 +89,8 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
             `norm(g + weight_decay * w) + epsilon`, as in optax and SimCLR. Defaults to `False`.
         epsilon: Number >= 0, added to the denominator. Defaults to `0.0`.
         trust_clip: Boolean. If `True`, the ratio is `min(trust_ratio / learning_rate, 1)`, as in
-            LARC, and 1 at a learning rate of 0. Defaults to `False`.
+            LARC, and 1 at a learning rate of 0. Then, at any rate, a gradient moves a variable by
+            at most `trust_coefficient` of its norm. Defaults to `False`.
         weight_norm_floor: Number >= 0. The smallest weight norm that the ratio uses, as a root mean
             square: over the elements of a bias or gamma, over the norms of a kernel's units. It
             lets variables that start at 0 move. Kernels with Keras's default initializer exceed it.

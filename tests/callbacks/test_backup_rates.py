@@ -53,17 +53,17 @@ OPTIMIZERS = {
 def test_a_changed_rate_is_used(tmp_path, make):
     assert fit(make_model(make(0.5)), tmp_path, 1) == (0.5, [])
     assert fit(make_model(make(0.5)), tmp_path, 2) == (0.5, [])  # not changed
-    model = make_model(make(0.25))
+    model = make_model(make(0.375))
     assert fit(model, tmp_path, 3) == (
-        0.25,
+        0.375,
         [
-            f"The learning rate is 0.25, as set for this run. The training in '{tmp_path}' began "
+            f"The learning rate is 0.375, as set for this run. The training in '{tmp_path}' began "
             "with 0.5, and was backed up with 0.5."
         ],
     )
     assert int(model.optimizer.iterations) == 18  # all else is restored
     # From then on it is the one that the training began with.
-    assert fit(make_model(make(0.25)), tmp_path, 4) == (0.25, [])
+    assert fit(make_model(make(0.375)), tmp_path, 4) == (0.375, [])
 
 
 def test_a_rate_that_a_callback_has_changed_is_restored(tmp_path):

@@ -21,7 +21,7 @@ X, Y = normal(1, (20, FEATURES)) * 3 + 5, normal(2, (20, 1))
 
 def compiled(*layers, features=FEATURES, **options):
     model = keras.Sequential([keras.Input((features,)), *layers])
-    optimizer = options.pop("optimizer", None) or keras_lars.LARS(0.1, jit_compile=False)
+    optimizer = options.pop("optimizer", None) or keras_lars.LARS(1.0, jit_compile=False)
     model.compile(optimizer, "mse", **options)
     return model
 
@@ -115,7 +115,7 @@ def test_layers_that_are_built_in_the_first_step(monkeypatch):
             return self.dense(self.normalization(x, training=training))
 
     model = Late()
-    model.compile(keras_lars.LARS(0.1, jit_compile=False), "mse")
+    model.compile(keras_lars.LARS(1.0, jit_compile=False), "mse")
     model.build((None, X.shape[1]))
     model.fit(X, np.ones(len(X)), verbose=0, callbacks=[RecalibrateStatistics(X)])
     np.testing.assert_allclose(model.normalization.moving_mean, X.mean(0), rtol=1e-4, atol=1e-5)

@@ -24,7 +24,7 @@ def normalized(*momenta, **options):
     ]
     model = keras.Sequential([keras.Input((FEATURES,)), *layers, keras.layers.Dense(1)])
     # Eagerly, since tracing takes longer than the few steps do.
-    lars = keras_lars.LARS(0.1, record_trust_ratios=True, jit_compile=False)
+    lars = keras_lars.LARS(1.0, record_trust_ratios=True, jit_compile=False)
     model.compile(lars, "mse", run_eagerly=True)
     return model
 
@@ -131,7 +131,7 @@ def test_the_monitor_counts_the_batches_of_all_epochs(tmp_path):
 @pytest.mark.slow
 def test_micro_batches_count(tmp_path):
     model = normalized(0.7)
-    lars = keras_lars.LARS(0.1, record_trust_ratios=True, gradient_accumulation_steps=3)
+    lars = keras_lars.LARS(1.0, record_trust_ratios=True, gradient_accumulation_steps=3)
     model.compile(lars, "mse", run_eagerly=True)
     # Four updates of three batches each: 0.7 ** 4 would be 24 %, and 0.7 ** 12 is 1 %.
     assert fit(model, TrustRatioMonitor(tmp_path, verbose=False)) == []
@@ -159,7 +159,7 @@ def test_statistics_that_are_taken_anew_need_no_warning(monitor_first, tmp_path)
 def test_a_prepared_model_warns(strategy):
     with strategy.scope():
         model = keras_lars.multi_worker.prepare(normalized(0.99))
-        model.compile(keras_lars.LARS(0.1, jit_compile=False), "mse")
+        model.compile(keras_lars.LARS(1.0, jit_compile=False), "mse")
     seen = []
     own = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: seen.append(logs))
     (message,) = fit(model, own)

@@ -10,11 +10,13 @@ from keras.optimizers.schedules import CosineDecay, ExponentialDecay, PiecewiseC
 from support.models import batch, compiled, make_variable, sequential
 
 import keras_lars
+from keras_lars import _rates
 from keras_lars.schedules import FitSchedule, WarmUp, for_fit
 
 BIASES = [keras_lars.bias_or_normalization(), keras_lars.rank_at_most(1)]
 EXCLUDED = "exclude_from_layer_adaptation"
 WARNING = "`learning_rate` is far too small for LARS"
+OTHERS = ("`learning_rate` is small for", "hundredth of the initial")
 
 
 def warned(function):
@@ -23,8 +25,7 @@ def warned(function):
         warnings.simplefilter("always")
         result = function()
     messages = [str(each.message) for each in caught]
-    found = [m for m in messages if m.startswith(WARNING) or "hundredth of the initial" in m]
-    return result, found
+    return result, [m for m in messages if any(words in m for words in (WARNING, *OTHERS))]
 
 
 def test_the_message_and_its_location():
@@ -172,6 +173,72 @@ def test_copies_and_files_give_no_second_warning(rules, tmp_path):
     ):
         again, found = warned(copied)
         assert (float(again.learning_rate), found) == (pytest.approx(1e-3), [])
+
+
+def warned_of_fit(rate, updates, **options):
+    optimizer = keras_lars.LARS(rate, **options)
+    built(optimizer)
+    return warned(lambda: _rates.warn_if_slow(optimizer, updates))[1]
+
+
+@pytest.mark.parametrize(
+    ("rate", "options", "path", "received"),
+    [
+        (0.1, {}, "24 %", "0.1"),
+        (0.1, {"momentum": 0}, "2.4 %", "0.1"),
+        (0.9, {"trust_coefficient": 1e-4}, "22 %", "0.9"),
+        (0.1, {EXCLUDED: "head"}, "24 %", "0.1"),
+        (ExponentialDecay(0.1, 9, 0.9), {}, "24 %", "<ExponentialDecay of at most 0.1>"),
+        (FitSchedule(240, 1, 1, 0.1), {}, "24 %", "<FitSchedule of at most 0.1>"),
+    ],
+)
+def test_rates_that_are_small_for_the_updates_of_fit(rate, options, path, received):
+    (message,) = warned_of_fit(rate, 240, **options)
+    start = "`learning_rate` is small for the 240 updates of `fit`: together they move an adapted "
+    assert message.startswith(f"{start}variable by at most {path} of its norm, ")
+    assert f"for_fit(...)`, which chooses the rate. Received: learning_rate={received}, " in message
+
+
+@pytest.mark.parametrize(
+    ("rate", "updates", "options"),
+    [
+        (0.1, 250, {}),
+        (0.1, 250, {"momentum": 0.99}),
+        (0.3, 1, {}),  # the updates are too few, whatever the rate
+        (0.1, 1, {"trust_coefficient": 0.01}),
+        (0.0, 9, {}),
+        (0.1, 9, {"trust_clip": True}),
+        (0.1, 9, {"trust_coefficient": 0.0}),
+        (0.1, 9, {EXCLUDED: "kernel"}),
+        (CosineDecay(0.0, 99, warmup_target=4.0, warmup_steps=70), 99, {}),
+        (lambda: 0.1, 9, {}),
+    ],
+)
+def test_rates_that_suit_the_updates_of_fit(rate, updates, options):
+    assert warned_of_fit(rate, updates, **options) == []
+
+
+def test_rates_that_were_assigned_may_change_in_fit():
+    optimizer = keras_lars.LARS(4.0)
+    built(optimizer, 0.1)
+    assert warned(lambda: _rates.warn_if_slow(optimizer, 9))[1] == []
+
+
+@pytest.mark.parametrize(
+    ("count", "options"),
+    [
+        (1, {"epochs": 2}),
+        (0, {"epochs": 1}),  # further calls of `fit` may follow
+        (0, {"epochs": 2, "callbacks": [keras.callbacks.LearningRateScheduler(lambda epoch: 4.0)]}),
+    ],
+)
+def test_a_rate_that_is_small_for_a_fit(count, options):
+    model = compiled(sequential, keras_lars.LARS(0.1, jit_compile=False), run_eagerly=True)
+    found = warned(lambda: model.fit(*batch(0), verbose=0, **options))[1]
+    found += warned(lambda: model.fit(*batch(0), verbose=0, **options))[1]
+    assert [each[:48] for each in found] == count * [
+        "`learning_rate` is small for the 2 updates of `f"
+    ]
 
 
 def test_one_mistake_gives_one_warning():
