@@ -95,7 +95,15 @@ class SelectingOptimizer(KerasOptimizer):
         rules = (
             _exclusion_arguments.parse(n, value) for n, value in given.items() if value is not None
         )
-        return sum(rules, ())
+        found: tuple[Exclusion, ...] = sum(rules, ())
+        if not found:
+            warnings.warn(
+                f"`{argument}` was called without variables or names, so it excludes nothing. The "
+                "variables of a layer or model are an empty list until it is built. Received: "
+                f"var_list={_arguments.shown(variables)}, var_names={_arguments.shown(patterns)}",
+                stacklevel=3,
+            )
+        return found
 
     def _rules_config(self) -> dict[str, list[Any]]:
         """The rules in the form that a configuration holds."""

@@ -318,6 +318,19 @@ def test_the_method_raises_after_build(argument, selected, kwargs):
 
 
 @both_selections
+@pytest.mark.parametrize("arguments", [{}, {"var_list": []}, {"var_names": ()}], ids=repr)
+def test_the_method_warns_without_rules(argument, selected, arguments):
+    optimizer = keras_lars.LARS(jit_compile=False)
+    with pytest.warns(
+        UserWarning, match="an empty list until it is built. Received: var_list="
+    ) as (caught):
+        call_method(optimizer, argument, **arguments)
+    (warning,) = caught
+    assert str(warning.message).startswith(f"`{argument}` was called without variables or names")
+    assert warning.filename == __file__
+
+
+@both_selections
 def test_rules_that_the_method_adds_are_checked_in_build(argument, selected):
     optimizer = keras_lars.LARS(jit_compile=False)
     call_method(optimizer, argument, var_names=["batch_norm"])
