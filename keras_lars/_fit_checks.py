@@ -122,7 +122,7 @@ def _warn_if_slow(optimizer: "LARS", model: keras.Model, batches: int) -> None:
     """Warn if the rate is small for the `fit`, unless callbacks or further calls may help."""
     setters = (keras.callbacks.LearningRateScheduler, keras.callbacks.LambdaCallback)
     if any(isinstance(callback, setters) for callback in fitting_callbacks(model)):
-        return
+        return  # they are looked at in the end
     if len(fitting_epochs(model) or ()) > 1:
         _rates.warn_if_slow(optimizer, optimizer._accumulation.updates(batches))
 
@@ -206,12 +206,14 @@ def _batches_so_far(optimizer: KerasOptimizer) -> int:
     return int(keras.ops.convert_to_numpy(optimizer._micro_batches))
 
 
-def at_end(optimizer: KerasOptimizer) -> None:
+def at_end(optimizer: "LARS") -> None:
     """Warn if the ending `fit` did not suit its schedule, unless there was a warning before."""
     accumulates = optimizer.gradient_accumulation_steps is not None
     if accumulates and _warn_if_without_update(optimizer, _batches_so_far(optimizer)):
         return
     schedule = optimizer._schedule
+    if schedule is None:
+        _warn_if_was_slow(optimizer)
     if not isinstance(schedule, LearningRateSchedule):
         return
     is_ours = isinstance(schedule, FitSchedule)
@@ -236,6 +238,14 @@ def at_end(optimizer: KerasOptimizer) -> None:
         batches = _batches_so_far(optimizer)
         if batches < (1 - _TOLERANCE) * schedule.batches:
             schedule.warn_unless_made_for(batches)
+
+
+def _warn_if_was_slow(optimizer: "LARS") -> None:
+    """Warn if callbacks have set rates that were too small for the `fit` that ends."""
+    model = fitted_model(optimizer)
+    if model is None or model.stop_training or len(fitting_epochs(model) or ()) < 2:
+        return
+    _rates.warn_if_was_slow(optimizer, int(keras.ops.convert_to_numpy(optimizer.iterations)))
 
 
 def _is_the_whole_training(optimizer: KerasOptimizer, schedule: FitSchedule) -> bool:

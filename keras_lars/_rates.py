@@ -114,30 +114,48 @@ def warn_if_slow(optimizer: "LARS", updates: int) -> None:
 
     There is no warning where `warn_if_tiny` has none, nor if the rate has been assigned.
     """
-    schedule, given = optimizer._schedule, optimizer._given_learning_rate
-    if optimizer.trust_clip or not optimizer.trust_coefficient or optimizer._has_warned_of_rate:
-        return
-    if schedule is None and given != optimizer._assigned_learning_rate:
-        return
-    if not any(row.adapted for row in optimizer.variable_table()):
+    schedule = optimizer._schedule
+    if schedule is None and optimizer._given_learning_rate != optimizer._assigned_learning_rate:
         return
     peak = _peak(optimizer, _SMALL_STEP)
-    if not peak or peak * optimizer.trust_coefficient >= _SMALL_STEP:
+    if peak is None or not _is_slow(optimizer, updates, peak):
         return
-    path = updates * peak * optimizer.trust_coefficient / (1 - optimizer.momentum)
-    if path >= _LEAST_PATH:
+    received = f"<{type(schedule).__name__} of at most {peak:g}>" if schedule else f"{peak:g}"
+    _warn_of_slow(optimizer, updates, peak, f"learning_rate={received}", _usual(optimizer))
+
+
+def warn_if_was_slow(optimizer: "LARS", updates: int) -> None:
+    """Warn, after this many updates, if rates that callbacks have set were too small for them."""
+    largest = optimizer._largest_assigned_rate
+    if largest is None:
         return
+    peak = max(largest, current(optimizer))
+    if _is_slow(optimizer, updates, peak):
+        _warn_of_slow(optimizer, updates, peak, f"learning rates of at most {peak:g}", REMEDY)
+
+
+def _is_slow(optimizer: "LARS", updates: int, peak: float) -> bool:
+    if optimizer.trust_clip or optimizer._has_warned_of_rate:
+        return False
+    step = peak * optimizer.trust_coefficient
+    is_small = 0 < step < _SMALL_STEP and _path(optimizer, updates, peak) < _LEAST_PATH
+    return is_small and any(row.adapted for row in optimizer.variable_table())
+
+
+def _path(optimizer: "LARS", updates: int, peak: float) -> float:
+    """How far updates at this rate move a variable at most, as a multiple of its norm."""
+    return updates * peak * optimizer.trust_coefficient / (1 - optimizer.momentum)
+
+
+def _warn_of_slow(optimizer: "LARS", updates: int, peak: float, received: str, remedy: str) -> None:
     optimizer._has_warned_of_rate = True
-    received = (
-        f"{peak:g}" if schedule is None else f"<{type(schedule).__name__} of at most {peak:g}>"
-    )
     warnings.warn(
-        f"`learning_rate` is small for the {_words.counted(updates, 'update')} of `fit`: together "
-        f"they move an adapted variable by at most {100 * path:.2g} % of its norm, and weights "
-        f"that start at random must move further. {_usual(optimizer)} Received: "
-        f"learning_rate={received}, trust_coefficient={optimizer.trust_coefficient:g}, "
-        f"momentum={optimizer.momentum:g}, in optimizer '{optimizer.name}'",
-        stacklevel=2,
+        f"`learning_rate` is small for {_words.counted(updates, 'update')}: together they move an "
+        f"adapted variable by at most {100 * _path(optimizer, updates, peak):.2g} % of its norm, "
+        f"and weights that start at random must move further. {remedy} Received: {received}, "
+        f"trust_coefficient={optimizer.trust_coefficient:g}, momentum={optimizer.momentum:g}, in "
+        f"optimizer '{optimizer.name}'",
+        stacklevel=3,
     )
 
 
@@ -205,6 +223,16 @@ def warn_if_absolute(optimizer: "LARS", value: LearningRate) -> None:
             f"hundredth of the initial {given:g}. {REMEDY}",
             stacklevel=2,
         )
+
+
+def note_assigned(optimizer: "LARS", value: float) -> None:
+    """Remember the largest rate that updates may have been made with, if any is assigned."""
+    before = optimizer._largest_assigned_rate
+    if before is None:
+        with optimizer._outside_of_steps():
+            is_used = int(keras.ops.convert_to_numpy(optimizer._micro_batches)) > 0
+        before = optimizer._given_learning_rate if is_used else None
+    optimizer._largest_assigned_rate = value if before is None else max(before, value)
 
 
 def current(optimizer: "LARS") -> float:

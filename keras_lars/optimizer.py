@@ -184,6 +184,7 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
         self._assigned_learning_rate = learning_rate
         self._given_learning_rate = learning_rate if isinstance(learning_rate, float) else None
         self._has_warned_of_rate = False
+        self._largest_assigned_rate: float | None = None
         self.momentum = momentum
         self.weight_decay = weight_decay
         self.trust_coefficient = trust_coefficient
@@ -230,6 +231,7 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
         super().__setattr__("learning_rate", value)
         if isinstance(value, float):
             self._assigned_learning_rate = value
+            _rates.note_assigned(self, value)
 
     def build(self, variables: Sequence[Variable]) -> None:
         """Decide how each variable is treated, and create its slots.

@@ -163,6 +163,10 @@ class FitSchedule(LearningRateSchedule):
         remaining = (math.floor(self.samples * (1.0 - percent / 100)) for percent in range(1, 51))
         if batches in (of(samples, batch_size) for samples in remaining):
             return " Do not count the samples that `validation_split` holds out."
+        epochs = batches * self.epochs / self.batches
+        if epochs < self.epochs and epochs.is_integer():
+            made = f"{epochs:.0f} of {counted(self.epochs, 'epoch')}"
+            return f" It is right if these are {made}, and further calls of `fit` make the others."
         return ""
 
     def for_accumulation(

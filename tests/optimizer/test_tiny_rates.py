@@ -194,7 +194,7 @@ def warned_of_fit(rate, updates, **options):
 )
 def test_rates_that_are_small_for_the_updates_of_fit(rate, options, path, received):
     (message,) = warned_of_fit(rate, 240, **options)
-    start = "`learning_rate` is small for the 240 updates of `fit`: together they move an adapted "
+    start = "`learning_rate` is small for 240 updates: together they move an adapted "
     assert message.startswith(f"{start}variable by at most {path} of its norm, ")
     assert f"for_fit(...)`, which chooses the rate. Received: learning_rate={received}, " in message
 
@@ -237,8 +237,35 @@ def test_a_rate_that_is_small_for_a_fit(count, options):
     found = warned(lambda: model.fit(*batch(0), verbose=0, **options))[1]
     found += warned(lambda: model.fit(*batch(0), verbose=0, **options))[1]
     assert [each[:48] for each in found] == count * [
-        "`learning_rate` is small for the 2 updates of `f"
+        "`learning_rate` is small for 2 updates: together"
     ]
+
+
+def fitted(model, *rates):
+    """Calls `fit` with these rates in its epochs. Returns the warnings of a rate that is small."""
+    setter = keras.callbacks.LearningRateScheduler(lambda epoch: rates[epoch])
+    options = {"epochs": len(rates), "verbose": 0, "callbacks": [setter]}
+    found = warned(lambda: model.fit(*batch(0), **options))[1]
+    return [message for message in found if message.startswith(OTHERS[0])]
+
+
+def test_rates_of_a_callback_that_are_small_for_a_fit():
+    model = compiled(sequential, keras_lars.LARS(jit_compile=False), run_eagerly=True)
+    (message,) = fitted(model, 0.1, 0.05)
+    assert message.startswith("`learning_rate` is small for 2 updates: together they move an ")
+    assert " Return multiples of your LARS rate, " in message
+    assert " Received: learning rates of at most 0.1, trust_coefficient=0.001, " in message
+    assert fitted(model, 0.1, 0.05) == []
+
+
+def test_rates_of_a_callback_that_suit_a_fit():
+    model = compiled(sequential, keras_lars.LARS(jit_compile=False), run_eagerly=True)
+    assert fitted(model, 0.1) == []  # further calls of `fit` may follow
+    assert fitted(model, 0.1, 4.0) == []  # a warm-up
+    assert fitted(model, 0.1, 0.1) == []
+    model = compiled(sequential, keras_lars.LARS(jit_compile=False), run_eagerly=True)
+    model.train_on_batch(*batch(0))
+    assert fitted(model, 0.1, 0.1) == []  # after an update at the rate of 4
 
 
 def test_one_mistake_gives_one_warning():

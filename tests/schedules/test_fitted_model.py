@@ -234,6 +234,7 @@ def test_epochs_before_the_fit_count_only_if_their_state_is_restored(
 
 # Hints in the warning. The schedule is for 1,000 samples in batches of 64 for 5 epochs.
 BATCH_SIZE, HELD_OUT = "Without `batch_size`, `fit` uses 32.", "`validation_split` holds out."
+FOLLOWED = "It is right if these are 4 of 5 epochs, and further calls of `fit` make the others."
 
 
 @pytest.mark.parametrize(
@@ -243,7 +244,9 @@ BATCH_SIZE, HELD_OUT = "Without `batch_size`, `fit` uses 32.", "`validation_spli
         (5 * math.ceil(1000 / 32), 4, BATCH_SIZE),
         (5 * math.ceil(800 / 64), None, HELD_OUT),
         (5 * math.ceil(900 / 16), 4, HELD_OUT),
-        (4 * math.ceil(1000 / 64), None, None),  # other epochs
+        (4 * math.ceil(1000 / 64), None, FOLLOWED),
+        (4 * math.ceil(1000 / 16), 4, FOLLOWED),
+        (6 * math.ceil(1000 / 64), None, None),
         (5 * math.ceil(1100 / 64), None, None),
         (5 * math.ceil(300 / 64), None, None),
         (1, None, None),
@@ -254,7 +257,9 @@ def test_a_likely_cause_is_named(batches, steps, hint):
     with pytest.warns(UserWarning, match="but this schedule is for") as caught:
         assert schedule.warn_unless_made_for(batches)
     message = str(caught[0].message)
-    assert [each for each in (BATCH_SIZE, HELD_OUT) if each in message] == [hint] * bool(hint)
+    assert [each for each in (BATCH_SIZE, HELD_OUT, FOLLOWED) if each in message] == [hint] * bool(
+        hint
+    )
     assert ("batch size of `fit`. Received: samples=1000" in message) == (hint is None)
 
 
