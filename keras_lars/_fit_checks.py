@@ -208,10 +208,10 @@ def _batches_so_far(optimizer: KerasOptimizer) -> int:
 
 def at_end(optimizer: "LARS") -> None:
     """Warn if the ending `fit` did not suit its schedule, unless there was a warning before."""
+    is_fit = fitted_model(optimizer) is not None  # a custom loop may go on
     accumulates = optimizer.gradient_accumulation_steps is not None
-    if accumulates and fitted_model(optimizer) is not None:  # a custom loop may go on
-        if _warn_if_without_update(optimizer, _batches_so_far(optimizer)):
-            return
+    if is_fit and accumulates and _warn_if_without_update(optimizer, _batches_so_far(optimizer)):
+        return
     schedule = optimizer._schedule
     if schedule is None:
         _warn_if_was_slow(optimizer)
