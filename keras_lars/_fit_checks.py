@@ -46,6 +46,8 @@ _without_update: "weakref.WeakSet[KerasOptimizer]" = weakref.WeakSet()
 _TOLERANCE = 0.1
 # A rate is near 0 if it is at most this share of the peak.
 _NEAR_ZERO = 1e-3
+# The smallest weight decay with a warning.
+_LARGE_DECAY = 0.03
 # The most variables that a warning names.
 _NAMED = 3
 
@@ -56,6 +58,7 @@ def at_build(optimizer: "LARS") -> None:
     if model is None:
         return
     _warn_if_decayed_twice(optimizer, model)
+    _warn_if_decay_is_large(optimizer)
     schedule = optimizer._schedule
     batches = fitting_batches(model)
     with optimizer._outside_of_steps():  # in a step there are no values
@@ -94,6 +97,21 @@ def _warn_if_decayed_twice(optimizer: "LARS", model: keras.Model) -> None:
         f"Optimizer '{optimizer.name}' decays variables that have an L2 regularizer, so they are "
         f"decayed twice: {names}. Remove the regularizers from the layers, or pass "
         f"`weight_decay=0`. Received: weight_decay={optimizer.weight_decay:g}",
+        stacklevel=2,
+    )
+
+
+def _warn_if_decay_is_large(optimizer: "LARS") -> None:
+    """Warn of a weight decay for AdamW, which may outweigh the gradients of adapted variables."""
+    if optimizer.weight_decay < _LARGE_DECAY:
+        return
+    if not any(row.adapted and row.decayed for row in optimizer.variable_table()):
+        return
+    warnings.warn(
+        f"`weight_decay` is large for LARS, which adds it to the gradient, as an L2 penalty: a "
+        "value for AdamW, such as 0.05, may outweigh the gradients, at least without "
+        "normalization. Usual are 1e-6 to 5e-4. Received: "
+        f"weight_decay={optimizer.weight_decay:g}, in optimizer '{optimizer.name}'",
         stacklevel=2,
     )
 

@@ -1,4 +1,4 @@
-"""What `fit` is warned of, once: no update at all, a decay that is applied twice."""
+"""What `fit` is warned of, once: no update at all, a decay that is applied twice or for AdamW."""
 
 import warnings
 
@@ -102,3 +102,29 @@ def test_a_variable_that_is_decayed_twice(regularizer):
 )
 def test_regularizers_that_suit(regularizer, options):
     assert fit(make_model(keras_lars.LARS(jit_compile=False, **options), regularizer)) == []
+
+
+# Weight decays for AdamW.
+
+
+def test_a_large_weight_decay():
+    model = make_model(keras_lars.LARS(weight_decay=0.05, jit_compile=False))
+    (message,) = fit(model)
+    assert message == (
+        "`weight_decay` is large for LARS, which adds it to the gradient, as an L2 penalty: a "
+        "value for AdamW, such as 0.05, may outweigh the gradients, at least without "
+        "normalization. Usual are 1e-6 to 5e-4. Received: weight_decay=0.05, in optimizer 'lars'"
+    )
+    assert fit(model) == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"weight_decay": 0.01},
+        {"weight_decay": 0.05, "exclude_from_weight_decay": ["kernel", "bias"]},
+        {"weight_decay": 0.05, "exclude_from_layer_adaptation": "kernel"},
+    ],
+)
+def test_weight_decays_that_suit(options):
+    assert fit(make_model(keras_lars.LARS(jit_compile=False, **options))) == []
