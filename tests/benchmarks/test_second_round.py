@@ -99,23 +99,50 @@ def test_the_rule_lies_in_the_range_of_good_rates():
     assert "except in `vit` at 8,192 and 32,768, where that range ends at 22.6" in PAGE
 
 
+def means_of(found):
+    """By batch size, network and method; without the seeds that diverged."""
+    seeds = results.select(tables.frame(found), kind="seed", failed=False)
+    return seeds.groupby(["batch", "network", "method"])["percent"].mean()
+
+
 def test_longer_trainings():
     longer = results.read(FILE.parent / "twice_as_long.json", "--show", "batch_size")
+    assert len(longer["rows"]) == longer["planned"]
     assert chosen_at_ends(longer) == {(32768, "plain", "nesterov_wide"): 0}
-    seeds = results.select(tables.frame(longer), kind="seed", batch=32768)
-    assert set(seeds["updates"]) == {40}
-    means = 100 * seeds.groupby(["network", "method"])["test_accuracy"].mean().astype(float)
-    best = [means[network, "lars_nesterov"] for network in NETWORKS]
-    gains = [mean - MEANS[32768, n, "lars_nesterov"] for mean, n in zip(best, NETWORKS)]
-    assert f"gains {min(gains):.1f} to {max(gains):.1f} points, and keeps its lead" in PAGE
-    assert all(means[n, "lamb_wide"] > means[n, "nesterov_wide"] for n in NETWORKS)
-    leads = [mean - means[network, "lamb_wide"] for mean, network in zip(best, NETWORKS)]
-    text = "{:.1f} points in `plain`, {:.1f} in `residual` and {:.1f} in `vit`"
-    assert f"the next best, it leads by {text.format(*leads)}" in PAGE
-    short = [MEANS[512, n, "lars_nesterov"] - mean for mean, n in zip(best, NETWORKS)]
-    assert f"falls short of it by {listed(short)} points" in PAGE
-    for network, name in means.index:
-        assert means[network, name] < MEANS[512, network, name]
+    table = tables.frame(longer)
+    assert f"{(table['environment'] == 0).sum()} of the trainings, among them all at" in PAGE
+    assert set(table.loc[table["batch"] == 32768, "environment"]) == {0}
+    for batch, updates in ((8192, {160}), (32768, {40})):
+        assert set(results.select(table, kind="seed", batch=batch)["updates"]) == updates
+    assert not results.select(table, kind="seed")["failed"].any()
+
+    means, before = means_of(longer), means_of(FOUND)
+    ranked = {(b, n): means[b, n].sort_values(ascending=False) for b in BATCHES for n in NETWORKS}
+    assert {each.index[0] for each in ranked.values()} == {"lars_nesterov"}
+    leads = {place: each.iloc[0] - each.iloc[1] for place, each in ranked.items()}
+    names = {**NAMES, "nesterov_wide": "Nesterov momentum"}
+    text = "leads the next best by {:.1f} points in `plain` ({}), {:.1f} in `residual` ({}) and "
+    shown = [x for n in NETWORKS for x in (leads[8192, n], names[ranked[8192, n].index[1]])]
+    assert f"{text}{{:.1f}} in `vit` ({{}}), about".format(*shown) in PAGE
+    assert {ranked[32768, n].index[1] for n in NETWORKS} == {"lamb_wide"}
+    text = listed([leads[32768, n] for n in NETWORKS])
+    assert f"At 32,768 it leads Lamb, the next best, by {text} points." in PAGE
+
+    gains = {
+        name: [means[8192, n, name] - before[8192, n, name] for n in NETWORKS]
+        for name in ("lars_nesterov", "lamb_wide")
+    }
+    assert all(lamb > lars for lars, lamb in zip(*gains.values()))
+    lars, lamb = map(listed, gains.values())
+    text = f"Twice the epochs add {lars} points to LARS with Nesterov momentum at 8,192, and {lamb}"
+    assert f"{text} to Lamb." in PAGE
+    at_512 = before[512]
+    short = [
+        listed([at_512[n, "lars_nesterov"] - means[batch, n, "lars_nesterov"] for n in NETWORKS])
+        for batch in BATCHES
+    ]
+    assert f"falls short of it by {short[0]} points at 8,192, and by {short[1]} at" in PAGE
+    assert all(means[place] < at_512[place[1:]] for place in means.index)
 
 
 def test_four_times_the_epochs_take_the_settings_of_twice_as_many():
