@@ -35,7 +35,7 @@ def make_lars(**options):
     options = {
         "learning_rate": falling_rate(),
         "momentum": 0.75,
-        "weight_decay": 0.015625,
+        "weight_decay": 0.125,
         "trust_coefficient": 0.25,
         **options,
     }
