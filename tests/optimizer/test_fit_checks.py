@@ -90,6 +90,13 @@ def test_a_variable_that_is_decayed_twice(regularizer):
     assert fit(model) == []
 
 
+class Own(keras.regularizers.Regularizer):
+    """May be anything."""
+
+    def __call__(self, x):
+        return 0.1 * keras.ops.sum(x**2)
+
+
 @pytest.mark.parametrize(
     ("regularizer", "options"),
     [
@@ -97,7 +104,7 @@ def test_a_variable_that_is_decayed_twice(regularizer):
         ("l2", {"exclude_from_weight_decay": "kernel"}),
         ("l1", {}),
         (keras.regularizers.L2(0.0), {}),
-        (lambda w: 0.1 * keras.ops.sum(w**2), {}),
+        (Own(), {}),
     ],
 )
 def test_regularizers_that_suit(regularizer, options):
