@@ -64,8 +64,9 @@ def train_function(model):
 
 def graph_of_fit(optimizer):
     model = small_model(optimizer, jit_compile=False)
-    model.fit(*batch(), verbose=0)
-    iterator = iter(tf.data.Dataset.from_tensors(batch()).repeat())
+    data = tf.data.Dataset.from_tensors(batch()).repeat(2)  # for an update of two micro-batches
+    model.fit(data, verbose=0)
+    iterator = iter(data)
     data = next(iterator) if keras_at_least("3.16") else iterator
     return model, train_function(model).get_concrete_function(data).graph
 

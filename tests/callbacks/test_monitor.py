@@ -354,12 +354,12 @@ def model_of(weights, optimizer):
 
 def test_a_training_that_is_well_warns_of_nothing(tmp_path):
     # Biases of 0 are no kernels: their first step is what it is.
-    model = model_of([1.0, 0.0, 1.0, 0.0], make_lars(0.05))
+    model = model_of([1.0, 0.0, 1.0, 0.0], make_lars(0.05, trust_coefficient=0.01))
     assert warned(model, tmp_path) == []
 
 
 def test_a_kernel_of_zeros(tmp_path):
-    model = model_of([1.0, 0.5, 0.0, 0.5], make_lars(0.05))
+    model = model_of([1.0, 0.5, 0.0, 0.5], make_lars(0.05, trust_coefficient=0.01))
     messages = warned(model, tmp_path)
     assert len(messages) == 2
     assert "All weights are 0" in messages[0]
@@ -373,14 +373,14 @@ def test_a_kernel_of_zeros(tmp_path):
 
 
 def test_a_kernel_of_zeros_that_is_not_adapted(tmp_path):
-    lars = make_lars(0.05, exclude_from_layer_adaptation="b/kernel")
+    lars = make_lars(0.05, trust_coefficient=0.01, exclude_from_layer_adaptation="b/kernel")
     messages = warned(model_of([1.0, 0.5, 0.0, 0.5], lars), tmp_path)
     assert "The gradient is 0" in messages[0]
     assert not [message for message in messages if "All weights are 0" in message]
 
 
 def test_what_is_not_finite(tmp_path):
-    model = model_of([1.0, 0.5, np.inf, 0.5], make_lars(0.05))
+    model = model_of([1.0, 0.5, np.inf, 0.5], make_lars(0.05, trust_coefficient=0.01))
     messages = warned(model, tmp_path)
     assert "is not finite" in messages[0]
     assert "b/kernel`" in messages[0]
@@ -409,14 +409,16 @@ def test_a_variable_without_a_gradient(tmp_path):
         return keras.Sequential([keras.Input((FEATURES,)), Idle(), keras.layers.Dense(1)])
 
     monitor = TrustRatioMonitor(tmp_path, 1, verbose=False)
-    model = eager(build, make_lars(0.05))
+    model = eager(build, make_lars(0.05, trust_coefficient=0.01))
     messages = warned(model, tmp_path, monitor)
     assert sum("had no gradient" in message for message in messages) == 1
     assert "idle`" in " ".join(messages)
     assert not [row for row in rows_of(tmp_path) if "idle" in row["variable"]]
     # Once, also in another epoch and another fit; and not if it is not adapted.
     assert not [m for m in warned(model, tmp_path, monitor) if "had no gradient" in m]
-    model = eager(build, make_lars(0.05, exclude_from_layer_adaptation="idle"))
+    model = eager(
+        build, make_lars(0.05, trust_coefficient=0.01, exclude_from_layer_adaptation="idle")
+    )
     assert not [m for m in warned(model, tmp_path) if "had no gradient" in m]
 
 
