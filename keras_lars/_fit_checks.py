@@ -226,13 +226,13 @@ def _batches_so_far(optimizer: KerasOptimizer) -> int:
 
 def at_end(optimizer: "LARS") -> None:
     """Warn if the ending `fit` did not suit its schedule, unless there was a warning before."""
-    is_fit = fitted_model(optimizer) is not None  # a custom loop may go on
-    accumulates = optimizer.gradient_accumulation_steps is not None
-    if is_fit and accumulates and _warn_if_without_update(optimizer, _batches_so_far(optimizer)):
-        return
-    schedule = optimizer._schedule
-    if schedule is None:
-        _warn_if_was_slow(optimizer)
+    model, schedule = fitted_model(optimizer), optimizer._schedule
+    if model is not None:  # a custom loop may go on
+        accumulates = optimizer.gradient_accumulation_steps is not None
+        if accumulates and _warn_if_without_update(optimizer, _batches_so_far(optimizer)):
+            return
+        if schedule is None:
+            _warn_if_was_slow(optimizer, model)
     if not isinstance(schedule, LearningRateSchedule):
         return
     is_ours = isinstance(schedule, FitSchedule)
@@ -259,10 +259,9 @@ def at_end(optimizer: "LARS") -> None:
             schedule.warn_unless_made_for(batches)
 
 
-def _warn_if_was_slow(optimizer: "LARS") -> None:
+def _warn_if_was_slow(optimizer: "LARS", model: keras.Model) -> None:
     """Warn if callbacks have set rates that were too small for the `fit` that ends."""
-    model = fitted_model(optimizer)
-    if model is None or model.stop_training or len(fitting_epochs(model) or ()) < 2:
+    if model.stop_training or len(fitting_epochs(model) or ()) < 2:
         return
     _rates.warn_if_was_slow(optimizer, int(keras.ops.convert_to_numpy(optimizer.iterations)))
 
