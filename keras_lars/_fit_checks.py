@@ -110,7 +110,7 @@ def _warn_if_decay_is_large(optimizer: "LARS") -> None:
     warnings.warn(
         f"`weight_decay` is large for LARS, which adds it to the gradient, as an L2 penalty: a "
         "value for AdamW, such as 0.05, may outweigh the gradients, at least without "
-        "normalization. Usual are 1e-6 to 5e-4. Received: "
+        "normalization. Usual values are 1e-6 to 5e-4. Received: "
         f"weight_decay={optimizer.weight_decay:g}, in optimizer '{optimizer.name}'",
         stacklevel=2,
     )
