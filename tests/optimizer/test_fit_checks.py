@@ -120,7 +120,8 @@ def test_a_large_weight_decay():
     assert message == (
         "`weight_decay` is large for LARS, which adds it to the gradient, as an L2 penalty: a "
         "value for AdamW, such as 0.05, may outweigh the gradients, at least without "
-        "normalization. Usual values are 1e-6 to 5e-4. Received: weight_decay=0.05, in optimizer 'lars'"
+        "normalization. Usual values are 1e-6 to 5e-4. Received: weight_decay=0.05, in optimizer "
+        "'lars'"
     )
     assert fit(model) == []
 
