@@ -17,7 +17,7 @@ from benchmarks.command_line import UsageError, run
 
 ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PLACES = ("README.md", "benchmarks/README.md", "docs/*.md", "benchmarks/results/*/README.md")
+PLACES = ("README.md", "benchmarks/README.md", "docs/*.md", "benchmarks/results/*/*.md")
 PAGES = [path.relative_to(ROOT).as_posix() for place in PLACES for path in sorted(ROOT.glob(place))]
 TABLE = re.compile(r"(<!-- table: ([^>]+)\s-->\n)(?:(?!<!--).)*(<!-- /table -->)", re.DOTALL)
 

@@ -19,7 +19,7 @@ def table_of(name):
 TABLE = table_of("cifar10")
 OTHER = {name: table_of(f"cifar10_{name}_rates") for name in ("lower", "higher")}
 NETWORKS = ("plain", "residual")
-PAGE = " ".join(pages.read(pages.STUDIES).split())
+PAGE = pages.study("cifar10")
 
 
 def seeds(table):
@@ -60,8 +60,9 @@ def test_lars_with_nesterov_momentum_is_the_best_at_large_batches():
     plain = lead("plain", 32768, "lars_nesterov", "lamb_wide")
     residual = lead("residual", 32768, "lars_nesterov", "lars_wide")
     assert f"Lamb by {plain:.1f} points in `plain`, and LARS by {residual:.1f}" in PAGE
-    assert "At 8,192 and 32,768 `LARS(nesterov=True)` is the best, without and with norm" in PAGE
-    assert "in a small transformer and [on CIFAR-10](" in PAGE
+    index = pages.study("README")
+    assert "At 8,192 and 32,768 `LARS(nesterov=True)` is the best, without and with norm" in index
+    assert "[Is it the same on CIFAR-10?](cifar10.md) | Yes" in index
 
 
 def test_nesterov_momentum_is_slightly_ahead_at_512():
@@ -118,7 +119,7 @@ def at_an_end(table):
 
 
 def test_what_nesterov_momentum_adds_to_lars():
-    page = " ".join(pages.read("docs/learning_rate.md").split())
+    page = pages.on_one_line("docs/learning_rate.md")
     gained = {
         batch: [ahead(network, batch, "lars_nesterov", "lars_wide") for network in NETWORKS]
         for batch in (8192, 32768)

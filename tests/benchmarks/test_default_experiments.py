@@ -155,7 +155,7 @@ def test_the_default_for_zero_weights_has_the_best_worst_case():
 
 
 def test_the_page_has_the_numbers_of_the_defaults():
-    rule = " ".join(pages.read("docs/update_rule.md").split())
+    rule = pages.on_one_line("docs/update_rule.md")
     means = {}
     for each in map(found, ZERO):
         for row in tables.frame(each).to_dict("records"):
@@ -173,7 +173,7 @@ def test_the_page_has_the_numbers_of_the_defaults():
     gammas = means["residual_zero_gamma", images, 4096, "floor_0.05"]
     assert f"residual gammas start at 0 reaches {gammas} % at 4,096" in rule
     *_, of_floor = largest_gaps(ZERO)
-    for page in (rule, " ".join(pages.read(pages.STUDIES).split())):
+    for page in (rule, pages.study("defaults")):
         assert f"at most {of_floor} points to the best" in page
 
 
@@ -181,7 +181,7 @@ def test_the_default_rate_has_the_best_worst_case():
     rates = [1.0, 4.0, 10.0, 20.0]
     worst = dict(zip(rates, largest_gaps(CONSTANT), strict=True))
     assert keras_lars.LARS().learning_rate == min(worst, key=worst.get)
-    page = " ".join(pages.read(pages.STUDIES).split())
+    page = pages.study("defaults")
     assert f"it loses at most {worst[4.0]} points to the best of a row" in page
     assert f"A rate of 1 loses up to {worst[1.0]} points, and" in page
 
@@ -197,7 +197,7 @@ def test_the_gap_of_a_schedule_to_the_best_constant_rate():
             )
         )
         differences.append(best - ours)
-    page = " ".join(pages.read(pages.STUDIES).split())
+    page = pages.study("defaults")
     assert f"reaches {min(differences):.1f} to {max(differences):.1f} points less" in page
 
 

@@ -9,7 +9,7 @@ from benchmarks.experiments.small.sizes import SIZES
 
 SIZE = SIZES["digits"]
 FOUND = results.read(RESULTS / "studies" / "digits_by_batch.json", "--show", "batch_size")
-PAGE = " ".join(pages.read(pages.STUDIES).split())
+PAGE = pages.study("digits_by_batch")
 SEEDS = (
     100
     * results.select(tables.frame(FOUND), kind="seed")

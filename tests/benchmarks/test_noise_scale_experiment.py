@@ -239,9 +239,7 @@ def test_pages_have_the_numbers_of_the_results(committed):
     )
     times = ((small - lost) / (small - told)).dropna()
     digits = mean[0]["resnet50_quarter"]
-    page, guide = (
-        " ".join(pages.read(name).split()) for name in (pages.STUDIES, "docs/learning_rate.md")
-    )
+    page, guide = pages.study("noise_scale"), pages.on_one_line("docs/learning_rate.md")
     assert f"each of the nine predictions is within {own.abs().max():.1f} points" in page
     assert f"within {own.abs().max():.1f} points of accuracy" in guide
     assert f"are too high, by {four.min():.1f} to {four.max():.1f} points" in page

@@ -17,7 +17,7 @@ FOUND = results.read(FILE, "--show", "batch_size")
 TABLE = tables.frame(FOUND)
 SEEDS = results.select(TABLE, kind="seed")
 MEANS = 100 * SEEDS.groupby(["batch", "network", "method"])["test_accuracy"].mean().astype(float)
-PAGE = " ".join(pages.read(pages.STUDIES).split())
+PAGE, LONGER_PAGE = pages.study("batch_size"), pages.study("longer_training")
 BATCHES = (8192, 32768)
 NETWORKS = ("plain", "residual", "vit")
 TUNED = ("momentum_wide", "nesterov_wide", "lars_wide", "lars_nesterov", "lamb_wide")
@@ -96,7 +96,8 @@ def test_the_rule_lies_in_the_range_of_good_rates():
         if not lowest <= methods.square_root_rule(batch) <= highest:
             outside[network, batch] = highest
     assert outside == {("vit", 8192): 22.6, ("vit", 32768): 22.6}
-    assert "except in `vit` at 8,192 and 32,768, where that range ends at 22.6" in PAGE
+    page = pages.study("nesterov_rates")
+    assert "except in `vit` at 8,192 and 32,768, where that range ends at 22.6" in page
 
 
 def means_of(found):
@@ -140,12 +141,12 @@ def test_twice_the_epochs():
     longer = read_complete("twice_as_long", {8192: 160, 32768: 40})
     assert chosen_at_ends(longer) == {(32768, "plain", "nesterov_wide"): 0}
     table = tables.frame(longer)
-    assert f"{(table['environment'] == 0).sum()} of the trainings, among them all at" in PAGE
+    assert f"{(table['environment'] == 0).sum()} of the trainings, among them all at" in LONGER_PAGE
     assert set(table.loc[table["batch"] == 32768, "environment"]) == {0}
 
     means, before = means_of(longer), means_of(FOUND)
-    assert f"There it leads the next best by {leads(means, 8192)}, about as much" in PAGE
-    assert f"At 32,768 it leads by {leads(means, 32768)}." in PAGE
+    assert f"There it leads the next best by {leads(means, 8192)}, about as much" in LONGER_PAGE
+    assert f"At 32,768 it leads by {leads(means, 32768)}." in LONGER_PAGE
     gains = {
         name: [means[8192, n, name] - before[8192, n, name] for n in NETWORKS]
         for name in ("lars_nesterov", "lamb_wide")
@@ -153,21 +154,21 @@ def test_twice_the_epochs():
     assert all(lamb > lars for lars, lamb in zip(*gains.values()))
     lars, lamb = map(listed, gains.values())
     text = f"Twice the epochs add {lars} points to LARS with Nesterov momentum at 8,192, and {lamb}"
-    assert f"{text} to Lamb." in PAGE
-    assert f"LARS with Nesterov momentum falls short of it by {shortfalls(means)}." in PAGE
+    assert f"{text} to Lamb." in LONGER_PAGE
+    assert f"LARS with Nesterov momentum falls short of it by {shortfalls(means)}." in LONGER_PAGE
     assert all(means[place] < before[512][place[1:]] for place in means.index)
 
 
 def test_four_times_the_epochs():
     longest = read_complete("four_times_as_long", {8192: 320, 32768: 80})
     means = means_of(longest).rename(lambda name: name.removesuffix("_of_twice_as_long"), level=2)
-    assert f"At 8,192 it leads the next best by {leads(means, 8192)}." in PAGE
-    assert f"At 32,768 it leads the next best by {leads(means, 32768)}." in PAGE
+    assert f"At 8,192 it leads the next best by {leads(means, 8192)}." in LONGER_PAGE
+    assert f"At 32,768 it leads the next best by {leads(means, 32768)}." in LONGER_PAGE
     assert all(
         means[8192, n, "lars_nesterov"] - means[8192, n, "lamb_wide"] < 0.5 for n in NETWORKS
     )
-    assert "At 8,192 LARS with Nesterov momentum and Lamb are level." in PAGE
-    assert f"It falls short of it by {shortfalls(means)}." in PAGE
+    assert "At 8,192 LARS with Nesterov momentum and Lamb are level." in LONGER_PAGE
+    assert f"It falls short of it by {shortfalls(means)}." in LONGER_PAGE
     before = means_of(FOUND)[512]
     assert all(means[place] < before[place[1:]] for place in means.index)
 
@@ -236,7 +237,7 @@ def test_the_square_root_rule():
     largest = results.select(scaled, batch=32768)["rate"]
     assert f"the tuned ones are {rates.min():.0f} to {rates.max():.0f}, and the scaled" in PAGE
     assert f"at 32,768 are {largest.min():.0f} to {largest.max():.0f}." in PAGE
-    page = " ".join(pages.read("docs/learning_rate.md").split())
+    page = pages.on_one_line("docs/learning_rate.md")
     assert f"cost LARS {min(costs(8192, 'lars_wide')):.0f} to" in page
 
 
@@ -272,7 +273,7 @@ def test_lars_with_nesterov_momentum_is_the_best(batch):
 def test_what_nesterov_momentum_adds_to_lars():
     at_8192, at_32768 = (ahead(batch, "lars_nesterov", "lars_wide") for batch in BATCHES)
     assert f"adds {listed(at_8192)} points at 8,192, and {listed(at_32768)} at 32,768" in PAGE
-    rates = " ".join(pages.read("docs/learning_rate.md").split())
+    rates = pages.on_one_line("docs/learning_rate.md")
     assert f"gained {min(at_32768):.0f} to {max(at_32768):.0f} points" in rates
     assert f"{min(at_8192):.0f} to {max(at_8192):.0f} in those of 80," in rates
     at_2048 = max(abs(added) for added in ahead(2048, "lars_nesterov", "lars_wide"))
@@ -282,7 +283,7 @@ def test_what_nesterov_momentum_adds_to_lars():
 
 def test_the_transformer_with_lamb():
     leads = [ahead(batch, "lars_nesterov", "lamb_wide")[NETWORKS.index("vit")] for batch in BATCHES]
-    page = " ".join(pages.read("docs/numerics.md").split())
+    page = pages.on_one_line("docs/numerics.md")
     assert "[is {:.0f} and {:.0f} points ahead]".format(*leads) in page
 
 

@@ -31,13 +31,13 @@ def rows_of(found):
 RESULTS = {"small": read("batch_size"), "rates": read("learning_rate")}
 FOUND, RATES = rows_of(RESULTS["small"]), rows_of(RESULTS["rates"])
 NETWORKS = RESULTS["small"]["settings"]["networks"]
-PAGE, RATES_PAGE = pages.read(pages.STUDIES), pages.read("docs/learning_rate.md")
 
 
 def test_the_plots_exist():
-    assert "(../benchmarks/results/studies/learning_rate.png)" in RATES_PAGE
-    for name in ("batch_size", "learning_rate"):
-        assert f"({name}.png)" in PAGE
+    guide = pages.read("docs/learning_rate.md")
+    assert "(../benchmarks/results/studies/learning_rate.png)" in guide
+    for name, page in {"batch_size": "first_round", "learning_rate": "learning_rates"}.items():
+        assert f"({name}.png)" in pages.study(page)
         assert (FOLDER / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 

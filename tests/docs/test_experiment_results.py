@@ -18,8 +18,8 @@ def read(folder):
 
 
 @pytest.mark.parametrize("folder", sorted(RESULTS.iterdir()), ids=lambda folder: folder.name)
-def test_a_page_links_to_each_file_of_its_folder(folder):
-    page = (folder / "README.md").read_text(encoding="utf-8")
+def test_the_pages_of_a_folder_link_to_each_file(folder):
+    page = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.md"))
     files = [path.relative_to(folder) for path in folder.rglob("*.json")]
     assert files
     assert [file for file in files if f"({file.as_posix()})" not in page] == []

@@ -6,9 +6,8 @@ from typing import NamedTuple
 
 from support import ROOT
 
-PLACES = ("README.md", "benchmarks/README.md", "docs/*.md", "benchmarks/results/*/README.md")
+PLACES = ("README.md", "benchmarks/README.md", "docs/*.md", "benchmarks/results/*/*.md")
 PAGES = [path.relative_to(ROOT).as_posix() for place in PLACES for path in sorted(ROOT.glob(place))]
-STUDIES = "benchmarks/results/studies/README.md"
 LANGUAGES = {"python", "bash", "bibtex", "yaml"}
 
 
@@ -21,6 +20,15 @@ class Block(NamedTuple):
 
 def read(page):
     return (ROOT / page).read_text(encoding="utf-8")
+
+
+def on_one_line(page):
+    """The text of a page, so that a sentence is found wherever its lines are broken."""
+    return " ".join(read(page).split())
+
+
+def study(name):
+    return on_one_line(f"benchmarks/results/studies/{name}.md")
 
 
 def blocks(*languages):
