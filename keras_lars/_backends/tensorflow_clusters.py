@@ -16,9 +16,9 @@ _MOST = 8
 def sharing(on_cpu: bool) -> Sharing:
     """How variables share clusters on CPUs, and on all other devices.
 
-    The choice rests on measurements (benchmarks/results/speed/README.md, "On a GPU"). On CPUs each
-    variable has its own cluster: shared ones are no faster, and their first calls take two to
-    eleven times as long.
+    The choice rests on measurements (benchmarks/results/speed/gpu.md). On CPUs each variable has
+    its own cluster: shared ones are no faster, and their first calls take two to eleven times as
+    long.
 
     Elsewhere variables of one signature share clusters. On an H100 this reduces the launches of
     ResNet-50 from 161 to 36, and its update from 13.3 ms to 10.6 ms. The first call takes 14 s

@@ -196,7 +196,7 @@ def test_what_the_pages_say_about_the_time():
         found = json.loads((RESULTS / f"speed/h100/{backend}.json").read_text())
         minutes[backend] = round(sum(part["seconds"] for part in found["parts"]) / 60)
     sentence = "TensorFlow took {tensorflow} minutes, JAX {jax} and torch {torch}."
-    assert sentence.format(**minutes) in pages.read("benchmarks/results/speed/README.md")
+    assert sentence.format(**minutes) in pages.read("benchmarks/results/speed/gpu.md")
     least, most = min(minutes.values()), max(minutes.values())
     assert f"in {least} to {most} minutes for each backend" in pages.read("docs/speed.md")
 

@@ -6,7 +6,7 @@ import math
 import re
 
 import pytest
-from support import RESULTS, ROOT
+from support import RESULTS, pages
 from support.helpers import run_command
 from support.models import one_layer
 
@@ -87,7 +87,7 @@ def test_a_missing_file_gives_a_one_line_error(tmp_path):
 
 
 def test_the_page_agrees_with_the_committed_results():
-    text = " ".join((ROOT / "docs" / "speed.md").read_text(encoding="utf-8").split())
+    text = pages.on_one_line("docs/speed.md")
     here, elsewhere = (ratios_to_sgd(f"update_cost_models{end}") for end in ("", "_epyc"))
     assert f"{here[0]} times as long as with SGD under XLA for ResNet-50, and {here[1]}" in text
     assert f"faster memory it took {elsewhere[0]} and {elsewhere[1]} times" in text
@@ -97,8 +97,7 @@ def test_the_page_agrees_with_the_committed_results():
 
 
 def test_the_page_gives_the_interval_of_the_noise_scale_cost():
-    page = (RESULTS / "speed" / "README.md").read_text(encoding="utf-8")
-    text = " ".join(page.split())
+    text = pages.on_one_line("benchmarks/results/speed/training.md")
     # These two order statistics bound the median with more than 95 % confidence.
     for name, size, first, last, count in (
         ("noise_scale_step", "smaller images", 14, 27, 40),

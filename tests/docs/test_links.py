@@ -55,6 +55,7 @@ def test_a_broken_link_is_found():
 def test_pages_stay_short():
     limits = {"README.md": 150, "benchmarks/README.md": 120}
     limits |= {page: 200 for page in pages.PAGES if page.startswith("docs/")}
-    limits |= {page: 260 for page in pages.PAGES if "/studies/" in page}  # most lines are tables
+    # These consist mostly of tables.
+    limits |= {page: 380 for page in pages.PAGES if "/results/" in page}
     lengths = {page: len(pages.read(page).splitlines()) for page in limits}
     assert {page: n for page, n in lengths.items() if n > limits[page]} == {}
