@@ -24,6 +24,28 @@ def allow_other_replicas(value: Any) -> bool:
     return _boolean("allow_other_replicas", "True or False", value)
 
 
+def check_steps(steps: int | None, execution: int, batches: int | None) -> None:
+    """Check that the data have the epochs of `fit`: otherwise wrong batches are skipped.
+
+    Args:
+        steps: The `steps_per_epoch` of `fit`.
+        execution: The `steps_per_execution` of the model.
+        batches: In an epoch of the data; negative if unknown, and None without data of `epochs`.
+    """
+    if batches is None:
+        return
+    if batches >= 0 and steps != batches:
+        raise ValueError(
+            "`steps_per_epoch` must be the number of batches that `make_epoch` returns, "
+            f"{batches}. Received: steps_per_epoch={steps}"
+        )
+    if steps is None or steps % execution:
+        raise ValueError(
+            "`steps_per_epoch` must be given with the data of `epochs`, as a multiple of "
+            f"`steps_per_execution`, which is {execution}. Received: steps_per_epoch={steps}"
+        )
+
+
 def _boolean(name: str, must_be: str, value: Any) -> bool:
     if not isinstance(value, bool | np.bool_):
         raise refusal(name, must_be, value)

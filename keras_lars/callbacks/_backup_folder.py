@@ -24,6 +24,7 @@ class BackupFolder:
         self.file = path / "backup.npz"
         self.epoch_file = path / "epoch.npz"  # the last whole epoch, if `file` is in mid-epoch
         self._last = Position()  # read or written
+        self._next = Position()  # or this one, if its write was interrupted at its very end
         self._last_epoch = Position()  # in `epoch_file`
 
     def begin(self) -> None:
@@ -125,6 +126,7 @@ class BackupFolder:
             self._last_epoch = self._last
         if position.batch and position.epoch == self._last_epoch.epoch:
             header = header._replace(whole_epoch=self._last_epoch.identity)
+        self._next = position
         _backup_file.write(self.file, header, arrays)
         self._last = position
 
@@ -157,7 +159,8 @@ class BackupFolder:
             if isinstance(error.__cause__, LaterVersionError):
                 raise self._taken() from error
             return  # nobody can continue from a damaged backup, so nothing is lost with it
-        if header is not None and header.position.identity != self._last.identity:
+        ours = (self._last.identity, self._next.identity)
+        if header is not None and header.position.identity not in ours:
             raise self._taken()
 
     def _taken(self) -> TakenError:

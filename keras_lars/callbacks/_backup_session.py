@@ -26,6 +26,7 @@ class Session:
         batches: int | None,  # in an epoch, if known
     ):
         self.restored: Header | None = None  # of the backup that was restored
+        self.metrics: list[np.ndarray] | None = None  # of an epoch whose validation has begun
         self._batches = batches
         self._model, self._folder = model, folder
         self._strategy = model.distribute_strategy
@@ -230,6 +231,11 @@ class Session:
 
     # Saving.
 
+    def keep_metrics(self) -> None:
+        """Save the present metrics until `metrics` is reset. All workers must call it together."""
+        metrics = [variable.value for variable in self._model.metrics_variables]
+        self.metrics = _replicas.read_all(metrics, self._strategy)
+
     def save(self, epoch: int, batch: int, keeps_epoch: bool, finished_epochs: int = 0) -> bool:
         """Write a backup, and return whether this succeeded: the same on all workers.
 
@@ -239,6 +245,8 @@ class Session:
         """
         variables = _backup_state.variables_of(self._model)
         arrays = _backup_state.read(variables, self._strategy, self._is_chief)
+        if self.metrics is not None:
+            arrays["metric"] = self.metrics
         outcome, position = _OF_OTHERS, Position()
         error: OSError | TakenError | None = None
         if self._is_chief:

@@ -182,11 +182,11 @@ class BackupAndRestore(keras.callbacks.Callback):
                 f"shape, or call it on a batch. Received: {self.model!r}"
             )
         self._forget_start()  # of a `fit` that was interrupted
-        self._check_steps()
+        steps, execution = self.params["steps"], self.model.steps_per_execution
+        _backup_arguments.check_steps(steps, execution, self._data_batches)
         self._since_saving = 0
         self._is_first_epoch, self._has_trained = True, False
-        batches = self.params["steps"]
-        self._session = Session(self.model, self._folder, self.max_failed_saves, batches)
+        self._session = Session(self.model, self._folder, self.max_failed_saves, steps)
         try:
             self._begin(self._session)
         except BaseException:
@@ -204,6 +204,8 @@ class BackupAndRestore(keras.callbacks.Callback):
                 f"must be 0. Received: data from epoch {self._data_epoch} on, in a training run "
                 f"that begins with epoch {epoch}"
             )
+        assert self._session is not None
+        self._session.metrics = None
         self._is_first_epoch = False
         self._at_epoch, self._at_batch = epoch, 0
 
@@ -218,6 +220,11 @@ class BackupAndRestore(keras.callbacks.Callback):
         if self.save_freq != "epoch" and self._since_saving >= self.save_freq:
             self._save()
 
+    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Keep the metrics of the epoch, because its validation resets them."""
+        if self._session is not None:
+            self._session.keep_metrics()
+
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Save if it is time."""
         if self._at_batch < self._skipping and not self.model.stop_training:
@@ -227,9 +234,10 @@ class BackupAndRestore(keras.callbacks.Callback):
                 f"Received: {counted(self._at_batch, 'batch', 'batches')}"
             )
         self._at_epoch, self._at_batch, self._skipping = epoch + 1, 0, 0
+        epochs = self.params["epochs"]
         if self.save_freq == "epoch":
             self._save()
-        elif self._keeps_epoch:
+        elif self._keeps_epoch or (not self.delete_checkpoint and epoch + 1 == epochs):
             since_saving = self._since_saving
             self._save()
             self._since_saving = since_saving  # so that other saves are not delayed
@@ -261,7 +269,9 @@ class BackupAndRestore(keras.callbacks.Callback):
 
         Use it in the `on_train_batch_end` of a callback that comes after this one, when a scheduler
         is about to end the process. With several workers all of them must call it after the same
-        batch.
+        batch. It may also be used in `on_test_batch_end`, or after an exception between batches
+        has ended `fit`. The next `fit` then repeats the validation that was interrupted. But do not
+        use it in a validation for which `SwapEMAWeights` has swapped the weights.
 
         Returns:
             Boolean, whether the backup is of this batch. It is not if the write failed, or while
@@ -302,22 +312,6 @@ class BackupAndRestore(keras.callbacks.Callback):
             self._skipping = self.batch
             restore = functools.partial(session.restore, "metric")
             trainer.skip_executions(self.model, executions, restore)
-
-    def _check_steps(self) -> None:
-        """Check that the data have the epochs of `fit`: otherwise wrong batches are skipped."""
-        steps, execution = self.params["steps"], self.model.steps_per_execution
-        if self._data_batches is None:
-            return
-        if self._data_batches >= 0 and steps != self._data_batches:
-            raise ValueError(
-                "`steps_per_epoch` must be the number of batches that `make_epoch` returns, "
-                f"{self._data_batches}. Received: steps_per_epoch={steps}"
-            )
-        if steps is None or steps % execution:
-            raise ValueError(
-                "`steps_per_epoch` must be given with the data of `epochs`, as a multiple of "
-                f"`steps_per_execution`, which is {execution}. Received: steps_per_epoch={steps}"
-            )
 
     @property
     def _keeps_epoch(self) -> bool:

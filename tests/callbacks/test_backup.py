@@ -62,6 +62,40 @@ def test_it_saves_when_it_is_told_to(tmp_path):
     assert_as_if_not_interrupted(training, *training.begin(tmp_path, "epoch"), first_epoch=1)
 
 
+class SaveInValidation(keras.callbacks.Callback):
+    """Saves in the validation of the second epoch, and ends `fit`."""
+
+    def __init__(self, backup):
+        super().__init__()
+        self.backup, self.epoch = backup, 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_test_batch_end(self, batch, logs=None):
+        if self.epoch == 1:
+            assert self.backup.save()
+            raise InterruptionError
+
+
+def test_a_validation_that_is_interrupted_is_repeated(tmp_path):
+    training = Training(arrays=True)
+    for _ in range(2):  # the second time, all batches of the epoch are skipped
+        backup = BackupAndRestore(tmp_path)
+        with pytest.raises(InterruptionError):
+            training.fit(training.model(), backup, SaveInValidation(backup))
+        assert position_in(tmp_path) == (1, STEPS)
+    assert_as_if_not_interrupted(training, *training.begin(tmp_path), first_epoch=1)
+
+
+def test_the_last_epoch_is_kept_to_be_continued(tmp_path):
+    training = Training()
+    backup = BackupAndRestore(tmp_path, 4, delete_checkpoint=False)
+    training.fit(training.model(), backup, epochs=2)
+    assert position_in(tmp_path) == (2, 0)
+    assert_as_if_not_interrupted(training, *training.begin(tmp_path, 4), first_epoch=2)
+
+
 @pytest.mark.parametrize(
     ("settings", "save_freq"),
     [

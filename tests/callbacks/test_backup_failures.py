@@ -144,3 +144,19 @@ def test_a_folder_that_is_gone_is_made_anew(tmp_path):
     assert_as_if_not_interrupted(training, model, logs, first_epoch=0)
     assert [path.name for path in folder.iterdir()] == ["backup.npz"]
     assert len(logs) == EPOCHS
+
+
+def test_a_save_that_is_interrupted_after_its_last_step(tmp_path, monkeypatch):
+    """What it has written is of this run, although it could not say so."""
+    training, write = Training(), _backup_file.write
+
+    def interrupted(*arguments):
+        write(*arguments)
+        raise KeyboardInterrupt
+
+    backup = BackupAndRestore(tmp_path, 4)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(_backup_file, "write", interrupted)
+        training.fit(training.model(), backup)
+    assert backup.save()
+    assert position_in(tmp_path) == (0, 4)
