@@ -30,19 +30,27 @@ class Interrupted(KeyboardInterrupt):
         self.update, self.is_saved = update, is_saved
 
 
+class _Received(KeyboardInterrupt):
+    """A signal has arrived, and no update is being made."""
+
+
 class Stop(keras.callbacks.Callback):
-    """Stops after the current update on SIGTERM, SIGINT or SIGHUP, and saves a backup first.
+    """Stops on SIGTERM, SIGINT or SIGHUP, and saves a backup. Put it last.
 
     A scheduler sends SIGTERM some time before it kills a process. Ctrl-C sends SIGINT, and a
-    terminal that closes SIGHUP. A signal that is ignored, as under `nohup`, stays so. A second
-    signal has its usual effect. Several workers cannot save, because the signal reaches them at
-    different updates. They continue from their last backup, and `backup` is None.
+    terminal that closes SIGHUP. A signal that is ignored, as under `nohup`, stays so. The current
+    update is finished. All else is stopped at once, because a validation may take longer than a
+    scheduler waits. It is repeated when the run resumes. A second Ctrl-C has its usual effect, and
+    other signals that are repeated have none, because a scheduler may send two before it kills.
+    Several workers cannot save, because the signal reaches them at different updates. They continue
+    from their last backup, and `backup` is None.
     """
 
     def __init__(self, backup: keras_lars.callbacks.BackupAndRestore | None):
         super().__init__()
         self.backup = backup
         self.has_begun = False  # whether the callbacks before this one let the training begin
+        self._is_between_updates = False
         self._received: int | None = None
 
     @contextlib.contextmanager
@@ -54,8 +62,11 @@ class Stop(keras.callbacks.Callback):
         before: dict[int, Any] = {}
 
         def receive(number: int, frame: Any) -> None:
-            self._received = number
-            signal.signal(number, before[number])
+            if number == signal.SIGINT:
+                signal.signal(number, before[number])
+            if self._received is None:
+                self._received = number
+                self._stop_if_asked()
 
         hang_up = getattr(signal, "SIGHUP", signal.SIGTERM)  # Windows has none
         for number in {signal.SIGTERM, signal.SIGINT, hang_up}:
@@ -63,6 +74,10 @@ class Stop(keras.callbacks.Callback):
                 before[number] = signal.signal(number, receive)
         try:
             yield
+        except _Received:
+            assert self._received is not None
+            is_saved = self.backup is not None and self.backup.save()
+            raise Interrupted(updates_of(self.model), is_saved, self._received) from None
         finally:
             for received, handler in before.items():
                 signal.signal(received, handler)
@@ -70,10 +85,21 @@ class Stop(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict | None = None) -> None:
         self.has_begun = True
 
+    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
+        self._is_between_updates = False
+
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        if self._received is not None and not self.model.stop_training:  # it has diverged
-            is_saved = self.backup is not None and self.backup.save()
-            raise Interrupted(updates_of(self.model), is_saved, self._received)
+        self._is_between_updates = True
+        self._stop_if_asked()
+
+    def on_test_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        self._stop_if_asked()  # in case Python could not raise when the signal arrived
+
+    def _stop_if_asked(self) -> None:
+        if self._received is None or not self._is_between_updates:
+            return
+        if not self.model.stop_training:  # it has diverged
+            raise _Received
 
 
 class StopAtDivergence(keras.callbacks.TerminateOnNaN):

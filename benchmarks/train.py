@@ -15,6 +15,7 @@ Exit status: 0 if the training finished, 1 if it cannot run (a wrong flag, missi
 diverged, 75 if it was interrupted. The same command with `--resume` continues an interrupted run.
 """
 
+import signal
 import sys
 import time
 
@@ -66,6 +67,8 @@ def _run(plan: Plan) -> int:
     from keras_lars import multi_worker
 
     asked = flags.FLAGS
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a KeyboardInterrupt
     try:
         # A worker can be lost at any time, even while workers start or the model is built.
         with multi_worker._lost_workers_named():

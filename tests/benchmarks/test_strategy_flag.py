@@ -1,6 +1,7 @@
 """`--strategy`: how a cluster is found, and one-line errors."""
 
 import json
+import signal
 import types
 from unittest import mock
 
@@ -69,6 +70,20 @@ def test_the_folder_to_resume_is_that_of_the_chief(monkeypatch, capsys, is_chief
     assert capsys.readouterr().err == (
         f"interrupted; to continue, run the same command with --resume --output_dir={shown}\n"
     )
+
+
+def test_a_scheduler_that_ends_the_process_outside_of_fit(monkeypatch, tmp_path):
+    """Such as while the model is saved."""
+    options = {"strategy": "none", "replicas": 2, "startup_seconds": 1, "output_dir": "run"}
+    asked = types.SimpleNamespace(**options, dry_run=False)
+    monkeypatch.setattr(train, "flags", types.SimpleNamespace(FLAGS=asked))
+    end = mock.Mock(side_effect=lambda *arguments: signal.raise_signal(signal.SIGTERM))
+    monkeypatch.setattr("benchmarks.loop.train_plan", end)
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        assert train._run(types.SimpleNamespace(folder=tmp_path, is_chief=True)) == 75
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.parametrize(("index", "expected"), [(0, True), (1, False)])

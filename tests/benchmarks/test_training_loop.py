@@ -1,11 +1,14 @@
 """The training loop: interruption, resuming, accumulation, divergence, mixed precision."""
 
+import contextlib
 import dataclasses
+import functools
 import json
 import os
 import signal
 import threading
 import types
+from unittest import mock
 
 import keras
 import numpy as np
@@ -16,6 +19,7 @@ pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
 if keras.backend.backend() != "tensorflow":
     pytest.skip("the benchmarks run on TensorFlow", allow_module_level=True)
 
+import keras_lars
 from benchmarks import (
     callbacks,
     collect,
@@ -82,6 +86,29 @@ def interrupt_at(monkeypatch, update, number=signal.SIGTERM):
     monkeypatch.setattr(callbacks.StopAtDivergence, "on_batch_end", on_batch_end)
 
 
+def interrupt_outside_updates(monkeypatch, update):
+    """Send this process a signal in a validation and as statistics are recomputed, once each."""
+    done = set()
+
+    def interrupt(place, at):
+        if place not in done and at:
+            done.add(place)
+            os.kill(os.getpid(), signal.SIGTERM)
+            pytest.fail("the signal was not handled at once")
+
+    def on_test_batch_end(self, batch, logs=None):
+        interrupt("validation", batch == 0 and callbacks.updates_of(self.model) > update)
+
+    write = keras_lars.callbacks.RecalibrateStatistics._write
+
+    def write_first(self, *arguments):
+        write(self, *arguments)
+        interrupt("statistics", callbacks.updates_of(self.model) > update)
+
+    monkeypatch.setattr(callbacks.StopAtDivergence, "on_test_batch_end", on_test_batch_end)
+    monkeypatch.setattr(keras_lars.callbacks.RecalibrateStatistics, "_write", write_first)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("fields", "execution", "update"),
@@ -125,6 +152,15 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     assert update <= done <= update + 1
     assert run_folder.result(tmp_path / "again") is None
     assert signal.getsignal(signal.SIGTERM) is handler
+
+    if not recipe.virtual_batch_size:
+        interrupt_outside_updates(monkeypatch, done)
+        for _ in range(2):
+            with pytest.raises(callbacks.Interrupted) as interruption:
+                loop.train(recipe, again)
+            assert interruption.value.is_saved
+            assert interruption.value.update == done + 4
+        done += 4
 
     result = loop.train(recipe, again)
     assert result["resumed_at_update"] == done
@@ -251,27 +287,95 @@ def test_an_epoch_that_a_damaged_history_lacks_is_blank(text, tmp_path):
     assert [(row["epoch"], row["loss"]) for row in rows] == [(0, None), (1, 2.0)]
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs a POSIX system")
-def test_a_terminal_that_closes_interrupts_unless_that_is_ignored():
-    before = signal.getsignal(signal.SIGHUP)
-    stop = callbacks.Stop(None)
-    model = types.SimpleNamespace(optimizer=types.SimpleNamespace(iterations=3))
-    stop.set_model(model)
+@pytest.fixture
+def stop():
+    """A `Stop` of a model after three updates, for tests that send signals."""
+    numbers = signal.SIGTERM, signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number in before:
+        signal.signal(number, signal.default_int_handler)
+    backup = types.SimpleNamespace(save=mock.Mock(return_value=True))
+    made = callbacks.Stop(backup)
+    optimizer = types.SimpleNamespace(iterations=3)
+    made.set_model(types.SimpleNamespace(optimizer=optimizer, stop_training=False))
+    yield made
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def listening(stop, *actions):
+    """How many actions are done until `stop` ends them, and what it says then."""
+    done = 0
     try:
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         with stop.listening():
-            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-        signal.signal(signal.SIGHUP, signal.default_int_handler)
-        with stop.listening():
-            signal.raise_signal(signal.SIGHUP)
-        assert signal.getsignal(signal.SIGHUP) == signal.default_int_handler
-    finally:
-        signal.signal(signal.SIGHUP, before)
-    model.stop_training = True  # a training that has diverged is over, and must not be resumed
+            for action in actions:
+                action()
+                done += 1
+    except KeyboardInterrupt as interruption:
+        return done, str(interruption)
+    return done, None
+
+
+def sent(number):
+    return functools.partial(signal.raise_signal, number)
+
+
+def update(stop, signals=()):
+    """Makes an update, in which signals arrive."""
+    stop.on_train_batch_begin(0)
+    for number in signals:
+        signal.raise_signal(number)
     stop.on_train_batch_end(0)
-    model.stop_training = False
-    with pytest.raises(callbacks.Interrupted, match="interrupted by SIGHUP after update 3, not"):
-        stop.on_train_batch_end(0)
+
+
+def test_an_update_is_finished_and_all_else_is_stopped_at_once(stop):
+    terminate, one_update = sent(signal.SIGTERM), functools.partial(update, stop)
+    saved = "interrupted by SIGTERM after update 3, saved"
+    assert listening(stop, terminate, one_update) == (1, saved)  # before the first update
+    for actions in (
+        (functools.partial(update, stop, [signal.SIGTERM]),),
+        (one_update, terminate),  # such as in a validation
+    ):
+        stop._received = None
+        assert listening(stop, *actions) == (len(actions) - 1, saved)
+    assert stop.backup.save.call_count == 3
+
+
+def test_only_a_second_ctrl_c_ends_the_save(stop):
+    terminate, interrupt = sent(signal.SIGTERM), sent(signal.SIGINT)
+    actions = [functools.partial(update, stop), terminate]
+    stop.backup.save = lambda: [terminate(), interrupt()]
+    assert listening(stop, *actions) == (1, "interrupted by SIGTERM after update 3, saved")
+    stop._received = None
+    stop.backup.save = lambda: [interrupt(), interrupt()]
+    assert listening(stop, *actions) == (1, "")
+
+
+def test_python_may_be_unable_to_raise_where_a_signal_arrives(stop):
+    """As in a `__del__`. The next batch notices it."""
+
+    def ignored():
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+
+    actions = [functools.partial(update, stop), ignored, lambda: stop.on_test_batch_end(0)]
+    assert listening(stop, *actions) == (2, "interrupted by SIGTERM after update 3, saved")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs a POSIX system")
+def test_a_terminal_that_closes_interrupts_unless_that_is_ignored(stop):
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with stop.listening():
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    signal.signal(signal.SIGHUP, signal.default_int_handler)
+    actions = [functools.partial(update, stop), sent(signal.SIGHUP)]
+    stop.model.stop_training = True  # a training that has diverged is over, and must not be resumed
+    assert listening(stop, *actions) == (2, None)
+    assert signal.getsignal(signal.SIGHUP) == signal.default_int_handler
+    stop.model.stop_training = False
+    stop.backup = None
+    message = "interrupted by SIGHUP after update 3, not saved since the last backup"
+    assert listening(stop, *actions) == (0, message)
 
 
 def test_signals_are_left_alone_outside_the_main_thread():
