@@ -9,11 +9,17 @@ from typing import Any
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes a text file without converting line ends. If this fails, the old file stays."""
+    """Writes a text file without converting line ends. If this fails, the old file stays.
+
+    It is on the disk before it is renamed, because a crash may leave a renamed file empty.
+    """
     path = pathlib.Path(path)
     temporary = path.with_name(path.name + ".temporary")
     try:
-        temporary.write_text(text, encoding="utf-8", newline="")
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

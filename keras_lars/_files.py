@@ -8,9 +8,14 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def taking_the_place_of(path: pathlib.Path, part: pathlib.Path) -> Iterator[None]:
-    """Rename `part`, a new file in the folder of `path`, to `path`. Delete it after an error."""
+    """Rename `part`, a new file in the folder of `path`, to `path`. Delete it after an error.
+
+    It is on the disk before, because a crash of the machine may leave a renamed file empty.
+    """
     try:
         yield
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
         os.replace(part, path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -110,8 +110,6 @@ def _write(save: Callable[..., None], given: inspect.BoundArguments) -> None:
     given.arguments["filepath"] = str(part)
     with taking_the_place_of(path, part):
         save(*given.args, **given.kwargs)
-        with open(part, "rb+") as file:
-            os.fsync(file.fileno())
 
 
 def _path_of_file(arguments: Mapping[str, Any]) -> pathlib.Path | None:

@@ -12,7 +12,10 @@ def write(folder: pathlib.Path, contents: Mapping[str, bytes]) -> None:
     temporary = {name: folder / f"{name}.temporary" for name in contents}
     try:
         for name, content in contents.items():
-            temporary[name].write_bytes(content)
+            with temporary[name].open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
         for name, path in temporary.items():
             os.replace(path, folder / name)
     finally:

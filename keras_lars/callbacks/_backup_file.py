@@ -50,8 +50,6 @@ def write(path: pathlib.Path, header: Header, arrays: Arrays) -> None:
     with taking_the_place_of(path, part):
         with create(part) as file:
             np.savez(file, **flat)
-            file.flush()
-            os.fsync(file.fileno())
         _prove(part, flat)
 
 

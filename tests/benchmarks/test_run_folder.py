@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 
 import pytest
 
@@ -50,6 +51,14 @@ def test_json_has_null_for_values_that_are_not_finite(tmp_path):
         "d": True,
     }
     assert [path.name for path in tmp_path.iterdir()] == ["file.json"]
+
+
+def test_a_file_is_on_the_disk_before_it_is_renamed(tmp_path, monkeypatch):
+    path, done = tmp_path / "file.json", []
+    monkeypatch.setattr(os, "fsync", lambda number: done.append(os.fstat(number).st_size))
+    monkeypatch.setattr(os, "replace", lambda source, target: done.append(target))
+    files.write_text(path, "text")
+    assert done == [4, path]
 
 
 def test_a_run_resumes_only_on_request_and_with_the_same_settings(tmp_path):

@@ -155,8 +155,9 @@ def test_a_save_that_is_interrupted_after_its_last_step(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     backup = BackupAndRestore(tmp_path, 4)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(_backup_file, "write", interrupted)
-        training.fit(training.model(), backup)
+        with pytest.raises(KeyboardInterrupt):
+            training.fit(training.model(), backup)
     assert backup.save()
     assert position_in(tmp_path) == (0, 4)

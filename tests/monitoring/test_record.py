@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 
 import numpy as np
@@ -14,7 +15,7 @@ from support.records import (
     write_variables,
 )
 
-from keras_lars._monitoring import history
+from keras_lars._monitoring import files, history
 from keras_lars._monitoring.record import locate
 
 A = (1, 0.5, "a/kernel", 3.0, 2.0, 0.25, 4.0)
@@ -151,3 +152,11 @@ def test_other_files_must_be_valid(tmp_path):
         assert message in fails(tmp_path)
     write_variables(tmp_path, {"b/kernel": (2, 2)})
     assert "another variable, 'a/kernel'" in fails(tmp_path)
+
+
+def test_files_are_on_the_disk_before_they_are_renamed(tmp_path, monkeypatch):
+    done = []
+    monkeypatch.setattr(os, "fsync", lambda number: done.append(os.fstat(number).st_size))
+    monkeypatch.setattr(os, "replace", lambda source, target: done.append(target.name))
+    files.write(tmp_path, {"a": b"1", "b": b"22"})
+    assert done == [1, 2, "a", "b"]
