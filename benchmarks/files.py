@@ -1,11 +1,21 @@
 """Atomic writes, under a temporary name until a file is complete, and tables kept as CSV files."""
 
+import contextlib
 import csv
 import json
 import math
 import os
 import pathlib
+import socket
+from collections.abc import Iterator
 from typing import Any
+
+from benchmarks.settings import RecipeError
+
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -23,6 +33,43 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def reserved(path: pathlib.Path) -> Iterator[None]:
+    """Keeps other processes from reserving the same file, which is read and written in the block.
+
+    A process that is killed leaves a lock file, but no lock. Where a file system has no locks,
+    nothing is reserved.
+
+    Raises:
+        RecipeError: If another process has reserved it.
+    """
+    is_new = not path.parent.exists()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_name(path.name + ".lock")
+    with lock.open("a+", encoding="utf-8") as file:
+        try:
+            if fcntl:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise RecipeError(
+                "results must be written by one process at a time. Received: "
+                f"{path}, to which {file.read(200).strip() or 'another process'} writes"
+            ) from None
+        except OSError:
+            pass
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                lock.unlink()
+                if is_new:
+                    path.parent.rmdir()  # if nothing was written
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

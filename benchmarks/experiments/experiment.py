@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from absl import flags
 
-from benchmarks import environment, frames
+from benchmarks import environment, files, frames
 from benchmarks.command_line import define_flags_of, given, results_of
 from benchmarks.command_line import run as run_command
 from benchmarks.experiments import results, sweep, tables
@@ -148,6 +148,11 @@ def _train(experiment: Experiment) -> None:
     folder = pathlib.Path(flags.FLAGS.output_dir or experiment.folder)
     output = flags.FLAGS.output if experiment.keeps_results else None
     path = pathlib.Path(output or folder / "results.json")
+    with files.reserved(path):
+        _train_to(experiment, folder, path)
+
+
+def _train_to(experiment: Experiment, folder: pathlib.Path, path: pathlib.Path) -> None:
     before = done_before(experiment, path) if experiment.keeps_results and path.exists() else {}
     progress = sweep.Sweep(experiment, folder, before)
 

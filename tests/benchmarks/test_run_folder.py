@@ -61,6 +61,21 @@ def test_a_file_is_on_the_disk_before_it_is_renamed(tmp_path, monkeypatch):
     assert done == [4, path]
 
 
+def test_results_have_one_writer_at_a_time(tmp_path):
+    pytest.importorskip("fcntl")
+    path = tmp_path / "new" / "results.json"
+    with files.reserved(path):
+        with pytest.raises(RecipeError, match=f"Received: {path}, to which process {os.getpid()} "):
+            files.reserved(path).__enter__()
+        with files.reserved(path.with_name("others.json")):
+            pass
+        assert [each.name for each in path.parent.iterdir()] == ["results.json.lock"]
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "results.json.lock").write_text("process 1 on another machine, which was killed")
+    with files.reserved(tmp_path / "results.json"):
+        pass
+
+
 def test_a_run_resumes_only_on_request_and_with_the_same_settings(tmp_path):
     folder = folder_of(tmp_path / "run")
     with pytest.raises(RecipeError, match="unless --resume is given"):

@@ -200,6 +200,16 @@ def test_sigterm_interrupts_an_experiment_and_a_lost_process_is_a_one_line_error
         experiment._run(mock.Mock())
 
 
+def test_an_experiment_is_not_started_twice(monkeypatch, tmp_path):
+    """Each would write its own rows over those of the other."""
+    pytest.importorskip("fcntl")
+    path = tmp_path / "results.json"
+    monkeypatch.setattr(experiment, "flags", mock.MagicMock())
+    experiment.flags.FLAGS.output = experiment.flags.FLAGS.output_dir = path
+    with files.reserved(path), pytest.raises(RecipeError, match="by one process at a time"):
+        experiment._train(mock.Mock(keeps_results=True))
+
+
 def test_a_folder_with_another_recipe_is_refused_before_anything_is_trained(tmp_path):
     run(runs(2), tmp_path, FakeTrain())
     longer = [
