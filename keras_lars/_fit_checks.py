@@ -20,6 +20,7 @@ from keras_lars._keras.fitted_model import (
     fitting_batches,
     fitting_callbacks,
     fitting_epochs,
+    is_failing,
 )
 from keras_lars._keras.optimizer import KerasOptimizer
 from keras_lars._words import counted
@@ -226,6 +227,8 @@ def _batches_so_far(optimizer: KerasOptimizer) -> int:
 
 def at_end(optimizer: "LARS") -> None:
     """Warn if the ending `fit` did not suit its schedule, unless there was a warning before."""
+    if is_failing(optimizer):
+        return
     model, schedule = fitted_model(optimizer), optimizer._schedule
     if model is not None:  # a custom loop may go on
         accumulates = optimizer.gradient_accumulation_steps is not None

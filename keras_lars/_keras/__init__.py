@@ -45,10 +45,10 @@ which holds Python's lock while it waits.
 
 `fitted_model.py` reads from the stack for which model an optimizer is being built: Keras builds it
 inside `fit`, `train_on_batch` or `train_step`, methods whose `self` is the model. From `fit` it
-also reads the locals `callbacks`, `epochs`, `initial_epoch` and `epoch_iterator`, with its
-`num_batches`. In any function the locals `self` and `model` may be the model whose optimizer is
-being built. One of them is `load_model_from_hdf5`, which builds it without variables, and has it as
-`model`.
+also reads the locals `callbacks`, `epochs`, `initial_epoch`, `epoch_iterator`, with its
+`num_batches`, and, of the JAX trainer, `training_finished`. In any function the locals `self` and
+`model` may be the model whose optimizer is being built. One of them is `load_model_from_hdf5`,
+which builds it without variables, and has it as `model`.
 
 The faults are those of Keras 3.10.0 with TensorFlow 2.18.0, and of 3.15.1 with 2.21.0. A nightly
 3.16 (3.16.0.dev2026102704) has all but 4 and 8. For each fault a test fails once it is fixed,
@@ -107,4 +107,6 @@ if they need several workers, files, JAX or torch, in `test_multi_worker.py`,
    others, and the other backends raise an error. (No issue known.)
 22. On the JAX backend, an optimizer that was built for one model also trains another of the same
    shapes, or other layers of the same model, with the velocities of the first. (No issue known.)
+23. On the JAX backend, a `fit` that fails finalizes the variables, which may have no values then.
+   With `use_ema`, another error replaces that of the training step. (No issue known.)
 """

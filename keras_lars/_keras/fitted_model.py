@@ -1,6 +1,7 @@
 """Finds the model for which an optimizer is being built. Keras does not tell the optimizer."""
 
 import inspect
+import sys
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
@@ -105,6 +106,17 @@ def fitting_epochs(model: keras.Model) -> range | None:
     for names in _locals_of_fit(model):
         return range(names["initial_epoch"], names["epochs"])
     return None
+
+
+def is_failing(optimizer: keras.optimizers.Optimizer) -> bool:
+    """Whether the `fit` of the optimizer's model ends with an error. It is known on JAX alone.
+
+    The other backends do not finalize variables then. On JAX variables may have no values.
+    """
+    model = fitted_model(optimizer)
+    if model is None or sys.exc_info()[0] is None:
+        return False
+    return any(names.get("training_finished") is False for names in _locals_of_fit(model))
 
 
 def is_shuffling(model: keras.Model) -> bool:

@@ -1,4 +1,4 @@
-"""`keras.optimizers.Optimizer` with faults 1 to 6, 8, 15 to 17, 21 and 22 repaired."""
+"""`keras.optimizers.Optimizer` with faults 1 to 6, 8, 15 to 17 and 21 to 23 repaired."""
 
 import contextlib
 import warnings
@@ -11,7 +11,7 @@ from keras import ops
 from keras_lars import _accumulation, _backends
 from keras_lars._backends import BuiltUpdate
 from keras_lars._keras import hooks
-from keras_lars._keras.fitted_model import loaded_model, stateless_variables
+from keras_lars._keras.fitted_model import is_failing, loaded_model, stateless_variables
 from keras_lars._keras.saved_state import StatefulOptimizer
 from keras_lars._types import LearningRate, Schedule, Tensor, Variable
 from keras_lars._update_rule import compute_dtype, full_like, nan_unless_finite
@@ -260,8 +260,11 @@ class KerasOptimizer(StatefulOptimizer):
         """Do nothing: weight decay is part of the update."""
 
     def finalize_variable_values(self, var_list: Sequence[keras.Variable]) -> None:
-        """Overwrite each variable with its own average (fault 21), if averages are kept."""
-        if not self.built or not self.use_ema:
+        """Overwrite each variable with its own average (fault 21), if averages are kept.
+
+        Not if `fit` fails (fault 23).
+        """
+        if not self.built or not self.use_ema or is_failing(self):
             return
         variables, _, averages, _ = self._slots
         average_of = dict(zip(map(self._var_key, variables), averages))

@@ -15,6 +15,7 @@ from keras_lars._update_rule import (
     lars_update,
     plain_norms,
 )
+from keras_lars.schedules import for_fit
 from support.helpers import make_variables, to_numpy, to_tensors
 
 
@@ -108,6 +109,42 @@ def check_fault_22_of_keras():
         optimizer = keras.optimizers.SGD(momentum=0.9)
         compile_and_fit(two_layers(), optimizer)
         compile_and_fit(two_layers(), optimizer)
+
+
+class Failing(keras.Sequential):
+    def train_step(self, *args):
+        raise NotImplementedError("the error of a user's layer")
+
+
+def error_of_a_failing_fit(optimizer):
+    model = Failing([keras.Input((2,)), keras.layers.Dense(2)])
+    model.compile(optimizer, "mse")
+    try:
+        model.fit(np.ones((4, 2)), np.ones((4, 2)), epochs=2, verbose=0)
+    except (NotImplementedError, TypeError) as error:
+        return str(error)
+    raise AssertionError("nothing was raised")
+
+
+def check_an_error_in_fit_is_not_hidden():
+    """On JAX a `fit` that fails finalizes variables, which may have no values by then."""
+    schedule = for_fit(samples=4, epochs=100, global_batch_size=4)
+    for options in (
+        {},
+        {"gradient_accumulation_steps": 2},
+        {"learning_rate": schedule},
+        {"use_ema": True},
+    ):
+        for wrap in (lambda optimizer: optimizer, keras.optimizers.LossScaleOptimizer):
+            message = error_of_a_failing_fit(wrap(keras_lars.LARS(**options)))
+            assert message == "the error of a user's layer", (options, message)
+
+
+def check_fault_23_of_keras():
+    """Fails once Keras is fixed: with averages, another error replaces that of a step."""
+    if keras.backend.backend() == "jax":
+        message = error_of_a_failing_fit(keras.optimizers.SGD(use_ema=True))
+        assert message == "'NoneType' object is not callable"
 
 
 def sparse_gradients(dense):
