@@ -83,8 +83,9 @@ def make_plan(
             the micro-batch, the warm-up is as long as the training, or the folder cannot be
             written or holds another run, or one with other data.
     """
-    if execution.output_dir is not None and is_chief:
-        run_folder.check(pathlib.Path(execution.output_dir), recipe, execution)
+    # By all workers: otherwise the others would wait for one that was refused.
+    if execution.output_dir is not None:
+        run_folder.check(pathlib.Path(execution.output_dir), recipe, execution, is_chief)
     find = data.describe if described else data.load
     plan = Plan(recipe, find(recipe.data, execution.data_dir), execution, is_chief)
     if plan.updates_per_epoch == 0:
@@ -102,7 +103,7 @@ def make_plan(
             f"--warmup_epochs must be less than --epochs, which is {recipe.epochs}. "
             f"Received: {recipe.warmup_epochs:g}"
         )
-    if execution.output_dir is not None and is_chief:
+    if execution.output_dir is not None:
         run_folder.check_data(plan.folder, plan.updates_per_epoch)
     return plan
 

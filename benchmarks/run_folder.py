@@ -15,15 +15,21 @@ from benchmarks.recipe import Execution, Recipe, RecipeError
 BACKUP = "backup"  # a folder in the run folder
 
 
-def check(folder: pathlib.Path, recipe: Recipe, execution: Execution) -> None:
-    """Raises RecipeError unless a run can start or resume in the folder. Changes nothing."""
+def check(
+    folder: pathlib.Path, recipe: Recipe, execution: Execution, is_chief: bool = True
+) -> None:
+    """Raises RecipeError unless a run can start or resume in the folder. Changes nothing.
+
+    Only the chief worker must be able to write.
+    """
     try:
         nearest = next(path for path in [folder, *folder.absolute().parents] if path.exists())
     except OSError as error:  # a name that is too long
         raise RecipeError(
             f"--output_dir cannot be written ({error.strerror}). Received: {folder}"
         ) from error
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+    needed = os.X_OK | (os.W_OK if is_chief else 0)
+    if not nearest.is_dir() or not os.access(nearest, needed):
         raise RecipeError(f"--output_dir cannot be written. Received: {folder}")
     if nearest != folder or not any(folder.iterdir()):
         return

@@ -100,6 +100,18 @@ def test_a_new_folder_may_be_resumed_too(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_all_workers_refuse_what_the_chief_refuses(tmp_path, monkeypatch):
+    """Otherwise they would wait for it. But only the chief must be able to write."""
+    folder = folder_of(tmp_path / "run")
+    with pytest.raises(RecipeError, match="unless --resume is given"):
+        plan.make_plan(RECIPE, Execution(output_dir=str(folder)), is_chief=False)
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
+    resumed = Execution(resume=True)
+    run_folder.check(folder, RECIPE, resumed, is_chief=False)
+    with pytest.raises(RecipeError, match="cannot be written"):
+        run_folder.check(folder, RECIPE, resumed)
+
+
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"recipe": 1}'])
 def test_a_config_that_is_not_of_a_run(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
