@@ -15,7 +15,6 @@ from benchmarks import callbacks, cluster, files, losses, models, optimizers, re
 from benchmarks.data.data_set import Shard
 from benchmarks.plan import Plan, check_replicas, make_plan
 from benchmarks.recipe import Execution, Recipe, RecipeError
-from benchmarks.words import counted
 
 
 def train(recipe: Recipe, execution: Execution) -> dict:
@@ -107,12 +106,6 @@ def _fit(plan: Plan, model: keras.Model) -> dict:
             plan.folder / run_folder.BACKUP,
             save_freq=plan.execution.backup_every_updates * plan.micro_batches or "epoch",
             delete_checkpoint=False,  # `_finish` deletes it, after the result is written
-        )
-    replicas, header = model.distribute_strategy.num_replicas_in_sync, backup._folder.header()
-    if header and header.replicas != replicas:
-        raise RecipeError(
-            f"--resume must be given with the {counted(header.replicas, 'replica')} of the run in "
-            f"--output_dir, {plan.folder}. Received: {replicas}"
         )
     resumed_at = backup.epoch * plan.updates_per_epoch + backup.batch // plan.micro_batches
     divergence = callbacks.StopAtDivergence()

@@ -230,7 +230,7 @@ def test_ctrl_c_interrupts_too(monkeypatch, tmp_path):
     ("replicas", "message"),
     [
         (None, r"--output_dir must be .* Received: .* cannot be read; delete it to start over\."),
-        (2, r"--resume must be given with the 2 replicas of the run in .* Received: 1$"),
+        (2, r"--output_dir must be .* replicas as wrote it \(2\), .* Received: 1 replica"),
         (1, r"--output_dir must be .* Received: .* is of another optimizer, other\."),
     ],
     ids=["damaged", "replicas", "optimizer"],
