@@ -5,6 +5,7 @@ import itertools
 import pathlib
 import signal
 import threading
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -134,6 +135,9 @@ class Measure(keras.callbacks.Callback):
 class History(keras.callbacks.Callback):
     """Writes a CSV file with one row per epoch, where values that were not evaluated are blank.
 
+    If it cannot be written, as on a full disk, a warning is given. The next epoch tries again, and
+    the end of the training raises.
+
     `start` is the epoch at which the run resumes. Earlier rows of the file are kept, with all their
     columns. Later ones were written after the backup, and are written again.
     """
@@ -151,4 +155,17 @@ class History(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict) -> None:
         found = {name: logs[name] for name in self.names if name in logs}
         self.rows.append({"epoch": epoch, **found})
+        try:
+            self._write()
+        except OSError as error:
+            warnings.warn(
+                f"The history of epoch {epoch + 1} could not be written ({error}), and training "
+                "continues.",
+                stacklevel=2,
+            )
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        self._write()
+
+    def _write(self) -> None:
         run_folder.write_table(self.path, self.names, self.rows)

@@ -17,6 +17,13 @@ try:
 except ImportError:  # on Windows
     fcntl = None  # type: ignore[assignment]
 
+_TEMPORARY = ".temporary"
+
+
+def is_temporary(path: pathlib.Path) -> bool:
+    """Whether the name is that of an incomplete file."""
+    return path.name.endswith(_TEMPORARY)
+
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Writes a text file without converting line ends. If this fails, the old file stays.
@@ -24,7 +31,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     It is on the disk before it is renamed, because a crash may leave a renamed file empty.
     """
     path = pathlib.Path(path)
-    temporary = path.with_name(path.name + ".temporary")
+    temporary = path.with_name(path.name + _TEMPORARY)
     try:
         with temporary.open("w", encoding="utf-8", newline="") as file:
             file.write(text)
@@ -84,6 +91,12 @@ def finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def synchronize(path: pathlib.Path) -> None:
+    """Waits until a file is on the disk."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def csv_lines(path: pathlib.Path) -> list[dict[str, str]]:

@@ -54,6 +54,8 @@ def train_plan(plan: Plan, started: float, strategy: tf.distribute.Strategy | No
         end = _fit(plan, model)
         if plan.execution.save_model:
             model.save(plan.folder / "model.keras")  # together: only the chief's file is written
+            if plan.is_chief:
+                files.synchronize(plan.folder / "model.keras")  # before the backup is deleted
         return _finish(plan, model, end, started) if plan.is_chief else end
 
 

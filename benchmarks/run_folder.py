@@ -31,7 +31,8 @@ def check(
     needed = os.X_OK | (os.W_OK if is_chief else 0)
     if not nearest.is_dir() or not os.access(nearest, needed):
         raise RecipeError(f"--output_dir cannot be written. Received: {folder}")
-    if nearest != folder or not any(folder.iterdir()):
+    # A process that is killed may leave a temporary file.
+    if nearest != folder or all(files.is_temporary(path) for path in folder.iterdir()):
         return
     if not (folder / "config.json").is_file():
         raise RecipeError(f"--output_dir must be a new or empty folder. Received: {folder}")

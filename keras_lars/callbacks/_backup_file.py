@@ -134,8 +134,8 @@ def _opened(path: pathlib.Path) -> Iterator[zipfile.ZipFile]:
         raise ValueError(str(error)) from None
     except _backup_header.LaterVersionError as error:
         raise ValueError(
-            f"The backup `{path}` must be of version {_backup_header.VERSION}; delete it to start "
-            f"over. Received: {error}"
+            f"The backup `{path}` must be of version {_backup_header.VERSION}; continue with the "
+            f"later `keras_lars` that wrote it, or delete it to start over. Received: {error}"
         ) from error
     except MemoryError:  # not the file's fault: reading takes no more memory than its size
         raise

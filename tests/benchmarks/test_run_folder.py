@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+from unittest import mock
 
 import pytest
 
@@ -98,6 +99,20 @@ def test_a_run_does_not_resume_with_other_data(tmp_path):
 def test_a_new_folder_may_be_resumed_too(tmp_path):
     run_folder.check(tmp_path / "new" / "run", RECIPE, Execution(resume=True))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_begins_in_the_folder_of_one_that_was_killed_as_it_began(tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    with monkeypatch.context() as killed:
+        killed.setattr(files.pathlib.Path, "unlink", lambda *arguments, **options: None)
+        killed.setattr(os, "replace", mock.Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            folder_of(folder)
+    assert len(list(folder.iterdir())) == 1
+    run_folder.check(folder, RECIPE, Execution())
+    (folder / "file").touch()
+    with pytest.raises(RecipeError, match="must be a new or empty folder"):
+        run_folder.check(folder, RECIPE, Execution())
 
 
 def test_all_workers_refuse_what_the_chief_refuses(tmp_path, monkeypatch):

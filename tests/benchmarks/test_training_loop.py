@@ -202,8 +202,11 @@ def test_a_killed_run_goes_back_to_its_last_backup(whole, monkeypatch, tmp_path)
 def test_a_run_killed_between_its_last_epoch_and_its_result(monkeypatch, tmp_path):
     execution = Execution(output_dir=str(tmp_path / "run"), resume=True)
     with monkeypatch.context() as patch:
+        on_disk = []
+        patch.setattr(loop.files, "synchronize", on_disk.append)
 
         def kill(plan, schedule):
+            assert on_disk == [tmp_path / "run" / "model.keras"]
             raise KeyError("killed")
 
         patch.setattr(loop.report, "write_history", kill)
@@ -276,6 +279,19 @@ def test_the_columns_of_the_history_may_change_when_a_run_resumes(first, tmp_pat
     assert [row["loss"] for row in after] == [1.0, 3.0]
     assert [row["train_loss"] for row in after] == ([2.0, None] if first else [None, 4.0])
     assert {name: after[0][name] for name in before[0]} == before[0]
+
+
+def test_training_goes_on_without_a_history_that_cannot_be_written(tmp_path, monkeypatch):
+    history, full = callbacks.History(tmp_path / "history.csv", 0, False), OSError("no space")
+    with monkeypatch.context() as patch:
+        patch.setattr(run_folder, "write_table", mock.Mock(side_effect=full))
+        with pytest.warns(match=r"history of epoch 1 could not be written \(no space\), and train"):
+            history.on_epoch_end(0, {"loss": 1.0})
+        with pytest.raises(OSError, match="no space"):
+            history.on_train_end()
+    history.on_epoch_end(1, {"loss": 2.0})
+    rows = run_folder.read_table(tmp_path / "history.csv")
+    assert [row["loss"] for row in rows] == [1.0, 2.0]
 
 
 @pytest.mark.parametrize(

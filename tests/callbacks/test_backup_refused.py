@@ -283,5 +283,6 @@ def test_a_file_of_another_version(folder, monkeypatch):
     monkeypatch.setattr(_backup_header, "_READABLE", (1,))
     path = folder / "backup.npz"
     assert refusal(BackupAndRestore, folder) == (
-        f"The backup `{path}` must be of version 1; delete it to start over. Received: version 2"
+        f"The backup `{path}` must be of version 1; continue with the later `keras_lars` that "
+        "wrote it, or delete it to start over. Received: version 2"
     )
