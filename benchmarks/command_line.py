@@ -8,6 +8,7 @@ import math
 import os
 import pathlib
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
@@ -44,6 +45,17 @@ def run(main: Callable[[list[str]], int | None], arguments: str = "none") -> NoR
             fail(error)
 
     app.run(guarded, flags_parser=functools.partial(_parse, arguments))
+
+
+def interrupt_at_sigterm() -> None:
+    """Lets SIGTERM interrupt the process like Ctrl-C, but once: a scheduler may send it twice."""
+
+    def interrupt(number: int, frame: Any) -> NoReturn:
+        signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGTERM) != signal.SIG_IGN:
+        signal.signal(signal.SIGTERM, interrupt)
 
 
 def _parse(arguments: str, argv: list[str]) -> list[str]:

@@ -15,14 +15,13 @@ Exit status: 0 if the training finished, 1 if it cannot run (a wrong flag, missi
 diverged, 75 if it was interrupted. The same command with `--resume` continues an interrupted run.
 """
 
-import signal
 import sys
 import time
 
 from absl import flags, logging
 
 from benchmarks import STARTED, cluster, recipes, run_folder
-from benchmarks.command_line import define_flags_of, given, run
+from benchmarks.command_line import define_flags_of, given, interrupt_at_sigterm, run
 from benchmarks.plan import Plan, make_plan
 from benchmarks.recipe import Execution, Recipe, RecipeError
 
@@ -67,8 +66,7 @@ def _run(plan: Plan) -> int:
     from keras_lars import multi_worker
 
     asked = flags.FLAGS
-    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a KeyboardInterrupt
+    interrupt_at_sigterm()
     try:
         # A worker can be lost at any time, even while workers start or the model is built.
         with multi_worker._lost_workers_named():

@@ -4,7 +4,6 @@ import concurrent.futures
 import dataclasses
 import pathlib
 import re
-import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -12,7 +11,7 @@ from typing import Any, ClassVar
 from absl import flags
 
 from benchmarks import environment, files, frames
-from benchmarks.command_line import define_flags_of, given, results_of
+from benchmarks.command_line import define_flags_of, given, interrupt_at_sigterm, results_of
 from benchmarks.command_line import run as run_command
 from benchmarks.experiments import results, sweep, tables
 from benchmarks.experiments.sweep import Run
@@ -59,7 +58,7 @@ class Experiment(FlagSettings):
             default = f"{cls.figure} beside the results" if cls.figure else "no plot"
             what = name.replace("_", " of learning ")
             flags.DEFINE_string(name, None, f"PNG file for the {what}. Default: {default}.")
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a KeyboardInterrupt
+        interrupt_at_sigterm()
         run_command(lambda argv: _run(cls))
 
     @property

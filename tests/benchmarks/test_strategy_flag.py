@@ -79,7 +79,7 @@ def test_a_scheduler_that_ends_the_process_outside_of_fit(monkeypatch, tmp_path)
     monkeypatch.setattr(train, "flags", types.SimpleNamespace(FLAGS=asked))
     end = mock.Mock(side_effect=lambda *arguments: signal.raise_signal(signal.SIGTERM))
     monkeypatch.setattr("benchmarks.loop.train_plan", end)
-    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         assert train._run(types.SimpleNamespace(folder=tmp_path, is_chief=True)) == 75
     finally:
