@@ -1,6 +1,7 @@
 """The file of a backup. It is whole or missing, and read with care, because it may be damaged."""
 
 import contextlib
+import errno
 import io
 import math
 import os
@@ -19,6 +20,9 @@ from keras_lars.callbacks import _backup_header
 from keras_lars.callbacks._backup_header import Header
 
 PART = ".part"  # the suffix of incomplete files
+
+# These say nothing about the file: it may be readable later.
+_NOT_OF_THE_FILE = (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.EMFILE)
 
 Arrays = dict[str, list[np.ndarray]]  # by kind
 
@@ -77,8 +81,12 @@ def part_of(path: pathlib.Path) -> pathlib.Path:
 
 def read_header(path: pathlib.Path) -> Header | None:
     """The header of the backup, or None without a backup."""
-    if not os.path.lexists(path):
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError:
+        pass  # there may be one, and opening it says why it cannot be read
     with _opened(path) as file:
         return _backup_header.decode(_array(file, "about").tobytes())
 
@@ -139,10 +147,18 @@ def _opened(path: pathlib.Path) -> Iterator[zipfile.ZipFile]:
         ) from error
     except MemoryError:  # not the file's fault: reading takes no more memory than its size
         raise
+    except OSError as error:
+        if error.errno in _NOT_OF_THE_FILE:
+            raise ValueError(f"The backup `{path}` cannot be read. Received: {error}") from error
+        raise _damaged(path, error) from error
     except Exception as error:  # zipfile and NumPy raise many types for damaged files
-        raise ValueError(
-            f"The backup `{path}` cannot be read; delete it to start over. Received: {error}"
-        ) from error
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: pathlib.Path, error: Exception) -> ValueError:
+    return ValueError(
+        f"The backup `{path}` cannot be read; delete it to start over. Received: {error}"
+    )
 
 
 class _BelongsElsewhereError(Exception):

@@ -1,5 +1,7 @@
 """Backups and data that `BackupAndRestore` refuses, in words."""
 
+import errno
+import os
 import pathlib
 import shutil
 
@@ -21,7 +23,7 @@ from support.backups import (
 from support.models import FEATURES, assert_equal
 
 import keras_lars
-from keras_lars.callbacks import BackupAndRestore, _backup_header
+from keras_lars.callbacks import BackupAndRestore, _backup_file, _backup_header
 
 
 @pytest.fixture(scope="module")
@@ -262,6 +264,23 @@ def test_a_damaged_file_is_refused_at_once(folder, damage):
     path = folder / "backup.npz"
     assert beginning == f"The backup `{path}` cannot be read; delete it to start over."
     assert received
+
+
+def test_a_file_that_may_be_readable_later(folder, monkeypatch):
+    """Nobody is told to delete it, and training does not start over."""
+    path, lstat = folder / "backup.npz", os.lstat
+    error = OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def fail(given, *arguments, **options):
+        if given == path:
+            raise error
+        return lstat(given, *arguments, **options)
+
+    monkeypatch.setattr(os, "lstat", fail)
+    monkeypatch.setattr(_backup_file.zipfile, "ZipFile", fail)
+    assert refusal(BackupAndRestore, folder) == (
+        f"The backup `{path}` cannot be read. Received: {error}"
+    )
 
 
 def test_a_file_that_is_damaged_inside_is_refused(folder):
