@@ -229,7 +229,7 @@ def check_a_compiled_step():
         if compiled:
             step = torch.compile(step, backend="eager", fullgraph=True)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's warning about a cache that it looks through
+            warnings.simplefilter("error")  # torch warns of `functools.cache`
             for row in gradients:
                 step(to_tensors(row, variables))
         ends.append([to_numpy(each) for each in variables + lars.variables])
