@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -209,6 +208,6 @@ def _finish(plan: Plan, model: keras.Model, end: dict, started: float) -> dict:
     }
     report.write_config(plan, model)  # again, because the run may have been resumed elsewhere
     files.write_json(plan.folder / "result.json", result)
-    shutil.rmtree(plan.folder / run_folder.BACKUP, ignore_errors=True)
+    run_folder.delete_backup(plan.folder)
     print(report.conclusion(plan, result), flush=True)
     return result

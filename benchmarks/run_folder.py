@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pathlib
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -78,6 +79,11 @@ def result(folder: pathlib.Path) -> dict | None:
     """The result of a finished run; None if it is not finished."""
     path = folder / "result.json"
     return _read(path, lambda found: {**found}) if path.is_file() else None
+
+
+def delete_backup(folder: pathlib.Path) -> None:
+    """Deletes the backup of a run that is finished."""
+    shutil.rmtree(folder / BACKUP, ignore_errors=True)
 
 
 def _read(path: pathlib.Path, convert: Callable[[Any], dict]) -> dict:

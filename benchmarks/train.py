@@ -59,6 +59,8 @@ def _run(plan: Plan) -> int:
     """Trains, or describes the training. Returns the exit status."""
     if (result := run_folder.result(plan.folder)) is not None:
         if plan.is_chief:
+            if not flags.FLAGS.dry_run:
+                run_folder.delete_backup(plan.folder)  # if the process was killed before it did
             print(f"already finished; see {plan.folder}")
         return DIVERGED if result.get("diverged") else 0
     # Imported late, because Keras takes seconds.

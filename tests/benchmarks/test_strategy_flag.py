@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from benchmarks import cluster, train
 from benchmarks.data.data_set import Shard
+from benchmarks.files import write_json
 from benchmarks.recipe import RecipeError
 
 WORKERS = ["10.0.0.1:2222", "10.0.0.2:2222"]
@@ -70,6 +71,19 @@ def test_the_folder_to_resume_is_that_of_the_chief(monkeypatch, capsys, is_chief
     assert capsys.readouterr().err == (
         f"interrupted; to continue, run the same command with --resume --output_dir={shown}\n"
     )
+
+
+def test_a_finished_run_that_was_killed_before_its_backup_was_deleted(
+    monkeypatch, tmp_path, capsys
+):
+    asked = types.SimpleNamespace(dry_run=False)
+    monkeypatch.setattr(train, "flags", types.SimpleNamespace(FLAGS=asked))
+    write_json(tmp_path / "result.json", {"diverged": False})
+    (tmp_path / "backup").mkdir()
+    for is_chief, left in ((False, {"backup", "result.json"}), (True, {"result.json"})):
+        assert train._run(types.SimpleNamespace(folder=tmp_path, is_chief=is_chief)) == 0
+        assert {path.name for path in tmp_path.iterdir()} == left
+    assert capsys.readouterr().out == f"already finished; see {tmp_path}\n"
 
 
 def test_a_scheduler_that_ends_the_process_outside_of_fit(monkeypatch, tmp_path):
