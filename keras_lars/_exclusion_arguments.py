@@ -1,7 +1,6 @@
 """Parses the arguments that exclude variables into rules."""
 
-import inspect
-import re
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -42,7 +41,6 @@ def _parse_one(argument: str, rule: Any) -> Exclusion:
         raise _arguments.refusal(argument, must_be, given)
     is_function = callable(rule) and not isinstance(rule, type)
     if is_function and _arguments.can_be_called(rule, 1):
-        _refuse_function_of_path(argument, rule)
         return _GivenCallable(rule)
     raise _arguments.refusal(
         argument,
@@ -51,23 +49,6 @@ def _parse_one(argument: str, rule: Any) -> Exclusion:
         "`keras_lars.bias_or_normalization()` or `keras_lars.optional(pattern)`",
         given,
     )
-
-
-def _refuse_function_of_path(argument: str, function: Callable[..., Any]) -> None:
-    """Raise ValueError for `lambda name: "bias" in name`, which is meant for a string.
-
-    With a variable, its `in` compares numbers: it never ends on JAX, and finds nothing on torch.
-    """
-    try:
-        parameters = [*inspect.signature(function).parameters]
-    except ValueError:  # some functions written in C have no signature
-        return
-    if parameters and re.fullmatch(r"(\w+_)?(name|path|key)", parameters[0]):
-        must_be = (
-            "a callable that takes a variable, not its name or path: write `lambda variable: "
-            '"bias" in variable.path`, or the regular expression "bias" alone'
-        )
-        raise _arguments.refusal(argument, must_be, function)
 
 
 def _deserialized(argument: str, saved: dict[str, Any]) -> Any:
@@ -124,6 +105,22 @@ class _GivenVariable(Exclusion):
         return f"<{self}>"
 
 
+@functools.cache
+def _unlike_text(kind: Any) -> type:
+    """The class of a variable, without what rules for names do, such as `"bias" in name`.
+
+    That would compare the text with one row after the other. It never ends on JAX, and is False on
+    torch.
+    """
+
+    def equals(self: Any, other: object) -> Any:
+        if isinstance(other, str):
+            raise TypeError("a variable is not a string")
+        return kind.__eq__(self, other)
+
+    return type(kind.__name__, (kind,), {"__iter__": None, "__eq__": equals})
+
+
 class _GivenCallable(Exclusion):
     """Excludes the variables for which a function or other callable returns True."""
 
@@ -131,18 +128,26 @@ class _GivenCallable(Exclusion):
         self.function = function
 
     def __call__(self, variable: Variable) -> bool:
-        return self.function(variable)
+        kind = type(variable)
+        if not isinstance(variable, keras.Variable):
+            return self.function(variable)
+        object.__setattr__(variable, "__class__", _unlike_text(kind))
+        try:
+            return self.function(variable)
+        finally:
+            object.__setattr__(variable, "__class__", kind)
 
     def match(
         self, argument: str, variables: Sequence[Variable], frozen: FindVariables = list
     ) -> list[bool]:
-        answers = [self(variable) for variable in variables]
         try:
-            return [bool(answer) for answer in answers]
-        except (TypeError, ValueError) as error:  # an array has no truth value
+            return super().match(argument, variables)
+        except Exception as error:  # of a user's function
             raise ValueError(
-                f"`{argument}` must hold callables that return True or False. Received: "
-                f"{argument}={self}, which returns {', '.join(map(_arguments.shown, answers))}"
+                f"`{argument}` must hold callables that take a variable, not its name or path, and "
+                'return True or False, such as `lambda variable: "bias" in variable.path`. '
+                f"Received: {argument}={self}, which raises "
+                f"{type(error).__name__}: {shortened(str(error))}"
             ) from error
 
     def save(self, argument: str, variables: Sequence[Variable] | None) -> Any:

@@ -165,19 +165,39 @@ def test_rules_of_wrong_types(rule):
 
 
 @pytest.mark.parametrize(
-    "rule", [lambda name: "bias" in name, lambda param_name: True, lambda path, end="s": True]
+    ("rule", "error"),
+    [
+        (lambda name: "bias" in name, "TypeError: argument of type 'Variable' is not"),
+        (lambda name: "b" in list(name), "TypeError: 'Variable' object is not iterable"),
+        (lambda name: name in ("bias", "gamma"), "TypeError: a variable is not a string"),
+        (lambda name: name.endswith("bias"), "AttributeError: 'Variable' object has no attribute"),
+        (lambda variable: np.ones(2), "ValueError: The truth value of an array"),
+    ],
+    ids=["in", "loop", "equal", "method", "array"],
 )
-def test_a_callable_of_a_name(rule):
-    given = {"exclude_from_layer_adaptation": ["gamma", rule]}
-    refused(
-        "must be a callable that takes a variable, not its name or path", keras_lars.LARS, **given
-    )
+def test_callables_that_fail(rule, error):
+    for argument in ("exclude_from_layer_adaptation", "exclude_from_weight_decay"):
+        optimizer = keras_lars.LARS(**{argument: ["kernel", rule]})
+        variables = [keras.Variable([1.0], name="kernel")]
+        message = refused(f"`{argument}` must hold callables", optimizer.build, variables)
+        assert '`lambda variable: "bias" in variable.path`. Received: ' in message
+        assert f"<lambda>, which raises {error}" in message
 
 
-def test_a_callable_that_returns_an_array():
-    optimizer = keras_lars.LARS(exclude_from_weight_decay=lambda variable: np.ones(2))
-    variables = [keras.Variable([1.0])]
-    refused("must hold callables that return True or False", optimizer.build, variables)
+def test_a_callable_gets_the_variable_itself():
+    kernel, bias = keras.Variable([1.0], name="kernel"), keras.Variable([1.0], name="bias")
+    kind, seen = type(kernel), []
+
+    def rule(variable):
+        seen.append(variable)
+        is_one = bool(np.all(keras.ops.convert_to_numpy(variable == 1.0)))
+        return isinstance(variable, kind) and variable is bias and is_one
+
+    optimizer = keras_lars.LARS(exclude_from_layer_adaptation=rule)
+    optimizer.build([kernel, bias])
+    assert [row.adapted for row in optimizer.variable_table()] == [True, False]
+    assert [id(variable) for variable in seen] == [id(kernel), id(bias)]
+    assert [type(variable) for variable in seen] == [kind, kind]
 
 
 def test_variables_and_configurations_of_wrong_types():

@@ -44,6 +44,15 @@ def check_a_model_without_trainable_variables():
     np.testing.assert_array_equal(model.get_weights()[0], before[0])
 
 
+def check_rules_for_names():
+    """With a variable, they would never end on JAX, and be False on torch."""
+    for rule in (lambda name: "bias" in name, lambda name: name in ("bias", "gamma")):
+        optimizer = keras_lars.LARS(exclude_from_weight_decay=rule)
+        (variable,) = make_variables({"kernel": np.ones((2, 3))})
+        message = raised(lambda: optimizer.build([variable]))  # noqa: B023
+        assert "must hold callables that take a variable, not its name" in message
+
+
 def check_refused_variables_and_gradients():
     # torch itself does not train integers.
     integer = [("int32", 3)] if keras.backend.backend() == "jax" else []
