@@ -109,13 +109,16 @@ def _sufficient(batches: int) -> float:
     return min(0.9, math.floor(100 * LARGEST_SHARE ** (1 / batches)) / 100)
 
 
-def is_chief(model: keras.Model) -> bool:
-    """Whether this process is the worker that warns, prints and writes."""
+def is_chief(model: keras.Model | None) -> bool:
+    """Whether this process is the worker that warns, prints and writes.
+
+    `None` stands for the model of the strategy in scope.
+    """
     if keras.backend.backend() != "tensorflow":
         return True
     from keras_lars import _replicas
 
-    return _replicas.is_chief(model.distribute_strategy)
+    return _replicas.is_chief(None if model is None else model.distribute_strategy)
 
 
 def recalibrates(callbacks: Iterable[keras.callbacks.Callback]) -> bool:

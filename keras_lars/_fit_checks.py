@@ -4,7 +4,8 @@ A schedule of `for_fit` must be made for exactly this `fit`. Of Keras's schedule
 a rate near 0 must neither end long before the `fit` nor be far from their end after it.
 
 LARS is built inside of its first `fit`, and Keras calls `finalize_variable_values` at the end of
-each. At the beginning of later ones only callbacks are called.
+each. At the beginning of later ones only callbacks are called, so if LARS was built before its
+first `fit`, its warnings come at the end. With several workers only the chief warns.
 """
 
 import warnings
@@ -36,11 +37,15 @@ _REMEDY = "Compile with a new schedule before each `fit`."
 _CHECKED = "_schedule_is_checked"
 # The optimizers whose running `fit` has been warned that its schedule does not suit it.
 _warned: "weakref.WeakSet[KerasOptimizer]" = weakref.WeakSet()
-# Those that were built in a `fit` of known size. For others a schedule that is too long is found at
-# the end of `fit`.
+# Those that were built in a `fit` of known size. For others a schedule that does not suit `fit` is
+# found at its end.
 _counted: "weakref.WeakSet[KerasOptimizer]" = weakref.WeakSet()
 # Those that were warned that a `fit` ends before the first update.
 _without_update: "weakref.WeakSet[KerasOptimizer]" = weakref.WeakSet()
+# Those whose weight decay was looked at.
+_decay_checked: "weakref.WeakSet[KerasOptimizer]" = weakref.WeakSet()
+# The schedules of which it was said that they are used up.
+_used_up: "weakref.WeakSet[FitSchedule]" = weakref.WeakSet()
 
 # The share of a training by which its length may differ from what was expected, where a small
 # difference does no harm: a schedule may have been counted without incomplete batches.
@@ -55,13 +60,13 @@ _NAMED = 3
 
 def at_build(optimizer: "LARS") -> None:
     """Warn of what does not suit the `fit` that builds the optimizer, if one does."""
-    model = fitted_model(optimizer)
-    if model is None:
+    model, schedule = fitted_model(optimizer), optimizer._schedule
+    if model is None or not _batch_statistics.is_chief(model):
         return
-    _warn_if_decayed_twice(optimizer, model)
-    _warn_if_decay_is_large(optimizer)
-    schedule = optimizer._schedule
     batches = fitting_batches(model)
+    if batches == 0:  # `initial_epoch` is the last
+        return
+    _check_decay(optimizer)
     with optimizer._outside_of_steps():  # in a step there are no values
         # State that was loaded before is restored by now.
         done = 0 if batches is None else _batches_so_far(optimizer)
@@ -80,17 +85,32 @@ def at_build(optimizer: "LARS") -> None:
         _warned.add(optimizer)
     if not _batch_statistics.recalibrates(fitting_callbacks(model)):
         with optimizer._outside_of_steps():
-            _batch_statistics.warn_if_stale(model, batches or schedule.batches)
+            _batch_statistics.warn_if_stale(model, _all_batches(schedule, model, batches))
 
 
-def _warn_if_decayed_twice(optimizer: "LARS", model: keras.Model) -> None:
+def _all_batches(schedule: FitSchedule, model: keras.Model, batches: int | None) -> int:
+    """The batches of `fit`, or of the schedule if `fit` makes some of its epochs."""
+    epochs = len(fitting_epochs(model) or ())
+    if batches is None or batches * schedule.epochs == schedule.batches * epochs:
+        return max(batches or 0, schedule.batches)
+    return batches
+
+
+def _check_decay(optimizer: "LARS") -> None:
+    if optimizer not in _decay_checked:
+        _decay_checked.add(optimizer)
+        _warn_if_decayed_twice(optimizer)
+        _warn_if_decay_is_large(optimizer)
+
+
+def _warn_if_decayed_twice(optimizer: "LARS") -> None:
     """Warn if variables have both the weight decay of LARS and an L2 regularizer of Keras."""
     decayed = [
         row.path
         for row, variable in zip(optimizer.variable_table(), optimizer._trainable_variables)
-        if row.decayed and getattr(getattr(variable, "regularizer", None), "l2", 0) > 0
+        if row.decayed and _has_l2(getattr(variable, "regularizer", None))
     ]
-    if not decayed or not _batch_statistics.is_chief(model):
+    if not decayed:
         return
     names = ", ".join(f"`{path}`" for path in decayed[:_NAMED])
     names += f" and {len(decayed) - _NAMED} more" if len(decayed) > _NAMED else ""
@@ -100,6 +120,11 @@ def _warn_if_decayed_twice(optimizer: "LARS", model: keras.Model) -> None:
         f"`weight_decay=0`. Received: weight_decay={optimizer.weight_decay:g}",
         stacklevel=2,
     )
+
+
+def _has_l2(regularizer: object) -> bool:
+    of_keras = (keras.regularizers.L1L2, keras.regularizers.L2)  # those of users may be anything
+    return isinstance(regularizer, of_keras) and regularizer.l2 > 0
 
 
 def _warn_if_decay_is_large(optimizer: "LARS") -> None:
@@ -122,7 +147,7 @@ def _warn_if_without_update(optimizer: KerasOptimizer, batches: int) -> bool:
 
     A schedule of `for_fit` is for a number of batches, and warns if `fit` makes fewer.
     """
-    if batches == 0 or optimizer._accumulation.updates(batches) > 0:
+    if optimizer._accumulation.updates(batches) > 0:
         return False
     if optimizer in _without_update or isinstance(optimizer._schedule, FitSchedule):
         return False
@@ -138,12 +163,20 @@ def _warn_if_without_update(optimizer: KerasOptimizer, batches: int) -> bool:
 
 
 def _warn_if_slow(optimizer: "LARS", model: keras.Model, batches: int) -> None:
-    """Warn if the rate is small for the `fit`, unless callbacks or further calls may help."""
-    setters = (keras.callbacks.LearningRateScheduler, keras.callbacks.LambdaCallback)
-    if any(isinstance(callback, setters) for callback in fitting_callbacks(model)):
-        return  # they are looked at in the end
+    """Warn if the rate is small for the `fit`, unless callbacks or further calls may help.
+
+    In the end, this is looked at again.
+    """
+    if any(map(_may_set_rate, fitting_callbacks(model))):
+        return
     if len(fitting_epochs(model) or ()) > 1:
         _rates.warn_if_slow(optimizer, optimizer._accumulation.updates(batches))
+
+
+def _may_set_rate(callback: keras.callbacks.Callback) -> bool:
+    setters = (keras.callbacks.LearningRateScheduler, keras.callbacks.LambdaCallback)
+    is_known = type(callback).__module__.startswith(("keras.", "keras_lars."))
+    return isinstance(callback, setters) or not is_known
 
 
 def warn_of_another_length(
@@ -212,7 +245,8 @@ def at_epoch_begin(callback: keras.callbacks.Callback, epoch: int) -> None:
     if done < schedule.batches or done == (epoch + 1) * (params.get("steps") or 0):
         return
     _warned.add(optimizer)
-    if _batch_statistics.is_chief(callback.model):
+    if schedule not in _used_up and _batch_statistics.is_chief(callback.model):
+        _used_up.add(schedule)
         warnings.warn(
             f"The schedule of optimizer '{optimizer.name}' is used up: it is for "
             f"{counted(schedule.updates, 'update')}, and this `fit` trains at a learning rate of "
@@ -225,17 +259,23 @@ def _batches_so_far(optimizer: KerasOptimizer) -> int:
     return int(keras.ops.convert_to_numpy(optimizer._micro_batches))
 
 
+def _updates_so_far(optimizer: KerasOptimizer) -> int:
+    return int(keras.ops.convert_to_numpy(optimizer.iterations))
+
+
 def at_end(optimizer: "LARS") -> None:
     """Warn if the ending `fit` did not suit its schedule, unless there was a warning before."""
     if is_failing(optimizer):
         return
     model, schedule = fitted_model(optimizer), optimizer._schedule
+    if not _batch_statistics.is_chief(model):
+        return
     if model is not None:  # a custom loop may go on
-        accumulates = optimizer.gradient_accumulation_steps is not None
-        if accumulates and _warn_if_without_update(optimizer, _batches_so_far(optimizer)):
+        batches = _batches_so_far(optimizer)
+        if batches == 0 or _warn_if_without_update(optimizer, batches):
             return
-        if schedule is None:
-            _warn_if_was_slow(optimizer, model)
+        _check_decay(optimizer)
+        _warn_if_was_slow(optimizer, model)
     if not isinstance(schedule, LearningRateSchedule):
         return
     is_ours = isinstance(schedule, FitSchedule)
@@ -244,11 +284,13 @@ def at_end(optimizer: "LARS") -> None:
             _warned.remove(optimizer)
         return
     end = schedule.updates if is_ours else _end_near_zero(optimizer, schedule)
-    if end is None:
-        return
-    later = int(keras.ops.convert_to_numpy(optimizer.iterations)) - end
-    if later > (0 if is_ours else _TOLERANCE * end):
-        if not is_ours:
+    later = 0 if end is None else _updates_so_far(optimizer) - end
+    if end is not None and later > (0 if is_ours else _TOLERANCE * end):
+        if is_ours:
+            if schedule in _used_up:
+                return
+            _used_up.add(schedule)
+        else:
             _warned.add(optimizer)
         warnings.warn(
             f"After the end of its schedule, optimizer '{optimizer.name}' made "
@@ -256,25 +298,30 @@ def at_end(optimizer: "LARS") -> None:
             f"{_rates.at(optimizer, schedule, end):g}. {_REMEDY}",
             stacklevel=3,
         )
-    elif is_ours and optimizer not in _counted and _is_the_whole_training(optimizer, schedule):
-        batches = _batches_so_far(optimizer)
-        if batches < (1 - _TOLERANCE) * schedule.batches:
-            schedule.warn_unless_made_for(batches)
+    elif model is not None and optimizer not in _counted and not model.stop_training:
+        _warn_of_uncounted(optimizer, schedule, fitting_epochs(model))
+
+
+def _warn_of_uncounted(
+    optimizer: "LARS", schedule: LearningRateSchedule, epochs: range | None
+) -> None:
+    """Warn if the schedule is too long for the `fit` that ends, whose size was not known before."""
+    batches = _batches_so_far(optimizer)
+    if not isinstance(schedule, FitSchedule):
+        warn_of_another_length(optimizer, schedule, batches, epochs)
+    elif epochs == range(schedule.epochs) and batches < (1 - _TOLERANCE) * schedule.batches:
+        schedule.warn_unless_made_for(batches)
 
 
 def _warn_if_was_slow(optimizer: "LARS", model: keras.Model) -> None:
-    """Warn if callbacks have set rates that were too small for the `fit` that ends."""
-    if model.stop_training or len(fitting_epochs(model) or ()) < 2:
+    """Warn if the rates were too small for the `fit` that ends, unless others may follow.
+
+    A loaded optimizer, which is made from a configuration, may have had larger rates before.
+    """
+    if optimizer._rules_are_saved or model.stop_training:
         return
-    _rates.warn_if_was_slow(optimizer, int(keras.ops.convert_to_numpy(optimizer.iterations)))
-
-
-def _is_the_whole_training(optimizer: KerasOptimizer, schedule: FitSchedule) -> bool:
-    """Whether the `fit` that ends has made all epochs of the schedule."""
-    model = fitted_model(optimizer)
-    if model is None or model.stop_training:
-        return False
-    return fitting_epochs(model) == range(schedule.epochs)
+    if len(fitting_epochs(model) or ()) > 1:
+        _rates.warn_if_was_slow(optimizer, _updates_so_far(optimizer))
 
 
 class FitChecks(keras.callbacks.Callback):

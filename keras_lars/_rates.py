@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import keras
 from keras.optimizers.schedules import LearningRateSchedule
 
-from keras_lars import _words
+from keras_lars import _batch_statistics, _words
 from keras_lars._exclusions import bias_or_normalization, rank_at_most
+from keras_lars._keras.fitted_model import fitted_model
 from keras_lars._types import LearningRate, Schedule, Tensor
 from keras_lars.schedules import FitSchedule
 
@@ -95,16 +96,15 @@ def warn_if_tiny(optimizer: "LARS") -> bool:
             return False
     elif any(rule not in _WITHOUT_KERNELS for rule in optimizer._adaptation_rules):
         return True
-    optimizer._has_warned_of_rate = True
     received = repr(given if schedule is None else schedule)
     if _is_opaque(schedule):
         received = f"<{type(schedule).__name__} of at most {peak:g}>"
     what = "an adapted variable" if optimizer._adaptation_rules else "a variable"
-    warnings.warn(
+    _warn(
+        optimizer,
         f"{TINY}: a gradient moves {what} by only {100 * step:.2g} % of its norm. Rates for SGD "
         f"or Adam do not suit LARS. {_usual(optimizer)} Received: learning_rate={received}, "
         f"trust_coefficient={optimizer.trust_coefficient:g}, in optimizer '{optimizer.name}'",
-        stacklevel=3,
     )
     return False
 
@@ -125,9 +125,10 @@ def warn_if_slow(optimizer: "LARS", updates: int) -> None:
 
 
 def warn_if_was_slow(optimizer: "LARS", updates: int) -> None:
-    """Warn, after this many updates, if rates that callbacks have set were too small for them."""
+    """Warn, after this many updates, if their rates were too small, assigned ones included."""
     largest = optimizer._largest_assigned_rate
     if largest is None:
+        warn_if_slow(optimizer, updates)
         return
     peak = max(largest, current(optimizer))
     if _is_slow(optimizer, updates, peak):
@@ -148,15 +149,20 @@ def _path(optimizer: "LARS", updates: int, peak: float) -> float:
 
 
 def _warn_of_slow(optimizer: "LARS", updates: int, peak: float, received: str, remedy: str) -> None:
-    optimizer._has_warned_of_rate = True
-    warnings.warn(
+    _warn(
+        optimizer,
         f"`learning_rate` is small for {_words.counted(updates, 'update')}: together they move an "
         f"adapted variable by at most {100 * _path(optimizer, updates, peak):.2g} % of its norm, "
         f"and weights that start at random must move further. {remedy} Received: {received}, "
         f"trust_coefficient={optimizer.trust_coefficient:g}, momentum={optimizer.momentum:g}, in "
         f"optimizer '{optimizer.name}'",
-        stacklevel=3,
     )
+
+
+def _warn(optimizer: "LARS", message: str) -> None:
+    optimizer._has_warned_of_rate = True
+    if _batch_statistics.is_chief(fitted_model(optimizer)):
+        warnings.warn(message, stacklevel=4)
 
 
 def _usual(optimizer: "LARS") -> str:
@@ -217,11 +223,10 @@ def warn_if_absolute(optimizer: "LARS", value: LearningRate) -> None:
         return
     # The current rate is read only if it matters.
     if is_absolute(value, given, given) and is_absolute(value, current(optimizer), given):
-        optimizer._has_warned_of_rate = True
-        warnings.warn(
+        _warn(
+            optimizer,
             f"`learning_rate` of optimizer '{optimizer.name}' was set to {value:g}, less than a "
             f"hundredth of the initial {given:g}. {REMEDY}",
-            stacklevel=2,
         )
 
 

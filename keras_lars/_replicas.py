@@ -21,9 +21,9 @@ def true_on_all(flag: tf.Tensor) -> tf.Tensor:
     return tf.equal(context.all_reduce(tf.distribute.ReduceOp.SUM, is_false), 0.0)
 
 
-def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process is the worker that writes files."""
-    resolver = strategy.cluster_resolver
+def is_chief(strategy: tf.distribute.Strategy | None) -> bool:
+    """Whether this process is the worker that writes files. `None` is the strategy in scope."""
+    resolver = (strategy or tf.distribute.get_strategy()).cluster_resolver
     if resolver is None or not resolver.task_type:
         return True
     if resolver.task_type == "worker" and "chief" in resolver.cluster_spec().jobs:

@@ -97,7 +97,7 @@ def fitting_batches(model: keras.Model) -> int | None:
     for names in _locals_of_fit(model):
         of_an_epoch = getattr(names.get("epoch_iterator"), "num_batches", None)
         if of_an_epoch is not None:
-            return (names["epochs"] - names["initial_epoch"]) * of_an_epoch
+            return max(0, names["epochs"] - names["initial_epoch"]) * of_an_epoch
     return None
 
 

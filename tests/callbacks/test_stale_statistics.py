@@ -13,6 +13,7 @@ import keras_lars
 from keras_lars import _batch_statistics, _replicas
 from keras_lars._batch_statistics import warn_if_stale
 from keras_lars.callbacks import RecalibrateStatistics, TrustRatioMonitor
+from keras_lars.schedules import FitSchedule
 
 X, Y = normal(1, (24, FEATURES)), normal(2, (24, 1))
 
@@ -135,6 +136,13 @@ def test_micro_batches_count(tmp_path):
     model.compile(lars, "mse", run_eagerly=True)
     # Four updates of three batches each: 0.7 ** 4 would be 24 %, and 0.7 ** 12 is 1 %.
     assert fit(model, TrustRatioMonitor(tmp_path, verbose=False)) == []
+
+
+def test_the_first_epoch_of_a_schedule_of_many():
+    model = normalized(0.7)
+    schedule = FitSchedule(24, 10, 8, 1.0)
+    model.compile(keras_lars.LARS(schedule, jit_compile=False), "mse", run_eagerly=True)
+    assert fit(model, epochs=1) == []
 
 
 def test_data_of_unknown_size_say_nothing(tmp_path):

@@ -8,6 +8,7 @@ import tensorflow as tf
 from support.models import FEATURES, batch
 
 import keras_lars
+from keras_lars import _replicas
 from keras_lars.schedules import for_fit
 
 
@@ -74,6 +75,18 @@ def test_schedules_of_for_fit_have_warnings_of_their_own():
     assert message.startswith("`fit` makes 2 batches, but this schedule is for")
 
 
+def test_only_the_chief_warns(monkeypatch):
+    monkeypatch.setattr(_replicas, "is_chief", lambda strategy: False)
+    assert fit(accumulating(7), epochs=3) == []
+    schedule = keras.optimizers.schedules.CosineDecay(4.0, 99)
+    for rate in (0.1, schedule):
+        model = make_model(keras_lars.LARS(rate, weight_decay=0.05, jit_compile=False), "l2")
+        assert fit(model, epochs=3) == []
+        assert fit(model, BATCHES_OF_UNKNOWN_NUMBER, epochs=3) == []
+    model = make_model(keras_lars.LARS(jit_compile=False))
+    assert fit(model, callbacks=[keras.callbacks.LearningRateScheduler(lambda epoch: 1e-3)]) == []
+
+
 # Weight decay and L2 regularizers.
 
 
@@ -92,6 +105,8 @@ def test_a_variable_that_is_decayed_twice(regularizer):
 
 class Own(keras.regularizers.Regularizer):
     """May be anything."""
+
+    l2 = None
 
     def __call__(self, x):
         return 0.1 * keras.ops.sum(x**2)
@@ -123,6 +138,15 @@ def test_a_large_weight_decay():
         "normalization. Usual values are 1e-6 to 5e-4. Received: weight_decay=0.05, in optimizer "
         "'lars'"
     )
+    assert fit(model) == []
+
+
+def test_a_decay_of_an_optimizer_that_was_built_before():
+    model = make_model(keras_lars.LARS(weight_decay=0.05, jit_compile=False), "l2")
+    model.optimizer.build(model.trainable_variables)
+    first, second = fit(model)
+    assert "so they are decayed twice" in first
+    assert "`weight_decay` is large for LARS" in second
     assert fit(model) == []
 
 

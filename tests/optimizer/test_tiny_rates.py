@@ -224,12 +224,26 @@ def test_rates_that_were_assigned_may_change_in_fit():
     assert warned(lambda: _rates.warn_if_slow(optimizer, 9))[1] == []
 
 
+class Sets(keras.callbacks.Callback):
+    """A user's own callback, which sets a rate late."""
+
+    def __init__(self, rate=4.0):
+        super().__init__()
+        self.rate = rate
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.optimizer.learning_rate = self.rate
+
+
 @pytest.mark.parametrize(
     ("count", "options"),
     [
         (1, {"epochs": 2}),
         (0, {"epochs": 1}),  # further calls of `fit` may follow
         (0, {"epochs": 2, "callbacks": [keras.callbacks.LearningRateScheduler(lambda epoch: 4.0)]}),
+        (0, {"epochs": 2, "callbacks": [Sets()]}),
+        (0, {"epochs": 2, "callbacks": [keras.callbacks.EarlyStopping("loss", 1e9), Sets(0.1)]}),
+        (1, {"epochs": 2, "callbacks": [keras.callbacks.LambdaCallback()]}),  # which sets none
     ],
 )
 def test_a_rate_that_is_small_for_a_fit(count, options):
@@ -266,6 +280,17 @@ def test_rates_of_a_callback_that_suit_a_fit():
     model = compiled(sequential, keras_lars.LARS(jit_compile=False), run_eagerly=True)
     model.train_on_batch(*batch(0))
     assert fitted(model, 0.1, 0.1) == []  # after an update at the rate of 4
+
+
+def test_an_optimizer_that_was_built_before_and_a_loaded_one(tmp_path):
+    model = compiled(sequential, keras_lars.LARS(0.1, jit_compile=False), run_eagerly=True)
+    model.optimizer.build(model.trainable_variables)
+    model.save(tmp_path / "model.keras")
+    (message,) = warned(lambda: model.fit(*batch(0), epochs=2, verbose=0))[1]
+    assert message.startswith("`learning_rate` is small for 2 updates: together they move an ")
+    loaded = keras.models.load_model(tmp_path / "model.keras")  # may have had larger rates
+    loaded.run_eagerly = True
+    assert warned(lambda: loaded.fit(*batch(0), epochs=2, verbose=0))[1] == []
 
 
 def test_one_mistake_gives_one_warning():

@@ -133,6 +133,17 @@ def test_data_of_unknown_size(schedule, options, batches):
     assert [each[: len(start)] for each in found] == ([start] if batches else [])
 
 
+@pytest.mark.parametrize("is_built", [False, True])
+def test_a_schedule_of_keras_that_is_too_long(is_built):
+    model = make_model(CosineDecay(4.0, 99))
+    if is_built:
+        model.optimizer.build(model.trainable_variables)
+    assert fit(model, data=of_unknown_size(), epochs=1) == []  # others may follow
+    (message,) = fit(model, data=of_unknown_size())
+    assert message.startswith("`fit` ends after 8 updates, but the schedule of optimizer 'lars' ")
+    assert fit(model, data=of_unknown_size()) == []
+
+
 def test_an_optimizer_that_was_built_before():
     model = make_model(FitSchedule(800, 3, 8, 1.0))
     model.optimizer.build(model.trainable_variables)

@@ -223,6 +223,7 @@ def check_schedule_for_fit():
             assert asked.pop() == (model, batches)
             assert not asked
             for callbacks, message in (([], "After the end of its"), ([FitChecks()], "is used up")):
+                lars.learning_rate = FitSchedule(10, 3, 8, 1.0)  # each gives one warning
                 with pytest.warns(UserWarning, match=message) as caught:
                     model.fit(*batch(10), batch_size=size, verbose=0, callbacks=callbacks)
                 assert sum("schedule" in str(each.message) for each in caught) == 1

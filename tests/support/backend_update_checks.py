@@ -44,6 +44,15 @@ def check_a_model_without_trainable_variables():
     np.testing.assert_array_equal(model.get_weights()[0], before[0])
 
 
+def check_a_fit_without_epochs():
+    """It builds the optimizer, and trains nothing, so there is nothing to warn of."""
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    for options in ({"gradient_accumulation_steps": 4}, {"weight_decay": 0.05}):
+        model.compile(keras_lars.LARS(**options), "mse")
+        for first in (2, 3):
+            model.fit(np.ones((4, 3)), np.ones((4, 2)), initial_epoch=first, epochs=2, verbose=0)
+
+
 def check_rules_for_names():
     """With a variable, they would never end on JAX, and be False on torch."""
     for rule in (lambda name: "bias" in name, lambda name: name in ("bias", "gamma")):
