@@ -1,6 +1,7 @@
 """Checks of the learning rate that `LARS` is given or assigned, before Keras gets it."""
 
 import warnings
+import weakref
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ from keras.optimizers.schedules import LearningRateSchedule
 
 from keras_lars import _batch_statistics, _words
 from keras_lars._exclusions import bias_or_normalization, rank_at_most
-from keras_lars._keras.fitted_model import fitted_model
+from keras_lars._keras.fitted_model import fitted_model, is_in_batch
 from keras_lars._types import LearningRate, Schedule, Tensor
 from keras_lars.schedules import FitSchedule
 
@@ -37,6 +38,9 @@ _WITHOUT_KERNELS = (bias_or_normalization(), rank_at_most(1))
 
 # Rates are read back as float32. So 4 * 0.1 * 0.1 must not count as less than a hundredth of 4.
 _TOLERANCE = 1 - 1e-6
+
+# The optimizers whose rate is so small that it looks absolute, but rises from batch to batch.
+_rising: "weakref.WeakSet[LARS]" = weakref.WeakSet()
 
 
 def counted(learning_rate: Any, gradient_accumulation_steps: int | Mapping[int, int] | None) -> Any:
@@ -217,17 +221,35 @@ def is_absolute(value: float, before: float, given: float) -> bool:
 
 
 def warn_if_absolute(optimizer: "LARS", value: LearningRate) -> None:
-    """Warn, once for each optimizer, before an absolute rate is assigned."""
+    """Warn, once for each optimizer, before an absolute rate is assigned.
+
+    In a callback of batches it may begin a warm-up. Then there is a warning once it stops to rise.
+    """
     given = optimizer._given_learning_rate
     if given is None or optimizer._has_warned_of_rate or not isinstance(value, float):
         return
-    # The current rate is read only if it matters.
-    if is_absolute(value, given, given) and is_absolute(value, current(optimizer), given):
-        _warn(
-            optimizer,
-            f"`learning_rate` of optimizer '{optimizer.name}' was set to {value:g}, less than a "
-            f"hundredth of the initial {given:g}. {REMEDY}",
-        )
+    if not is_absolute(value, given, given):
+        _rising.discard(optimizer)
+        return
+    before = current(optimizer)  # read only if it matters
+    if optimizer in _rising:
+        if value * _TOLERANCE > before:
+            return
+    elif not is_absolute(value, before, given):
+        return
+    elif is_in_batch():
+        _rising.add(optimizer)
+        return
+    _warn(
+        optimizer,
+        f"`learning_rate` of optimizer '{optimizer.name}' was set to {value:g}, less than a "
+        f"hundredth of the initial {given:g}. {REMEDY}",
+    )
+
+
+def may_rise(optimizer: "LARS") -> bool:
+    """Whether a callback sets rates that look absolute, but may be the beginning of a warm-up."""
+    return optimizer in _rising
 
 
 def note_assigned(optimizer: "LARS", value: float) -> None:

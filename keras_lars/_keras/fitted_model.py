@@ -119,6 +119,12 @@ def is_failing(optimizer: keras.optimizers.Optimizer) -> bool:
     return any(names.get("training_finished") is False for names in _locals_of_fit(model))
 
 
+def is_in_batch() -> bool:
+    """Whether a callback's method for the beginning or the end of a batch is running."""
+    methods = ("on_train_batch_begin", "on_train_batch_end")
+    return any(frame.f_code.co_name in methods for frame in _frames())
+
+
 def is_shuffling(model: keras.Model) -> bool:
     """Whether the model's running `fit` shuffles its data itself; False where that is not known."""
     for names in _locals_of_fit(model):

@@ -56,6 +56,9 @@ ANOMALIES = {
 }
 
 _JUMP = 5.0  # medians
+# For excluded variables what `weight_norm_floor` is for adapted ones: biases that start at 0 take
+# larger and larger steps in a warm-up.
+_FLOOR_OF_EXCLUDED = 0.05
 _NAMED = 5  # variables in one message
 
 
@@ -101,6 +104,8 @@ def in_rate(optimizer: "LARS", before: float | None, learning_rate: float) -> li
     given = optimizer._given_learning_rate
     if given is None or optimizer._schedule is not None or optimizer._has_warned_of_rate:
         return []
+    if _rates.may_rise(optimizer):
+        return []
     if not _rates.is_absolute(learning_rate, given if before is None else before, given):
         return []
     return [Finding("absolute rate", f"{learning_rate:g} instead of {given:g}")]
@@ -129,7 +134,10 @@ def _places(history: History) -> dict[str, np.ndarray]:
 
 
 def _least_norm(variable: Variable, weight_norm_floor: float) -> float:
-    return least_norm(variable.shape or (), weight_norm_floor) if variable.adapted else 0.0
+    if variable.adapted is None:
+        return 0.0
+    floor = weight_norm_floor if variable.adapted else _FLOOR_OF_EXCLUDED
+    return least_norm(variable.shape or (), floor)
 
 
 def _is_adapted_kernel(history: History) -> np.ndarray:

@@ -63,6 +63,12 @@ def test_a_weight_that_leaves_0_may_take_steps_as_long_as_the_floor(tmp_path, se
     assert findings(tmp_path, rows) == [("large update", name, (2,)) for name in names]
 
 
+def test_an_excluded_bias_that_leaves_0_in_a_warm_up(tmp_path):
+    write_variables(tmp_path, {"small": (4,), "large": (4,)}, excluded=["small", "large"])
+    rows = [row(3, "small", 0.03, 1.0, 0.1), row(3, "large", 0.03, 1.0, 0.11)]
+    assert findings(tmp_path, rows) == [("large update", "large", (3,))]
+
+
 def test_cases_that_are_not_findings(tmp_path):
     """Biases start at 0, and an excluded variable has no ratio that could be wrong."""
     shapes = {"bias": (2,), "excluded": (2, 2), "never": (2, 2)}

@@ -132,6 +132,31 @@ def test_callbacks_that_suit_the_rate_give_no_warning(callback, tmp_path):
     assert min(rates) <= 0.0401
 
 
+class SetsByBatch(keras.callbacks.Callback):
+    def __init__(self, *rates):
+        super().__init__()
+        self.rates = iter(rates)
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.model.optimizer.learning_rate = next(self.rates)
+
+
+@pytest.mark.parametrize(
+    ("rates", "warned"),
+    [
+        ([0.004, 0.008, 0.012], 0),  # a warm-up of 1,000 batches
+        ([0.004, 4.0, 3.0], 0),
+        ([0.004, 0.008, 0.008], 1),
+        ([0.003, 0.003, 0.003], 1),
+        ([0.02, 4.0, 0.001], 0),  # another warm-up may begin
+    ],
+)
+def test_a_warm_up_by_batch(rates, warned, tmp_path):
+    model = compiled(network, make_lars(record_trust_ratios=True))
+    monitor = TrustRatioMonitor(tmp_path, 1, verbose=False)
+    assert len(messages(lambda: fit(model, SetsByBatch(*rates), monitor))) == warned
+
+
 def restored(model, build):
     """A new model with this one's optimizer state, loaded after or before it is built."""
     store = {}
