@@ -118,7 +118,7 @@ def runs(size: Size, done: Mapping[str, dict]) -> list[Run]:
         for network in size.networks
         for kind in numbers
         for method in compared
-        if method.space or kind == "seed"
+        if method.tuned or kind == "seed"
         for number in numbers[kind]
     ]
     return [
@@ -136,7 +136,7 @@ def _training(size: Size, done: Mapping[str, dict], label: Label) -> Training | 
     elif label.kind == "trial":
         # All settings are tried with one seed before the next seed.
         seed, number = divmod(label.number, size.trials)
-        setting = methods.trials(method, size.trials)[number]
+        setting = to_try(size, label)[number]
     else:
         setting = chosen(size, done, label)
     if setting is None:
@@ -157,18 +157,14 @@ def _training(size: Size, done: Mapping[str, dict], label: Label) -> Training | 
 def chosen(size: Size, done: Mapping[str, dict], label: Label) -> dict[str, float] | None:
     """The setting to train with; None if it is not known yet.
 
-    It is the best of the trials, of these ones or of another size, or the scaled one of the
-    smallest batch.
+    It is the best of the trials, or the scaled one of the smallest batch.
     """
     method = methods.BY_NAME[label.method]
-    if name := method.chosen_in:
-        same = label._replace(method=method.scaled_from)
-        return chosen(SIZES[name], _committed(name), same)
-    if method.scaled_from:
+    if not method.tuned:
         base = min(size.batches)
         setting = chosen(size, done, label._replace(method=method.scaled_from, batch=base))
         return setting and methods.scaled(method, setting, label.batch / base)
-    settings = methods.trials(method, size.trials)
+    settings = to_try(size, label)
     names = [label._replace(kind="trial", number=number).name for number in range(size.trials)]
     if not all(name in done for name in names):
         return None
@@ -177,6 +173,17 @@ def chosen(size: Size, done: Mapping[str, dict], label: Label) -> dict[str, floa
     scores = [-1.0 if each["diverged"] else each["choosing_accuracy"] for each in found]
     best = max(range(size.trials), key=lambda i: (scores[i], -settings[i]["learning_rate"]))
     return settings[best]
+
+
+def to_try(size: Size, label: Label) -> list[dict[str, float]]:
+    """The settings of the trials of a tuned method at a batch size."""
+    method = methods.BY_NAME[label.method]
+    if not (other := method.chosen_in):
+        return methods.trials(method, size.trials)
+    same = label._replace(method=method.scaled_from)
+    setting = chosen(SIZES[other], _committed(other), same)
+    assert setting  # committed results are complete
+    return methods.rates_near(setting, size.trials)
 
 
 @functools.cache

@@ -45,8 +45,13 @@ class Method:
     rate: Callable[[int], float] | None = None  # the learning rate of a batch size, if not tuned
     scaled_from: str = ""  # the method whose setting for the smallest batch is scaled
     # Or the size in whose committed results the setting of that method was chosen for each batch.
+    # Only the learning rate is tuned then, around the one of that setting.
     chosen_in: str = ""
     power: float = 0.0  # its learning rate is multiplied by the ratio of batch sizes to this power
+
+    @property
+    def tuned(self) -> bool:
+        return bool(self.space or self.chosen_in)
 
 
 def square_root_rule(batch: int) -> float:
@@ -67,9 +72,9 @@ def _all(low: float, high: float) -> dict[str, Range]:
     return {**_rates(low, high), "momentum": momentum, "warmup_fraction": warmup}
 
 
-def _chosen_in(size: str, method: Method) -> Method:
-    """A method that takes its settings from the results of another size."""
-    name, words = f"{method.name}_of_{size}", f"{method.words} in `{size}`"
+def _near(size: str, method: Method) -> Method:
+    """A method whose rate is tuned around the one that was chosen for another size."""
+    name, words = f"{method.name}_near_{size}", f"{method.words} near `{size}`"
     return dataclasses.replace(
         method, name=name, words=words, space={}, scaled_from=method.name, chosen_in=size
     )
@@ -141,7 +146,7 @@ BY_NAME = {method.name: method for method in _METHODS}
 for _name in ("momentum", "lars", "momentum_wide", "lars_wide", "lars_nesterov"):
     BY_NAME[f"{_name}_scaled"] = _scaled(BY_NAME[_name])
 for _name in ("nesterov_wide", "lars_nesterov", "lamb_wide"):
-    _method = _chosen_in("twice_as_long", BY_NAME[_name])
+    _method = _near("twice_as_long", BY_NAME[_name])
     BY_NAME[_method.name] = _method
 
 
@@ -153,6 +158,15 @@ def trials(method: Method, count: int) -> list[dict[str, float]]:
     return [
         {name: span.at(fraction) for (name, span), fraction in zip(method.space.items(), point)}
         for point in _fractions(len(method.space), count)
+    ]
+
+
+def rates_near(setting: dict[str, float], count: int) -> list[dict[str, float]]:
+    """The setting at `count` learning rates around its own, each twice the last."""
+    middle = (count - 1) / 2
+    return [
+        {**setting, "learning_rate": setting["learning_rate"] * 2.0 ** (number - middle)}
+        for number in range(count)
     ]
 
 

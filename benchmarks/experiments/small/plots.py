@@ -37,7 +37,7 @@ def plot(found: dict, path: pathlib.Path) -> None:
         plot_rates(found, path)
         return
     styles = {
-        method.words: {**STYLES[method.optimizer], **({} if method.space else SCALED)}
+        method.words: {**STYLES[method.optimizer], **({} if method.tuned else SCALED)}
         for method in methods_of(found)
     }
     seeds = seeds.rename(columns={"percent": ACCURACY, "measured_loss": LOSS})

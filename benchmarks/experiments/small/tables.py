@@ -82,7 +82,7 @@ def _seed_tables(found: dict, network: str, table: pd.DataFrame) -> list[str]:
     """The tables of a network, each with a caption."""
     seeds, trials = select(table, kind="seed"), select(table, kind="trial")
     every = methods_of(found)
-    tuned = [method for method in every if method.space]
+    tuned = [method for method in every if method.tuned]
     parts = [
         f"Network `{network}`, test accuracy in %, mean (and standard deviation) of the seeds:",
         accuracies(found, network),
@@ -249,7 +249,10 @@ def search_spaces(found: dict) -> str:
     lines = []
     for method in methods_of(found):
         rule = {0.5: "square root of batch / 128", 1.0: "ratio batch / 128"}.get(method.power)
-        rate = method.space.get("learning_rate", f"as at 128, times the {rule}")
+        untuned = f"as at 128, times the {rule}"
+        if other := method.chosen_in:
+            untuned = f"around that of `{other}`, whose other settings it has"
+        rate = method.space.get("learning_rate", untuned)
         momentum = method.space.get("momentum", f"{Training.momentum:g}")
         warmup = method.space.get("warmup_fraction", f"{Training.warmup_fraction:g}")
         line = {
