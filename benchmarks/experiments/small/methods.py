@@ -73,8 +73,8 @@ def _all(low: float, high: float) -> dict[str, Range]:
 
 
 def _near(size: str, method: Method) -> Method:
-    """A method whose rate is tuned around the one that was chosen for another size."""
-    name, words = f"{method.name}_near_{size}", f"{method.words} near `{size}`"
+    """A method whose rate is tuned around the one that was chosen for another size, if at all."""
+    name, words = f"{method.name}_near_{size}", f"{method.words} from `{size}`"
     return dataclasses.replace(
         method, name=name, words=words, space={}, scaled_from=method.name, chosen_in=size
     )
