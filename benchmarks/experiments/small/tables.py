@@ -91,8 +91,7 @@ def _seed_tables(found: dict, network: str, table: pd.DataFrame) -> list[str]:
         f"Trials within {100 * WORKS_WITHIN:g} points of the best trial of any optimizer at that "
         "batch size:",
         by_batch(found, tuned, trials, lambda ours: works(ours, trials)),
-        _ONE_SETTING,
-        one_setting(found, network),
+        *([_ONE_SETTING, one_setting(found, network)] if any(m.space for m in every) else []),
         "Chosen learning rate:",
         by_batch(found, every, seeds, lambda rows: f"{rows['rate'].iloc[0]:.3g}"),
     ]
