@@ -45,9 +45,9 @@ which holds Python's lock while it waits.
 
 `fitted_model.py` reads from the stack for which model an optimizer is being built: Keras builds it
 inside `fit`, `train_on_batch` or `train_step`, methods whose `self` is the model. From `fit` it
-also reads the locals `callbacks`, `epochs`, `initial_epoch`, `epoch_iterator`, with its
-`num_batches`, and, of the JAX trainer, `training_finished`. In any function the locals `self` and
-`model` may be the model whose optimizer is being built. One of them is `load_model_from_hdf5`,
+also reads the locals `callbacks`, `epochs`, `initial_epoch`, `x`, `shuffle`, `epoch_iterator`, with
+its `num_batches`, and, of the JAX trainer, `training_finished`. In any function the locals `self`
+and `model` may be the model whose optimizer is being built. One of them is `load_model_from_hdf5`,
 which builds it without variables, and has it as `model`.
 
 The faults are those of Keras 3.10.0 with TensorFlow 2.18.0, and of 3.15.1 with 2.21.0. A nightly

@@ -135,9 +135,10 @@ def is_shuffling(model: keras.Model) -> bool:
 
 
 def _locals_of_fit(model: keras.Model) -> Iterator[dict[str, Any]]:
-    """The local variables of each `fit` of this model on the stack, innermost first."""
+    """The local variables of each of Keras's `fit`s of this model on the stack, innermost first."""
     for frame in _frames():
-        if frame.f_code.co_name == "fit" and frame.f_locals.get("self") is model:
+        is_of_keras = frame.f_globals.get("__name__", "").startswith("keras.")
+        if frame.f_code.co_name == "fit" and is_of_keras and frame.f_locals.get("self") is model:
             yield frame.f_locals
 
 

@@ -68,6 +68,18 @@ class OwnStep(keras.Model):
         return {"loss": loss}
 
 
+class OwnFit(OwnStep):
+    def fit(self, data):
+        self.train_step(data)
+        self.optimizer.finalize_variable_values(self.trainable_variables)
+
+
+def test_a_model_with_its_own_fit():
+    model = compiled(OwnFit, rate=4.0)
+    model.fit(batch(0))
+    assert int(model.optimizer.iterations) == 1
+
+
 @pytest.mark.parametrize("build", [unbuilt, built, functional, OwnStep])
 def test_a_fit(build, checked):
     model = compiled(build)
