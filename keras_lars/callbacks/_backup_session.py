@@ -27,7 +27,7 @@ class Session:
     ):
         self.restored: Header | None = None  # of the backup that was restored
         self.metrics: list[np.ndarray] | None = None  # of an epoch whose validation has begun
-        self._batches = batches
+        self._batches = int(batches) if batches else None  # it may be a number of NumPy
         self._model, self._folder = model, folder
         self._strategy = model.distribute_strategy
         self._is_chief = _replicas.is_chief(self._strategy)

@@ -5,6 +5,7 @@ import contextlib
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from support.backups import (
     EPOCHS,
     STEPS,
@@ -106,6 +107,20 @@ def test_other_batches_in_the_middle_of_an_epoch(tmp_path, save_freq, after, cha
     message = f"was backed up after 3 batches of epoch 1. {reason}"
     with pytest.warns(match=message) if reason else contextlib.nullcontext():
         run(**changes)
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+@pytest.mark.parametrize("steps", [np.int64(1), 0], ids=["of NumPy", "none"])
+def test_any_number_of_steps_can_be_saved_and_restored(tmp_path, steps):
+    data = tf.data.Dataset.from_tensors((np.ones((2, FEATURES)), np.ones((2, 1))))
+    for epochs in (1, 2):
+        model = keras.Sequential([keras.Input((FEATURES,)), keras.layers.Dense(1)])
+        model.compile(keras.optimizers.SGD(), "mse", run_eagerly=True)
+        backup = BackupAndRestore(tmp_path, delete_checkpoint=False)
+        assert backup.epoch == epochs - 1
+        options = {"steps_per_epoch": steps} if steps else {}
+        data = data.repeat() if steps else data.take(0)
+        model.fit(data, epochs=epochs, verbose=0, callbacks=[backup], **options)
 
 
 def test_the_backup_is_deleted_with_its_folder(tmp_path):
