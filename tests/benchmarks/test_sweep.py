@@ -137,12 +137,14 @@ def test_a_run_can_be_interrupted_and_resumed_twice(tmp_path):
 
 
 class HalfDone(concurrent.futures.Executor):
-    """An executor that never ends a training at a learning rate of 3 or more."""
+    """An executor in which a training at a rate of 3 never ends, and one at a higher rate fails."""
 
     def submit(self, function, run, *folder):
-        future = concurrent.futures.Future()
-        if run.settings.learning_rate < 3:
+        future, rate = concurrent.futures.Future(), run.settings.learning_rate
+        if rate < 3:
             future.set_result(function(run, *folder))
+        elif rate > 3:
+            future.set_exception(concurrent.futures.BrokenExecutor())
         return future
 
 
@@ -157,9 +159,9 @@ def test_an_interruption_keeps_all_that_is_done_and_ends_what_is_running(tmp_pat
         if len(saved) == 1:
             raise KeyboardInterrupt
 
-    some = sweep(runs(1, 2, 3), tmp_path, FakeTrain())
+    some = sweep(runs(1, 2, 3, 4), tmp_path, FakeTrain())
     with pytest.raises(KeyboardInterrupt):
-        some.train(processes=3, save=save)
+        some.train(processes=4, save=save)
     assert saved[-1] == {"rate_1-seed0", "rate_2-seed0"}
     assert ended == [True]
 

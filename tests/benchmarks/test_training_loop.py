@@ -212,9 +212,13 @@ def test_a_run_killed_between_its_last_epoch_and_its_result(monkeypatch, tmp_pat
         patch.setattr(loop.report, "write_history", kill)
         with pytest.raises(KeyError, match="killed"):
             loop.train(RECIPE, execution)
+    path = tmp_path / "run" / "config.json"
+    config = json.loads(path.read_text())
+    write_json(path, {**config, "device": "that of another machine"})
     result = loop.train(RECIPE, execution)
     assert result["epochs"] == 3
     assert result["updates"] == result["resumed_at_update"] == 66
+    assert json.loads(path.read_text()) == config
 
 
 @pytest.mark.slow
