@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from support.behavior import (
     RATE,
     SCHEDULES,
@@ -119,6 +120,19 @@ def test_a_gradient_that_is_missing_in_one_micro_batch_counts_as_zero():
             optimizer.apply([ones, gradient], [kept, at_times])
         ends.append(numbers([kept, at_times, *optimizer.variables]))
     assert_equal(*ends)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Gradients do not exist")
+def test_a_gradient_that_is_missing_in_a_traced_step():
+    used, unused = (keras.Variable([3.0, 4.0], name=name) for name in ("used", "unused"))
+    optimizer = make_lars(gradient_accumulation_steps=2, jit_compile=False)
+    optimizer.build([used, unused])
+    step = tf.function(lambda gradient: optimizer.apply([gradient, None], [used, unused]))
+    for _ in range(2):
+        step(keras.ops.ones(2))
+    assert int(optimizer.iterations) == 1
+    assert numbers([unused])[0].tolist() == [3.0, 4.0]
 
 
 def test_accumulation_with_a_missing_gradient():

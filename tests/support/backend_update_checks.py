@@ -181,6 +181,21 @@ def sparse_gradients(dense):
     return [sparse.BCOO((np.array(values, "float32"), indices), shape=dense.shape)]
 
 
+def check_a_gradient_that_is_missing_in_one_micro_batch():
+    ends = []
+    for missing in (None, keras.ops.zeros(2)):
+        variables = make_variables({"kept": np.ones(2), "at_times": np.ones(2)})
+        lars = keras_lars.LARS(0.5, gradient_accumulation_steps=2)
+        ones = keras.ops.ones(2)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Gradients do not exist")
+            for gradient in (ones, missing):
+                lars.apply([ones, gradient], variables)
+        ends.append([to_numpy(each) for each in variables + lars.variables])
+    for found, expected in zip(*ends, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
 def check_sparse_gradients():
     dense = np.zeros((3, 2), "float32")
     dense[0, 1], dense[2, 0] = 1.0, 0.75
