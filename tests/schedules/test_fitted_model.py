@@ -11,6 +11,7 @@ from support.models import FEATURES, batch
 
 import keras_lars
 from keras_lars import _batch_statistics
+from keras_lars._keras.fitted_model import is_shuffling
 from keras_lars.schedules import FitSchedule
 
 pytestmark = pytest.mark.slow
@@ -78,6 +79,34 @@ def test_a_model_with_its_own_fit():
     model = compiled(OwnFit, rate=4.0)
     model.fit(batch(0))
     assert int(model.optimizer.iterations) == 1
+
+
+class Batches(keras.utils.PyDataset):
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return batch(0)
+
+
+@pytest.mark.parametrize(
+    ("data", "shuffle", "expected"),
+    [
+        (batch(0), True, True),
+        (batch(0), False, False),
+        ((Batches(),), True, True),
+        ((tf.data.Dataset.from_tensors(batch(0)),), True, False),
+    ],
+    ids=["arrays", "in order", "PyDataset", "tf.data"],
+)
+def test_data_that_fit_shuffles(data, shuffle, expected):
+    model, found = functional(), []
+    model.compile(keras.optimizers.SGD(), "mse", run_eagerly=True)
+    asks = keras.callbacks.LambdaCallback(
+        on_train_begin=lambda logs: found.append(is_shuffling(model))
+    )
+    model.fit(*data, shuffle=shuffle, verbose=0, callbacks=[asks])
+    assert found == [expected]
 
 
 @pytest.mark.parametrize("build", [unbuilt, built, functional, OwnStep])
