@@ -110,9 +110,10 @@ def read_table(path: pathlib.Path) -> list[dict]:
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        lines = (line.replace("\0", "") for line in file)  # Python 3.10 refuses NUL
         return [
             {name: _value(text) for name, text in row.items()}
-            for row in csv.DictReader(file)
+            for row in csv.DictReader(lines)
             if None not in [*row, *row.values()]  # a line that is too long or was cut off
         ]
 
