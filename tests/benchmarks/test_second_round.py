@@ -167,6 +167,7 @@ def test_four_times_the_epochs():
     lars = at_8192[:, "lars_nesterov"]
     lamb, nesterov = at_8192[:, "lamb_wide"], at_8192[:, "nesterov_wide"]
     assert (lars - lamb).abs().max() < 0.2
+    assert "After 40, Lamb is level with it at 8,192" in pages.on_one_line("README.md")
     text = "behind LARS with Nesterov momentum by {} points"
     assert text.format(listed(lars - nesterov)) in LONGER_PAGE
     ours, theirs = (MEANS[512][:, name] for name in ("lars_nesterov", "lamb_wide"))
