@@ -6,16 +6,18 @@ import pathlib
 from collections.abc import Iterator
 
 
+def synchronize(path: pathlib.Path) -> None:
+    """Wait until a file is on the disk. A crash of the machine may leave a renamed one empty."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
 @contextlib.contextmanager
 def taking_the_place_of(path: pathlib.Path, part: pathlib.Path) -> Iterator[None]:
-    """Rename `part`, a new file in the folder of `path`, to `path`. Delete it after an error.
-
-    It is on the disk before, because a crash of the machine may leave a renamed file empty.
-    """
+    """Rename `part`, a new file in the folder of `path`, to `path`. Delete it after an error."""
     try:
         yield
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
+        synchronize(part)
         os.replace(part, path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -223,7 +223,7 @@ def is_absolute(value: float, before: float, given: float) -> bool:
 def warn_if_absolute(optimizer: "LARS", value: LearningRate) -> None:
     """Warn, once for each optimizer, before an absolute rate is assigned.
 
-    In a callback of batches it may begin a warm-up. Then there is a warning once it stops to rise.
+    In a callback of batches it may begin a warm-up. Then there is a warning once it stops rising.
     """
     given = optimizer._given_learning_rate
     if given is None or optimizer._has_warned_of_rate or not isinstance(value, float):

@@ -5,6 +5,8 @@ import os
 import pathlib
 from collections.abc import Mapping
 
+from keras_lars._files import synchronize
+
 
 def write(folder: pathlib.Path, contents: Mapping[str, bytes]) -> None:
     """Create the folder and its files. If one cannot be written, existing files are unchanged."""
@@ -12,10 +14,8 @@ def write(folder: pathlib.Path, contents: Mapping[str, bytes]) -> None:
     temporary = {name: folder / f"{name}.temporary" for name in contents}
     try:
         for name, content in contents.items():
-            with temporary[name].open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+            temporary[name].write_bytes(content)
+            synchronize(temporary[name])
         for name, path in temporary.items():
             os.replace(path, folder / name)
     finally:

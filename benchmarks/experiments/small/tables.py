@@ -248,10 +248,7 @@ def search_spaces(found: dict) -> str:
     lines = []
     for method in methods_of(found):
         rule = {0.5: "square root of batch / 128", 1.0: "ratio batch / 128"}.get(method.power)
-        untuned = f"as at 128, times the {rule}"
-        if other := method.chosen_in:
-            untuned = f"around that of `{other}`, whose other settings it has"
-        rate = method.space.get("learning_rate", untuned)
+        rate = method.space.get("learning_rate", f"as at 128, times the {rule}")
         momentum = method.space.get("momentum", f"{Training.momentum:g}")
         warmup = method.space.get("warmup_fraction", f"{Training.warmup_fraction:g}")
         line = {
