@@ -33,8 +33,10 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     path = pathlib.Path(path)
     temporary = path.with_name(path.name + _TEMPORARY)
     try:
-        temporary.write_text(text, encoding="utf-8", newline="")
-        synchronize(temporary)
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
