@@ -12,6 +12,7 @@ _RANK_1 = (
     "`exclude_from_weight_decay` (pass `rank_at_most(1)`), and if these are not adapted either, "
     "`exclude_from_layer_adaptation`"
 )
+_FILTER = "(for True, pass `rank_at_most(1)`; BYOL's functions select the opposite variables)"
 # Their names and ours, with a note if the meaning differs as well.
 _NAMES = {
     "lr": "`learning_rate`",
@@ -33,12 +34,14 @@ _NAMES = {
     "clip_lr": "`trust_clip`",
     "use_clip": "`trust_clip`",
     "skip_list": "`exclude_from_weight_decay` and `exclude_from_layer_adaptation`",
-    "exclude_bias_n_norm": "`exclude_from_layer_adaptation`",
+    "exclude_bias_n_norm": "`exclude_from_layer_adaptation` and `exclude_from_weight_decay` (pass "
+    "`rank_at_most(1)`)",
     "lars_filter": "`exclude_from_layer_adaptation` (and selects the opposite variables)",
-    "lars_adaptation_filter": "`exclude_from_layer_adaptation`",
+    "lars_adaptation_filter": f"`exclude_from_layer_adaptation` {_FILTER}",
     "trust_ratio_mask": "`exclude_from_layer_adaptation` (and selects the opposite variables)",
-    "weight_decay_filter": "`exclude_from_weight_decay`",
+    "weight_decay_filter": f"`exclude_from_weight_decay` {_FILTER}",
     "weight_decay_mask": "`exclude_from_weight_decay` (and selects the opposite variables)",
+    "no_weight_decay_list": "`exclude_from_weight_decay`",
     "filter_bias_and_bn": _RANK_1,
     "weight_decay_exclude_1d": _RANK_1,
     "beta": "`momentum`",
@@ -48,6 +51,11 @@ _NAMES = {
     "clip_value": "`clipvalue`",
     "global_clip_norm": "`global_clipnorm`",
     "max_grad_norm": "`global_clipnorm`",
+    "clip_grad": "`global_clipnorm`",
+    "clip_grad_norm": "`global_clipnorm`",
+    "gradient_clip_norm": "`global_clipnorm`",
+    "gradient_clip_val": "`global_clipnorm`",
+    "max_norm": "`global_clipnorm`",
     "ema_decay": "`ema_momentum`",
     "loss_scale": "`loss_scale_factor`",
     "accumulation_steps": "`gradient_accumulation_steps`",
@@ -108,8 +116,10 @@ def refuse_attribute(name: str, value: object) -> None:
 def _explained(name: str, value: object, known: list[str]) -> str:
     if name in _NAMES:
         return f"`{name}` is called {_NAMES[name]} here."
-    if isinstance(value, bool) and (name, value) in _FORMS:
-        return f"`{name}={value}` is {_FORMS[name, value]} here."
+    forms = {flag: words for (form, flag), words in _FORMS.items() if form == name}
+    if forms:
+        flags = [value] if isinstance(value, bool) else [*forms]
+        return " ".join(f"`{name}={flag}` is {forms[flag]} here." for flag in flags)
     if name in _REFUSED:
         return f"`{name}` {_REFUSED[name]}."
     close = difflib.get_close_matches(name, known, n=1)

@@ -35,6 +35,8 @@ def refusal(**arguments):
         ("use_nesterov", "`nesterov`"),
         ("clip", "`trust_clip`"),
         ("skip_list", "`exclude_from_weight_decay` and `exclude_from_layer_adaptation`"),
+        ("clip_grad_norm", "`global_clipnorm`"),  # whose nearest name is `clipnorm`
+        ("no_weight_decay_list", "`exclude_from_weight_decay`"),
     ],
 )
 def test_our_name(theirs, ours):
@@ -99,6 +101,23 @@ def test_always_adapt():
     assert "`always_adapt=True` is the default here. " in refusal(always_adapt=True)
     message = refusal(always_adapt=False)
     assert "is written `exclude_from_layer_adaptation=...` with the variables that have" in message
+
+
+def test_a_form_that_is_neither_true_nor_false():
+    """With the nearest name instead, `ema_momentum`, the error would mislead."""
+    message = refusal(classic_momentum=1)
+    assert 'classic_momentum=True` is written `momentum_form="classic"`' in message
+    assert 'classic_momentum=False` is written `momentum_form="ratio_of_update"`' in message
+    assert "did you mean" not in message
+
+
+def test_filters():
+    """solo-learn decays only what it adapts. BYOL's filters say what to include."""
+    message = refusal(exclude_bias_n_norm=True)
+    assert "`exclude_from_layer_adaptation` and `exclude_from_weight_decay`" in message
+    for name in ("weight_decay_filter", "lars_adaptation_filter"):
+        message = refusal(**{name: True})
+        assert "for True, pass `rank_at_most(1)`; BYOL's functions select the" in message
 
 
 def test_all_wrong_names_are_in_one_error():

@@ -85,7 +85,7 @@ def mxnet(w, g, v, rate, before, name):
     return w - v, v
 
 
-def barlow_twins(w, g, v, rate, before, name, *, bias_rate=0.0048 / 0.2, nesterov=False):
+def barlow_twins(w, g, v, rate, before, name, *, bias_rate=0.0048 / 0.2):
     """Two groups of parameters: those of rank 1 are neither decayed nor adapted."""
     if w.ndim == 1:
         rate = bias_rate * rate
@@ -94,15 +94,19 @@ def barlow_twins(w, g, v, rate, before, name, *, bias_rate=0.0048 / 0.2, nestero
         if norm(w) > 0 and norm(g) > 0:
             g = ETA * norm(w) / norm(g) * g
     v = MOMENTUM * v + g
-    return w - rate * (g + MOMENTUM * v if nesterov else v), v
+    return w - rate * v, v
 
 
 def vicreg(*arguments):
     return barlow_twins(*arguments, bias_rate=1.0)
 
 
-def moco_v3_with_nesterov(*arguments):
-    return barlow_twins(*arguments, bias_rate=1.0, nesterov=True)
+def solo_learn(w, g, v, rate, before, name):
+    """With `exclude_bias_n_norm=True`."""
+    if w.ndim != 1:
+        return apex(w, g, v, rate, before, name, clip=False, eta=ETA)
+    v = MOMENTUM * v + g
+    return w - rate * v, v
 
 
 def simclr(w, g, v, rate, before, name):
@@ -143,9 +147,9 @@ FORMULAS = {
     "SimCLR": (simclr, {}),
     "SimCLR, classic_momentum=False": (simclr_popular, {}),
     "Barlow Twins": (barlow_twins, {}),
-    "VICReg, BYOL": (vicreg, {}),
+    "VICReg, BYOL, MoCo v3": (vicreg, {}),
     "MAE, linear probe": (vicreg, {"weight_decay": DECAY}),
-    "MoCo v3": (moco_v3_with_nesterov, {"nesterov": True}),
+    "solo-learn": (solo_learn, {}),
     "flax.optim.LARS": (flax, {}),
     "MXNet LARS": (mxnet, {}),
     "tf.contrib, before 2020": (tf_contrib, {"weight_decay": 0.0}),

@@ -43,7 +43,6 @@ AT_1 = "zero_weight_ratio=1.0, weight_norm_floor=0"
 FORMULA_AT_0 = "zero_gradient_ratio=None, weight_norm_floor=0"
 # Where a gradient is 0, these neither scale nor decay: they add 0 to the velocity.
 UNTOUCHED = "zero_gradient_ratio=0.0"
-UNDECAYED = "With `weight_decay=0` it does not adapt: exclude everything from adaptation."
 
 PEERS = [
     Peer("the paper", f"weight_decay=5e-4, {FORMULA_AT_0}, {NOTHING}"),
@@ -102,7 +101,8 @@ PEERS = [
         "The large `zero_weight_ratio` is clipped to 1, which apex uses for weights of 0. A "
         "gradient of 0 at a learning rate of 0 is treated differently. A group with "
         "`weight_decay=0` becomes `exclude_from_weight_decay` only. Groups with different learning "
-        "rates are not supported.",
+        "rates are not supported. `LARSWrapper` of early lightning-bolts is the same; its `eta` is "
+        "our `trust_coefficient`.",
     ),
     Peer(
         "apex LARC, clip=False",
@@ -113,7 +113,8 @@ PEERS = [
     Peer(
         "pytorch_optimizer LARS",
         f"{OUTSIDE}, weight_decay=0.0, {AT_1}, zero_gradient_ratio=None, {RANK_1}",
-        "`dampening` is not supported.",
+        "For version 4.1. Versions before 4 leave the weight decay out of the denominator and "
+        "begin with another velocity, which is not reproduced. `dampening` is not supported.",
         "pytorch_optimizer",
     ),
     Peer(
@@ -155,8 +156,9 @@ PEERS = [
     Peer(
         "SimCLR",
         f"weight_decay=1e-6, {AT_1}, {IN_NORM}, {BIAS_AND_NORM}",
-        "It also excludes its supervised head from both: add the path of the head. Its "
-        "`exclude_from_weight_decay=None` decays everything: write `[]`.",
+        "It also excludes its supervised head from both, and decays the kernel of the head by an "
+        "L2 penalty in the loss: add the path of the head. Its `exclude_from_weight_decay=None` "
+        "decays everything: write `[]`.",
     ),
     Peer(
         "SimCLR, classic_momentum=False",
@@ -171,8 +173,9 @@ PEERS = [
         "batch / 256.",
     ),
     Peer(
-        "VICReg, BYOL",
+        "VICReg, BYOL, MoCo v3",
         f"{OUTSIDE}, weight_decay=1e-6, {AT_1}, {IN_NORM}, {RANK_1}",
+        "The filters of BYOL say what to include, those of VICReg what to leave out.",
     ),
     Peer(
         "MAE, linear probe",
@@ -181,15 +184,19 @@ PEERS = [
         "[linear probing](linear_probing.md).",
     ),
     Peer(
-        "MoCo v3",
-        f"{OUTSIDE}, weight_decay=1e-6, {AT_1}, {IN_NORM}, {RANK_1}",
-        "Like VICReg, but it also has a `nesterov` option.",
-    ),
-    Peer(
         "lightning-bolts, lightly",
         f"{OUTSIDE}, weight_decay=1e-4, {AT_1}, epsilon=1e-8, {UNTOUCHED}, {NOTHING}",
-        UNDECAYED + " `dampening` is not supported.",
+        "It does not adapt what it does not decay. A group with `weight_decay=0` becomes both "
+        'exclusions; without any decay, pass `exclude_from_layer_adaptation=".*"`. `dampening` is '
+        "not supported.",
         "lightning_bolts",
+    ),
+    Peer(
+        "solo-learn",
+        f"{OUTSIDE}, weight_decay=1e-4, {AT_1}, epsilon=1e-8, {UNTOUCHED}, {RANK_1}",
+        "With `exclude_bias_n_norm=True`; otherwise replace both exclusions by `[]`. With "
+        "`clip_lr=True`, or `clip=True` of the earlier `LARSWrapper`, add `trust_clip=True` and "
+        "write `zero_weight_ratio=1e9`. `dampening` is not supported.",
     ),
     Peer(
         "flax.optim.LARS",
