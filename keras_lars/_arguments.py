@@ -157,9 +157,17 @@ def learning_rate(name: str, value: Any, tensors: bool = True) -> Any:
     converted = _as_float(value)
     if not converted >= 0 or value < 0:
         must_be = f"a finite number >= 0{_unless_too_large(value)}, a `LearningRateSchedule`, or a "
-        must_be += "callable without arguments"
-        raise refusal(name, must_be, value)
+        raise refusal(name, f"{must_be}callable without arguments{_instead(value)}", value)
     return converted
+
+
+def _instead(value: Any) -> str:
+    """What an error adds if the value, of which a rate is made elsewhere, is none."""
+    if hasattr(value, "apply_gradients") or hasattr(value, "param_groups"):
+        return ". `LARS` is a complete optimizer and wraps no other"
+    if hasattr(value, "optimizer"):  # a scheduler of torch
+        return ". Assign the rate of a scheduler to `learning_rate` before each update"
+    return ""
 
 
 def _holds_parameters(value: Any, depth: int = 0) -> bool:

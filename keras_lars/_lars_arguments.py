@@ -1,13 +1,16 @@
 """The arguments of `LARS`, and how each is checked whenever it is set."""
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
 from keras_lars import _accumulation, _representation
 from keras_lars._arguments import LARGEST_STEP, Check, integer, number, one_of
 from keras_lars._update_rule import MOMENTUM_FORMS
+
+if TYPE_CHECKING:
+    from keras_lars.optimizer import LARS
 
 # In the order of a configuration. All are fixed once the optimizer is built.
 OF_LARS: dict[str, Check] = {
@@ -41,8 +44,10 @@ CHECKS = OF_LARS | OF_KERAS
 # Arguments that configurations of version 0.1.0 lack, with the values that they imply.
 _SINCE_0_1_0 = {"weight_norm_floor": 0.0, "record_noise_scale": False}
 
-# How the warning of `warn_if_like_a_decay` begins.
-LIKE_A_DECAY = "`momentum` is so small that it has no effect"
+# How the warnings of `warn_if_like_a_decay` begin, as a pattern.
+LIKE_A_DECAY = "`(momentum|trust_coefficient)` is as small as a weight decay"
+# The largest usual weight decay. Trust coefficients are larger.
+_USUAL_DECAY = 5e-4
 
 # Read at import, because a user may later replace Keras's optimizers with ours.
 _DEFAULTS_OF_KERAS = _representation.defaults(keras.optimizers.SGD)
@@ -68,13 +73,26 @@ def check_momentum_form(momentum_form: str, decay_in_norm: bool) -> None:
         )
 
 
-def warn_if_like_a_decay(momentum: float) -> None:
-    """Warn if the momentum is a weight decay: in `LARS(0.1, 1e-4)`, it is the second argument."""
+def warn_if_like_a_decay(optimizer: "LARS") -> None:
+    """Warn if an argument is a weight decay in the order of arguments of other implementations.
+
+    In `LARS(0.1, 1e-4)` it is the momentum, and in `LARS(0.1, 0.9, 0, 1e-4)` the trust coefficient.
+    """
+    momentum, trust_coefficient = optimizer.momentum, optimizer.trust_coefficient
     if 0 < momentum < 0.01:
         warnings.warn(
-            f"{LIKE_A_DECAY}. In other implementations of LARS the second argument may be the "
-            "weight decay: pass all arguments by name. If you want no momentum, pass `momentum=0`. "
-            f"Received: momentum={momentum:g}",
+            "`momentum` is as small as a weight decay, so it has no effect. In other "
+            "implementations of LARS the second argument may be the weight decay: pass all "
+            "arguments by name. If you want no momentum, pass `momentum=0`. Received: "
+            f"momentum={momentum:g}",
+            stacklevel=3,
+        )
+    if optimizer.weight_decay == 0 and 0 < trust_coefficient <= _USUAL_DECAY:
+        warnings.warn(
+            "`trust_coefficient` is as small as a weight decay, and `weight_decay` is 0. In "
+            "PyTorch the third argument after the parameters is the dampening and the fourth the "
+            "weight decay: pass all arguments by name. If you mean it, ignore this warning. Received: "
+            f"weight_decay=0, trust_coefficient={trust_coefficient:g}",
             stacklevel=3,
         )
 

@@ -204,7 +204,7 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
         self._set_rules(exclude_from_layer_adaptation, exclude_from_weight_decay)
         self.momentums = []
         self._is_rate_undecided = _rates.warn_if_tiny(self)
-        _lars_arguments.warn_if_like_a_decay(momentum)
+        _lars_arguments.warn_if_like_a_decay(self)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "learning_rate":

@@ -2,6 +2,7 @@
 
 import json
 import re
+import types
 
 import keras
 import numpy as np
@@ -140,6 +141,33 @@ def test_a_weight_decay_in_the_place_of_the_momentum():
     keras_lars.LARS.from_config(optimizer.get_config())  # no second warning
     for momentum in (0, 0.01):
         keras_lars.LARS(momentum=momentum)
+
+
+def test_a_weight_decay_in_the_place_of_the_trust_coefficient():
+    """torch's SGD, timm and others take the dampening and the weight decay in this order."""
+    match = "by name.*Received: weight_decay=0, trust_coefficient=0.0001"
+    with pytest.warns(UserWarning, match=match) as caught:
+        optimizer = keras_lars.LARS(1.0, 0.9, 0, 1e-4)
+    assert caught[0].filename == __file__
+    keras_lars.LARS.from_config(optimizer.get_config())  # no second warning
+    keras_lars.LARS(1.0, 0.9, 1e-4, 1e-4)
+    keras_lars.LARS(1.0, 0.9, 0, 1e-3)
+    keras_lars.LARS(1.0, 0.9, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("value", "remedy"),
+    [
+        (keras.optimizers.SGD(0.1), "`LARS` is a complete optimizer and wraps no other"),
+        (types.SimpleNamespace(param_groups=[]), "`LARS` is a complete optimizer"),
+        (types.SimpleNamespace(optimizer=None), "Assign the rate of a scheduler"),
+    ],
+    ids=["Keras", "torch", "scheduler"],
+)
+def test_an_optimizer_or_a_scheduler_of_torch_as_learning_rate(value, remedy):
+    """LARC and torchlars wrap an optimizer."""
+    with pytest.raises(ValueError, match=f"{remedy}.*Received: learning_rate="):
+        keras_lars.LARS(value)
 
 
 @pytest.mark.parametrize(("argument", "value"), [("use_ema", True), ("clipnorm", None)])
