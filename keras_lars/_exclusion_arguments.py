@@ -1,13 +1,20 @@
 """Parses the arguments that exclude variables into rules."""
 
 import functools
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import keras
 
 from keras_lars import _arguments
-from keras_lars._exclusions import Exclusion, FindVariables, pattern, saved_variable
+from keras_lars._exclusions import (
+    Exclusion,
+    FindVariables,
+    bias_or_normalization,
+    pattern,
+    saved_variable,
+)
 from keras_lars._types import Variable
 from keras_lars._variables import described, path_of
 from keras_lars._words import shortened
@@ -163,3 +170,24 @@ class _GivenCallable(Exclusion):
 
     def __str__(self) -> str:
         return getattr(self.function, "__qualname__", None) or str(self.function)
+
+
+def warn_if_mask(
+    argument: str, rules: Sequence[Exclusion], variables: Sequence[Variable], excluded: list[bool]
+) -> None:
+    """Warn if the only rule is a callable that excludes exactly the kernels.
+
+    It is probably a mask or filter of another implementation, which says what to include.
+    """
+    is_other = bias_or_normalization()
+    if len(rules) != 1 or not isinstance(rules[0], _GivenCallable) or not any(excluded):
+        return
+    if all(excluded) or excluded != [not is_other(variable) for variable in variables]:
+        return
+    paths = [path_of(v) for v, is_excluded in zip(variables, excluded) if is_excluded]
+    warnings.warn(
+        f"`{argument}={rules[0]}` excludes all kernels, and no bias or parameter of normalization. "
+        "Masks and filters of others say what to include, but a rule says what to exclude: return "
+        f"the opposite. Received: it excludes {shortened(str(paths))}",
+        stacklevel=2,
+    )

@@ -91,8 +91,8 @@ def warn_if_like_a_decay(optimizer: "LARS") -> None:
         warnings.warn(
             "`trust_coefficient` is as small as a weight decay, and `weight_decay` is 0. In "
             "PyTorch the third argument after the parameters is the dampening and the fourth the "
-            "weight decay: pass all arguments by name. If you mean it, ignore this warning. Received: "
-            f"weight_decay=0, trust_coefficient={trust_coefficient:g}",
+            "weight decay: pass all arguments by name. If you mean it, ignore this warning. "
+            f"Received: weight_decay=0, trust_coefficient={trust_coefficient:g}",
             stacklevel=3,
         )
 

@@ -107,7 +107,7 @@ class SelectingOptimizer(KerasOptimizer):
 
     def _rules_config(self) -> dict[str, list[Any]]:
         """The rules in the form that a configuration holds."""
-        rules = dict(zip(_METHODS, (self._adaptation_rules, self._decay_rules)))
+        rules = self._rules()
         variables = self._slots.variables if self.built else None
         return {
             argument: [rule.save(argument, variables) for rule in rules[argument]]
@@ -116,18 +116,26 @@ class SelectingOptimizer(KerasOptimizer):
 
     def _select(self, variables: Sequence[Variable], weight_decay: float) -> VariableTable:
         """Decide how each variable is treated."""
-        return variable_table(
+        table = variable_table(
             variables,
             self._adaptation_rules,
             self._decay_rules,
             weight_decay,
             frozen=functools.partial(frozen_variables, self),
         )
+        reasons = zip(*((row.adaptation_rule, row.decay_rule) for row in table))
+        for (argument, rules), texts in zip(self._rules().items(), reasons):
+            excluded = [text != "" for text in texts]
+            _exclusion_arguments.warn_if_mask(argument, rules, variables, excluded)
+        return table
+
+    def _rules(self) -> dict[str, tuple[Exclusion, ...]]:
+        return dict(zip(_METHODS, (self._adaptation_rules, self._decay_rules)))
 
     def _check_paths(self, saved: Sequence[Described]) -> None:
         if not self._rules_are_saved:
             return
-        rules = dict(zip(_METHODS, (self._adaptation_rules, self._decay_rules)))
+        rules = self._rules()
         variables = self._slots.variables
         changed = [
             f"`{argument}={rule}`"

@@ -186,6 +186,24 @@ def test_a_callable_is_called_once_for_each_variable_and_only_in_build():
 
 
 @both_selections
+def test_a_mask_of_another_implementation_warns(argument, selected):
+    """optax's masks, and the filters of BYOL, are True for what to include."""
+
+    def mask(variables):
+        return keras.tree.map_structure(lambda variable: len(variable.shape) > 1, variables)
+
+    match = (
+        f"`{argument}=.*mask` excludes all kernels.*return the opposite. Received: .*first/kernel"
+    )
+    with pytest.warns(UserWarning, match=match):
+        assert selected(built(make_variables(), **{argument: mask})) == EVERYTHING - KERNELS
+    kernels = [variable for variable in make_variables() if variable.path in KERNELS]
+    built(kernels, **{argument: mask})  # which leaves out nothing but kernels
+    built(make_variables(), **{argument: lambda variable: not mask(variable)})
+    built(make_variables(), **{argument: lambda variable: False})
+
+
+@both_selections
 @pytest.mark.parametrize("rules", ["batch_norm", ["first", "batch_norm"]])
 def test_a_pattern_that_matches_nothing_raises_and_lists_the_paths(argument, selected, rules):
     with pytest.raises(ValueError) as error:
