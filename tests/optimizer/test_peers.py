@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 import pathlib
 import re
 import tempfile
@@ -81,6 +82,45 @@ def test_our_schedules_give_their_rates(file):
         # Their ramp reaches the peak in its last step, ours in the step after it.
         np.testing.assert_allclose(ramp[4:], rates[4:], rtol=1e-6)
         np.testing.assert_allclose(ramp[1:4], rates[:3], rtol=1e-6)
+
+
+W, T, START, PEAK, END = 4, 20, 0.5, 8.0, 0.08
+
+
+def cosine(peak, step, steps, end=0.0):
+    return end + (peak - end) * (1 + math.cos(math.pi * min(step / steps, 1))) / 2
+
+
+def ramp(step, start=0.0):
+    return start + (PEAK - start) * step / W
+
+
+# The rate of each schedule on the page, after its warm-up and in it, as their code has them.
+SCHEDULES = {
+    "optax": lambda t: cosine(PEAK, t - W, T - W, END) if t >= W else ramp(t, START),
+    "torch": lambda t: cosine(PEAK, t - W, T - W, END) if t >= W else ramp(t, START),
+    "timm": lambda t: cosine(PEAK, t, T, END) if t >= W else ramp(t, START),
+    "SimCLR, BYOL, MoCo v3, MAE": lambda t: cosine(PEAK, t - W, T - W) if t >= W else ramp(t),
+    "Barlow Twins, VICReg": lambda t: (
+        cosine(PEAK, t - W, T - W, PEAK / 1000) if t >= W else ramp(t)
+    ),
+    "MLPerf, TensorFlow": lambda t: (
+        1e-4 + (PEAK - 1e-4) * (1 - (t - W) / (T - W + 1)) ** 2 if t > W else ramp(t)
+    ),
+}
+
+
+def test_the_schedules_on_the_page():
+    (table,) = re.findall("<!-- schedules -->(.+?)<!-- /schedules -->", PAGE, re.S)
+    rows = dict(re.findall(r"^\| ([^:|]+?)(?:: .*?)? \| `(.+?)` \|$", table, re.M))
+    assert rows.keys() == SCHEDULES.keys()
+    names = {**vars(keras.optimizers.schedules), **vars(keras_lars.schedules)}
+    names |= {"W": W, "T": T, "start": START, "peak": PEAK, "end": END}
+    for peer, code in rows.items():
+        schedule = eval(code, names)
+        rates = [float(schedule(step)) for step in range(T)]
+        wanted = [SCHEDULES[peer](step) for step in range(T)]
+        np.testing.assert_allclose(rates, wanted, rtol=1e-5, atol=1e-6, err_msg=peer)
 
 
 def test_the_table_on_the_page():
