@@ -15,12 +15,10 @@ import keras
 
 from keras_lars import _arguments
 from keras_lars._keras.layers import all_layers
-from keras_lars._words import counted
+from keras_lars._words import counted, listed
 
 # The largest share of the initial statistics that may remain without a warning.
 LARGEST_SHARE = 0.05
-# The most layers that the warning names.
-_NAMED = 3
 # An attribute of the callback that recomputes statistics, and a key in the parameters that `fit`
 # passes to all of its callbacks before it begins.
 _RECALIBRATES = "_recalibrates_statistics"
@@ -78,8 +76,7 @@ def warn_if_stale(model: keras.Model, batches: int) -> None:
         return
     _warned.add(model)
     share = max(layer.momentum for layer in stale) ** batches
-    names = ", ".join(f"`{layer.name}`" for layer in stale[:_NAMED])
-    names += f" and {len(stale) - _NAMED} more" if len(stale) > _NAMED else ""
+    names = listed([layer.name for layer in stale])
     after = counted(batches, "batch", "batches")
     warnings.warn(
         f"After {after} {_percent(share)} of the initial moving statistics remain in {names}, so "

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import keras
 from keras.optimizers.schedules import LearningRateSchedule
 
-from keras_lars import _batch_statistics, _rates
+from keras_lars import _batch_statistics, _changed_layers, _rates
 from keras_lars._keras.fitted_model import (
     fitted_model,
     fitting_batches,
@@ -24,7 +24,7 @@ from keras_lars._keras.fitted_model import (
     is_failing,
 )
 from keras_lars._keras.optimizer import KerasOptimizer
-from keras_lars._words import counted
+from keras_lars._words import counted, listed
 from keras_lars.schedules import FitSchedule
 from keras_lars.schedules._warm_up import end_of, warm_up_of
 
@@ -54,8 +54,6 @@ _TOLERANCE = 0.1
 _NEAR_ZERO = 1e-3
 # The smallest weight decay with a warning.
 _LARGE_DECAY = 0.03
-# The most variables that a warning names.
-_NAMED = 3
 
 
 def at_build(optimizer: "LARS") -> None:
@@ -112,11 +110,9 @@ def _warn_if_decayed_twice(optimizer: "LARS") -> None:
     ]
     if not decayed:
         return
-    names = ", ".join(f"`{path}`" for path in decayed[:_NAMED])
-    names += f" and {len(decayed) - _NAMED} more" if len(decayed) > _NAMED else ""
     warnings.warn(
         f"Optimizer '{optimizer.name}' decays variables that have an L2 regularizer, so they are "
-        f"decayed twice: {names}. Remove the regularizers from the layers, or pass "
+        f"decayed twice: {listed(decayed)}. Remove the regularizers from the layers, or pass "
         f"`weight_decay=0`. Received: weight_decay={optimizer.weight_decay:g}",
         stacklevel=2,
     )
@@ -271,6 +267,7 @@ def at_end(optimizer: "LARS") -> None:
     if not _batch_statistics.is_chief(model):
         return
     if model is not None:  # a custom loop may go on
+        _changed_layers.at_end(optimizer, model)
         batches = _batches_so_far(optimizer)
         if batches == 0 or _warn_if_without_update(optimizer, batches):
             return

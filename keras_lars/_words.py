@@ -1,11 +1,21 @@
 """Text for messages and files: counts with their nouns, names on one line."""
 
 import re
+from collections.abc import Sequence
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
     """A count with its noun: `"1 update"`, `"2 updates"`. The default plural adds an "s"."""
     return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
+_NAMED = 3  # the most names in a message
+
+
+def listed(names: Sequence[str]) -> str:
+    """The names as code, those after the third only counted: "`a`, `b`, `c` and 2 more"."""
+    shown = ", ".join(f"`{name}`" for name in names[:_NAMED])
+    return f"{shown} and {len(names) - _NAMED} more" if len(names) > _NAMED else shown
 
 
 LONGEST = 200  # the most characters of a value that a message shows

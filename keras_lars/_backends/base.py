@@ -64,6 +64,7 @@ class BuiltUpdate:
         squares: The variables that hold squared gradient norms, or `None`.
         compiled: Whether XLA compiles the update of each variable, on TensorFlow.
         programs: The compiled functions, kept alive as long as this object.
+        traced: On TensorFlow, the positions of the variables that the last traced update updates.
         plans: On torch, the groups of variables that one call updates, cached as long as this
             object lives.
     """
@@ -75,6 +76,7 @@ class BuiltUpdate:
     squares: Squares | None
     compiled: bool
     programs: set[Any] = dataclasses.field(default_factory=set)
+    traced: set[int] = dataclasses.field(default_factory=set)
     plans: dict[Hashable, Any] = dataclasses.field(default_factory=dict)
 
 

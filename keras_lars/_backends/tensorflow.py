@@ -103,7 +103,9 @@ class TensorFlowBackend(Backend):
                 "`apply` must be called on each replica, in a function passed to `strategy.run`. "
                 "Received: a call outside of such a function, in the scope of a strategy"
             )
-        squares = optimizer._update.squares
+        traced, squares = optimizer._update.traced, optimizer._update.squares
+        traced.clear()
+        traced.update(positions)
         if squares is not None:
             squares = squares._replace(parts=_native(squares.parts), last=_native(squares.last))
             gradients = [*gradients, _part_squares(gradients, positions, squares.last)]

@@ -1,0 +1,52 @@
+"""Warns if the compiled training step of TensorFlow no longer suits its model.
+
+Keras compiles the step in the first `fit` after `compile`. Then it has no effect to freeze or
+unfreeze a layer, or to assign another optimizer to the model. On the other backends it has, or
+LARS raises an error.
+"""
+
+import warnings
+import weakref
+from typing import TYPE_CHECKING
+
+import keras
+
+from keras_lars._keras.fitted_model import fitting_batches
+from keras_lars._variables import path_of
+from keras_lars._words import listed
+
+if TYPE_CHECKING:
+    from keras_lars.optimizer import LARS
+
+_warned: "weakref.WeakSet[LARS]" = weakref.WeakSet()
+
+
+def at_end(optimizer: "LARS", model: keras.Model) -> None:
+    """Warn, once for each optimizer, of what the `fit` that ends did not or still train."""
+    if optimizer in _warned or keras.backend.backend() != "tensorflow":
+        return
+    # A step of the user's own may leave out variables on purpose.
+    if type(model).train_step is not keras.Model.train_step or fitting_batches(model) == 0:
+        return
+    found = _found(optimizer, model)
+    if found is not None:
+        _warned.add(optimizer)
+        warnings.warn(
+            f"{found} Keras compiles the training step once: call `compile`, with a new optimizer, "
+            "after you change `trainable` or the optimizer. Received: optimizer "
+            f"'{optimizer.name}'",
+            stacklevel=2,
+        )
+
+
+def _found(optimizer: "LARS", model: keras.Model) -> str | None:
+    variables = model.trainable_variables
+    if not optimizer.built:
+        return "`fit` trained with another optimizer than that of the model." if variables else None
+    known, key = optimizer._trainable_variables, optimizer._var_key
+    keys = set(map(key, known))
+    left_out = [path_of(variable) for variable in variables if key(variable) not in keys]
+    if left_out:
+        return f"`fit` did not train {listed(left_out)}, which can be trained only since then."
+    frozen = [path_of(known[i]) for i in optimizer._update.traced if not known[i].trainable]
+    return f"`fit` still trained {listed(frozen)}, although frozen." if frozen else None
