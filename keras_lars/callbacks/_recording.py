@@ -128,7 +128,8 @@ class RecordingCallback(keras.callbacks.Callback, Generic[R]):
             steps = (self.params or {}).get("steps")
             epoch = float(self._epoch)
             if steps:
-                epoch = (self._epoch * steps + self._batch + 1) / steps
+                # In the last execution of an epoch, Keras also counts steps without a batch.
+                epoch = (self._epoch * steps + min(self._batch + 1, steps)) / steps
             self._record(optimizer, self._update, epoch)
         next_update = _due_until(self._update, every) * every + 1
         micro_batches = int(keras.ops.convert_to_numpy(optimizer._micro_batches))

@@ -164,6 +164,13 @@ def test_executions_of_several_steps_record_their_last(tmp_path):
     assert updates(tmp_path) == [2, 4, 8]
 
 
+def test_the_last_execution_of_an_epoch_may_be_a_short_one(tmp_path):
+    model = compiled(network, make_lars(), steps_per_execution=3)
+    fit(model, TrustRatioMonitor(tmp_path, 1, verbose=False), epochs=2)
+    epochs = {row["update"]: float(row["epoch"]) for row in rows_of(tmp_path)}
+    assert epochs == {"3": 0.75, "4": 1.0, "7": 1.75, "8": 2.0}
+
+
 def test_a_second_fit_goes_on(tmp_path):
     model = eager(network, make_lars())
     monitor = TrustRatioMonitor(tmp_path, 3, verbose=False)
