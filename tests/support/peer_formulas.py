@@ -62,6 +62,14 @@ def flax(w, g, v, rate, before, name, *, epsilon=0.0):
     return w - v, v
 
 
+def paddle(w, g, v, rate, before, name):
+    """With the biases in its `exclude_from_weight_decay`."""
+    if name.endswith("bias"):
+        v = MOMENTUM * v + rate * g
+        return w - v, v
+    return flax(w, g, v, rate, before, name)
+
+
 def mlperf(w, g, v, rate, before, name, *, epsilon=0.0):
     """Excluded variables use plain momentum without decay."""
     if is_excluded(name):
@@ -152,5 +160,9 @@ FORMULAS = {
     "solo-learn": (solo_learn, {}),
     "flax.optim.LARS": (flax, {}),
     "MXNet LARS": (mxnet, {}),
+    "PaddlePaddle": (
+        paddle,
+        {"exclude_from_layer_adaptation": "bias", "exclude_from_weight_decay": "bias"},
+    ),
     "tf.contrib, before 2020": (tf_contrib, {"weight_decay": 0.0}),
 }

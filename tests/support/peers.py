@@ -209,6 +209,12 @@ PEERS = [
         "default `momentum` is 0.",
     ),
     Peer(
+        "PaddlePaddle",
+        f"weight_decay=5e-4, {AT_1}, {NOTHING}",
+        "It does not adapt what it does not decay: write its `exclude_from_weight_decay` into both "
+        "exclusions.",
+    ),
+    Peer(
         "tf.contrib, before 2020",
         f'momentum_form="ratio_outside", weight_decay=0.0, {AT_1}',
         "Its weight decay is in the loss: leave it there. Its denominator also has "
