@@ -111,9 +111,16 @@ def full_like(tensor: Tensor, number: Number) -> Tensor:
     """A tensor of the same shape, dtype and device, filled with a number.
 
     torch creates `ops.full_like`, and a number in `ops.where` or `ops.maximum`, on the host, and
-    waits for the copy to the device. Its `ops.maximum` of a float64 tensor and a number is float32.
+    waits for the copy to the device.
     """
     return ops.zeros_like(tensor) + number
+
+
+def larger(tensor: Tensor, other: Tensor) -> Tensor:
+    """The maximum, in the dtype of the tensors: `ops.maximum` of float64 is float32 on torch."""
+    if hasattr(tensor, "maximum"):  # on torch
+        return tensor.maximum(other)
+    return ops.maximum(tensor, other)
 
 
 def replaced(tensor: Tensor, condition: Tensor, number: Number) -> Tensor:
@@ -149,7 +156,7 @@ def trust_ratio(
         least = variable_config.least_norm
         if is_number(least):
             least = full_like(weight_norm, least)
-        norm_w = ops.maximum(weight_norm, least)
+        norm_w = larger(weight_norm, least)
     numerator = config.trust_coefficient * norm_w
     denominator = gradient_norm if is_nothing(config.epsilon) else gradient_norm + config.epsilon
     if not is_nothing(variable_config.weight_decay) and not config.decay_in_norm:

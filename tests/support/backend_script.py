@@ -63,12 +63,22 @@ def same(left, right, **tolerance):
 
 
 def check_ten_steps():
+    compare_ten_steps("float32", 1e-5)
+
+
+def check_ten_steps_in_float64():
+    if keras.backend.backend() != "torch":
+        return  # JAX has no float64 by default
+    compare_ten_steps("float64", 1e-13)
+
+
+def compare_ten_steps(dtype, tolerance):
     weights, rows = make_data()
     for form in MOMENTUM_FORMS:
         in_norm = {"decay_in_norm": form == "ratio_of_update"}
         variants = (in_norm, {"nesterov": True, "decay_in_norm": True})
         for variant in (*variants, {"trust_clip": True, **in_norm}):
-            variables = make_variables(weights)
+            variables = make_variables(weights, dtype)
             optimizer = keras_lars.LARS(
                 weight_decay=0.07,
                 trust_coefficient=0.3,
@@ -87,8 +97,8 @@ def check_ten_steps():
             for row, rate, (w, v) in zip(rows, RATES, steps, strict=True):
                 for i, (tensor, g) in enumerate(zip(tensors, row, strict=True)):
                     tensor.step(g, rate)
-                    np.testing.assert_allclose(w[i], tensor.w, rtol=1e-5, atol=1e-5)
-                    np.testing.assert_allclose(v[i], tensor.v, rtol=1e-5, atol=1e-5)
+                    np.testing.assert_allclose(w[i], tensor.w, rtol=tolerance, atol=tolerance)
+                    np.testing.assert_allclose(v[i], tensor.v, rtol=tolerance, atol=tolerance)
 
 
 def check_fit():
