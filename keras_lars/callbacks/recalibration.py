@@ -11,7 +11,7 @@ import numpy as np
 from keras_lars import _arguments, _batch_statistics
 from keras_lars._keras.layers import all_layers
 from keras_lars._types import Array
-from keras_lars._words import shortened
+from keras_lars._words import counted, shortened
 from keras_lars.callbacks._batches import Batches, refuse_separate, samples_of
 from keras_lars.callbacks._training_pass import TrainingPass, value_of
 
@@ -168,6 +168,7 @@ class RecalibrateStatistics(keras.callbacks.Callback):
             ) from error
         if first is None:
             raise ValueError("`data` must hold at least one batch. Received: none")
+        _check_number(first, model)
         try:
             (found,), _ = made.run(made.start(), [first])
         except Exception as error:
@@ -261,6 +262,21 @@ class RecalibrateStatistics(keras.callbacks.Callback):
     @property
     def _strategy(self) -> Any:
         return self.model.distribute_strategy
+
+
+def _check_number(inputs: Any, model: keras.Model) -> None:
+    """Raise ValueError for a list of batches: Keras would use the first ones as inputs."""
+    expected = getattr(model, "inputs", None)  # a subclassed model has none
+    if expected is None or not isinstance(inputs, (list, tuple)):
+        return
+    received = len(keras.tree.flatten(inputs))
+    if received != len(expected):
+        raise ValueError(
+            "`data` must hold inputs that the model accepts: a list holds its inputs, not batches, "
+            "nor inputs and targets. Pass `(x, y)`, or batches as a `tf.data.Dataset` or a "
+            f"`keras.utils.PyDataset`. Received: a list of {counted(received, 'array')}, but the "
+            f"model has {counted(len(expected), 'input')}"
+        )
 
 
 def _groups(batches: Iterator[Any], width: int) -> Iterator[list[Any]]:

@@ -564,8 +564,10 @@ def test_bad_arguments(options, message):
     [
         (X[:, :3], r"`data` must hold inputs .* a batch of shape \(20, 3\), for which it raises"),
         (dataset(X[:0]), "`data` must hold at least one batch. Received: none"),
+        ([(X, Y), (X, Y)], "a list holds its inputs, .* a list of 4 arrays, .* has 1 input"),
+        ([X, X], "a list holds its inputs, not batches, .* a list of 2 arrays, .* has 1 input"),
     ],
-    ids=["shape", "empty"],
+    ids=["shape", "empty", "batches", "batches-of-inputs"],
 )
 def test_data_that_do_not_fit_are_refused_before_anything_is_trained(data, message):
     model = small()
