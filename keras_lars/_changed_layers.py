@@ -42,11 +42,11 @@ def at_end(optimizer: "LARS", model: keras.Model) -> None:
 def _found(optimizer: "LARS", model: keras.Model) -> str | None:
     variables = model.trainable_variables
     if not optimizer.built:
-        return "`fit` trained with another optimizer than that of the model." if variables else None
+        return "`fit` made no update with the optimizer of the model." if variables else None
     known, key = optimizer._trainable_variables, optimizer._var_key
     keys = set(map(key, known))
     left_out = [path_of(variable) for variable in variables if key(variable) not in keys]
     if left_out:
-        return f"`fit` did not train {listed(left_out)}, which can be trained only since then."
+        return f"`fit` did not train {listed(left_out)}, although not frozen."
     frozen = [path_of(known[i]) for i in optimizer._update.traced if not known[i].trainable]
     return f"`fit` still trained {listed(frozen)}, although frozen." if frozen else None

@@ -16,7 +16,7 @@ MESSAGES = [
     "is far too small for LARS",
     "did not train",
     "still trained",
-    "another optimizer",
+    "made no update with",
     "After the end of its schedule",
     "is used up",
     ", but this schedule is for",

@@ -47,8 +47,7 @@ def test_a_layer_that_is_unfrozen_between_two_fits(wrap):
     is_trained, (message,) = fit(model)
     assert not is_trained
     assert message == (
-        "`fit` did not train `base/kernel`, `base/bias`, which can be trained only since then."
-        + ADVICE
+        "`fit` did not train `base/kernel`, `base/bias`, although not frozen." + ADVICE
     )
     assert fit(model) == (False, [])  # it is said once
     compile_again(model, wrap)
@@ -86,8 +85,19 @@ def test_an_optimizer_that_is_assigned():
     model.optimizer = keras_lars.LARS(jit_compile=False)
     is_trained, (message,) = fit(model)
     assert is_trained
-    assert message == "`fit` trained with another optimizer than that of the model." + ADVICE
+    assert message == "`fit` made no update with the optimizer of the model." + ADVICE
     assert not model.optimizer.built
+
+
+def test_a_model_of_which_all_was_frozen():
+    model = make_model()
+    model.trainable = False
+    compile_again(model)
+    assert not fit(model)[0]
+    model.trainable = True
+    is_trained, (message,) = fit(model)
+    assert not is_trained
+    assert message == "`fit` made no update with the optimizer of the model." + ADVICE
 
 
 class TrainsItsHead(keras.Model):
