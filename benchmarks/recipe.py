@@ -51,7 +51,7 @@ class Recipe(FlagSettings):
 
     optimizer: str = setting("Optimizer to train with.", "lars", choices=OPTIMIZERS)
     global_batch_size: int = setting("Images per update.", minimum=1)
-    epochs: int = setting("Passes over the training images.", minimum=1)
+    epochs: int = setting("Passes over the training images.", minimum=1, below=1e6)
     learning_rate: float = setting("Peak learning rate.")
     warmup_epochs: float = setting("Epochs of warm-up to the peak learning rate.", 0.0)
     warmup_power: float = setting("Power of the warm-up; 1 is linear.", 1.0, minimum=0.01)
