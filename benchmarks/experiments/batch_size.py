@@ -165,8 +165,6 @@ def chosen(size: Size, done: Mapping[str, dict], label: Label) -> dict[str, floa
         setting = chosen(size, done, label._replace(method=method.scaled_from, batch=base))
         return setting and methods.scaled(method, setting, label.batch / base)
     settings = to_try(size, label)
-    if not size.trials:
-        return settings[0]
     names = [label._replace(kind="trial", number=number).name for number in range(size.trials)]
     if not all(name in done for name in names):
         return None
@@ -178,14 +176,14 @@ def chosen(size: Size, done: Mapping[str, dict], label: Label) -> dict[str, floa
 
 
 def to_try(size: Size, label: Label) -> list[dict[str, float]]:
-    """The settings of the trials of a tuned method at a batch size, or the one without trials."""
+    """The settings of the trials of a tuned method at a batch size."""
     method = methods.BY_NAME[label.method]
     if not (other := method.chosen_in):
         return methods.trials(method, size.trials)
     same = label._replace(method=method.scaled_from)
     setting = chosen(SIZES[other], _committed(other), same)
     assert setting  # committed results are complete
-    return methods.rates_near(setting, size.trials or 1)
+    return methods.rates_near(setting, size.trials)
 
 
 @functools.cache
