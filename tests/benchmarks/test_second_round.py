@@ -41,6 +41,13 @@ def test_the_study_is_complete():
     assert (FILE.parent / "second_round.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_page_says_what_was_not_run():
+    texts = [path.read_text(encoding="utf-8") for path in FILE.parent.glob("*.json")]
+    assert any('"size": "second_round"' in text for text in texts)
+    is_run = any('"size": "resnet50"' in text for text in texts)
+    assert is_run != ("Not run: `--size=resnet50`" in PAGE)
+
+
 def chosen_at_ends(found):
     """The chosen rates that are the lowest or the highest of those that were tried."""
     seeds = results.select(tables.frame(found), kind="seed")
