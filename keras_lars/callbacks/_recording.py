@@ -45,7 +45,7 @@ class RecordingCallback(keras.callbacks.Callback, Generic[R]):
         self._has_begun = False  # whether this `fit` has a record
         self._is_chief = True
         self._epoch = 0
-        self._batch = -1  # the last one of this epoch
+        self._batches = 0  # of this epoch so far
         self._update = 0  # the last known one
         self._batches_to_wait = 0  # before the next record can be due
 
@@ -97,15 +97,16 @@ class RecordingCallback(keras.callbacks.Callback, Generic[R]):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Read the number of updates, because other callbacks may have restored the optimizer."""
-        self._epoch, self._batch = epoch, -1
+        self._epoch, self._batches = epoch, 0
         _fit_checks.at_epoch_begin(self, epoch)
         if self._is_chief:
             self._update = updates_of(self._lars())
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Record if due. In an execution of several steps, `batch` is the last one."""
-        self._batches_to_wait -= batch - self._batch
-        self._batch = batch
+        """Record if due."""
+        # Not `batch`: the version of Keras decides if it is the first or last of an execution.
+        self._batches += self.model.steps_per_execution
+        self._batches_to_wait -= self.model.steps_per_execution
         # On JAX, reading anything from the model synchronizes its whole state.
         if self._is_chief and isinstance(self.update_freq, int) and self._batches_to_wait <= 0:
             self._record_if_due(self.update_freq)
@@ -128,8 +129,8 @@ class RecordingCallback(keras.callbacks.Callback, Generic[R]):
             steps = (self.params or {}).get("steps")
             epoch = float(self._epoch)
             if steps:
-                # In the last execution of an epoch, Keras also counts steps without a batch.
-                epoch = (self._epoch * steps + min(self._batch + 1, steps)) / steps
+                # The last execution of an epoch may have fewer steps.
+                epoch = (self._epoch * steps + min(self._batches, steps)) / steps
             self._record(optimizer, self._update, epoch)
         next_update = _due_until(self._update, every) * every + 1
         micro_batches = int(keras.ops.convert_to_numpy(optimizer._micro_batches))
