@@ -162,7 +162,7 @@ def learning_rate(name: str, value: Any, tensors: bool = True) -> Any:
 
 
 def _instead(value: Any) -> str:
-    """What an error adds if the value, of which a rate is made elsewhere, is none."""
+    """What the error adds for an optimizer or a scheduler, which others take in this place."""
     if hasattr(value, "apply_gradients") or hasattr(value, "param_groups"):
         return ". `LARS` is a complete optimizer and wraps no other"
     if hasattr(value, "optimizer"):  # a scheduler of torch
