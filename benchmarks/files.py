@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import dataclasses
 import json
 import math
 import os
@@ -10,7 +11,7 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.settings import RecipeError
+from benchmarks.settings import RecipeError, kind_of
 
 try:
     import fcntl
@@ -99,7 +100,22 @@ def synchronize(path: pathlib.Path) -> None:
         os.fsync(file.fileno())
 
 
-def csv_lines(path: pathlib.Path) -> list[dict[str, str]]:
-    """The lines of a CSV file by column name, without comments, which begin with #."""
+def csv_lines(path: pathlib.Path, *kinds: type[Any]) -> list[dict[str, Any]]:
+    """The lines of a CSV file: the values that are not blank, by column name.
+
+    Columns with the name of a field of the dataclasses have its type, others are text. Several
+    values are separated by spaces. Lines that begin with # are comments.
+    """
+    types = {field.name: kind_of(field) for kind in kinds for field in dataclasses.fields(kind)}
     with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(line for line in file if not line.startswith("#")))
+        lines = list(csv.DictReader(line for line in file if not line.startswith("#")))
+    return [
+        {name: _value(text, *types.get(name, (str, False))) for name, text in line.items() if text}
+        for line in lines
+    ]
+
+
+def _value(text: str, kind: type, several: bool) -> Any:
+    if several:
+        return tuple(map(kind, text.split()))
+    return text == "true" if kind is bool else kind(text)

@@ -7,10 +7,9 @@ from typing import Any
 
 from benchmarks import files
 from benchmarks.recipe import Recipe, RecipeError
-from benchmarks.settings import kind_of
 
 NOT_TRAINABLE = ("googlenet",)
-_KINDS = {field.name: kind_of(field)[0] for field in dataclasses.fields(Recipe)}
+_FIELDS = {field.name for field in dataclasses.fields(Recipe)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,15 +42,7 @@ class Row:
 
 def read(name: str) -> list[dict[str, Any]]:
     """The lines of a CSV file in this folder: the values that are not blank, by column name."""
-    lines = files.csv_lines(pathlib.Path(__file__).with_name(name))
-    return [{name: _value(name, text) for name, text in line.items() if text} for line in lines]
-
-
-def _value(name: str, text: str) -> Any:
-    if name == "unverified":
-        return tuple(text.split())
-    kind = _KINDS.get(name, float if name == "published" else str)
-    return text == "true" if kind is bool else kind(text)
+    return files.csv_lines(pathlib.Path(__file__).with_name(name), Recipe, Row)
 
 
 NETWORKS = {line["model"]: line for line in read("networks.csv")}
@@ -61,7 +52,7 @@ def rows_of(name: str) -> list[Row]:
     """The rows of a CSV file, without recipes for networks that are not implemented."""
     rows = []
     for line in read(name):
-        fields = {name: line.pop(name) for name in list(line) if name in _KINDS}
+        fields = {name: line.pop(name) for name in list(line) if name in _FIELDS}
         model = fields["model"]
         if model in NOT_TRAINABLE:
             rows.append(Row(recipe=None, settings=fields, **line))

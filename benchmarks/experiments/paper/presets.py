@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 
-from benchmarks.experiments import csv_rows
+from benchmarks import files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +23,10 @@ class Preset:
 
 
 # By experiment or ablation, by networks, and by "full" size or "scaled down".
-PRESETS = csv_rows.read(pathlib.Path(__file__).with_name("presets.csv"), Preset)
+PRESETS = {
+    (line.pop("name"), line.pop("models"), line.pop("size")): Preset(**line)
+    for line in files.csv_lines(pathlib.Path(__file__).with_name("presets.csv"), Preset)
+}
 
 
 def by_network(name: str, scaled_down: bool) -> dict[str, Preset]:

@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 
-from benchmarks.experiments import csv_rows
+from benchmarks import files
 
 FIRST_ROUND = ("momentum", "momentum_scaled", "nesterov", "lars", "lars_scaled", "lamb")
 
@@ -27,4 +27,4 @@ class Size:
 
 
 _FILE = pathlib.Path(__file__).with_name("sizes.csv")
-SIZES = {name: size for (name,), size in csv_rows.read(_FILE, Size).items()}
+SIZES = {line.pop("name"): Size(**line) for line in files.csv_lines(_FILE, Size)}
