@@ -131,8 +131,8 @@ def _training(size: Size, done: Mapping[str, dict], label: Label) -> Training | 
     """The settings of a training; None if they depend on trials that are not done."""
     method, seed = methods.BY_NAME[label.method], label.number
     setting: dict[str, float] | None
-    if method.rate is not None:
-        setting = {"learning_rate": method.rate(label.batch)}
+    if (rate := method.rate(label.batch)) is not None:
+        setting = {"learning_rate": rate}
     elif label.kind == "trial":
         # All settings are tried with one seed before the next seed.
         seed, number = divmod(label.number, size.trials)
