@@ -5,6 +5,7 @@ JPEGs are crops of the two photographs that scikit-learn ships. Labels are rando
 learned.
 """
 
+import math
 import pathlib
 
 import numpy as np
@@ -67,38 +68,14 @@ def write_examples(folder: pathlib.Path, splits: dict[str, list[dict]], files: i
             "file_name": tfds.features.Text(),
         }
     )
-    template = tfds.core.ShardedFileTemplate(path, dataset_name=ImageNet.name)
-    tfds.folder_dataset.write_metadata(
-        data_dir=path,
-        features=features,
-        split_infos=[
-            _write_split(
-                template.replace(split=name, filetype_suffix="tfrecord"), features, examples, files
-            )
-            for name, examples in splits.items()
-        ],
-        filename_template=template,
-        description=README,
-        check_data=False,
+    identity = tfds.core.dataset_info.DatasetIdentity(
+        ImageNet.name, VERSION, data_dir=path, module_name=__name__
     )
-
-
-def _write_split(template, features, examples, files):
-    parts = [examples[number::files] for number in range(min(files, len(examples)))]
-    written = 0
-    for number, part in enumerate(parts):
-        path = template.sharded_filepath(shard_index=number, num_shards=len(parts))
-        with tf.io.TFRecordWriter(str(path)) as writer:
-            for example in part:
-                record = features.serialize_example(features.encode_example(example))
-                writer.write(record)
-                written += len(record)
-    return tensorflow_datasets().core.SplitInfo(
-        name=template.split,
-        shard_lengths=[len(part) for part in parts],
-        num_bytes=written,
-        filename_template=template,
-    )
+    info = tfds.core.DatasetInfo(builder=identity, features=features, description=README)
+    writer = tfds.core.SequentialWriter(info, math.ceil(len(splits["train"]) / files))
+    writer.initialize_splits([*splits])
+    writer.add_examples(splits)
+    writer.close_all()
 
 
 def _examples(photographs, count, height, width, generator):
