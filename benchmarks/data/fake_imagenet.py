@@ -15,7 +15,6 @@ from absl import flags
 from benchmarks.command_line import run
 from benchmarks.data.imagenet import ImageNet
 from benchmarks.data.prepared import tensorflow_datasets
-from benchmarks.lazy import tf
 from benchmarks.recipe import RecipeError
 
 VERSION = "5.1.0"
