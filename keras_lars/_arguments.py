@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_lars._types import Variable
 from keras_lars._variables import described
@@ -159,6 +160,32 @@ def learning_rate(name: str, value: Any, tensors: bool = True) -> Any:
         must_be = f"a finite number >= 0{_unless_too_large(value)}, a `LearningRateSchedule`, or a "
         raise refusal(name, f"{must_be}callable without arguments{_instead(value)}", value)
     return converted
+
+
+def returned_rate(function: object, value: Any) -> Any:
+    """The learning rate that a schedule or callable returned.
+
+    The value of a tensor is not read: a compiled step has none, and a GPU would have to be waited
+    for.
+    """
+    if not _may_be_rate(value):
+        raise ValueError(
+            "`learning_rate` must be a schedule or callable that returns a finite number >= 0, "
+            f"which may be a scalar tensor. Received: learning_rate={shown(function)}, which "
+            f"returns {shown(value)}"
+        )
+    return value
+
+
+def _may_be_rate(value: Any) -> bool:
+    if hasattr(value, "dtype") and not _is_number(value):
+        is_scalar = value.shape == () or getattr(value.shape, "rank", 0) is None
+        if not is_scalar or not _has_real_numbers(value):
+            return False
+        if not isinstance(value, np.ndarray):
+            return True
+        value = value.item()
+    return _as_float(value) >= 0
 
 
 def _instead(value: Any) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 from keras.optimizers.schedules import LearningRateSchedule
 
-from keras_lars import _batch_statistics, _words
+from keras_lars import _arguments, _batch_statistics, _words
 from keras_lars._exclusions import bias_or_normalization, rank_at_most
 from keras_lars._keras.fitted_model import fitted_model, is_in_batch
 from keras_lars._types import LearningRate, Schedule, Tensor
@@ -68,6 +68,24 @@ def check_assignable(value: LearningRate, schedule: Schedule | Callable[[], Tens
 def _described(schedule: object) -> str:
     is_ours = isinstance(schedule, FitSchedule)
     return repr(schedule) if is_ours else f"of type {type(schedule).__name__}"
+
+
+def check_first(optimizer: "LARS") -> None:
+    """Raise ValueError if a schedule returns for update 0 what cannot be a learning rate.
+
+    A callable is checked when an update calls it: it may count its calls.
+    """
+    schedule: Any = optimizer._schedule
+    if not _is_opaque(schedule):
+        return
+    with optimizer._outside_of_steps():
+        try:
+            rate = schedule(keras.ops.convert_to_tensor(0, optimizer._micro_batches.dtype))
+        except Exception:  # the user's, which the update raises as well
+            return
+        _arguments.returned_rate(schedule, rate)
+        if hasattr(rate, "dtype"):
+            _arguments.returned_rate(schedule, keras.ops.convert_to_numpy(rate))
 
 
 def warn_if_tiny(optimizer: "LARS") -> bool:

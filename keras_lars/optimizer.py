@@ -228,7 +228,8 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
         _rates.check_assignable(value, self._schedule)
         _rates.warn_if_absolute(self, value)
         value = _rates.counted(value, self.gradient_accumulation_steps)
-        super().__setattr__("learning_rate", value)
+        # Keras's `__setattr__` would call a callable.
+        keras.optimizers.Optimizer.learning_rate.fset(self, value)
         if isinstance(value, float):
             self._assigned_learning_rate = value
             _rates.note_assigned(self, value)
@@ -244,6 +245,7 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
         _lars_arguments.check_momentum_form(self.momentum_form, self.decay_in_norm)
         if self._schedule is not None:
             self.learning_rate = self._schedule
+        _rates.check_first(self)
         _backends.current().check_strategy()
         variables = _arguments.variables("variables", variables)
         variables = variables or self._variables_of_loaded_model()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 from keras import ops
 
-from keras_lars import _accumulation, _backends
+from keras_lars import _accumulation, _arguments, _backends
 from keras_lars._backends import BuiltUpdate
 from keras_lars._keras import hooks
 from keras_lars._keras.fitted_model import is_failing, loaded_model, stateless_variables
@@ -252,9 +252,11 @@ class KerasOptimizer(StatefulOptimizer):
         def learning_rate(self, value: LearningRate) -> None: ...
 
     def _get_current_learning_rate(self) -> Tensor:
-        if isinstance(self._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
-            return self._learning_rate(self.iterations)
-        return super()._get_current_learning_rate()
+        if self._schedule is None:
+            return self._learning_rate
+        given: Any = self._schedule
+        is_of_step = isinstance(given, keras.optimizers.schedules.LearningRateSchedule)
+        return _arguments.returned_rate(given, given(self.iterations) if is_of_step else given())
 
     def _apply_weight_decay(self, variables: Sequence[Variable]) -> None:
         """Do nothing: weight decay is part of the update."""

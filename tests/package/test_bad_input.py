@@ -2,12 +2,14 @@
 
 import csv
 import json
+import math
 import re
 import time
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from support.helpers import run_command
 
 import keras_lars
@@ -116,6 +118,76 @@ def test_learning_rates_that_are_assigned():
     cyclic.append(cyclic)
     for value in (np.array([1.0, 2.0]), np.array("x"), keras.ops.ones(2), cyclic, HUGE):
         refused("`learning_rate` must be", setattr, optimizer, "learning_rate", value)
+
+
+class Returning(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule that returns the result of a function of the step."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def __call__(self, step):
+        return self.function(step)
+
+
+def run_one_step(learning_rate):
+    keras_lars.LARS(learning_rate).apply([np.ones(2, "float32")], [keras.Variable([1.0, 2.0])])
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "None"),
+        (-4.0, "-4.0"),
+        (math.nan, "nan"),
+        (1e39, "1e+39"),
+        (True, "True"),
+        ("4.0", "'4.0'"),
+        ([4.0], "[4.0]"),
+        (np.float32(-4), "np.float32(-4.0)"),
+        (np.array(-4.0), "array(-4.)"),
+        (np.ones(1), "array([1.])"),
+        (tf.ones(2), "<EagerTensor of shape (2,)>"),
+        (tf.constant(True), "<tf.Tensor: shape=(), dtype=bool, numpy=True>"),
+    ],
+    ids=ids,
+)
+def test_rates_that_a_function_returns(value, shown):
+    rule = "`learning_rate` must be a schedule or callable that returns a finite number >= 0"
+    for function in (lambda: value, Returning(lambda step: value)):
+        assert refused(rule, run_one_step, function).endswith(f", which returns {shown}")
+
+
+def test_a_schedule_is_called_before_training_for_the_value_of_its_tensor():
+    variable = keras.Variable([1.0, 2.0])
+    for first in (-4.0, math.nan, math.inf):
+        schedule = Returning(lambda step: tf.constant(first) + 0.0 * tf.cast(step, "float32"))  # noqa: B023
+        message = refused("`learning_rate` must be", keras_lars.LARS(schedule).build, [variable])
+        assert message.endswith(f", which returns {np.array(first, 'float32')!r}")
+
+
+@pytest.mark.parametrize(
+    "value", [4, np.float64(4), np.array(4), tf.constant(4), tf.Variable(4.0)], ids=ids
+)
+def test_rates_of_any_type_that_a_function_returns(value):
+    run_one_step(lambda: value)
+    run_one_step(Returning(lambda step: value))
+
+
+def test_a_schedule_may_return_a_tensor_of_unknown_shape():
+    schedule = Returning(lambda step: tf.py_function(lambda: 4.0, [], "float32"))
+    optimizer, variable = keras_lars.LARS(schedule), keras.Variable([1.0, 2.0])
+    tf.function(lambda: optimizer.apply([tf.ones(2)], [variable]))()
+
+
+def test_a_schedule_that_fails_raises_its_own_error():
+    with pytest.raises(ZeroDivisionError):
+        run_one_step(Returning(lambda step: 1 / 0))
+
+
+def test_a_callable_is_called_once_for_each_update():
+    rates = iter([4.0])
+    run_one_step(lambda: next(rates))
 
 
 def test_a_schedule_may_have_variables():

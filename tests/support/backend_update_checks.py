@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import math
 import warnings
 
 import keras
@@ -440,3 +441,20 @@ def check_differentiable_norms_change_no_bits():
         for plain, other in (ends[:2], ends[2:]):
             for a, b in zip(plain[:2], other[:2], strict=True):
                 assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
+
+
+def check_rates_that_a_function_returns():
+    class Constant(keras.optimizers.schedules.LearningRateSchedule):
+        def __init__(self, value):
+            self.value = value
+
+        def __call__(self, step):
+            return self.value
+
+    for value in (None, -4.0, math.nan, keras.ops.ones(1), [4.0]):
+        for rate in (lambda: value, Constant(value)):  # noqa: B023
+            lars = keras_lars.LARS(rate)
+            message = raised(lambda: lars.apply([keras.ops.ones(2)], [keras.Variable([1.0, 2.0])]))  # noqa: B023
+            assert "which returns" in message, message
+    negative = keras_lars.LARS(Constant(keras.ops.array(-4.0)))
+    assert "returns array(-4." in raised(lambda: negative.build([keras.Variable([1.0, 2.0])]))
