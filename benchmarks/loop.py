@@ -134,11 +134,15 @@ def _fit(plan: Plan, model: keras.Model) -> dict:
 
 @contextlib.contextmanager
 def _folder_refused(plan: Plan, stop: callbacks.Stop | None = None) -> Iterator[None]:
-    """Reports in one line, before a training begins, why it cannot use what the folder holds."""
+    """Reports in one line, before a training begins, why it cannot use what the folder holds.
+
+    With `stop`, other errors are possible too. Those of the folder name it.
+    """
     try:
         yield
     except ValueError as error:
-        if isinstance(error, RecipeError) or (stop and stop.has_begun):
+        is_other = stop and (stop.has_begun or str(plan.folder) not in str(error))
+        if isinstance(error, RecipeError) or is_other:
             raise
         raise RecipeError(
             "--output_dir must be a folder in which the run can start or continue. Received: "

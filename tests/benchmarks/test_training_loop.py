@@ -258,11 +258,12 @@ def test_a_backup_that_cannot_be_restored(replicas, message, tmp_path):
     assert files(tmp_path, *before) == before
 
 
-def test_an_error_in_a_training_is_not_about_the_folder(tmp_path, monkeypatch):
-    def fail(self, batch, logs=None):
+@pytest.mark.parametrize("method", ["on_train_batch_begin", "on_train_begin"])
+def test_an_error_of_something_else_is_not_about_the_folder(method, tmp_path, monkeypatch):
+    def fail(*arguments, **named):
         raise ValueError("a fault")
 
-    monkeypatch.setattr(callbacks.StopAtDivergence, "on_train_batch_begin", fail)
+    monkeypatch.setattr(callbacks.StopAtDivergence, method, fail)
     with pytest.raises(ValueError, match=r"^a fault$"):
         loop.train(RECIPE, Execution(output_dir=str(tmp_path)))
 
