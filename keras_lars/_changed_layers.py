@@ -47,6 +47,12 @@ def _found(optimizer: "LARS", model: keras.Model) -> str | None:
     keys = set(map(key, known))
     left_out = [path_of(variable) for variable in variables if key(variable) not in keys]
     if left_out:
-        return f"`fit` did not train {listed(left_out)}, although not frozen."
+        return f"`fit` did not train {listed(left_out)}, although {_they_are(left_out)} not frozen."
     frozen = [path_of(known[i]) for i in optimizer._update.traced if not known[i].trainable]
-    return f"`fit` still trained {listed(frozen)}, although frozen." if frozen else None
+    if not frozen:
+        return None
+    return f"`fit` still trained {listed(frozen)}, although {_they_are(frozen)} frozen."
+
+
+def _they_are(paths: list[str]) -> str:
+    return "it is" if len(paths) == 1 else "they are"

@@ -47,7 +47,7 @@ def test_a_layer_that_is_unfrozen_between_two_fits(wrap):
     is_trained, (message,) = fit(model)
     assert not is_trained
     assert message == (
-        "`fit` did not train `base/kernel`, `base/bias`, although not frozen." + ADVICE
+        "`fit` did not train `base/kernel`, `base/bias`, although they are not frozen." + ADVICE
     )
     assert fit(model) == (False, [])  # it is said once
     compile_again(model, wrap)
@@ -74,9 +74,19 @@ def test_a_layer_that_is_frozen_between_two_fits():
     model.get_layer("base").trainable = False
     is_trained, (message,) = fit(model)
     assert is_trained
-    assert message == "`fit` still trained `base/kernel`, `base/bias`, although frozen." + ADVICE
+    assert message == (
+        "`fit` still trained `base/kernel`, `base/bias`, although they are frozen." + ADVICE
+    )
     model.compile(model.optimizer, "mse", jit_compile=False)
     assert fit(model) == (False, [])
+
+
+def test_a_single_variable_that_is_frozen():
+    model = make_model()
+    fit(model)
+    model.get_layer("base").bias.trainable = False
+    _, (message,) = fit(model)
+    assert message == "`fit` still trained `base/bias`, although it is frozen." + ADVICE
 
 
 def test_an_optimizer_that_is_assigned():
