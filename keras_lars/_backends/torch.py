@@ -204,7 +204,7 @@ def _plan(
         alike[update.variable_configs[i].adapted, g.dtype, slots.variables[i].dtype].append((i, g))
     plan = []
     for of_group in alike.values():
-        of_group.sort(key=lambda each: _numbers(update.variable_configs[each[0]]))
+        of_group.sort(key=lambda each: (_numbers(update.variable_configs[each[0]]), each[1].shape))
         of_positions = [i for i, _ in of_group]
         configs = [update.variable_configs[i] for i in of_positions]
         plan.append((of_positions, together(configs, like=of_group[0][1])))

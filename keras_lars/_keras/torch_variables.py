@@ -17,6 +17,9 @@ def parameters(variables: Sequence[Any]) -> list[Any] | None:
         if scope.original_scope is not None:
             return None
     held: list[Any] = [None if variable is None else variable._value for variable in variables]
+    if set(map(type, held)) <= {torch.nn.Parameter, type(None)}:
+        return held
+    # Asking each tensor takes longer, because torch's answer also depends on its attributes.
     if not all(each is None or isinstance(each, torch.nn.Parameter) for each in held):
         return None
     return held

@@ -307,6 +307,26 @@ def check_norms_beyond_the_range_of_float32_squares():
         np.testing.assert_allclose(float(record.gradient_norm), norm, rtol=1e-6)
 
 
+def check_norms_of_many_variables_of_one_shape():
+    """torch adds up several of them in one call, and each keeps its own norm."""
+    wide = keras.backend.backend() == "torch"
+    magnitudes = (0.0, 1e-30, 1.0, 1e22) if wide else (0.0, 1e-9, 1.0, 1e9)
+    random = np.random.default_rng(0)
+    weights = {
+        f"w{number}": np.asarray(random.normal(size=shape) * magnitude, "float32")
+        for number, (shape, magnitude) in enumerate(
+            itertools.product([(), (0,), (511,), (512,), (5, 101, 7), (40_000,)] * 3, magnitudes)
+        )
+    }
+    variables = make_variables(weights, "float32")
+    optimizer = keras_lars.LARS(record_trust_ratios=True, exclude_from_layer_adaptation=[])
+    optimizer.apply(to_tensors([2 * w for w in weights.values()], variables), variables)
+    for path, record in optimizer.trust_ratios.items():
+        norm = np.linalg.norm(weights[path].astype("float64"))
+        np.testing.assert_allclose(float(record.weight_norm), norm, rtol=1e-6, err_msg=path)
+        np.testing.assert_allclose(float(record.gradient_norm), 2 * norm, rtol=1e-6, err_msg=path)
+
+
 def check_magnitudes():
     """Norms and updates are exact from 1e-18 to 1e18, and on torch's CPUs from 1e-30 to 1e37."""
     wide = keras.backend.backend() == "torch"
