@@ -5,7 +5,7 @@ Implementations treat zero tensors differently, so no tensor here is zero.
 """
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,14 +34,13 @@ class Lars:
     momentum: float | None = None
     gradient_accumulation_steps: int = 1
     unadapted_learning_rate_multiplier: float = 1.0
-    exclude_from_layer_adaptation: Collection[str] = ()
-    exclude_from_weight_decay: Collection[str] = variables.VECTORS
+    exclude_from_layer_adaptation: Sequence[str] = ()
+    exclude_from_weight_decay: Sequence[str] = variables.VECTORS
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> "Lars":
         """The formula of `keras_lars.LARS` with some arguments. Others change no weight."""
-        fields = {field.name for field in dataclasses.fields(cls)}
-        return cls(**{name: value for name, value in arguments.items() if name in fields})
+        return cls(**{name: value for name, value in arguments.items() if name in LARS_FIELDS})
 
     def weights(self, path: str, w: Array, g: Array, hyper: Hyperparameters) -> Array:
         name = path.rpartition("/")[2]
@@ -74,6 +73,9 @@ class Lars:
             denominator = norm(g) + decay * norm(w)
         q = float(hyper.trust_coefficient * norm(w) / (denominator + self.epsilon))
         return min(q / hyper.learning_rate, 1.0) if self.trust_clip else q
+
+
+LARS_FIELDS = [field.name for field in dataclasses.fields(Lars)]
 
 
 class Momentum:

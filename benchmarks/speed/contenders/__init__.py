@@ -1,4 +1,4 @@
-"""The contenders that are timed, as data; the other modules of this folder build them.
+"""The contenders that are timed, from a CSV file; the other modules of this folder build them.
 
 Needs no framework, so the parent can tell which ones are not installed.
 """
@@ -6,11 +6,15 @@ Needs no framework, so the parent can tell which ones are not installed.
 import dataclasses
 import importlib.util
 import itertools
+import pathlib
 from typing import Any
 
-from benchmarks.speed.formulas import Formula, Lamb, Lars, Momentum
+from benchmarks import files
+from benchmarks.speed.formulas import LARS_FIELDS, Formula, Lamb, Lars, Momentum
 from benchmarks.speed.variables import VECTORS
 
+_FILE = pathlib.Path(__file__).with_name("contenders.csv")
+_OTHERS: dict[str | None, Formula | None] = {"momentum": Momentum(), "lamb": Lamb(), None: None}
 _ROLES = {Lars: "lars", Momentum: "sgd", Lamb: "lamb", type(None): "yardstick"}
 # The bytes per parameter that an update must move. LARS reads the weight and the gradient for the
 # norms, then both and the velocity, and writes two. SGD needs no norms.
@@ -90,25 +94,20 @@ def installed(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 
-def _keras(
-    framework: str, name: str, optimizer: str = "LARS", main: bool = False, **arguments: Any
-) -> Contender:
-    """An optimizer of Keras or of this package."""
-    formulas: dict[str, Formula] = {"SGD": Momentum(), "Lamb": Lamb()}
-    formula = formulas.get(optimizer) or Lars.of(arguments)
-    arguments["optimizer"] = optimizer
-    slots = 2 if optimizer == "Lamb" else 1
-    return Contender(framework, name, "keras", formula, arguments, main=main, slots=slots)
+def _contender(line: dict[str, Any]) -> Contender:
+    """The contender in a line of the CSV file, without the columns of its formula."""
+    words = dict(word.split("=") for word in line.pop("arguments", "").split())
+    arguments = {name: {"true": True, "false": False}.get(x, x) for name, x in words.items()}
+    differences = {name: line.pop(name) for name in LARS_FIELDS if name in line}
+    computes = line.pop("computes", None)
+    formula = Lars.of({**arguments, **differences}) if computes == "lars" else _OTHERS[computes]
+    return Contender(**line, formula=formula, arguments=arguments)
 
 
-def _ours(framework: str) -> list[Contender]:
-    """LARS of this package in every momentum form."""
-    forms = ("learning_rate_outside", "ratio_outside")
-    return [
-        _keras(framework, "keras_lars", main=True),
-        _keras(framework, "keras_lars, nesterov", nesterov=True),
-        *(_keras(framework, f"keras_lars, {form}", momentum_form=form) for form in forms),
-    ]
+_EVERY = [_contender(line) for line in files.csv_lines(_FILE, Contender, Lars)]
+CONTENDERS = [contender for contender in _EVERY if contender.framework in BACKENDS]
+# An optimizer on one replica, and on two without and with the all-reduce; and the all-reduce alone.
+REPLICAS = [contender for contender in _EVERY if contender not in CONTENDERS]
 
 
 def _options(framework: str) -> list[Contender]:
@@ -135,79 +134,12 @@ def _options(framework: str) -> list[Contender]:
         {"gradient_accumulation_steps": 2, "record_noise_scale": True},
     ]
 
-    def named(arguments: dict[str, Any]) -> str:
-        return "keras_lars with " + ", ".join(f"{name}={x}" for name, x in arguments.items())
+    def contender(options: dict[str, Any]) -> Contender:
+        name = "keras_lars with " + ", ".join(f"{name}={x}" for name, x in options.items())
+        arguments = {"optimizer": "LARS", **options}
+        return Contender(framework, name, "keras", Lars.of(options), arguments)
 
-    return [_keras(framework, named(options), **options) for options in rows]
+    return [contender(options) for options in rows]
 
-
-_TF, _TIMM = "tensorflow", Lars("learning_rate_outside", epsilon=1e-8)
-CONTENDERS = [
-    *_ours(_TF),
-    _keras(_TF, "keras_lars, plain", main=True, jit_compile=False),
-    _keras(_TF, "keras_lars, a cluster a variable", sharing="none"),
-    _keras(_TF, "keras_lars, a cluster for eight alike", sharing="alike"),
-    _keras(_TF, "keras_lars, a cluster for all", sharing="all"),
-    _keras(_TF, "keras_lars, step under XLA", xla=True),
-    _keras(_TF, "Keras SGD, graph", "SGD", main=True),
-    _keras(_TF, "Keras SGD, XLA", "SGD", main=True, xla=True),
-    _keras(_TF, "Keras Lamb, graph", "Lamb", main=True),
-    _keras(_TF, "Keras Lamb, XLA", "Lamb", xla=True),
-    Contender(_TF, "TensorFlow momentum kernel", "native", Momentum(), main=True),
-    *_ours("jax"),
-    _keras("jax", "Keras SGD, jit", "SGD", main=True),
-    _keras("jax", "Keras Lamb, jit", "Lamb"),
-    Contender(
-        "jax", "optax.lars, jit", "optax", Lars(decay_in_norm=True), needs="optax", main=True
-    ),
-    *_ours("torch"),
-    _keras("torch", "Keras SGD", "SGD", main=True),
-    _keras("torch", "Keras Lamb", "Lamb"),
-    Contender(
-        "torch", "timm Lars, foreach", "timm", _TIMM, {"foreach": True}, needs="timm", main=True
-    ),
-    Contender("torch", "timm Lars, one by one", "timm", _TIMM, {"foreach": False}, needs="timm"),
-    Contender(
-        "torch",
-        "pytorch_optimizer LARS, foreach",
-        "lars",
-        Lars("learning_rate_outside", exclude_from_layer_adaptation=VECTORS),
-        {"package": "pytorch_optimizer", "overwrites_gradients": True, "foreach": True},
-        needs="pytorch_optimizer",
-        main=True,
-        slots=2,  # it copies the gradient, besides the velocity
-    ),
-    Contender(
-        "torch",
-        "open_lars",
-        "lars",
-        Lars(epsilon=1e-8, exclude_from_layer_adaptation=VECTORS, exclude_from_weight_decay=()),
-        {"package": "open_lars"},
-        needs="open_lars",
-    ),
-    Contender("torch", "torch SGD, fused", "sgd", Momentum(), main=True),
-]
-
-
-def _replicas(name: str, optimizer: str, formula: Formula) -> list[Contender]:
-    """An optimizer on one replica, and on two without and with the all-reduce."""
-    one = f"{name}, one replica"
-
-    def on(place: str, build: str, slots: int, **arguments: Any) -> Contender:
-        arguments["optimizer"] = optimizer
-        return Contender("replicas", place, build, formula, arguments, baseline=one, slots=slots)
-
-    return [
-        on(one, "keras", slots=1),
-        on(f"{name}, two replicas, no all-reduce", "replicated", slots=3, all_reduce=False),
-        on(f"{name}, two replicas", "replicated", slots=3, all_reduce=True),
-    ]
-
-
-REPLICAS = [
-    *_replicas("keras_lars", "LARS", Lars()),
-    *_replicas("Keras SGD, graph", "SGD", Momentum()),
-    Contender("all_reduce", "all-reduce alone", "all_reduce", None, slots=4),
-]
 
 OPTIONS = [contender for backend in BACKENDS for contender in _options(backend)]
