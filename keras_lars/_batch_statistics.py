@@ -14,6 +14,7 @@ from typing import Any
 import keras
 
 from keras_lars import _arguments
+from keras_lars._chief import is_chief
 from keras_lars._keras.layers import all_layers
 from keras_lars._words import counted, listed
 
@@ -104,18 +105,6 @@ def _percent(share: float) -> str:
 def _sufficient(batches: int) -> float:
     """A momentum that leaves at most `LARGEST_SHARE`: 0.9, or less, rounded to two digits."""
     return min(0.9, math.floor(100 * LARGEST_SHARE ** (1 / batches)) / 100)
-
-
-def is_chief(model: keras.Model | None) -> bool:
-    """Whether this process is the worker that warns, prints and writes.
-
-    `None` stands for the model of the strategy in scope.
-    """
-    if keras.backend.backend() != "tensorflow":
-        return True
-    from keras_lars import _replicas
-
-    return _replicas.is_chief(None if model is None else model.distribute_strategy)
 
 
 def recalibrates(callbacks: Iterable[keras.callbacks.Callback]) -> bool:

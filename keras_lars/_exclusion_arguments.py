@@ -1,13 +1,12 @@
 """Parses the arguments that exclude variables into rules."""
 
 import functools
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import keras
 
-from keras_lars import _arguments
+from keras_lars import _arguments, _chief
 from keras_lars._exclusions import (
     Exclusion,
     FindVariables,
@@ -185,7 +184,7 @@ def warn_if_mask(
     if all(excluded) or excluded != [not is_other(variable) for variable in variables]:
         return
     paths = [path_of(v) for v, is_excluded in zip(variables, excluded) if is_excluded]
-    warnings.warn(
+    _chief.warn(
         f"`{argument}={rules[0]}` excludes all kernels, and no bias or parameter of normalization. "
         "Masks and filters of others say what to include, but a rule says what to exclude: return "
         f"the opposite. Received: it excludes {shortened(str(paths))}",

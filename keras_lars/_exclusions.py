@@ -2,13 +2,12 @@
 
 import dataclasses
 import re
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 import keras
 
-from keras_lars import _arguments
+from keras_lars import _arguments, _chief
 from keras_lars._keras.fitted_model import is_loaded
 from keras_lars._types import Variable
 from keras_lars._variables import path_of, shape_of, without_output_number
@@ -131,7 +130,7 @@ class _Pattern(_SavedRule):
                 f"({LOST_NAMES if is_loaded() else hint}). Received: {argument}={shown}, "
                 f"and the paths are {[path_of(v) for v in variables]}"
             )
-        warnings.warn(
+        _chief.warn(
             f"`{argument}={self.pattern!r}` matches only frozen variables, so it excludes "
             f"nothing: {instead}. If this is intended, write "
             f"`keras_lars.optional({self.pattern!r})`.",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import keras
 from keras.optimizers.schedules import LearningRateSchedule
 
-from keras_lars import _batch_statistics, _changed_layers, _rates
+from keras_lars import _batch_statistics, _changed_layers, _chief, _rates
 from keras_lars._keras.fitted_model import (
     fitted_model,
     fitting_batches,
@@ -59,7 +59,7 @@ _LARGE_DECAY = 0.03
 def at_build(optimizer: "LARS") -> None:
     """Warn of what does not suit the `fit` that builds the optimizer, if one does."""
     model, schedule = fitted_model(optimizer), optimizer._schedule
-    if model is None or not _batch_statistics.is_chief(model):
+    if model is None or not _chief.is_chief(model):
         return
     batches = fitting_batches(model)
     if batches == 0:  # `initial_epoch` is the last
@@ -241,7 +241,7 @@ def at_epoch_begin(callback: keras.callbacks.Callback, epoch: int) -> None:
     if done < schedule.batches or done == (epoch + 1) * (params.get("steps") or 0):
         return
     _warned.add(optimizer)
-    if schedule not in _used_up and _batch_statistics.is_chief(callback.model):
+    if schedule not in _used_up and _chief.is_chief(callback.model):
         _used_up.add(schedule)
         warnings.warn(
             f"The schedule of optimizer '{optimizer.name}' is used up: it is for "
@@ -264,7 +264,7 @@ def at_end(optimizer: "LARS") -> None:
     if is_failing(optimizer):
         return
     model, schedule = fitted_model(optimizer), optimizer._schedule
-    if not _batch_statistics.is_chief(model):
+    if not _chief.is_chief(model):
         return
     if model is not None:  # a custom loop may go on
         _changed_layers.at_end(optimizer, model)

@@ -1,11 +1,10 @@
 """The arguments of `LARS`, and how each is checked whenever it is set."""
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import keras
 
-from keras_lars import _accumulation, _representation
+from keras_lars import _accumulation, _chief, _representation
 from keras_lars._arguments import LARGEST_STEP, Check, integer, number, one_of
 from keras_lars._update_rule import MOMENTUM_FORMS
 
@@ -80,7 +79,7 @@ def warn_if_like_a_decay(optimizer: "LARS") -> None:
     """
     momentum, trust_coefficient = optimizer.momentum, optimizer.trust_coefficient
     if 0 < momentum < 0.01:
-        warnings.warn(
+        _chief.warn(
             "`momentum` is as small as a weight decay, so it has no effect. In other "
             "implementations of LARS the second argument may be the weight decay: pass all "
             "arguments by name. If you want no momentum, pass `momentum=0`. Received: "
@@ -88,7 +87,7 @@ def warn_if_like_a_decay(optimizer: "LARS") -> None:
             stacklevel=3,
         )
     if optimizer.weight_decay == 0 and 0 < trust_coefficient <= _USUAL_DECAY:
-        warnings.warn(
+        _chief.warn(
             "`trust_coefficient` is as small as a weight decay, and `weight_decay` is 0. In "
             "PyTorch the third argument after the parameters is the dampening and the fourth the "
             "weight decay: pass all arguments by name. If you mean it, ignore this warning. "

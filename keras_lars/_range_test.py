@@ -3,14 +3,13 @@
 import contextlib
 import dataclasses
 import os
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_lars import _accumulation, _arguments, _model_state
+from keras_lars import _accumulation, _arguments, _chief, _model_state
 from keras_lars._keras.compiled import unbuilt_again
 from keras_lars._keras.layers import all_layers
 from keras_lars._shuffled import batches_of
@@ -159,7 +158,7 @@ def find_learning_rate(
     _check_model(model)
     batches = batches_of(data, batch_size)
     if updates < _FEW_UPDATES:
-        warnings.warn(
+        _chief.warn(
             f"With fewer than {_FEW_UPDATES} updates the learning rate found may be far off. "
             f"Received: updates={updates}",
             stacklevel=2,
@@ -174,7 +173,7 @@ def find_learning_rate(
     end = np.argmin(found.smoothed)
     if end in (0, updates - 1):
         name, which = ("minimum", "first") if end == 0 else ("maximum", "last")
-        warnings.warn(
+        _chief.warn(
             f"The loss was lowest at the {which} learning rate, so the best one may lie "
             f"beyond {name}_learning_rate={rates[end]:g}. Test a wider range.",
             stacklevel=2,

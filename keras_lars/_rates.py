@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 from keras.optimizers.schedules import LearningRateSchedule
 
-from keras_lars import _arguments, _batch_statistics, _words
+from keras_lars import _arguments, _chief, _words
 from keras_lars._exclusions import bias_or_normalization, rank_at_most
 from keras_lars._keras.fitted_model import fitted_model, is_in_batch
 from keras_lars._types import LearningRate, Schedule, Tensor
@@ -183,7 +183,7 @@ def _warn_of_slow(optimizer: "LARS", updates: int, peak: float, received: str, r
 
 def _warn(optimizer: "LARS", message: str) -> None:
     optimizer._has_warned_of_rate = True
-    if _batch_statistics.is_chief(fitted_model(optimizer)):
+    if _chief.is_chief(fitted_model(optimizer)):
         warnings.warn(message, stacklevel=4)
 
 

@@ -1,6 +1,7 @@
 """Reads, writes and exchanges values on the replicas of a `tf.distribute` strategy."""
 
 import functools
+import weakref
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -21,9 +22,27 @@ def true_on_all(flag: tf.Tensor) -> tf.Tensor:
     return tf.equal(context.all_reduce(tf.distribute.ReduceOp.SUM, is_false), 0.0)
 
 
-def is_chief(strategy: tf.distribute.Strategy | None) -> bool:
-    """Whether this process is the worker that writes files. `None` is the strategy in scope."""
-    resolver = (strategy or tf.distribute.get_strategy()).cluster_resolver
+# The strategy that `multi_worker.strategy` made last.
+_started: "weakref.ref[tf.distribute.Strategy] | None" = None
+
+
+def note_started(strategy: tf.distribute.Strategy) -> None:
+    """Remember a strategy of several workers, for `present`."""
+    global _started
+    _started = weakref.ref(strategy)
+
+
+def present() -> tf.distribute.Strategy:
+    """The strategy in scope, or outside of a scope the one that was started, if it still exists."""
+    started = None if _started is None else _started()
+    if started is None or tf.distribute.has_strategy():
+        return tf.distribute.get_strategy()
+    return started
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process is the worker that writes files."""
+    resolver = strategy.cluster_resolver
     if resolver is None or not resolver.task_type:
         return True
     if resolver.task_type == "worker" and "chief" in resolver.cluster_spec().jobs:

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from keras_lars import _arguments, _exclusion_arguments
+from keras_lars import _arguments, _chief, _exclusion_arguments
 from keras_lars._exclusions import LOST_NAMES, Exclusion, bias_or_normalization
 from keras_lars._keras.fitted_model import frozen_variables
 from keras_lars._keras.optimizer import KerasOptimizer
@@ -97,7 +97,7 @@ class SelectingOptimizer(KerasOptimizer):
         )
         found: tuple[Exclusion, ...] = sum(rules, ())
         if not found:
-            warnings.warn(
+            _chief.warn(
                 f"`{argument}` was called without variables or names, so it excludes nothing. The "
                 "variables of a layer or model are an empty list until it is built. Received: "
                 f"var_list={_arguments.shown(variables)}, var_names={_arguments.shown(patterns)}",

@@ -106,11 +106,12 @@ def strategy(
         import tensorflow as tf
 
         return tf.distribute.get_strategy()
-    from keras_lars import _cluster_start
+    from keras_lars import _cluster_start, _replicas
 
     with _lost_workers_named():
         started = _cluster_start.start(cluster, startup_seconds, heartbeat_seconds)
     _name_lost_workers_in_scope(started)
+    _replicas.note_started(started)
     return started
 
 

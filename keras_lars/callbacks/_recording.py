@@ -7,7 +7,7 @@ from typing import Any, Generic, Literal, TypeVar, get_args
 
 import keras
 
-from keras_lars import _arguments, _batch_statistics, _fit_checks
+from keras_lars import _arguments, _chief, _fit_checks
 from keras_lars._monitoring import record
 from keras_lars._monitoring.record import Kind
 from keras_lars._monitoring.recorder import Recorder
@@ -77,7 +77,7 @@ class RecordingCallback(keras.callbacks.Callback, Generic[R]):
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Check the optimizer and the folder before anything is trained."""
         self._lars()
-        self._is_chief = _batch_statistics.is_chief(self.model)
+        self._is_chief = _chief.is_chief(self.model)
         self._has_begun, self._batches_to_wait = False, 0
         if self._is_chief:
             self._recorder.check()

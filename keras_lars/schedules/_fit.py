@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras.optimizers.schedules import LearningRateSchedule, PolynomialDecay
 
-from keras_lars import _accumulation, _arguments
+from keras_lars import _accumulation, _arguments, _chief
 from keras_lars._words import counted
 from keras_lars.schedules._scaling import sqrt_scaling
 from keras_lars.schedules._warm_up import WarmUp
@@ -301,7 +301,7 @@ def for_fit(
         gradient_accumulation_steps=gradient_accumulation_steps,
     )
     if schedule.updates < _FEW_UPDATES:
-        warnings.warn(
+        _chief.warn(
             f"`fit` will make only {counted(schedule.updates, 'update')}. With fewer than "
             f"{_FEW_UPDATES} there is no room for a warm-up and a decay. Train for more epochs, or "
             "use a smaller batch. Received: "
