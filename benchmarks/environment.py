@@ -3,18 +3,28 @@
 Of the frameworks it imports only Keras's backend, so that it works where others are not installed.
 """
 
-import importlib
+import importlib.metadata
 import os
 import pathlib
 import platform
+from collections.abc import Sequence
 
 
-def versions(*modules: str) -> dict:
-    """The versions of Python, this package, Keras, NumPy and more modules, which it imports."""
+def record(*modules: str, distributions: Sequence[str] = ()) -> dict[str, dict]:
+    """The `versions` and the `device`, as result files hold them."""
+    return {"versions": versions(*modules, distributions=distributions), "device": device()}
+
+
+def versions(*modules: str, distributions: Sequence[str] = ()) -> dict[str, str]:
+    """The versions of Python, this package, Keras, NumPy and more modules, which it imports.
+
+    Those of distributions are added without importing them.
+    """
     # Read from the modules, because TensorFlow's distribution has several names.
     names = ("keras_lars", "keras", "numpy", *modules)
     found = {name: importlib.import_module(name).__version__ for name in names}
-    return {"python": platform.python_version(), **found}
+    installed = {name: importlib.metadata.version(name) for name in distributions}
+    return {"python": platform.python_version(), **found, **installed}
 
 
 def device() -> dict:

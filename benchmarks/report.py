@@ -1,7 +1,6 @@
 """What a training prints before and after it, and most files of its run folder."""
 
 import dataclasses
-import importlib.metadata
 import math
 from collections.abc import Callable
 from typing import Any
@@ -116,8 +115,6 @@ def conclusion(plan: Plan, result: dict) -> str:
 
 def write_config(plan: Plan, model: keras.Model) -> None:
     """Writes `config.json`. Creates the run folder if there is none."""
-    versions = environment.versions("tensorflow")
-    versions["scikit-learn"] = importlib.metadata.version("scikit-learn")
     config = {
         "recipe": dataclasses.asdict(plan.recipe),
         "micro_batch_size": plan.execution.micro_batch_size,
@@ -127,8 +124,7 @@ def write_config(plan: Plan, model: keras.Model) -> None:
         "warmup_updates": plan.warmup_updates,
         "trainable_parameters": estimate.trainable_parameters(model),
         "distribution": cluster.summary(model.distribute_strategy),
-        "versions": versions,
-        "device": environment.device(),
+        **environment.record("tensorflow", distributions=["scikit-learn"]),
     }
     plan.folder.mkdir(parents=True, exist_ok=True)
     files.write_json(plan.folder / "config.json", config)

@@ -94,8 +94,7 @@ class Experiment(FlagSettings):
         return {
             "settings": dataclasses.asdict(run.settings),
             "result": run.settings.train(self.data_dir),
-            "versions": environment.versions(keras.backend.backend()),
-            "device": environment.device(),
+            **environment.record(keras.backend.backend()),
         }
 
     def find(self, run: Run, folder: pathlib.Path) -> dict | None:

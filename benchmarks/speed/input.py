@@ -86,8 +86,7 @@ def measure(settings: Settings) -> dict:
     keras.config.set_dtype_policy("float32")
     return {
         "settings": dataclasses.asdict(settings),
-        "versions": environment.versions("tensorflow"),
-        "device": environment.device(),
+        **environment.record("tensorflow"),
         "measured": rates,
     }
 

@@ -8,7 +8,6 @@ kernels if variables are small, and on the bytes moved if they are large.
 """
 
 import dataclasses
-import importlib.metadata
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -68,15 +67,13 @@ def measure(settings: Settings) -> Iterator[dict]:
     wheels = h100.use(settings.compiler)
     from benchmarks.speed.contenders import on_jax, on_keras
 
-    versions = {**environment.versions(*on_jax.MODULES), **wheels}
-    left_out = [] if installed("optax") else ["optax.lars"]
-    if not left_out:
-        versions["optax"] = importlib.metadata.version("optax")
+    optax, left_out = (["optax"], []) if installed("optax") else ([], ["optax.lars"])
+    versions = environment.versions(*on_jax.MODULES, distributions=optax)
     results: dict = {
         "models": list(settings.models),
         "updates": settings.updates,
         "date": time.strftime("%Y-%m-%d %H:%M:%S"),
-        "versions": versions,
+        "versions": {**versions, **wheels},
         "device": "NVIDIA H100, compiled for and not run on",
         "not_installed": left_out,
         "rows": [],

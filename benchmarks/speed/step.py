@@ -116,8 +116,7 @@ def measure(settings: Settings) -> dict:
     keras.config.set_dtype_policy("float32")
     return {
         "settings": dataclasses.asdict(settings),
-        "versions": environment.versions(keras.backend.backend()),
-        "device": environment.device(),
+        **environment.record(keras.backend.backend()),
         "parameters": trainings["lars"].model.count_params(),
         "first_call_seconds": first_calls,
         "rounds_us": rounds_us,

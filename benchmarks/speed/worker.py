@@ -3,7 +3,6 @@
 import contextlib
 import gc
 import importlib
-import importlib.metadata
 import timeit
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
@@ -47,10 +46,7 @@ class Worker:
 
     def hello(self, distributions: Sequence[str] = ()) -> dict:
         """The versions, including those of the given distributions, and the device."""
-        versions = environment.versions(*self._framework.MODULES)
-        for name in distributions:
-            versions[name] = importlib.metadata.version(name)
-        return {"versions": versions, "device": environment.device()}
+        return environment.record(*self._framework.MODULES, distributions=distributions)
 
     def check(self, contender: Contender, shapes: Shapes = CHECKED_SHAPES) -> dict:
         """The error of a contender, and whether it is within the tolerance."""
