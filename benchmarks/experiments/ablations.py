@@ -9,14 +9,13 @@ trust ratio enter the momentum; see `keras_lars.LARS`.
 import dataclasses
 import pathlib
 from collections.abc import Iterator
-from typing import Any
 
-from benchmarks import recipes
+from benchmarks import files, recipes
 from benchmarks.experiments import plots, results
 from benchmarks.experiments.paper import experiment as paper
 from benchmarks.experiments.paper import rows
 from benchmarks.experiments.paper.experiment import Paper
-from benchmarks.recipe import RecipeError
+from benchmarks.recipe import Recipe, RecipeError
 from benchmarks.settings import setting
 from benchmarks.words import counted
 
@@ -26,22 +25,7 @@ TITLES = {
     "exclusions": "Bias and normalization in weight decay and adaptation",
     "momentum_form": "Where rate and ratio stand in the momentum",
 }
-# For each ablation and variant, the values of the recipe fields that vary.
-_DECAY, _ADAPTATION = "exclude_from_weight_decay", "exclude_from_layer_adaptation"
-_EXCLUDED = "bias_or_normalization"
-VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
-    "exclusions": {
-        "all decayed and adapted": {_DECAY: "none", _ADAPTATION: "none"},
-        "no decay of bias and normalization": {_DECAY: _EXCLUDED, _ADAPTATION: "none"},
-        "no adaptation of bias and normalization": {_DECAY: "none", _ADAPTATION: _EXCLUDED},
-        "neither of bias and normalization": {_DECAY: _EXCLUDED, _ADAPTATION: _EXCLUDED},
-    },
-    "warmup": {"warm-up": {}, "no warm-up": {"warmup_epochs": 0.0}},
-    "momentum_form": {
-        form: {"momentum_form": form}
-        for form in ("classic", "learning_rate_outside", "ratio_outside")
-    },
-}
+_FILE = pathlib.Path(__file__).parent / "paper" / "ablations.csv"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,9 +44,11 @@ class Ablations(Paper):
         warmup = self.ablation == "warmup"
         of_all = rows.with_warmup(recipe) if warmup else recipe
         first = {"optimizer": optimizer.upper()} if warmup else {}
-        for variant, fields in VARIANTS[self.ablation].items():
+        for fields in files.csv_lines(_FILE, Recipe):
+            if fields.pop("ablation") != self.ablation:
+                continue
+            label = {**first, "variant": fields.pop("variant"), "batch": recipe.global_batch_size}
             varied = dataclasses.replace(of_all, **fields)
-            label = {**first, "variant": variant, "batch": recipe.global_batch_size}
             yield label, varied, row if varied == recipe else None
 
     def _longer(self, batch: int) -> Iterator[rows.Variant]:
