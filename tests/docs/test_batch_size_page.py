@@ -11,7 +11,7 @@ pytest.importorskip("scipy", reason="the extra `benchmarks` is not installed")
 
 from benchmarks.experiments import experiment, results
 from benchmarks.experiments.batch_size import BatchSize, training_of
-from benchmarks.experiments.small import methods, published, tables
+from benchmarks.experiments.small import methods, tables
 
 pytestmark = pytest.mark.docs
 
@@ -86,7 +86,7 @@ def test_every_setting_is_in_the_search_space(found):
 
 
 def published_by(words):
-    (line,) = [line for line in published.table().splitlines() if line.startswith(f"| {words}  ")]
+    (line,) = [line for line in tables.published().splitlines() if line.startswith(f"| {words}  ")]
     return [cell.strip() for cell in line.split("|")[2:-2]]
 
 

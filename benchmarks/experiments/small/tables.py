@@ -1,6 +1,7 @@
 """Markdown tables of trainings at many batch sizes."""
 
 import math
+import pathlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from benchmarks.experiments.small.images import CLASSES
 from benchmarks.experiments.small.methods import BY_NAME, Method
 from benchmarks.experiments.small.training import Training
 from benchmarks.experiments.tables import mean
+from benchmarks.recipes import ROWS
 
 # A setting works if its accuracy is at most this far below that of the best trial.
 WORKS_WITHIN = 0.02
@@ -259,6 +261,17 @@ def search_spaces(found: dict) -> str:
         }
         lines.append({name: str(text) for name, text in line.items()})
     return frames.markdown(lines, texts=4)
+
+
+def published() -> str:
+    """Published accuracies by batch size on ImageNet. None of them were measured here."""
+    path = pathlib.Path(__file__).with_name("published.csv")
+    lines = pd.read_csv(path, comment="#", dtype=str, keep_default_na=False).to_dict("records")
+    for line in lines:
+        for column, name in list(line.items()):
+            if name in ROWS:
+                line |= {column: str(ROWS[name].published), "source": ROWS[name].source}
+    return frames.markdown(lines)
 
 
 # --- cells ----------------------------------------------------------------------------------------
