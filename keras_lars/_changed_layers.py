@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import keras
 
-from keras_lars._keras.fitted_model import fitting_batches
+from keras_lars._keras.fitted_model import fitting_batches, has
 from keras_lars._variables import path_of
 from keras_lars._words import listed
 
@@ -25,8 +25,10 @@ def at_end(optimizer: "LARS", model: keras.Model) -> None:
     """Warn, once for each optimizer, of what the `fit` that ends did not or still train."""
     if optimizer in _warned or keras.backend.backend() != "tensorflow":
         return
-    # A step of the user's own may leave out variables on purpose.
-    if type(model).train_step is not keras.Model.train_step or fitting_batches(model) == 0:
+    # A step of the user's own may leave out variables on purpose, and so does a `MultiOptimizer`.
+    if type(model).train_step is not keras.Model.train_step or not has(model, optimizer):
+        return
+    if fitting_batches(model) == 0:
         return
     found = _found(optimizer, model)
     if found is not None:

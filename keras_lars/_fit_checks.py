@@ -252,7 +252,8 @@ def at_epoch_begin(callback: keras.callbacks.Callback, epoch: int) -> None:
 
 
 def _batches_so_far(optimizer: KerasOptimizer) -> int:
-    return int(keras.ops.convert_to_numpy(optimizer._micro_batches))
+    # The array is empty if a `MultiOptimizer` of TensorFlow makes the optimizer in its first step.
+    return int(keras.ops.convert_to_numpy(optimizer._micro_batches).sum())
 
 
 def _updates_so_far(optimizer: KerasOptimizer) -> int:

@@ -189,7 +189,7 @@ def _check_model(model: Any) -> None:
             "`model` must be built: give it a `keras.Input`, or call it on a batch. Received: "
             f"{model!r}, which is not built"
         )
-    rate = model.optimizer.learning_rate
+    rate = getattr(model.optimizer, "learning_rate", None)  # `MultiOptimizer` has none
     if not isinstance(rate, keras.Variable):
         raise ValueError(
             "`model` must have an optimizer whose learning rate is a number, because the test "

@@ -20,7 +20,8 @@ def fitted_model(optimizer: keras.optimizers.Optimizer) -> keras.Model | None:
     the stack and `fit` is not; otherwise both are, or, on JAX and torch, `fit` alone.
 
     Args:
-        optimizer: The optimizer that is being built, which may be inside a `LossScaleOptimizer`.
+        optimizer: The optimizer that is being built, which may be inside a `LossScaleOptimizer` or
+            one of a `MultiOptimizer`.
 
     Returns:
         The model, or `None` in a custom loop, or if the optimizer is built by hand.
@@ -28,7 +29,7 @@ def fitted_model(optimizer: keras.optimizers.Optimizer) -> keras.Model | None:
     for frame in _frames():
         if frame.f_code.co_name in _METHODS:
             model = frame.f_locals.get("self")
-            if isinstance(model, keras.Model) and _has(model, optimizer):
+            if isinstance(model, keras.Model) and _uses(model, optimizer):
                 return model
     return None
 
@@ -38,7 +39,7 @@ def loaded_model(optimizer: keras.optimizers.Optimizer) -> keras.Model | None:
     for frame in _frames():
         if frame.f_code.co_name == "load_model_from_hdf5":
             model = frame.f_locals.get("model")
-            if isinstance(model, keras.Model) and _has(model, optimizer):
+            if isinstance(model, keras.Model) and has(model, optimizer):
                 return model
     return None
 
@@ -56,7 +57,7 @@ def stateless_variables(optimizer: keras.optimizers.Optimizer) -> list[keras.Var
     for frame in _frames():
         if frame.f_code is getattr(keras.Model.train_step, "__code__", None):
             model = frame.f_locals.get("self")
-            if isinstance(model, keras.Model) and _has(model, optimizer):
+            if isinstance(model, keras.Model) and has(model, optimizer):
                 return list(model.trainable_variables)
             return None
     return None
@@ -70,7 +71,7 @@ def frozen_variables(optimizer: keras.optimizers.Optimizer) -> list[keras.Variab
     for frame in _frames():
         for name in ("self", "model"):
             model = frame.f_locals.get(name)
-            if isinstance(model, keras.Model) and _has(model, optimizer):
+            if isinstance(model, keras.Model) and has(model, optimizer):
                 return list(model.non_trainable_variables)
     return []
 
@@ -149,6 +150,13 @@ def _frames() -> Iterator[FrameType]:
         frame = frame.f_back
 
 
-def _has(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> bool:
+def has(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> bool:
+    """Whether the optimizer, perhaps in a `LossScaleOptimizer`, trains the whole model."""
     outer = getattr(model, "optimizer", None)
     return outer is optimizer or getattr(outer, "inner_optimizer", None) is optimizer
+
+
+def _uses(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> bool:
+    outer = getattr(model, "optimizer", None)
+    several = getattr(getattr(outer, "inner_optimizer", outer), "optimizers", ())
+    return has(model, optimizer) or any(each is optimizer for each in several)
