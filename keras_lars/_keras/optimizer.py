@@ -129,11 +129,14 @@ class KerasOptimizer(StatefulOptimizer):
         if model is None:
             return []
         if model.optimizer is not self:
+            # On JAX, the wrapper that Keras built without variables cannot train (fault 16).
+            is_jax = keras.backend.backend() == "jax"
+            then = " Compile the model with a new wrapper before you train it." if is_jax else ""
             warnings.warn(
                 f"The state of optimizer '{self.name}' was not loaded, because Keras's "
                 "`LossScaleOptimizer` loads only its own state from an `.h5` file. Save to a "
                 "`.keras` file, or wrap the optimizer in `keras_lars.LossScaleOptimizer`. Its "
-                "velocities and iteration are 0.",
+                f"velocities and iteration are 0.{then}",
                 stacklevel=2,
             )
         return list(model.trainable_variables)
