@@ -24,7 +24,7 @@ class Interrupted(KeyboardInterrupt):
     """A signal stopped the training after an update; `is_saved`: a backup holds all updates."""
 
     def __init__(self, update: int, is_saved: bool, number: int):
-        saved = "saved" if is_saved else "not saved since the last backup"
+        saved = "saved" if is_saved else "to be continued from the last backup"
         super().__init__(
             f"interrupted by {signal.Signals(number).name} after update {update}, {saved}"
         )
@@ -43,8 +43,8 @@ class Stop(keras.callbacks.Callback):
     update is finished. All else is stopped at once, because a validation may take longer than a
     scheduler waits. It is repeated when the run resumes. A second Ctrl-C has its usual effect, and
     other signals that are repeated have none, because a scheduler may send two before it kills.
-    Several workers cannot save, because the signal reaches them at different updates. They continue
-    from their last backup, and `backup` is None.
+    Several workers cannot save here, because a signal reaches them at different updates, so their
+    `backup` is None. `BackupAndRestore` itself saves when one of them receives SIGTERM.
     """
 
     def __init__(self, backup: keras_lars.callbacks.BackupAndRestore | None):

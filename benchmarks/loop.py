@@ -110,7 +110,7 @@ def _fit(plan: Plan, model: keras.Model) -> dict:
         )
     resumed_at = backup.epoch * plan.updates_per_epoch + backup.batch // plan.micro_batches
     divergence = callbacks.StopAtDivergence()
-    # Several workers cannot save at once: a signal reaches them at different updates.
+    # Several workers receive a signal at different updates. At SIGTERM the backup saves by itself.
     stop = callbacks.Stop(backup if shard.count == 1 else None)
     epochs = backup.epochs(functools.partial(plan.epoch, shard=shard))
     measuring = [*_statistics(plan, model, shard), *_loggers(plan, backup.epoch)]

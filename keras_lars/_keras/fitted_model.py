@@ -109,6 +109,11 @@ def fitting_epochs(model: keras.Model) -> range | None:
     return None
 
 
+def is_fitting(model: keras.Model) -> bool:
+    """Whether a `fit` of the model is running in this thread."""
+    return any(True for _ in _locals_of_fit(model))
+
+
 def is_failing(optimizer: keras.optimizers.Optimizer) -> bool:
     """Whether the `fit` of the optimizer's model ends with an error. It is known on JAX alone.
 

@@ -11,6 +11,7 @@ from keras_lars._words import counted, shortened
 from keras_lars.callbacks import _backup_file, _backup_state
 from keras_lars.callbacks._backup_folder import BackupFolder, TakenError
 from keras_lars.callbacks._backup_header import Header, Position
+from keras_lars.callbacks._termination import Termination
 
 _OF_OTHERS, _SAVED, _FAILED, _TAKEN = range(4)  # the outcome of a save, as the chief tells it
 
@@ -30,6 +31,8 @@ class Session:
         self._batches = int(batches) if batches else None  # it may be a number of NumPy
         self._model, self._folder = model, folder
         self._strategy = model.distribute_strategy
+        is_shared = len(_replicas.workers(self._strategy)) > 1
+        self.termination = Termination(model, self._all if is_shared else None)
         self._is_chief = _replicas.is_chief(self._strategy)
         self._max_failed_saves = max_failed_saves
         self._failed_saves = 0  # in a row
@@ -311,6 +314,7 @@ class Session:
         self._folder.end(self._last if is_over else None)
         if self._is_chief and is_over:
             self._folder.remove()
+        self.termination.end()
 
     def _all(self, *numbers: int) -> list[tuple[int, ...]]:
         """The numbers that each worker passes. All workers must call it together."""

@@ -24,22 +24,24 @@ class BackupAndRestore(keras.callbacks.Callback):
 
     Use it in every long training run. Run the same script again after an interruption. The weights
     end as they would have without it, bit for bit: also in the middle of an epoch, with dropout,
-    with shuffled data, on one device, under `MirroredStrategy` and under
-    `MultiWorkerMirroredStrategy`.
+    with shuffled data, under `MirroredStrategy` and under `MultiWorkerMirroredStrategy`.
 
     A backup is one file with the weights, the optimizer's state (velocities, averages,
     accumulators, loss scale), seed generators, metrics, and the epoch and batch. It is written
     under a temporary name, read back and then renamed, so the last backup stays until the new one
     is complete. Values that differ between replicas (accumulators, moving statistics) are saved for
     each replica. Only the chief worker writes. All workers read, so all need access to the folder.
-    Optimizers that a model keeps itself, such as those of a GAN, are saved as well. Build them
-    before `fit`.
+    Optimizers that a model keeps itself, as in a GAN, are saved too. Build them before `fit`.
+
+    Schedulers send SIGTERM before they kill a process. During `fit` it takes effect only after the
+    current batch and a backup. All workers save after the same batch, within seconds, even if only
+    one of them receives the signal; the others then raise `WorkerLostError`. In a single process,
+    your own signal handler takes precedence: end `fit` there, and call `save`.
 
     A folder belongs to one training run. The process that trains there holds a lock, `backup.lock`,
-    and no other process can start; a process that is killed loses its lock at once. Some shared
-    file systems have no locks. There a run that finds the backup of another run stops and leaves
-    the backup alone. If a save fails (disk full, folder gone), a warning is given, and training
-    continues.
+    until it ends, and no other process can start. Some shared file systems have no locks. There a
+    run that finds the backup of another run stops and leaves the backup alone. If a save fails
+    (disk full, folder gone), a warning is given, and training continues.
 
     A backup can be restored only by the same model and optimizer: class, momentum form, and the
     names and shapes of all variables. If you have changed a constant learning rate or a schedule
@@ -47,10 +49,9 @@ class BackupAndRestore(keras.callbacks.Callback):
 
     The order of the data must be a function of the epoch. An interrupted epoch is read again, and
     the batches already seen are skipped. `epochs` makes such data, and so does
-    `fit(x, y, shuffle=False)` with arrays. The shuffled order of `fit(x, y)` is different after a
-    restart, because it depends on how often the process has iterated over the data. The same holds
-    for a `Dataset.shuffle` that is iterated once per epoch. A warning says so if `fit` shuffles,
-    or if the interrupted epoch had another number of batches.
+    `fit(x, y, shuffle=False)` with arrays. The order in which `fit(x, y)` or `Dataset.shuffle`
+    shuffles depends on how often the process has iterated over the data, and differs after a
+    restart. A warning says so if `fit` shuffles, or if the number of batches has changed.
 
     Not saved are the state of other callbacks, the history of past epochs, and Keras's global seed
     generator, which layers without a seed generator of their own draw from. Put callbacks that
@@ -61,15 +62,13 @@ class BackupAndRestore(keras.callbacks.Callback):
     if backup exists:                        # when `fit` begins
         restore everything, epoch, batch
         skip the first `batch` batches of epoch `epoch`
-    write everything, epoch, batch           # every `save_freq`, all of it or nothing
+    write everything, epoch, batch           # every `save_freq`, and at SIGTERM, before the end
     write everything, "finished"             # when `fit` ends by itself
     ```
 
     Args:
-        backup_dir: String or path of a folder for this training run alone. It is created if
-            missing.
-        save_freq: `"epoch"`, or an integer: the number of batches after which to save. Defaults to
-            `"epoch"`.
+        backup_dir: String or path of a folder for this run alone. It is created if missing.
+        save_freq: `"epoch"`, or the number of batches after which to save. Defaults to `"epoch"`.
         delete_checkpoint: When to delete the backup of a `fit` that was not interrupted.
             `"next_fit"`: when this process starts the next `fit` in this folder. So nothing is lost
             if the process ends before the model is saved: a new process restores the end and trains
@@ -192,6 +191,7 @@ class BackupAndRestore(keras.callbacks.Callback):
         except BaseException:
             self._session.end(is_over=False)
             raise
+        self._session.termination.begin()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Count batches from here."""
@@ -213,17 +213,23 @@ class BackupAndRestore(keras.callbacks.Callback):
         """Save if it is time."""
         # Not `batch`: the version of Keras decides if it is the first or last of an execution.
         self._at_batch += self.model.steps_per_execution
-        if self._at_batch <= self._skipping:
-            return
-        self._has_trained = True
-        self._since_saving += self.model.steps_per_execution
-        if self.save_freq != "epoch" and self._since_saving >= self.save_freq:
-            self._save()
+        if self._at_batch > self._skipping:
+            self._has_trained = True
+            self._since_saving += self.model.steps_per_execution
+            if self.save_freq != "epoch" and self._since_saving >= self.save_freq:
+                self._save()
+        assert self._session is not None
+        self._session.termination.check(self._save_rest)
 
     def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
         """Keep the metrics of the epoch, because its validation resets them."""
         if self._session is not None:
             self._session.keep_metrics()
+
+    def on_test_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Save if the process is asked to end."""
+        if self._session is not None:
+            self._session.termination.check(self._save_rest, is_validating=True)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Save if it is time."""
@@ -267,11 +273,10 @@ class BackupAndRestore(keras.callbacks.Callback):
     def save(self) -> bool:
         """Saves now, regardless of `save_freq`.
 
-        Use it in the `on_train_batch_end` of a callback that comes after this one, when a scheduler
-        is about to end the process. With several workers all of them must call it after the same
-        batch. It may also be used in `on_test_batch_end`, or after an exception between batches
-        has ended `fit`. The next `fit` then repeats the validation that was interrupted. But do not
-        use it in a validation for which `SwapEMAWeights` has swapped the weights.
+        Use it in the `on_train_batch_end` of a callback that comes after this one; several workers
+        must all call it after the same batch. It may also be used in `on_test_batch_end`, or after
+        an exception between batches has ended `fit`. The next `fit` then repeats the validation
+        that was interrupted. But do not use it while `SwapEMAWeights` has swapped the weights.
 
         Returns:
             Boolean, whether the backup is of this batch. It is not if the write failed, or while
@@ -330,6 +335,10 @@ class BackupAndRestore(keras.callbacks.Callback):
         trainer.start_at(self.model, None)
         trainer.stop_skipping(self.model)
         self._skipping = 0
+
+    def _save_rest(self) -> None:
+        if self._since_saving:
+            self._save()
 
     def _save(self, finished_epochs: int = 0) -> bool:
         assert self._session is not None

@@ -395,7 +395,7 @@ def test_a_terminal_that_closes_interrupts_unless_that_is_ignored(stop):
     assert signal.getsignal(signal.SIGHUP) == signal.default_int_handler
     stop.model.stop_training = False
     stop.backup = None
-    message = "interrupted by SIGHUP after update 3, not saved since the last backup"
+    message = "interrupted by SIGHUP after update 3, to be continued from the last backup"
     assert listening(stop, *actions) == (0, message)
 
 

@@ -6,6 +6,7 @@ import re
 import signal
 
 import pytest
+from support.backups import position_in
 from support.helpers import run_command
 from support.models import assert_equal
 
@@ -35,6 +36,11 @@ def test_workers_are_killed_and_started_again(tmp_path):
     found = [path.name for path in (tmp_path / "backup").iterdir()]
     assert "backup.npz" in found
     assert len(found) > 1  # and what there is of the next one
+
+    statuses, output = run_cluster(tmp_path, 2, "killed_by_sigterm")
+    assert statuses == [0, -signal.SIGTERM], output[-4000:]
+    assert "has received SIGTERM" in seen_by(tmp_path, 0, "killed_by_sigterm")["error"]
+    assert position_in(tmp_path / "backup") == (1, 4)  # the batch after the signal
 
     statuses, output = run_cluster(tmp_path, 2, "started_again")
     assert statuses == [0, 0], output[-4000:]

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 import keras_lars
 from keras_lars import _replicas
+from keras_lars.callbacks import _termination
 from support.models import FEATURES, compiled_functions, exchanges, normal, numbers, sequential
 
 BATCH = 12  # divisible by two workers and by three
@@ -461,6 +462,8 @@ def backed_up(strategy, folder, *callbacks, epochs=2):
 class Kill(keras.callbacks.Callback):
     """Kills this process after some batches, like the loss of a machine."""
 
+    signal = signal.SIGKILL
+
     def __init__(self, batches):
         super().__init__()
         self.left = batches
@@ -468,7 +471,13 @@ class Kill(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self.left -= 1
         if self.left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), self.signal)
+
+
+class Terminate(Kill):
+    """Sends this process SIGTERM, like a scheduler."""
+
+    signal = signal.SIGTERM
 
 
 class WaitAt(keras.callbacks.Callback):
@@ -517,6 +526,17 @@ def killed_in_the_write(strategy, folder):
     return {"error": "none"}
 
 
+def killed_by_sigterm(strategy, folder):
+    """The second worker receives SIGTERM. Both save first."""
+    _termination._SECONDS = 0.0  # they ask each other after each batch
+    callbacks = [Terminate(13)] if strategy.cluster_resolver.task_id == 1 else []
+    try:
+        backed_up(strategy, folder.parents[1] / "backup", *callbacks)
+    except keras_lars.multi_worker.WorkerLostError as error:
+        return {"error": str(error)}
+    return {"error": "none"}
+
+
 def started_again(strategy, folder):
     again = backed_up(strategy, folder.parents[1] / "backup")
     whole = backed_up(strategy, folder.parents[1] / "whole")
@@ -558,5 +578,10 @@ SCENARIOS = {**LIKE_ONE_PROCESS, **OF_A_CLUSTER}
 # Each runs in its own cluster, in this order and in one folder.
 KILLED = {
     scenario.__name__: scenario
-    for scenario in (killed_in_mid_epoch, killed_in_the_write, started_again)
+    for scenario in (
+        killed_in_mid_epoch,
+        killed_in_the_write,
+        killed_by_sigterm,
+        started_again,
+    )
 }

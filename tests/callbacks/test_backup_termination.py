@@ -1,0 +1,143 @@
+"""SIGTERM ends a training only after a backup. test_lost_workers.py has it on several workers."""
+
+import os
+import signal
+import threading
+
+import keras
+import pytest
+from support.backups import (
+    EPOCHS,
+    STEPS,
+    After,
+    Training,
+    assert_as_if_not_interrupted,
+    position_in,
+)
+
+from keras_lars.callbacks import BackupAndRestore, _backup_file, _termination
+from keras_lars.callbacks._termination import Termination
+from keras_lars.multi_worker import WorkerLostError
+
+pytestmark = pytest.mark.slow
+
+
+class EndedError(BaseException):
+    """Takes the place of the end of the process."""
+
+
+def send():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.fixture(autouse=True)
+def no_handler(monkeypatch):
+    """The default handler, whose effect is an exception."""
+
+    def end(number):
+        assert number == signal.SIGTERM
+        assert signal.getsignal(number) == signal.SIG_DFL
+        raise EndedError
+
+    monkeypatch.setattr(signal, "raise_signal", end)
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize("save_freq", ["epoch", 4])
+def test_a_backup_is_saved_after_the_batch(tmp_path, save_freq):
+    training = Training("accumulation")
+    with pytest.raises(EndedError):
+        training.fit(training.model(), BackupAndRestore(tmp_path, save_freq), After(8, send))
+    assert position_in(tmp_path) == (1, 3)  # the batch after the signal
+    begun = training.begin(tmp_path, save_freq)
+    assert_as_if_not_interrupted(training, *begun, first_epoch=1)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+class InValidation(keras.callbacks.Callback):
+    """Sends the signal in the validation of the first epoch."""
+
+    def on_test_begin(self, logs=None):
+        send()
+
+
+def test_a_validation_is_repeated(tmp_path):
+    training = Training(arrays=True)
+    with pytest.raises(EndedError):
+        training.fit(training.model(), BackupAndRestore(tmp_path), InValidation())
+    assert position_in(tmp_path) == (0, STEPS)
+    assert_as_if_not_interrupted(training, *training.begin(tmp_path), first_epoch=0)
+
+
+def test_after_the_last_batch_training_is_finished(tmp_path):
+    with pytest.raises(EndedError):
+        Training().begin(tmp_path, after=After(EPOCHS * STEPS, send))
+    assert _backup_file.read_header(tmp_path / "backup.npz").finished_epochs == EPOCHS
+
+
+def test_after_a_fit_that_failed_it_has_its_effect_at_once(tmp_path):
+    training = Training()
+    training.interrupt(tmp_path, "epoch", 8)
+    training.interrupt(tmp_path, "epoch", 1)  # the second one knows the handler of before
+    with pytest.raises(EndedError):
+        send()
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+@pytest.mark.parametrize("own", [lambda number, frame: None, signal.SIG_IGN])
+def test_a_handler_of_the_user_is_left_alone(tmp_path, own):
+    signal.signal(signal.SIGTERM, own)
+    training = Training()
+    assert_as_if_not_interrupted(training, *training.begin(tmp_path, after=After(8, send)), 0)
+    assert signal.getsignal(signal.SIGTERM) == own
+
+
+def test_outside_the_main_thread_nothing_is_handled(tmp_path):
+    training, found = Training(), []
+    thread = threading.Thread(target=lambda: found.append(training.begin(tmp_path)))
+    thread.start()
+    thread.join()
+    assert_as_if_not_interrupted(training, *found[0], first_epoch=0)
+
+
+def workers(count, seconds_of_batch, monkeypatch):
+    """The terminations of workers that ask each other in turn, and how often they did."""
+    clock, told, asked = [0.0], {}, []
+    monkeypatch.setattr(_termination.time, "monotonic", lambda: clock[0])
+
+    def exchange_of(index):
+        def exchange(*numbers):
+            told[index] = numbers
+            asked.append(index)
+            return [told.get(other, numbers) for other in range(count)]
+
+        return exchange
+
+    found = [Termination(None, exchange_of(index)) for index in range(count)]
+
+    def batch():
+        clock[0] += seconds_of_batch
+        for each in found:
+            each.check(lambda: None)
+
+    return found, batch, asked
+
+
+def test_workers_ask_each_other_every_few_seconds(monkeypatch):
+    _, batch, asked = workers(1, 0.01, monkeypatch)
+    for _ in range(1000):  # 10 seconds
+        batch()
+    assert 4 <= len(asked) <= 6
+
+
+def test_a_worker_that_was_not_asked_to_end_says_that_another_was(monkeypatch):
+    (first, second), batch, _ = workers(2, 10.0, monkeypatch)
+    batch()
+    first._is_asked, saved = True, []
+    with pytest.raises(EndedError):
+        first.check(lambda: saved.append(1))
+    with pytest.raises(WorkerLostError, match="Restart all workers"):
+        second.check(lambda: saved.append(2))
+    assert saved == [1, 2]
