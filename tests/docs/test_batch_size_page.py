@@ -57,6 +57,13 @@ def test_one_command_prints_and_draws_the_results(name, flag, size, tmp_path):
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
+def test_results_without_a_range_of_rates_cannot_be_drawn_by_rate(tmp_path):
+    file = FOLDER / "second_round_lower_rates.json"
+    done = run_command(COMMAND, f"--show={file}", f"--plot_rates={tmp_path / 'plot.png'}")
+    assert done.returncode == 1
+    assert "--plot_rates needs results of an optimizer of which only the learning" in done.stderr
+
+
 def test_repeating_a_run_needs_a_file():
     done = run_command(COMMAND, "--repeat=plain-lars-128-seed1")
     assert done.returncode == 1

@@ -6,6 +6,7 @@ from typing import Any
 from benchmarks.experiments import plots
 from benchmarks.experiments.results import select
 from benchmarks.experiments.small.tables import frame, methods_of
+from benchmarks.recipe import RecipeError
 
 # Okabe and Ito's colors for the color-blind, and shapes for readers who see no color.
 STYLES: dict[str, dict[str, Any]] = {
@@ -63,6 +64,11 @@ def plot_rates(found: dict, path: pathlib.Path) -> None:
 
     table = frame(found)
     table = table[table["optimizer"].isin(BY_RATE)].assign(failed=False)
+    if table.empty:
+        raise RecipeError(
+            "--plot_rates needs results of an optimizer of which only the learning rate is "
+            f"searched. Received: {', '.join(found['settings']['methods'])}"
+        )
     table[ACCURACY] = 100 * table["counted_accuracy"]
     table["panel"] = table["network"] + ": " + table["optimizer"].map(BY_RATE)
     table["line"] = table["batch"].map("{:,}".format)
