@@ -78,6 +78,9 @@ class KerasOptimizer(StatefulOptimizer):
     def _known_variables(
         self, grads: list[Any], variables: Sequence[Variable] | None
     ) -> list[Variable]:
+        if hasattr(variables, "dtype"):  # on JAX, a list of one variable would never end
+            must_be = "a list of Keras variables"
+            raise _arguments.refusal("trainable_variables", must_be, variables)
         if variables is not None:
             variables = list(variables)
             if not self.built:

@@ -464,6 +464,13 @@ def check_a_model_from_an_h5_file_with_the_loss_scaling_of_keras():
     assert np.any(before[0] != loaded.get_weights()[0])
 
 
+def check_a_single_variable():
+    """On JAX, a list of it would never end."""
+    variable, gradients = keras.Variable([1.0, 2.0], name="w"), keras.ops.ones(2)
+    message = raised(lambda: keras_lars.LARS().apply(gradients, variable))
+    assert message.startswith("`trainable_variables` must be a list of Keras variables. Received: ")
+
+
 def check_rates_that_a_function_returns():
     class Constant(keras.optimizers.schedules.LearningRateSchedule):
         def __init__(self, value):
