@@ -189,6 +189,11 @@ def _check_model(model: Any) -> None:
             "`model` must be built: give it a `keras.Input`, or call it on a batch. Received: "
             f"{model!r}, which is not built"
         )
+    if not model.trainable_variables:
+        raise ValueError(
+            "`model` must have trainable variables: otherwise all learning rates are the same. "
+            f"Received: {model!r}, in which all layers are frozen or have no weights"
+        )
     rate = getattr(model.optimizer, "learning_rate", None)  # `MultiOptimizer` has none
     if not isinstance(rate, keras.Variable):
         raise ValueError(

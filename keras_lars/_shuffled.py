@@ -48,7 +48,17 @@ def batches_of(data: Any, batch_size: int) -> Any:
     is_collection = hasattr(data, "__iter__") or hasattr(data, "__getitem__")
     if not is_collection or hasattr(data, "shape") or isinstance(data, _NO_BATCHES):
         raise _arguments.refusal("data", _MUST_BE, data)
+    if _length(data) == 0:
+        raise ValueError("`data` must hold at least one batch. Received: none")
     return data
+
+
+def _length(data: Any) -> int | None:
+    """The number of batches, or None if it is not known."""
+    try:
+        return len(data)
+    except (TypeError, NotImplementedError):
+        return None
 
 
 def _without_lists(data: Any) -> Any:

@@ -229,6 +229,14 @@ def test_models_that_are_not_ready_are_refused():
     schedule = keras_lars.schedules.for_fit(256, epochs=10, global_batch_size=32)
     with pytest.raises(ValueError, match="whose learning rate is a number"):
         find(make_model(keras_lars.LARS(schedule)))
+    frozen = make_model()
+    frozen.trainable = False
+    with pytest.raises(ValueError, match="`model` must have trainable variables: otherwise all"):
+        find(frozen)
+
+
+def test_data_without_batches_are_refused_before_any_training():
+    backend_range_checks.check_the_range_test_refuses_data_without_batches()
 
 
 @with_few_updates

@@ -5,6 +5,7 @@ import warnings
 
 import keras
 import numpy as np
+import pytest
 
 import keras_lars
 
@@ -48,6 +49,17 @@ def check_the_range_test_does_not_change_later_training():
             history = model.fit([X, X], [Y, Y], batch_size=16, epochs=2, verbose=0)
             outcomes.append((history.history, [w.tolist() for w in model.get_weights()]))
         assert outcomes[0] == outcomes[1], metrics
+
+
+class NoBatches(keras.utils.PyDataset):
+    def __len__(self):
+        return 0
+
+
+def check_the_range_test_refuses_data_without_batches():
+    model = two_outputs(None)
+    with pytest.raises(ValueError, match=r"^`data` must hold at least one batch\. Received: none$"):
+        keras_lars.find_learning_rate(model, NoBatches(), verbose=0)
 
 
 def check_fault_19_of_keras():
