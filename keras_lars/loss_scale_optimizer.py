@@ -87,6 +87,9 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
     ):
         if not isinstance(inner_optimizer, keras.optimizers.Optimizer):
             raise _arguments.refusal("inner_optimizer", "a Keras optimizer", inner_optimizer)
+        if isinstance(inner_optimizer, keras.optimizers.LossScaleOptimizer):
+            must_be = "an optimizer that does not scale the loss, or gradients are unscaled twice"
+            raise _arguments.refusal("inner_optimizer", must_be, inner_optimizer)
         steps = _arguments.integer(minimum=1, maximum=_arguments.LARGEST_STEP)
         super().__init__(
             inner_optimizer,

@@ -85,6 +85,8 @@ def test_loss_scaling():
     for steps in (0, 1.5, 2**63, True):
         refused("`dynamic_growth_steps` must be an integer", wrap, dynamic_growth_steps=steps)
     refused("`inner_optimizer` must be", keras_lars.LossScaleOptimizer, "sgd")
+    for inner in (wrap(), keras.optimizers.LossScaleOptimizer(keras_lars.LARS())):
+        refused("`inner_optimizer` must .* unscaled twice", keras_lars.LossScaleOptimizer, inner)
     refused("`name` must be a string of one line", wrap, name="a\nb")
 
 
