@@ -6,7 +6,7 @@ import keras
 from keras import ops
 from keras.optimizers.schedules import CosineDecay, LearningRateSchedule, PolynomialDecay
 
-from keras_lars import _arguments
+from keras_lars import _arguments, _chief
 from keras_lars._types import Array, Schedule, Tensor
 from keras_lars._words import counted
 
@@ -86,6 +86,14 @@ class WarmUp(LearningRateSchedule):
         self.start_learning_rate = _arguments.number()("start_learning_rate", start_learning_rate)
         self.power = _arguments.number(positive=True)("power", power)
         self.shift_decay = _arguments.one_of(True, False)("shift_decay", shift_decay)
+        if hasattr(self.schedule, "warmup_updates"):  # a `FitSchedule`
+            _chief.warn(
+                "`schedule` is made by `for_fit`, which warms up itself and counts all updates of "
+                "one `fit`, so another warm-up is too much: its end is not reached. Pass it to the "
+                "optimizer, and `warmup_fraction` to `for_fit`. Received: "
+                f"schedule={self.schedule!r}, warmup_steps={self.warmup_steps}",
+                stacklevel=2,
+            )
 
         end = None if shift_decay else end_of(schedule)
         if end is not None and self.warmup_steps >= end:

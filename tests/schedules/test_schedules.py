@@ -13,7 +13,7 @@ from keras.optimizers.schedules import (
     PolynomialDecay,
 )
 
-from keras_lars.schedules import WarmUp, linear_scaling, sqrt_scaling
+from keras_lars.schedules import WarmUp, for_fit, linear_scaling, sqrt_scaling
 
 PEAK, END, DECAY_STEPS = 8.0, 0.5, 40
 
@@ -90,6 +90,12 @@ def test_warm_up_of_a_warm_up():
     inner = WarmUp(decay(), 4, start_learning_rate=2.0)
     schedule = WarmUp(inner, 2, start_learning_rate=1.0)
     assert [float(schedule(step)) for step in (0, 1, 2, 4, 6)] == [1.0, 1.5, 2.0, 5.0, PEAK]
+
+
+def test_a_warm_up_of_a_schedule_for_a_whole_fit_warns():
+    whole = for_fit(640, epochs=10, global_batch_size=64)
+    with pytest.warns(UserWarning, match=r"made by `for_fit`.* updates=100, .*warmup_steps=10$"):
+        WarmUp(whole, 10)
 
 
 @pytest.mark.parametrize("dtype", ["int32", "int64", "float32", "float64"])
