@@ -2,7 +2,8 @@
 
 import inspect
 import sys
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -109,9 +110,28 @@ def fitting_epochs(model: keras.Model) -> range | None:
     return None
 
 
-def is_fitting(model: keras.Model) -> bool:
-    """Whether a `fit` of the model is running in this thread."""
-    return any(True for _ in _locals_of_fit(model))
+def running_fit(model: keras.Model) -> Callable[[], bool]:
+    """A function that tells whether the present `fit` of the model still runs in this thread.
+
+    It is not another `fit` of that model: each has its own `CallbackList`. The function does not
+    keep it, nor the model, in memory.
+    """
+    fit = next((weakref.ref(names["callbacks"]) for names in _locals_of_fit(model)), None)
+
+    def is_running() -> bool:
+        found = fit and fit()
+        return found is not None and any(
+            frame.f_code.co_name == "fit" and frame.f_locals.get("callbacks") is found
+            for frame in _frames()
+        )
+
+    return is_running
+
+
+def swaps_weights(model: keras.Model) -> bool:
+    """Whether the model's running `fit` validates with other weights than it trains."""
+    swap = keras.callbacks.SwapEMAWeights
+    return any(isinstance(callback, swap) for callback in fitting_callbacks(model))
 
 
 def is_failing(optimizer: keras.optimizers.Optimizer) -> bool:

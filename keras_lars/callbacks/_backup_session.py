@@ -1,6 +1,7 @@
 """The backups of one `fit`, which all of its workers read and write together."""
 
 import warnings
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -32,7 +33,7 @@ class Session:
         self._model, self._folder = model, folder
         self._strategy = model.distribute_strategy
         is_shared = len(_replicas.workers(self._strategy)) > 1
-        self.termination = Termination(model, self._all if is_shared else None)
+        self.termination = Termination(self._all if is_shared else None)
         self._is_chief = _replicas.is_chief(self._strategy)
         self._max_failed_saves = max_failed_saves
         self._failed_saves = 0  # in a row
@@ -238,6 +239,11 @@ class Session:
         """Save the present metrics until `metrics` is reset. All workers must call it together."""
         metrics = [variable.value for variable in self._model.metrics_variables]
         self.metrics = _replicas.read_all(metrics, self._strategy)
+
+    def check_in_validation(self, save: Callable[[], None]) -> None:
+        """Save and end if the process is asked to, unless weights may be swapped."""
+        if not fitted_model.swaps_weights(self._model):
+            self.termination.check(save, is_training=False)
 
     def save(self, epoch: int, batch: int, keeps_epoch: bool, finished_epochs: int = 0) -> bool:
         """Write a backup, and return whether this succeeded: the same on all workers.

@@ -1,5 +1,6 @@
 """Lets SIGTERM end the process only after a backup, which all workers take after the same batch."""
 
+import os
 import signal
 import threading
 import time
@@ -24,42 +25,47 @@ class Termination:
     already replaced it, so it gets the signal from here, after the backup.
     """
 
-    def __init__(
-        self, model: keras.Model, exchange: Callable[..., list[tuple[int, ...]]] | None = None
-    ):
-        self._model = model
+    def __init__(self, exchange: Callable[..., list[tuple[int, ...]]] | None = None):
         self._exchange = exchange  # the numbers that all workers pass; None in a single process
-        self._before: Any = None  # the handler to restore; None if nothing is noted
+        self._is_running: Callable[[], bool] = lambda: False  # the `fit`, in this thread
+        self._process = os.getpid()
+        self._before: Any = signal.SIG_DFL  # the handler to restore
         self._is_asked = False  # to end this process
         self._batches = 0  # since the workers asked each other
         self._ask_after = 1  # so many
         self._asked_at = time.monotonic()
 
-    def begin(self) -> None:
-        """Note the signal from now on. A no-op outside the main thread, as Python requires."""
+    def begin(self, model: keras.Model) -> None:
+        """Note the signal from now on, in a `fit` of the main thread, as Python requires."""
         if threading.current_thread() is not threading.main_thread():
             return
         handler = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
-        failed = getattr(handler, "__self__", None)
-        if isinstance(failed, Termination) and not fitted_model.is_fitting(failed._model):
-            handler = failed._before
+        other = getattr(handler, "__self__", None)
+        if isinstance(other, Termination):
+            if other._is_running():
+                return  # one callback is enough, and the outer `fit` goes on after an inner one
+            handler, self._is_asked = other._before, other._is_asked  # its `fit` has failed
         is_own = handler != signal.SIG_DFL and self._exchange is None
         if handler != signal.SIG_IGN and not is_own:
-            self._before = handler
+            self._before, self._is_running = handler, fitted_model.running_fit(model)
             signal.signal(signal.SIGTERM, self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._is_asked = True
-        if not fitted_model.is_fitting(self._model):  # it has failed, so nothing will be saved
+        # Nothing will be saved if `fit` has failed, nor in a child process, which has its stack.
+        if os.getpid() != self._process or not self._is_running():
             self.end()
 
-    def check(self, save: Callable[[], None], is_validating: bool = False) -> None:
+    def check(self, save: Callable[[], None], is_training: bool) -> None:
         """After a batch: if a worker is asked to end, save and end. All workers must call it.
+
+        They ask each other in training alone: they may validate different numbers of batches, and
+        those that are skipped after a restart do not show how long a batch takes.
 
         Raises:
             WorkerLostError: If it is another worker.
         """
-        if not self._is_due(is_validating):
+        if not self._is_due(is_training):
             return
         save()
         was_asked = self._is_asked
@@ -70,11 +76,11 @@ class Termination:
                 "Restart all workers: they continue from the backup"
             )
 
-    def _is_due(self, is_validating: bool) -> bool:
+    def _is_due(self, is_training: bool) -> bool:
         if self._exchange is None:
             return self._is_asked
-        if is_validating:
-            return False  # workers may validate different numbers of batches
+        if not is_training:
+            return False
         self._batches += 1
         if self._batches < self._ask_after:
             return False
@@ -87,9 +93,9 @@ class Termination:
 
     def end(self) -> None:
         """Restore the handler that was there before, and pass it the signal if there was one."""
-        if self._before is not None:
+        # A handler that the user has set since is kept.
+        if self._is_asked or signal.getsignal(signal.SIGTERM) == self._note:
             signal.signal(signal.SIGTERM, self._before)
-            self._before = None
         if self._is_asked:
             self._is_asked = False
             signal.raise_signal(signal.SIGTERM)

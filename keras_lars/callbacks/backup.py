@@ -191,7 +191,7 @@ class BackupAndRestore(keras.callbacks.Callback):
         except BaseException:
             self._session.end(is_over=False)
             raise
-        self._session.termination.begin()
+        self._session.termination.begin(self.model)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Count batches from here."""
@@ -219,7 +219,7 @@ class BackupAndRestore(keras.callbacks.Callback):
             if self.save_freq != "epoch" and self._since_saving >= self.save_freq:
                 self._save()
         assert self._session is not None
-        self._session.termination.check(self._save_rest)
+        self._session.termination.check(self._save_rest, self._at_batch > self._skipping)
 
     def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
         """Keep the metrics of the epoch, because its validation resets them."""
@@ -229,7 +229,7 @@ class BackupAndRestore(keras.callbacks.Callback):
     def on_test_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Save if the process is asked to end."""
         if self._session is not None:
-            self._session.termination.check(self._save_rest, is_validating=True)
+            self._session.check_in_validation(self._save_rest)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Save if it is time."""

@@ -3,17 +3,24 @@
 import os
 import signal
 import threading
+import warnings
 
 import keras
 import pytest
 from support.backups import (
+    BATCH,
     EPOCHS,
+    INPUTS,
     STEPS,
+    TARGETS,
     After,
+    InterruptionError,
     Training,
     assert_as_if_not_interrupted,
     position_in,
+    state_of,
 )
+from support.models import assert_equal
 
 from keras_lars.callbacks import BackupAndRestore, _backup_file, _termination
 from keras_lars.callbacks._termination import Termination
@@ -71,6 +78,22 @@ def test_a_validation_is_repeated(tmp_path):
     assert_as_if_not_interrupted(training, *training.begin(tmp_path), first_epoch=0)
 
 
+def fit_swapping(folder, *others):
+    model = Training("average").model()
+    callbacks = [keras.callbacks.SwapEMAWeights(), BackupAndRestore(folder), *others]
+    options = {"epochs": EPOCHS, "shuffle": False, "verbose": 0, "callbacks": callbacks}
+    options["validation_data"] = INPUTS[:BATCH], TARGETS[:BATCH]
+    model.fit(INPUTS, TARGETS, BATCH, **options)
+    return state_of(model)
+
+
+def test_weights_that_are_swapped_in_a_validation_are_not_saved(tmp_path):
+    with pytest.raises(EndedError):
+        fit_swapping(tmp_path / "ended", InValidation())
+    assert position_in(tmp_path / "ended") == (1, 1)  # the batch after the validation
+    assert_equal(fit_swapping(tmp_path / "ended"), fit_swapping(tmp_path / "whole"))
+
+
 def test_after_the_last_batch_training_is_finished(tmp_path):
     with pytest.raises(EndedError):
         Training().begin(tmp_path, after=After(EPOCHS * STEPS, send))
@@ -84,6 +107,69 @@ def test_after_a_fit_that_failed_it_has_its_effect_at_once(tmp_path):
     with pytest.raises(EndedError):
         send()
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_another_fit_after_one_that_failed_does_not_note_it(tmp_path):
+    training = Training()
+    training.interrupt(tmp_path, "epoch", 8)
+    after = After(2, send)
+    with pytest.raises(EndedError):
+        training.fit(training.model(), after=after)  # which has no backup to save
+    assert after.left == 0
+
+
+def test_what_a_fit_that_failed_has_noted_ends_the_next_one(tmp_path):
+    def send_and_fail():
+        send()
+        raise InterruptionError
+
+    with pytest.raises(InterruptionError):
+        Training().begin(tmp_path, after=After(8, send_and_fail))
+    with pytest.raises(EndedError):
+        Training().begin(tmp_path)
+    assert position_in(tmp_path) == (1, 1)
+
+
+def test_a_child_process_ends_at_once(tmp_path):
+    """Also one that is forked in a callback, and so has the stack of `fit`."""
+    statuses = []
+
+    def fork():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # TensorFlow has threads
+            child = os.fork()
+        if not child:
+            try:
+                send()
+            except EndedError:
+                os._exit(0)
+            finally:
+                os._exit(1)
+        statuses.append(os.waitpid(child, 0)[1])
+
+    Training().begin(tmp_path, after=After(8, fork))
+    assert statuses == [0]
+
+
+def test_a_handler_that_is_set_meanwhile_is_kept(tmp_path):
+    def own(number, frame):
+        pass
+
+    Training().begin(tmp_path, after=After(8, lambda: signal.signal(signal.SIGTERM, own)))
+    assert signal.getsignal(signal.SIGTERM) == own
+
+
+def test_one_callback_is_enough(tmp_path):
+    """Two of them in a cluster would each pass the signal to the other."""
+    training, model, found = Training(), Training().model(), []
+
+    def begin():
+        Termination(lambda *numbers: [numbers]).begin(model)
+        found.append(signal.getsignal(signal.SIGTERM).__self__)
+
+    backup = BackupAndRestore(tmp_path)
+    training.fit(model, backup, After(8, begin))
+    assert found == [backup._session.termination]
 
 
 @pytest.mark.parametrize("own", [lambda number, frame: None, signal.SIG_IGN])
@@ -115,12 +201,12 @@ def workers(count, seconds_of_batch, monkeypatch):
 
         return exchange
 
-    found = [Termination(None, exchange_of(index)) for index in range(count)]
+    found = [Termination(exchange_of(index)) for index in range(count)]
 
-    def batch():
+    def batch(is_training=True):
         clock[0] += seconds_of_batch
         for each in found:
-            each.check(lambda: None)
+            each.check(lambda: None, is_training)
 
     return found, batch, asked
 
@@ -132,12 +218,25 @@ def test_workers_ask_each_other_every_few_seconds(monkeypatch):
     assert 4 <= len(asked) <= 6
 
 
+def test_how_often_does_not_depend_on_batches_that_are_skipped(tmp_path, monkeypatch):
+    _, batch, asked = workers(1, 0.01, monkeypatch)
+    for _ in range(1000):
+        batch(is_training=False)
+    assert not asked
+
+    seen = []
+    Training().interrupt(tmp_path, 2, 2)
+    monkeypatch.setattr(Termination, "check", lambda self, save, training: seen.append(training))
+    Training().begin(tmp_path)
+    assert seen == [False] * 2 + [True] * (EPOCHS * STEPS - 2)
+
+
 def test_a_worker_that_was_not_asked_to_end_says_that_another_was(monkeypatch):
     (first, second), batch, _ = workers(2, 10.0, monkeypatch)
     batch()
     first._is_asked, saved = True, []
     with pytest.raises(EndedError):
-        first.check(lambda: saved.append(1))
+        first.check(lambda: saved.append(1), True)
     with pytest.raises(WorkerLostError, match="Restart all workers"):
-        second.check(lambda: saved.append(2))
+        second.check(lambda: saved.append(2), True)
     assert saved == [1, 2]
