@@ -2,21 +2,26 @@
 
 import hashlib
 import itertools
+import warnings
+import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_lars import _arguments, _batch_statistics
+from keras_lars import _arguments, _batch_statistics, _chief
 from keras_lars._keras.layers import all_layers
 from keras_lars._types import Array
-from keras_lars._words import counted, shortened
+from keras_lars._variables import path_of
+from keras_lars._words import counted, listed, shortened
 from keras_lars.callbacks._batches import Batches, refuse_separate, samples_of
 from keras_lars.callbacks._training_pass import TrainingPass, value_of
 
 # What a model raises for unsuitable inputs. The last two are TensorFlow's.
 _OF_INPUTS = ("TypeError", "ValueError", "InvalidArgumentError", "UnimplementedError")
+
+_warned: "weakref.WeakSet[keras.Model]" = weakref.WeakSet()
 
 
 class RecalibrateStatistics(keras.callbacks.Callback):
@@ -196,6 +201,7 @@ class RecalibrateStatistics(keras.callbacks.Callback):
         sums, samples = self._sums()
         for variable, total in zip(self._moved, sums):
             self._write(variable, total / samples)
+        self._warn_unless_finite(sums)
         moved = {id(variable) for variable in self._moved}
         for layer in layers:
             # With `renorm` Keras moves a standard deviation, and computes the variance from it.
@@ -203,6 +209,19 @@ class RecalibrateStatistics(keras.callbacks.Callback):
                 variance = self._read(layer.moving_variance).astype("float64")
                 self._write(layer.moving_stddev, np.sqrt(variance + layer.epsilon))
         self._done = self._fingerprint()
+
+    def _warn_unless_finite(self, sums: list[np.ndarray]) -> None:
+        """Warn, once for each model, of NaN or infinity in the data or the weights."""
+        bad = [path_of(v) for v, total in zip(self._moved, sums) if not np.isfinite(total).all()]
+        if not bad or self.model in _warned:
+            return
+        _warned.add(self.model)
+        if _chief.is_chief(self.model):
+            warnings.warn(
+                f"The recalibrated statistics {listed(bad)} are not finite, so evaluation is not "
+                "either. Check `data` and the weights for NaN and infinity.",
+                stacklevel=2,
+            )
 
     def _sums(self) -> tuple[list[np.ndarray], int]:
         """The sum of each statistic and the number of samples, over the batches of all workers."""

@@ -606,3 +606,18 @@ def test_data_of_which_later_nothing_is_left():
 
     with pytest.raises(ValueError, match="`data` must hold at least one batch"):
         small().fit(X, Y, verbose=0, callbacks=[RecalibrateStatistics(Once())])
+
+
+def test_statistics_that_are_not_finite():
+    model, data = small(), X.copy()
+    data[3, 0] = np.nan
+    first = model.layers[0]
+    with pytest.warns(UserWarning, match="are not finite, so evaluation is not either") as caught:
+        recalibrate(model, data)
+    (message,) = (str(each.message) for each in caught)
+    assert message.startswith(f"The recalibrated statistics `{first.moving_mean.path}`, `")
+    recalibrate(model, data)  # it is said once for each model
+    other = small()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_replicas, "is_chief", lambda strategy: False)
+        recalibrate(other, data)
