@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 from keras.optimizers.schedules import LearningRateSchedule
 
-from keras_lars import _arguments, _chief, _words
+from keras_lars import _arguments, _backends, _chief, _words
 from keras_lars._exclusions import bias_or_normalization, rank_at_most
 from keras_lars._keras.fitted_model import fitted_model, is_in_batch
 from keras_lars._types import LearningRate, Schedule, Tensor
@@ -39,6 +39,8 @@ _WITHOUT_KERNELS = (bias_or_normalization(), rank_at_most(1))
 # Rates are read back as float32. So 4 * 0.1 * 0.1 must not count as less than a hundredth of 4.
 _TOLERANCE = 1 - 1e-6
 
+# Those that were warned that their rate never changes.
+_fixed: "weakref.WeakSet[KerasOptimizer]" = weakref.WeakSet()
 # The optimizers whose rate is so small that it looks absolute, but rises from batch to batch.
 _rising: "weakref.WeakSet[LARS]" = weakref.WeakSet()
 
@@ -86,6 +88,21 @@ def check_first(optimizer: "LARS") -> None:
         _arguments.returned_rate(schedule, rate)
         if hasattr(rate, "dtype"):
             _arguments.returned_rate(schedule, keras.ops.convert_to_numpy(rate))
+
+
+def warn_if_fixed(optimizer: "KerasOptimizer", rate: Any) -> None:
+    """Warn, once for each optimizer, if a compiled step keeps what a callable returned."""
+    if optimizer in _fixed or not _backends.current().keeps(rate, optimizer._micro_batches):
+        return
+    _fixed.add(optimizer)
+    _chief.warn(
+        "The callable `learning_rate` is called once, when the training step is compiled, so the "
+        "rate never changes. Pass a `LearningRateSchedule`, or a number, and assign others to "
+        f"`learning_rate` of the optimizer. Received: learning_rate="
+        f"{_arguments.shown(optimizer._schedule)}, which returns {_arguments.shown(rate)}, in "
+        f"optimizer '{optimizer.name}'",
+        stacklevel=3,
+    )
 
 
 def warn_if_tiny(optimizer: "LARS") -> bool:

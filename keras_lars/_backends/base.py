@@ -115,6 +115,10 @@ class Backend(abc.ABC):
         """Whether an accumulator is known not to be empty. It is not known in a traced step."""
         return False
 
+    def keeps(self, rate: Any, calls: keras.Variable) -> bool:
+        """Whether a step is being compiled that keeps this rate, which a callable returned."""
+        return False
+
     def count(self, calls: keras.Variable) -> None:
         """Add 1 to the number of calls of `apply`."""
         calls.assign_add(1)

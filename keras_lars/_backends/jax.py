@@ -1,7 +1,7 @@
 """The update on JAX, which compiles the whole step."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,10 @@ class JaxBackend(FunctionalBackend):
     def holds_sum(self, accumulator: keras.Variable) -> bool:
         sums = accumulator.value
         return not isinstance(sums, jax.core.Tracer) and bool(jnp.any(sums != 0))
+
+    def keeps(self, rate: Any, calls: keras.Variable) -> bool:
+        is_compiling = isinstance(calls.value, jax.core.Tracer)
+        return is_compiling and not isinstance(getattr(rate, "value", rate), jax.core.Tracer)
 
     def separate(self, variables: Sequence[keras.Variable]) -> None:
         """Give each variable its own array, or the next `fit` donates one twice (fault 15)."""

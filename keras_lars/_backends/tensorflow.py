@@ -41,6 +41,11 @@ class TensorFlowBackend(Backend):
             return False
         return bool(tf.reduce_any(tf.not_equal(accumulator.value, 0)))
 
+    def keeps(self, rate: Any, calls: keras.Variable) -> bool:
+        # A variable is read in each step.
+        is_number = not tf.is_tensor(rate) and not hasattr(rate, "assign")
+        return is_number and not tf.executing_eagerly()
+
     def replicas(self) -> int:
         return int(tf.distribute.get_strategy().num_replicas_in_sync)
 

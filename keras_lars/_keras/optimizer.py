@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 from keras import ops
 
-from keras_lars import _accumulation, _arguments, _backends
+from keras_lars import _accumulation, _arguments, _backends, _rates
 from keras_lars._backends import BuiltUpdate
 from keras_lars._keras import hooks
 from keras_lars._keras.fitted_model import is_failing, loaded_model, stateless_variables
@@ -261,8 +261,11 @@ class KerasOptimizer(StatefulOptimizer):
         if self._schedule is None:
             return self._learning_rate
         given: Any = self._schedule
-        is_of_step = isinstance(given, keras.optimizers.schedules.LearningRateSchedule)
-        return _arguments.returned_rate(given, given(self.iterations) if is_of_step else given())
+        if isinstance(given, keras.optimizers.schedules.LearningRateSchedule):
+            return _arguments.returned_rate(given, given(self.iterations))
+        rate = _arguments.returned_rate(given, given())
+        _rates.warn_if_fixed(self, rate)
+        return rate
 
     def _apply_weight_decay(self, variables: Sequence[Variable]) -> None:
         """Do nothing: weight decay is part of the update."""

@@ -1,5 +1,7 @@
 """Schedules, callables, and rates that are assigned during training."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -54,6 +56,27 @@ def test_a_callable_is_called_at_every_step(graph):
         for reference, gradient in zip(references, gradients_of(i), strict=True):
             reference.step(gradient, value)
     assert_follows(variables, optimizer, references)
+
+
+def warnings_of_a_callable(function, **options):
+    model = compiled(sequential, make_lars(function), **options)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit(model, epochs=1)
+        fit(model, epochs=1)
+    texts = [str(each.message) for each in caught]
+    return [text for text in texts if "is called once" in text]
+
+
+@pytest.mark.slow
+def test_a_callable_whose_number_is_compiled_into_the_step():
+    (message,) = warnings_of_a_callable(lambda: 0.5)
+    assert message.startswith("The callable `learning_rate` is called once, when the training step")
+    assert message.endswith(", which returns 0.5, in optimizer 'lars'")
+    assert warnings_of_a_callable(lambda: 0.5, run_eagerly=True) == []
+    for variable in (keras.Variable(0.5), tf.Variable(0.5)):
+        assert warnings_of_a_callable(lambda: variable) == []  # noqa: B023
+        assert warnings_of_a_callable(lambda: 2.0 * variable) == []  # noqa: B023
 
 
 @jit_choices

@@ -471,6 +471,20 @@ def check_a_single_variable():
     assert message.startswith("`trainable_variables` must be a list of Keras variables. Received: ")
 
 
+def check_a_callable_whose_rate_is_compiled_into_the_step():
+    """On JAX, also the value of a variable; torch calls it at each update."""
+    rate = keras.Variable(4.0)
+    for function in (lambda: 4.0, lambda: rate):
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+        model.compile(keras_lars.LARS(function), "mse")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for _ in range(2):
+                model.train_on_batch(np.ones((4, 3)), np.ones((4, 2)))
+        found = [str(each.message) for each in caught if "is called once" in str(each.message)]
+        assert len(found) == (keras.backend.backend() == "jax"), found
+
+
 def check_rates_that_a_function_returns():
     class Constant(keras.optimizers.schedules.LearningRateSchedule):
         def __init__(self, value):
