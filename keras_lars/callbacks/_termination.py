@@ -1,5 +1,6 @@
 """Lets SIGTERM end the process only after a backup, which all workers take after the same batch."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -10,7 +11,7 @@ from typing import Any
 
 import keras
 
-from keras_lars._keras import fitted_model
+from keras_lars._keras import fitted_model, heartbeat
 from keras_lars.multi_worker import WorkerLostError
 
 # How often workers ask each other whether one has to end. Schedulers wait for half a minute or so.
@@ -67,13 +68,14 @@ class Termination:
         """
         if not self._is_due(is_training):
             return
-        save()
+        with contextlib.suppress(*heartbeat.LOST):  # one that was asked may end first
+            save()
         was_asked = self._is_asked
         self.end()
         if not was_asked:
             raise WorkerLostError(
                 "Another worker has received SIGTERM and ends, so this one cannot continue. "
-                "Restart all workers: they continue from the backup"
+                "Restart all workers: they continue from the last backup"
             )
 
     def _is_due(self, is_training: bool) -> bool:
