@@ -42,7 +42,7 @@ def test_zero_weight_ratios_are_tried_at_the_rate_of_for_fit(batch, rate, ratio)
     assert training.optimizer(asked, 1.0).zero_weight_ratio == ratio
 
 
-@pytest.mark.parametrize("floor", [0.1, 0.05])
+@pytest.mark.parametrize("floor", [0.2, 0.1, 0.05])
 def test_the_floor_is_passed_to_the_optimizer(floor):
     asked = training_of("zero_weights", f"lars_floor_{floor:g}", 4096)
     optimizer = training.optimizer(asked, 1.0)
@@ -147,11 +147,43 @@ def largest_gaps(names):
     return [float(cell) for cell in last.split("|")[3:-1]]
 
 
-def test_the_default_for_zero_weights_has_the_best_worst_case():
-    *others, of_floor = largest_gaps(ZERO)
-    assert of_floor < min(others)
+def gaps():
+    """For each row, the points by which each setting misses the best."""
+    rows = {}
+    for each in map(found, ZERO):
+        means = (
+            tables.frame(each).groupby(["network", "batch", "method"])["counted_accuracy"].mean()
+        )
+        for (network, batch), reached in means.groupby(level=[0, 1]):
+            reached = 100 * reached.droplevel([0, 1])
+            rows[network, each["settings"]["data"], batch] = reached.max() - reached
+    return rows
+
+
+def test_the_default_for_zero_weights_has_the_best_worst_case_but_for_one_setting():
     assert keras_lars.LARS().weight_norm_floor == 0.05
     assert keras_lars.LARS().zero_weight_ratio is None
+    *others, larger, _, of_floor = largest_gaps(ZERO)
+    assert larger < of_floor < min(others)
+
+
+def test_the_larger_floor_is_near_the_best_in_all_rows_but_two():
+    lost = {row: gap["lars_floor_0.2"] for row, gap in gaps().items()}
+    lost = {row: f"{gap:.1f}" for row, gap in lost.items() if gap > 0.5}
+    assert lost == {
+        ("vit", "fashion_mnist", 4096): "1.4",
+        ("resnet50_quarter", "digits", 512): "1.0",
+    }
+    table = results.select(tables.frame(found(ZERO[0])), network="vit", batch=4096)
+    lowest = results.select(table, method="lars_floor_0.2")["percent"].min()
+    assert f"where one seed ended at {lowest:.1f} %" in pages.study("defaults")
+    of_tenth = gaps()["resnet50_quarter", "fashion_mnist", 8192]["lars_floor_0.1"]
+    assert f"A floor of 0.1 costs ResNet-50 {of_tenth:.1f} points" in pages.study("defaults")
+    assert "A floor of 0.2 lost at most 1.4, with" in pages.on_one_line("docs/update_rule.md")
+
+
+def test_no_setting_is_near_the_best_in_every_row():
+    assert all(any(gap[name] > 0.5 for gap in gaps().values()) for name in SIZES[ZERO[0]].methods)
 
 
 def test_the_page_has_the_numbers_of_the_defaults():

@@ -232,7 +232,7 @@ def by_setting(*found: dict) -> str:
     lines, losses = [], []
     for each in found:
         digits = ", digits" if each["settings"]["data"] == "digits" else ""
-        for (network, batch), rows in frame(each).groupby(["network", "batch"], sort=False):
+        for (network, batch), rows in frame(each).groupby(["network", "batch"]):
             columns = {m.words: select(rows, method=m.name) for m in methods}
             if not all(map(len, columns.values())):
                 continue
