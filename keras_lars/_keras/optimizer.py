@@ -244,7 +244,17 @@ class KerasOptimizer(StatefulOptimizer):
         """Add a slot for a variable. An accumulator has its own value on each replica."""
         is_accumulator = name == "gradient_accumulator"  # the name in Keras's `build`
         with _backends.current().per_replica_sum() if is_accumulator else contextlib.nullcontext():
-            return super().add_variable_from_reference(reference_variable, name, **kwargs)
+            try:
+                return super().add_variable_from_reference(reference_variable, name, **kwargs)
+            except RuntimeError as error:
+                if "Mixing different tf.distribute.Strategy objects" not in str(error):
+                    raise
+                raise ValueError(
+                    f"Optimizer '{self.name}' must be made in the scope of the strategy that its "
+                    "variables were created in: `with strategy.scope(): "
+                    "model.compile(keras_lars.LARS(...))`. Received: "
+                    f"{path_of(reference_variable)}, created in another scope"
+                ) from error
 
     # Where Keras would do something else.
 

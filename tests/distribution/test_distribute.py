@@ -569,6 +569,16 @@ def test_apply_outside_of_a_replica_raises(strategy):
             optimizer.apply([tf.ones(3)], [variable])
 
 
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.0, "gradient_accumulation_steps": 2}])
+def test_an_optimizer_that_was_made_outside_of_the_scope_of_its_model(strategy, options):
+    optimizer = make_lars(jit_compile=False, **options)
+    with strategy.scope():
+        model = compiled(sequential, optimizer)
+    message = r"'lars' must be made in the scope of .*/kernel, created in another scope$"
+    with pytest.raises(ValueError, match=message):
+        model.fit(*batch(0, 4), verbose=0)
+
+
 def test_accumulators_need_a_strategy_with_values_of_each_replica():
     # With one accumulator for all, each replica would overwrite the sum of the other.
     strategy = tf.distribute.experimental.CentralStorageStrategy(["CPU:0", "CPU:1"], "CPU:0")
