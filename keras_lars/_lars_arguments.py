@@ -43,8 +43,8 @@ CHECKS = OF_LARS | OF_KERAS
 # Arguments that configurations of version 0.1.0 lack, with the values that they imply.
 _SINCE_0_1_0 = {"weight_norm_floor": 0.0, "record_noise_scale": False}
 
-# How the warnings of `warn_if_like_a_decay` begin, as a pattern.
-LIKE_A_DECAY = "`(momentum|trust_coefficient)` is as small as a weight decay"
+# How the warnings of `warn_of_mistakes` begin, as a pattern.
+MISTAKES = r"`(momentum|trust_coefficient)` is as small as a weight decay|`ema_\w+` has no effect"
 # The largest usual weight decay. Trust coefficients are larger.
 _USUAL_DECAY = 5e-4
 
@@ -72,7 +72,24 @@ def check_momentum_form(momentum_form: str, decay_in_norm: bool) -> None:
         )
 
 
-def warn_if_like_a_decay(optimizer: "LARS") -> None:
+def warn_of_mistakes(optimizer: "LARS") -> None:
+    """Warn of arguments that are valid but probably not meant."""
+    _warn_if_like_a_decay(optimizer)
+    _warn_if_not_averaged(optimizer)
+
+
+def _warn_if_not_averaged(optimizer: "LARS") -> None:
+    for name in () if optimizer.use_ema else ("ema_momentum", "ema_overwrite_frequency"):
+        value = getattr(optimizer, name)
+        if value != _DEFAULTS_OF_KERAS[name]:
+            _chief.warn(
+                f"`{name}` has no effect without `use_ema=True`: no averages are kept. Received: "
+                f"use_ema=False, {name}={value!r}",
+                stacklevel=4,
+            )
+
+
+def _warn_if_like_a_decay(optimizer: "LARS") -> None:
     """Warn if an argument is a weight decay in the order of arguments of other implementations.
 
     In `LARS(0.1, 1e-4)` it is the momentum, and in `LARS(0.1, 0.9, 0, 1e-4)` the trust coefficient.
@@ -84,7 +101,7 @@ def warn_if_like_a_decay(optimizer: "LARS") -> None:
             "implementations of LARS the second argument may be the weight decay: pass all "
             "arguments by name. If you want no momentum, pass `momentum=0`. Received: "
             f"momentum={momentum:g}",
-            stacklevel=3,
+            stacklevel=4,
         )
     if optimizer.weight_decay == 0 and 0 < trust_coefficient <= _USUAL_DECAY:
         _chief.warn(
@@ -92,7 +109,7 @@ def warn_if_like_a_decay(optimizer: "LARS") -> None:
             "PyTorch the third argument after the parameters is the dampening and the fourth the "
             "weight decay: pass all arguments by name. If you mean it, ignore this warning. "
             f"Received: weight_decay=0, trust_coefficient={trust_coefficient:g}",
-            stacklevel=3,
+            stacklevel=4,
         )
 
 

@@ -204,7 +204,7 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
         self._set_rules(exclude_from_layer_adaptation, exclude_from_weight_decay)
         self.momentums = []
         self._is_rate_undecided = _rates.warn_if_tiny(self)
-        _lars_arguments.warn_if_like_a_decay(self)
+        _lars_arguments.warn_of_mistakes(self)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "learning_rate":
@@ -344,7 +344,7 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
         if not isinstance(config, dict):
             raise _arguments.refusal("config", "a dictionary, as `get_config` returns it", config)
         with warnings.catch_warnings():  # whoever made the optimizer was warned
-            warnings.filterwarnings("ignore", f"{_rates.TINY}|{_lars_arguments.LIKE_A_DECAY}")
+            warnings.filterwarnings("ignore", f"{_rates.TINY}|{_lars_arguments.MISTAKES}")
             made = super().from_config(_lars_arguments.completed(config), custom_objects)
         made._is_rate_undecided = False
         return made

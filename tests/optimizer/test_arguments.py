@@ -286,6 +286,15 @@ def test_learning_rate_is_assignable_at_any_time(value):
     np.testing.assert_allclose(keras.ops.convert_to_numpy(variable), [1.5])
 
 
+@pytest.mark.parametrize(("name", "value"), [("ema_momentum", 0.5), ("ema_overwrite_frequency", 3)])
+def test_averages_that_are_not_kept(name, value):
+    message = f"`{name}` has no effect without `use_ema=True`.*use_ema=False, {name}={value}$"
+    with pytest.warns(UserWarning, match=message):
+        optimizer = keras_lars.LARS(**{name: value})
+    keras_lars.LARS.from_config(optimizer.get_config())  # whoever made the optimizer was warned
+    keras_lars.LARS(use_ema=True, **{name: value})
+
+
 def test_trust_ratios_before_there_are_any():
     with pytest.raises(ValueError, match="record_trust_ratios"):
         _ = keras_lars.LARS().trust_ratios

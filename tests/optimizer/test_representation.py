@@ -51,6 +51,7 @@ def test_arguments_that_differ_from_the_defaults(text):
     assert again.get_config() == made.get_config()
 
 
+@pytest.mark.filterwarnings("ignore:`ema_.* has no effect")
 def test_every_argument_is_shown():
     """Each argument gets a value that is not its default, so that none is forgotten."""
     others = {
