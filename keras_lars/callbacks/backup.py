@@ -322,7 +322,7 @@ class BackupAndRestore(keras.callbacks.Callback):
     def _keeps_epoch(self) -> bool:
         """Whether whole epochs are kept, from which another number of replicas can continue."""
         replicas = self.model.distribute_strategy.num_replicas_in_sync
-        return self.allow_other_replicas or replicas > 1
+        return self.allow_other_replicas or replicas > 1 or self.save_freq == "epoch"
 
     def _read_position(self) -> None:
         header = self._folder.header()

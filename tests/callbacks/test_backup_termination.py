@@ -24,6 +24,7 @@ from support.backups import (
 from support.models import assert_equal
 
 from keras_lars.callbacks import BackupAndRestore, _backup_file, _termination
+from keras_lars.callbacks._backup_folder import BackupFolder
 from keras_lars.callbacks._termination import Termination
 from keras_lars.multi_worker import WorkerLostError
 
@@ -62,6 +63,14 @@ def test_a_backup_is_saved_after_the_batch(tmp_path, save_freq):
     begun = training.begin(tmp_path, save_freq)
     assert_as_if_not_interrupted(training, *begun, first_epoch=1)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_the_last_whole_epoch_is_kept(tmp_path):
+    """Another number of replicas can continue from there, as it could without this backup."""
+    with pytest.raises(EndedError):
+        Training().begin(tmp_path, after=After(8, send))
+    folder = BackupFolder(tmp_path)
+    assert folder.whole_epoch(folder.header()).position[:2] == (1, 0)
 
 
 class InValidation(keras.callbacks.Callback):
