@@ -114,9 +114,6 @@ def environment(backend: str) -> dict[str, str]:
     """The variables of a process that measures a backend of Keras beside other processes."""
     return {
         "KERAS_BACKEND": backend,
-        # Otherwise idle threads would spin for a while, in the time of another worker.
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "KMP_BLOCKTIME": "0",
         # Several workers share one GPU.
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
