@@ -5,7 +5,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
-from support.models import FEATURES, batch, compiled
+from support.models import batch, compiled, two_dense
 
 import keras_lars
 from keras_lars.callbacks import BackupAndRestore, TrustRatioMonitor
@@ -15,17 +15,11 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def network():
-    inputs = keras.Input((FEATURES,))
-    x = keras.layers.Dense(FEATURES, activation="tanh", name="base")(inputs)
-    return keras.Model(inputs, keras.layers.Dense(1, name="head")(x))
-
-
 def make_model(learning_rate=4.0, wrap=lambda optimizer: optimizer, **options):
     """A model of which LARS trains the kernels and SGD the biases."""
     lars = keras_lars.LARS(learning_rate, jit_compile=False, **options)
     of_paths = keras.optimizers.OptimizerMap(keras.optimizers.SGD(0.01), {".*kernel": lars})
-    return compiled(network, wrap(keras.optimizers.MultiOptimizer(of_paths)))
+    return compiled(two_dense, wrap(keras.optimizers.MultiOptimizer(of_paths)))
 
 
 def fit(model, epochs=2, callbacks=()):
@@ -61,7 +55,7 @@ def test_variables_of_another_optimizer_are_not_missed():
 
 def test_optimizers_that_a_function_makes_in_the_first_step():
     optimizer = keras.optimizers.MultiOptimizer(lambda v: keras_lars.LARS(jit_compile=False))
-    assert fit(compiled(network, optimizer)) == []
+    assert fit(compiled(two_dense, optimizer)) == []
 
 
 def test_a_backup(tmp_path):

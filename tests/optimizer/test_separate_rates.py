@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from support.models import FEATURES, assert_close, batch, compiled, numbers
+from support.models import assert_close, batch, compiled, numbers, two_dense
 
 import keras_lars
 
@@ -21,12 +21,6 @@ OPTIONS = {
 needs_multi_optimizer = pytest.mark.skipif(
     not hasattr(keras.optimizers, "MultiOptimizer"), reason="Keras has no MultiOptimizer"
 )
-
-
-def network():
-    inputs = keras.Input((FEATURES,))
-    x = keras.layers.Dense(FEATURES, activation="tanh", name="a")(inputs)
-    return keras.Model(inputs, keras.layers.Dense(1, name="head")(x))
 
 
 def schedule(peak):
@@ -76,17 +70,17 @@ def test_biases_move_at_their_own_rate():
 )
 def test_two_optimizers_in_keras_equal_one_of_ours(options):
     """With fewer epochs, LARS would warn that the schedule is too long for accumulated updates."""
-    ours = fit(compiled(network, by_our_option(**options)), epochs=4)
-    theirs = fit(compiled(network, by_keras(**options)), epochs=4)
+    ours = fit(compiled(two_dense, by_our_option(**options)), epochs=4)
+    theirs = fit(compiled(two_dense, by_keras(**options)), epochs=4)
     assert_close(theirs, ours)
     # The rate matters: with one rate for all variables, the bias ends elsewhere.
     single = keras_lars.LARS(schedule(RATE), **OPTIONS, **options)
-    assert np.max(np.abs(fit(compiled(network, single), epochs=4)[1] - ours[1])) > 1e-2
+    assert np.max(np.abs(fit(compiled(two_dense, single), epochs=4)[1] - ours[1])) > 1e-2
 
 
 @needs_multi_optimizer
 def test_two_optimizers_continue_from_a_file(tmp_path):
-    model = compiled(network, by_keras())
+    model = compiled(two_dense, by_keras())
     fit(model, epochs=1)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")

@@ -495,14 +495,19 @@ class WaitAt(keras.callbacks.Callback):
                 time.sleep(0.01)
 
 
-def killed_in_mid_epoch(strategy, folder):
-    """The second worker is killed; returns what the first one observes."""
-    callbacks = [Kill(8)] if strategy.cluster_resolver.task_id == 1 else []
+def error_seen(strategy, folder, *callbacks):
+    """What a worker observes in a training in which another one is lost."""
     try:
         backed_up(strategy, folder.parents[1] / "backup", *callbacks)
     except keras_lars.multi_worker.WorkerLostError as error:
         return {"error": str(error)}
     return {"error": "none"}
+
+
+def killed_in_mid_epoch(strategy, folder):
+    """The second worker is killed; returns what the first one observes."""
+    callbacks = [Kill(8)] if strategy.cluster_resolver.task_id == 1 else []
+    return error_seen(strategy, folder, *callbacks)
 
 
 def killed_in_the_write(strategy, folder):
@@ -519,22 +524,14 @@ def killed_in_the_write(strategy, folder):
             sync(file)
 
         os.fsync = fsync
-    try:
-        backed_up(strategy, folder.parents[1] / "backup")
-    except keras_lars.multi_worker.WorkerLostError as error:
-        return {"error": str(error)}
-    return {"error": "none"}
+    return error_seen(strategy, folder)
 
 
 def killed_by_sigterm(strategy, folder):
     """The second worker receives SIGTERM. Both save first."""
     _termination._SECONDS = 0.0  # they ask each other after each batch
     callbacks = [Terminate(13)] if strategy.cluster_resolver.task_id == 1 else []
-    try:
-        backed_up(strategy, folder.parents[1] / "backup", *callbacks)
-    except keras_lars.multi_worker.WorkerLostError as error:
-        return {"error": str(error)}
-    return {"error": "none"}
+    return error_seen(strategy, folder, *callbacks)
 
 
 def started_again(strategy, folder):

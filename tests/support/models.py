@@ -70,6 +70,12 @@ def sequential():
     )
 
 
+def two_dense():
+    inputs = keras.Input((FEATURES,))
+    x = keras.layers.Dense(FEATURES, activation="tanh", name="base")(inputs)
+    return keras.Model(inputs, keras.layers.Dense(1, name="head")(x))
+
+
 def functional():
     inputs = keras.Input((FEATURES,))
     left = keras.layers.Dense(FEATURES, activation="tanh", name="left")(inputs)
