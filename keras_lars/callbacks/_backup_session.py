@@ -242,7 +242,7 @@ class Session:
 
     def check_in_validation(self, save: Callable[[], None]) -> None:
         """Save and end if the process is asked to, unless weights may be swapped."""
-        if not fitted_model.swaps_weights(self._model):
+        if self.termination.is_asked and not fitted_model.swaps_weights(self._model):
             self.termination.check(save, is_training=False)
 
     def save(self, epoch: int, batch: int, keeps_epoch: bool, finished_epochs: int = 0) -> bool:

@@ -31,7 +31,7 @@ class Termination:
         self._is_running: Callable[[], bool] = lambda: False  # the `fit`, in this thread
         self._process = os.getpid()
         self._before: Any = signal.SIG_DFL  # the handler to restore
-        self._is_asked = False  # to end this process
+        self.is_asked = False  # to end this process
         self._batches = 0  # since the workers asked each other
         self._ask_after = 1  # so many
         self._asked_at = time.monotonic()
@@ -45,14 +45,14 @@ class Termination:
         if isinstance(other, Termination):
             if other._is_running():
                 return  # one callback is enough, and the outer `fit` goes on after an inner one
-            handler, self._is_asked = other._before, other._is_asked  # its `fit` has failed
+            handler, self.is_asked = other._before, other.is_asked  # its `fit` has failed
         is_own = handler != signal.SIG_DFL and self._exchange is None
         if handler != signal.SIG_IGN and not is_own:
             self._before, self._is_running = handler, fitted_model.running_fit(model)
             signal.signal(signal.SIGTERM, self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self._is_asked = True
+        self.is_asked = True
         # Nothing will be saved if `fit` has failed, nor in a child process, which has its stack.
         if os.getpid() != self._process or not self._is_running():
             self.end()
@@ -70,7 +70,7 @@ class Termination:
             return
         with contextlib.suppress(*heartbeat.LOST):  # one that was asked may end first
             save()
-        was_asked = self._is_asked
+        was_asked = self.is_asked
         self.end()
         if not was_asked:
             raise WorkerLostError(
@@ -80,7 +80,7 @@ class Termination:
 
     def _is_due(self, is_training: bool) -> bool:
         if self._exchange is None:
-            return self._is_asked
+            return self.is_asked
         if not is_training:
             return False
         self._batches += 1
@@ -88,7 +88,7 @@ class Termination:
             return False
         seconds = max(time.monotonic() - self._asked_at, 1e-3)
         batches = min(max(1, round(_SECONDS * self._batches / seconds)), _MOST_BATCHES)
-        rows = self._exchange(int(self._is_asked), batches)
+        rows = self._exchange(int(self.is_asked), batches)
         self._batches, self._asked_at = 0, time.monotonic()
         self._ask_after = min(batches for _, batches, *_ in rows)
         return any(is_asked for is_asked, *_ in rows)
@@ -96,8 +96,8 @@ class Termination:
     def end(self) -> None:
         """Restore the handler that was there before, and pass it the signal if there was one."""
         # A handler that the user has set since is kept.
-        if self._is_asked or signal.getsignal(signal.SIGTERM) == self._note:
+        if self.is_asked or signal.getsignal(signal.SIGTERM) == self._note:
             signal.signal(signal.SIGTERM, self._before)
-        if self._is_asked:
-            self._is_asked = False
+        if self.is_asked:
+            self.is_asked = False
             signal.raise_signal(signal.SIGTERM)

@@ -245,7 +245,7 @@ def test_a_worker_that_was_not_asked_to_end_says_that_another_was(monkeypatch):
     """Also if the other has ended before this one knows that both have saved."""
     (first, second), batch, _ = workers(2, 10.0, monkeypatch)
     batch()
-    first._is_asked, saved = True, []
+    first.is_asked, saved = True, []
     with pytest.raises(EndedError):
         first.check(lambda: saved.append(1), True)
 
