@@ -17,7 +17,7 @@ def is_chief(model: keras.Model | None = None) -> bool:
     return _replicas.is_chief(_replicas.present() if model is None else model.distribute_strategy)
 
 
-def warn(message: str, stacklevel: int = 1) -> None:
+def warn(message: str, stacklevel: int = 1, model: keras.Model | None = None) -> None:
     """`warnings.warn`, on the chief only, if there is a strategy that tells which worker it is."""
-    if is_chief():
+    if is_chief(model):
         warnings.warn(message, stacklevel=stacklevel + 1)

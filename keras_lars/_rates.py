@@ -1,6 +1,5 @@
 """Checks of the learning rate that `LARS` is given or assigned, before Keras gets it."""
 
-import warnings
 import weakref
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -200,8 +199,7 @@ def _warn_of_slow(optimizer: "LARS", updates: int, peak: float, received: str, r
 
 def _warn(optimizer: "LARS", message: str) -> None:
     optimizer._has_warned_of_rate = True
-    if _chief.is_chief(fitted_model(optimizer)):
-        warnings.warn(message, stacklevel=4)
+    _chief.warn(message, stacklevel=4, model=fitted_model(optimizer))
 
 
 def _usual(optimizer: "LARS") -> str:

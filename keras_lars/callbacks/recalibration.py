@@ -2,7 +2,6 @@
 
 import hashlib
 import itertools
-import warnings
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -216,12 +215,12 @@ class RecalibrateStatistics(keras.callbacks.Callback):
         if not bad or self.model in _warned:
             return
         _warned.add(self.model)
-        if _chief.is_chief(self.model):
-            warnings.warn(
-                f"The recalibrated statistics {listed(bad)} are not finite, so evaluation is not "
-                "either. Check `data` and the weights for NaN and infinity.",
-                stacklevel=2,
-            )
+        _chief.warn(
+            f"The recalibrated statistics {listed(bad)} are not finite, so evaluation is not "
+            "either. Check `data` and the weights for NaN and infinity.",
+            stacklevel=2,
+            model=self.model,
+        )
 
     def _sums(self) -> tuple[list[np.ndarray], int]:
         """The sum of each statistic and the number of samples, over the batches of all workers."""
