@@ -36,9 +36,9 @@ class BatchSize(Experiment):
         "Trainings at the same time. Use 1 on a GPU.", os.cpu_count(), minimum=1
     )
     minutes: float | None = setting(
-        "Start no training after this many minutes. Default: no limit.", None
+        "Start no training run after this many minutes. Default: no limit.", None
     )
-    repeat: str | None = setting("Name of a training in the results of --show to repeat.", None)
+    repeat: str | None = setting("Name of a training run in the results of --show to repeat.", None)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -203,7 +203,7 @@ def training_of(found: dict, name: str) -> tuple[Training, dict]:
         if row["name"] == name:
             return Training(**row["settings"]), row["result"]
     last = found["rows"][-1]["name"] if found["rows"] else "none"
-    raise RecipeError(f"--repeat must name a training, such as {last}. Received: {name}")
+    raise RecipeError(f"--repeat must name a training run, such as {last}. Received: {name}")
 
 
 if __name__ == "__main__":

@@ -117,7 +117,7 @@ class Experiment(FlagSettings):
             path = flags.FLAGS[name].value or (self.figure and folder / self.figure)
             if path:
                 getattr(self, name)(found[0], pathlib.Path(path))
-                without = f", without {counted(missing, 'unfinished training')}" * (missing > 0)
+                without = f", without {counted(missing, 'unfinished training run')}" * (missing > 0)
                 print(f"\n{path}{without}")
 
 
@@ -138,7 +138,7 @@ def _run(kind: type[Experiment]) -> int:
         print(f"{reason}; run the same command again to continue", file=sys.stderr)
         return INTERRUPTED
     except concurrent.futures.BrokenExecutor as error:
-        raise RecipeError("a training was killed; try again with fewer --processes") from error
+        raise RecipeError("a training run was killed; try again with fewer --processes") from error
     return 0
 
 

@@ -114,7 +114,7 @@ class Sweep:
             self._measure(pool)
             images = sum(self._images[run.name] for run in self.waiting())
             print(
-                f"{counted(self.planned, 'training')}, {len(self.done)} done, "
+                f"{counted(self.planned, 'training run')}, {len(self.done)} done, "
                 f"{images:,} images to train on{self._left(at_once)}",
                 flush=True,
             )

@@ -226,7 +226,7 @@ def test_tables(tmp_path):
         "| Lamb of Keras, tuned | | |",
     ):
         assert line in lines
-    assert f"12 of {found['planned']} trainings are done." in text
+    assert f"12 of {found['planned']} training runs are done." in text
     assert "2 x some; keras x" in text
     assert "Images per second" not in text
 
@@ -237,7 +237,7 @@ def test_speed_is_reported_for_accelerators(tmp_path):
         name = f"plain-lars-512-trial{number}"
         done(some, name, accelerators=["some"], images_per_second=speed)
     text = tables.report(gathered(some))
-    (after,) = text.split("Images per second in the fastest epoch, median of all trainings:")[1:]
+    (after,) = text.split("Images per second in the fastest epoch, median of all training runs:")[1:]
     assert re.search(r"\| LARS, tuned +\| +\| 3,000 \|", after)
 
 

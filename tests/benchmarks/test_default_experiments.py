@@ -138,7 +138,7 @@ def test_the_results_are_complete(name):
     assert len(found(name)["rows"]) == found(name)["planned"]
     before = experiment.done_before(BatchSize(size=name), FOLDER / f"{name}.json")
     assert not sweep.Sweep(BatchSize(size=name), pathlib.Path("nowhere"), before).waiting()
-    assert tables.report(found(name)).endswith("trainings are done.")
+    assert tables.report(found(name)).endswith("training runs are done.")
 
 
 def largest_gaps(names):

@@ -150,7 +150,7 @@ def test_twice_the_epochs():
     longer = read_complete("twice_as_long", {8192: 160, 32768: 40})
     assert chosen_at_ends(longer) == {(32768, "plain", "nesterov_wide"): 0}
     table = tables.frame(longer)
-    assert f"{(table['environment'] == 0).sum()} of the trainings, among them all at" in LONGER_PAGE
+    assert f"{(table['environment'] == 0).sum()} of the training runs, among them all at" in LONGER_PAGE
     assert set(table.loc[table["batch"] == 32768, "environment"]) == {0}
 
     means, before = means_of(longer), means_of(FOUND)
@@ -175,7 +175,7 @@ def test_four_times_the_epochs():
     lars = at_8192[:, "lars_nesterov"]
     lamb, nesterov = at_8192[:, "lamb_wide"], at_8192[:, "nesterov_wide"]
     assert (lars - lamb).abs().max() < 0.2
-    assert "After 40, Lamb is level with it at 8,192" in pages.on_one_line("README.md")
+    assert "after 40 epochs, Lamb is as good at 8,192" in pages.on_one_line("README.md")
     text = "behind LARS with Nesterov momentum by {} points"
     assert text.format(listed(lars - nesterov)) in LONGER_PAGE
     ours, theirs = (MEANS[512][:, name] for name in ("lars_nesterov", "lamb_wide"))
@@ -227,7 +227,7 @@ def _without_origin(name):
 def test_the_devices():
     gpu = TABLE["environment"] == 1
     assert FOUND["environments"][1]["device"]["accelerators"] == ["NVIDIA H100 80GB HBM3"]
-    assert f"{gpu.sum()} of the {len(TABLE):,} trainings ran on an H100" in PAGE
+    assert f"{gpu.sum()} of the {len(TABLE):,} training runs used an H100" in PAGE
     assert gpu[TABLE["method"].str.endswith("_scaled") & (TABLE["batch"] > 128)].all()
     assert (gpu & (TABLE["kind"] == "trial")).equals(
         (TABLE["batch"] == 128) & (TABLE["kind"] == "trial")
@@ -312,9 +312,9 @@ def test_what_nesterov_momentum_adds_to_lars():
     assert f"adds {listed(at_8192)} points at 8,192, and {listed(at_32768)} at 32,768" in PAGE
     rates = pages.on_one_line("docs/learning_rate.md")
     assert f"gained {min(at_32768):.0f} to {max(at_32768):.0f} points" in rates
-    assert f"{min(at_8192):.0f} to {max(at_8192):.0f} in those of 80," in rates
+    assert f"{min(at_8192):.0f} to {max(at_8192):.0f} with 80," in rates
     at_2048 = max(abs(added) for added in ahead(2048, "lars_nesterov", "lars_wide"))
-    assert f"a difference of at most {at_2048:.1f} points in those of 300." in rates
+    assert f"a difference of at most {at_2048:.1f} points with 300." in rates
     assert results.select(SEEDS, batch=2048)["updates"].max() == 300
 
 

@@ -107,7 +107,7 @@ def test_each_run_is_trained_in_a_folder_of_its_own(tmp_path, capsys):
     assert all(execution.resume and not execution.save_model for execution in train.executions)
     assert saved == [["rate_1-seed0"], ["rate_1-seed0", "rate_2-seed0"]]
     assert capsys.readouterr().out.splitlines() == [
-        f"2 trainings, 0 done, {2 * IMAGES_OF_A_RUN:,} images to train on",
+        f"2 training runs, 0 done, {2 * IMAGES_OF_A_RUN:,} images to train on",
         "[1/2] rate_1-seed0: 50.0% in 10 s; about 10 seconds left",
         "[2/2] rate_2-seed0: 50.0% in 10 s",
     ]
@@ -121,7 +121,7 @@ def test_finished_runs_are_not_trained_again(tmp_path, capsys):
     run(runs(1, 2), tmp_path, again, save=lambda rows: saved.append(len(rows)))
     assert again.trained == [2]
     assert saved == [1, 2]  # existing results are written at once
-    assert "2 trainings, 1 done" in capsys.readouterr().out
+    assert "2 training runs, 1 done" in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -200,7 +200,7 @@ def test_sigterm_interrupts_an_experiment_and_a_lost_process_is_a_one_line_error
     experiment.flags.FLAGS.show = experiment.flags.FLAGS.dry_run = None
     lost = concurrent.futures.process.BrokenProcessPool("terminated abruptly")
     monkeypatch.setattr(experiment, "_train", mock.Mock(side_effect=lost))
-    with pytest.raises(RecipeError, match=r"^a training was killed; .* fewer --processes$"):
+    with pytest.raises(RecipeError, match=r"^a training run was killed; .* fewer --processes$"):
         experiment._run(mock.Mock())
 
 

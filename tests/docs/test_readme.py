@@ -241,7 +241,7 @@ def a_saved_model():
 
 # For each heading: the initial names of its blocks, and the check after each block.
 SECTIONS = {
-    ("docs/first_training.md", "A first training"): (dict, trains_and_saves),
+    ("docs/first_training.md", "A first training run"): (dict, trains_and_saves),
     ("docs/first_training.md", "The usual mistakes"): (a_saved_model, trains),
     ("docs/migration.md", "In mid-run"): (momentum_of_another, has_its_momentum),
     ("README.md", "Before and after"): (classifier, trains),

@@ -82,7 +82,7 @@ def plot_rates(found: dict, path: pathlib.Path) -> None:
     columns, lines = table["optimizer"].nunique(), table["network"].nunique()
     if columns == 1:
         columns, lines = lines, columns
-    title = f"{_subject(found)}: diverged trainings count as guessing"
+    title = f"{_subject(found)}: diverged runs count as guessing"
     size = (3.7 * columns, 3.6 * lines)
     options: dict[str, Any] = {"sharey": "row", "sharex": "col"}
     with plots.panels(path, title, table, "panel", columns, size, **options) as panels:

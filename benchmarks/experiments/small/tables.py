@@ -61,7 +61,7 @@ def report(*found: dict) -> str:
     else:
         parts = _searched(first)
     for each in found:
-        parts += ["Trainings that diverged, of all trials and seeds:", divergences(each)]
+        parts += ["Training runs that diverged, of all trials and seeds:", divergences(each)]
     return "\n\n".join([*parts, *_origin(*found)])
 
 
@@ -100,7 +100,7 @@ def _seed_tables(found: dict, network: str, table: pd.DataFrame) -> list[str]:
     # Times of trainings that share the cores of a processor say nothing about speed.
     if any(each["device"]["accelerators"] for each in found["environments"]):
         parts += [
-            "Images per second in the fastest epoch, median of all trainings:",
+            "Images per second in the fastest epoch, median of all training runs:",
             by_batch(found, every, table, throughput),
         ]
     return parts
@@ -118,9 +118,9 @@ def _rate_tables(found: dict, network: str, table: pd.DataFrame) -> list[str]:
 
 
 def _origin(*found: dict) -> list[str]:
-    """The versions and devices of results, and how many trainings are done."""
+    """The versions and devices of results, and how many training runs are done."""
     done, planned = sum(len(f["rows"]) for f in found), sum(f["planned"] for f in found)
-    return [*results.environments(*found), f"{done} of {planned} trainings are done."]
+    return [*results.environments(*found), f"{done} of {planned} training runs are done."]
 
 
 # --- tables ---------------------------------------------------------------------------------------
