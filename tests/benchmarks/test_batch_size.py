@@ -237,7 +237,7 @@ def test_speed_is_reported_for_accelerators(tmp_path):
         name = f"plain-lars-512-trial{number}"
         done(some, name, accelerators=["some"], images_per_second=speed)
     text = tables.report(gathered(some))
-    (after,) = text.split("Images per second in the fastest epoch, median of all training runs:")[1:]
+    (after,) = text.split("in the fastest epoch, median of all training runs:")[1:]
     assert re.search(r"\| LARS, tuned +\| +\| 3,000 \|", after)
 
 

@@ -150,7 +150,8 @@ def test_twice_the_epochs():
     longer = read_complete("twice_as_long", {8192: 160, 32768: 40})
     assert chosen_at_ends(longer) == {(32768, "plain", "nesterov_wide"): 0}
     table = tables.frame(longer)
-    assert f"{(table['environment'] == 0).sum()} of the training runs, among them all at" in LONGER_PAGE
+    on_gpu = (table["environment"] == 0).sum()
+    assert f"{on_gpu} of the training runs, among them all at" in LONGER_PAGE
     assert set(table.loc[table["batch"] == 32768, "environment"]) == {0}
 
     means, before = means_of(longer), means_of(FOUND)
