@@ -126,4 +126,4 @@ def test_what_nesterov_momentum_adds_to_lars():
     }
     (at_8192,) = {f"{points:.0f}" for points in gained[8192]}
     at_32768 = "{:.0f} to {:.0f}".format(*sorted(gained[32768]))
-    assert f"it gained {at_32768} with 20 updates and {at_8192} with 70." in page
+    assert f"it gained {at_32768} points with 20 updates and {at_8192} with 70." in page
