@@ -144,8 +144,8 @@ PEERS = [
         f"weight_decay=0.0, {AT_1}, {IN_NORM}, {NOTHING}",
         "Its `weight_decay_rate` is our `weight_decay`. By default it also excludes from "
         "adaptation what it excludes from decay. Its `exclude_from_weight_decay=None` decays "
-        "everything: write `[]`. Its models are of Keras 2, whose `compile` takes no optimizer of "
-        "Keras 3.",
+        "everything: write `[]`. Its models are Keras 2 models, whose `compile` takes no "
+        "optimizer of Keras 3.",
         "tf_models",
     ),
     Peer(
