@@ -43,7 +43,7 @@ def _parse_one(argument: str, rule: Any) -> Exclusion:
     if all(hasattr(rule, name) for name in ("shape", "dtype", "name")):
         return _GivenVariable(rule)
     if isinstance(rule, keras.layers.Layer):  # also callable, with one argument
-        must_be = "a rule or a list of rules. Of a layer or model, pass `trainable_variables`"
+        must_be = "a rule or a list of rules. For a layer or model, pass its `trainable_variables`"
         raise _arguments.refusal(argument, must_be, given)
     is_function = callable(rule) and not isinstance(rule, type)
     if is_function and _arguments.can_be_called(rule, 1):
@@ -186,7 +186,7 @@ def warn_if_mask(
     paths = [path_of(v) for v, is_excluded in zip(variables, excluded) if is_excluded]
     _chief.warn(
         f"`{argument}={rules[0]}` excludes all kernels, and no bias or parameter of normalization. "
-        "Masks and filters of others say what to include, but a rule says what to exclude: return "
-        f"the opposite. Received: it excludes {shortened(str(paths))}",
+        "Masks and filters of other implementations say what to include, but a rule says what to "
+        f"exclude: return the opposite. Received: it excludes {shortened(str(paths))}",
         stacklevel=2,
     )

@@ -110,8 +110,8 @@ def find_learning_rate(
     Args:
         model: A compiled and built model.
         data: As for `fit`: a tuple of arrays, `(x, y)` or `(x, y, sample_weight)`, which are
-            shuffled, or a `tf.data.Dataset` or another collection of batches. Data that end are
-            iterated again.
+            shuffled, or a `tf.data.Dataset` or another collection of batches. If the data end, they
+            are read again.
         updates: Integer, 2 or more: the number of updates. With fewer than 100 the result may be
             far off, and the test warns. Defaults to 100.
         minimum_learning_rate: Float, more than 0: the rate of the first update. The defaults of

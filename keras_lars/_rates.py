@@ -96,8 +96,8 @@ def warn_if_fixed(optimizer: "KerasOptimizer", rate: Any) -> None:
     _fixed.add(optimizer)
     _chief.warn(
         "The callable `learning_rate` is called once, when the training step is compiled, so the "
-        "rate never changes. Pass a `LearningRateSchedule`, or a number, and assign others to "
-        f"`learning_rate` of the optimizer. Received: learning_rate="
+        "rate never changes. Pass a `LearningRateSchedule`. Or pass a number, and assign new ones "
+        "to `optimizer.learning_rate`. Received: learning_rate="
         f"{_arguments.shown(optimizer._schedule)}, which returns {_arguments.shown(rate)}, in "
         f"optimizer '{optimizer.name}'",
         stacklevel=3,

@@ -158,9 +158,9 @@ class SelectingOptimizer(KerasOptimizer):
 
         Returns:
             A tuple of rows with the fields `position`, `path`, `shape`, `adapted`,
-            `adaptation_rule`, `decayed` and `decay_rule`. The last of each pair is the rule that
-            excludes the variable, or an empty string. It is `overwritten by Keras` for variables
-            that LARS does not update, such as the scales of float8.
+            `adaptation_rule`, `decayed` and `decay_rule`. The two rules are those that exclude
+            the variable, or empty strings. They are `overwritten by Keras` for variables that
+            LARS does not update, such as the scales of float8.
 
         Raises:
             ValueError: If the optimizer is not built.

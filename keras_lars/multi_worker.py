@@ -47,8 +47,8 @@ def strategy(
     - Each worker uses all GPUs that it can see. On one machine with several GPUs and no cluster,
       use `tf.distribute.MirroredStrategy()` instead: this function returns the strategy of one
       device.
-    - If a worker is lost, code in the strategy's scope raises `WorkerLostError`. So do `fit` of a
-      model passed to `prepare`, and this function once all workers have started.
+    - If a worker is lost, `WorkerLostError` is raised by code in the strategy's scope, by `fit` of
+      a model passed to `prepare`, and by this function once all workers have started.
     - TF_CONFIG may list `"evaluator"` and `"ps"` tasks. They take no part in training; in such a
       task this function raises a `ValueError`.
     - Slurm tasks listen on `port` on each node. Further tasks on the same node use `port + 1`,

@@ -38,12 +38,11 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
     """Layer-wise adaptive rate scaling: momentum SGD with a local learning rate for each variable.
 
     Use it to train with large batches. The size of each step is tied to the norm of the variable
-    that it updates, so one setting works for a wide range of batch sizes, and no layer diverges
-    while the learning rate is large. Use learning rates of 4 to 40, larger for larger batches, with
-    a warm-up: `keras_lars.schedules.for_fit` makes such a schedule for a whole `fit`. With small
-    batches, Nesterov momentum works as well. At a single large batch size it also does if you tune
-    its learning rate, momentum and warm-up, at least in networks with normalization. If the whole
-    training makes only 20 to 80 updates, try `nesterov=True`.
+    that it updates, so one learning rate suits all layers. Use learning rates of 4 to 40, larger
+    for larger batches, with a warm-up: `keras_lars.schedules.for_fit` makes such a schedule for a
+    whole `fit`. With small batches, SGD with Nesterov momentum works as well. In networks with
+    normalization it also does at one large batch size, if you tune its learning rate, momentum and
+    warm-up for that size. If the training run makes only 20 to 80 updates, try `nesterov=True`.
 
     The update of a variable `w` with gradient `g` is the paper's, except for a floor on the weight
     norm, which lets variables that start at 0 move:
@@ -63,12 +62,12 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
     Args:
         learning_rate: Number, `LearningRateSchedule`, or callable without arguments. The global
             learning rate. Schedules are called with the number of updates. A schedule made by
-            `keras_lars.schedules.for_fit` adapts to `gradient_accumulation_steps`. Rates meant for
-            Adam are warned of. Defaults to `4.0`, which suits a batch size of 128 with a schedule;
-            larger batches need more.
+            `keras_lars.schedules.for_fit` adapts to `gradient_accumulation_steps`. LARS warns
+            of rates meant for Adam. Defaults to `4.0`, a compromise between batch sizes for a rate
+            that stays constant.
         momentum: Number in [0, 1). After `build`, the list `momentums` has the velocity of each
             variable, in their order; with 0 no velocity is kept. Defaults to `0.9`.
-        weight_decay: Number >= 0, the L2 penalty factor, inside the ratio. Defaults to `5e-4`.
+        weight_decay: Number >= 0, the factor of the L2 penalty. Defaults to `5e-4`.
         trust_coefficient: Number >= 0. The size of a variable's step relative to its norm, at a
             learning rate of 1. Defaults to `1e-3`.
         nesterov: Boolean. Whether to step by `momentum * v + ...`, with the new `v`, instead of by
@@ -138,7 +137,7 @@ class LARS(SelectingOptimizer, MeasuringOptimizer):
     >>> optimizer = keras_lars.LARS(learning_rate=10, momentum=0, weight_decay=0)
     >>> w = keras.Variable([3.0, 4.0])
     >>> optimizer.apply([keras.ops.array([0.0, 0.5])], [w])
-    >>> [round(float(x), 4) for x in w.numpy()]  # moved by 10 * 1e-3 * 5 along the gradient
+    >>> [round(float(x), 4) for x in w.numpy()]  # moved by 10 * 1e-3 * 5, against the gradient
     [3.0, 3.95]
 
     Reference:

@@ -121,4 +121,4 @@ def _in_words(estimate: Estimate, count: int) -> str:
         return f"{estimate.noise_scale:.2g} ({estimate.low:.2g} to {estimate.high:.2g})"
     if count < MEASUREMENTS:
         return f"no estimate ({counted(count, 'measurement')}, but {MEASUREMENTS} are needed)"
-    return f"no estimate (in {count} measurements, the gradient is not distinct from its noise)"
+    return f"no estimate ({count} measurements cannot distinguish the gradient from its noise)"

@@ -23,7 +23,7 @@ class BackupAndRestore(keras.callbacks.Callback):
     """Backs up training, and lets the next `fit` continue where the last one was interrupted.
 
     Use it in every long training run. Run the same script again after an interruption. The weights
-    end as they would have without it, bit for bit: also in the middle of an epoch, with dropout,
+    end as they would have without it, bit for bit, even in the middle of an epoch, with dropout,
     with shuffled data, under `MirroredStrategy` and under `MultiWorkerMirroredStrategy`.
 
     A backup is one file with the weights, the optimizer's state (velocities, averages,
@@ -33,10 +33,10 @@ class BackupAndRestore(keras.callbacks.Callback):
     each replica. Only the chief worker writes. All workers read, so all need access to the folder.
     Optimizers that a model keeps itself, as in a GAN, are saved too. Build them before `fit`.
 
-    Schedulers send SIGTERM before they kill a process. During `fit` it takes effect only after the
-    current batch and a backup. All workers save after the same batch, within seconds, even if only
-    one of them receives the signal; the others then raise `WorkerLostError`. In a single process,
-    your own signal handler takes precedence: end `fit` there, and call `save`.
+    Schedulers send SIGTERM before they kill a process. During `fit` the signal takes effect only
+    after the current batch and a backup. All workers save after the same batch, within seconds,
+    even if only one of them receives the signal; the others then raise `WorkerLostError`. In a
+    single process, your own signal handler takes precedence: end `fit` there, and call `save`.
 
     A folder belongs to one training run. The process that trains there holds a lock, `backup.lock`,
     until it ends, and no other process can start. Some shared file systems have no locks. There a
@@ -109,8 +109,8 @@ class BackupAndRestore(keras.callbacks.Callback):
     (2, 3)
 
     Reference:
-        - `keras.callbacks.BackupAndRestore`, whose arguments the first three are. It saves no
-          seed generators, and continues from the beginning of the epoch.
+        - `keras.callbacks.BackupAndRestore`, which has the first three arguments too. It saves
+          no seed generators, and continues from the beginning of the epoch.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class BackupAndRestore(keras.callbacks.Callback):
         self._since_saving = 0  # batches
 
     def epochs(self, make_epoch: "Callable[[tf.Tensor], tf.data.Dataset]") -> "tf.data.Dataset":
-        """The data of all epochs, from the one that the backup continues with, without an end.
+        """Endless data of all epochs, beginning with the epoch from which the backup continues.
 
         Use it with `steps_per_epoch` in `fit`, and create it again for every `fit`.
 

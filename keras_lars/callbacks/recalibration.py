@@ -216,8 +216,8 @@ class RecalibrateStatistics(keras.callbacks.Callback):
             return
         _warned.add(self.model)
         _chief.warn(
-            f"The recalibrated statistics {listed(bad)} are not finite, so evaluation is not "
-            "either. Check `data` and the weights for NaN and infinity.",
+            f"The recalibrated statistics {listed(bad)} are not finite, so losses and "
+            "metrics are not either. Check `data` and the weights for NaN and infinity.",
             stacklevel=2,
             model=self.model,
         )

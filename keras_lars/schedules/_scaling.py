@@ -9,7 +9,7 @@ from keras_lars import _arguments
 def linear_scaling(
     base_learning_rate: float, global_batch_size: int, base_batch_size: int = 256
 ) -> float:
-    """The learning rate for a batch size, in proportion to it.
+    """The learning rate for a batch size, in proportion to the batch size.
 
     Use it mainly with SGD, to adapt a rate from a small batch size to a somewhat larger one. For
     very large batches, and for LARS, the best rate grows more slowly: start from `sqrt_scaling` and
@@ -42,10 +42,10 @@ def linear_scaling(
 def sqrt_scaling(
     base_learning_rate: float, global_batch_size: int, base_batch_size: int = 256
 ) -> float:
-    """The learning rate for a batch size, in proportion to its square root.
+    """The learning rate for a batch size, in proportion to the square root of the batch size.
 
-    Use it as a first guess for LARS at a larger batch size: 4 at a batch size of 128, up to about
-    30.
+    Use it as a first guess for LARS at a larger batch size. Begin with 4 at a batch size of 128,
+    and do not go far above 30.
 
     ```python
     base_learning_rate * (global_batch_size / base_batch_size) ** 0.5

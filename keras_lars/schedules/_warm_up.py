@@ -43,8 +43,8 @@ class WarmUp(LearningRateSchedule):
             another `WarmUp`. A float is the constant learning rate after the warm-up.
         warmup_steps: Integer, 0 to `2**31 - 1`: the number of updates in the warm-up. 0 means no
             warm-up.
-        start_learning_rate: Float, 0 or more: the learning rate at step 0. Defaults to 0, with
-            which the first update changes nothing.
+        start_learning_rate: Float, 0 or more: the learning rate at step 0. Defaults to 0: the
+            first update then changes nothing.
         power: Float, more than 0: the exponent of the warm-up. 1 is linear, 2 quadratic. Defaults
             to 1.
         shift_decay: Boolean. Whether `schedule` counts from the end of the warm-up. Defaults to
@@ -89,7 +89,7 @@ class WarmUp(LearningRateSchedule):
         if hasattr(self.schedule, "warmup_updates"):  # a `FitSchedule`
             _chief.warn(
                 "`schedule` is made by `for_fit`, which warms up itself and counts all updates of "
-                "one `fit`, so another warm-up is too much: its end is not reached. Pass it to the "
+                "one `fit`. With another warm-up before it, its end is not reached. Pass it to the "
                 "optimizer, and `warmup_fraction` to `for_fit`. Received: "
                 f"schedule={self.schedule!r}, warmup_steps={self.warmup_steps}",
                 stacklevel=2,

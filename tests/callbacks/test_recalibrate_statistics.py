@@ -612,7 +612,7 @@ def test_statistics_that_are_not_finite():
     model, data = small(), X.copy()
     data[3, 0] = np.nan
     first = model.layers[0]
-    with pytest.warns(UserWarning, match="are not finite, so evaluation is not either") as caught:
+    with pytest.warns(UserWarning, match="are not finite, so losses and metrics") as caught:
         recalibrate(model, data)
     (message,) = (str(each.message) for each in caught)
     assert message.startswith(f"The recalibrated statistics `{first.moving_mean.path}`, `")
