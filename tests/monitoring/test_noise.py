@@ -44,7 +44,7 @@ def test_the_remedies(every):
 
 def test_no_estimate_if_the_gradient_is_lost_in_noise():
     first, last = words(measured([1.0] * 64, spread=20.0))
-    assert first.count("no estimate (in 16 measurements, the gradient is not distinct") == 4
+    assert first.count("no estimate (16 measurements cannot distinguish the gradient") == 4
     assert "%" not in last
 
 
