@@ -98,7 +98,7 @@ if __name__ == "__main__":
         "strategy",
         "none",
         cluster.STRATEGIES,
-        "Devices to train on: one; all of this machine (mirrored); a cluster (multi_worker).",
+        "Devices to train on: one (none), all of this machine (mirrored), cluster (multi_worker).",
     )
     flags.DEFINE_integer(
         "replicas", 2, "Logical CPUs for --strategy=mirrored on a machine without GPUs.", 1, 1024

@@ -1,8 +1,8 @@
 """Warns if the compiled training step of TensorFlow no longer suits its model.
 
-Keras compiles the step in the first `fit` after `compile`. Then it has no effect to freeze or
-unfreeze a layer, or to assign another optimizer to the model. On the other backends it has, or
-LARS raises an error.
+Keras compiles the step in the first `fit` after `compile`. After that, freezing or unfreezing a
+layer, or assigning another optimizer to the model, has no effect. On the other backends it has an
+effect, or LARS raises an error.
 """
 
 import warnings

@@ -25,18 +25,18 @@ class StartError(RuntimeError):
 # TensorFlow's default.
 HEARTBEAT_SECONDS = 10.0
 
-# How much later than another a worker may join once all have answered, in addition to a pause: its
-# GPUs may take longer to start. After that a worker counts as lost.
+# Once all workers have answered, one may join this much later than another, in addition to a pause,
+# because its GPUs may take longer to start. After that it counts as lost.
 _JOIN_SECONDS = 40.0
 
-# How long a worker that was given another cluster than this one can still learn of it.
+# How long this worker still answers, so that one with another cluster can learn of the mismatch.
 _ANSWERS_ON_SECONDS = 1.0
 
 # How many workers are asked at once: one that cannot be reached takes the whole timeout.
 _AT_ONCE = 64
 
 # What a worker answers while it waits for the others. A TensorFlow server answers something else.
-# It may still run at a worker that has not noticed yet that all workers restart.
+# Such a server may still run at a worker that has not noticed yet that all workers restart.
 _ANSWER = "keras_lars: {task}, {state}\n"
 _HERE, _HAS_MET_ALL = "here", "has met all"
 

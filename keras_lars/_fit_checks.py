@@ -42,17 +42,17 @@ _warned: "weakref.WeakSet[KerasOptimizer]" = weakref.WeakSet()
 _counted: "weakref.WeakSet[KerasOptimizer]" = weakref.WeakSet()
 # Those that were warned that a `fit` ends before the first update.
 _without_update: "weakref.WeakSet[KerasOptimizer]" = weakref.WeakSet()
-# Those whose weight decay was looked at.
+# Those whose weight decay was checked.
 _decay_checked: "weakref.WeakSet[KerasOptimizer]" = weakref.WeakSet()
-# The schedules of which it was said that they are used up.
+# The schedules that a warning has called used up.
 _used_up: "weakref.WeakSet[FitSchedule]" = weakref.WeakSet()
 
-# The share of a training by which its length may differ from what was expected, where a small
+# The length of a training run may differ by this share from what was expected, where a small
 # difference does no harm: a schedule may have been counted without incomplete batches.
 _TOLERANCE = 0.1
 # A rate is near 0 if it is at most this share of the peak.
 _NEAR_ZERO = 1e-3
-# The smallest weight decay with a warning.
+# The smallest weight decay that causes a warning.
 _LARGE_DECAY = 0.03
 
 

@@ -25,7 +25,7 @@ def wrapped(optimizer: keras.optimizers.Optimizer | None) -> list[keras.optimize
 
 
 def optimizers_of(model: keras.Model) -> list[keras.optimizers.Optimizer]:
-    """That of `compile`, if any, and those that the model keeps itself, as a GAN does."""
+    """The optimizer of `compile`, if any, and those that the model keeps itself, as a GAN does."""
     found: list[keras.optimizers.Optimizer] = []
     for each in [getattr(model, "optimizer", None), *vars(model).values()]:
         known = [inner for optimizer in found for inner in wrapped(optimizer)]

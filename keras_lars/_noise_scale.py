@@ -22,7 +22,7 @@ import numpy as np
 Tensor = Any  # of any backend
 Number = TypeVar("Number", float, np.ndarray)
 
-# With fewer there is no estimate: with 8 it would be between 40 % too low and 65 % too high.
+# With fewer there is no estimate: with 8 it would be 40 % too low to 65 % too high.
 MEASUREMENTS = 16
 _STANDARD_ERRORS = 2.0  # on either side: an interval of about 95 %
 

@@ -25,12 +25,12 @@ REMEDY = (
 
 # How the warning of `warn_if_tiny` begins.
 TINY = "`learning_rate` is far too small for LARS"
-# Of its norm: the least that a gradient moves a variable by without this warning.
+# If a gradient moves a variable by less than this share of its norm, there is this warning.
 _LEAST_STEP = 3e-5
-# Of its norm: the least that all updates of a `fit` together can move a variable by without a
-# warning, if a single gradient moves it by less than the second number.
+# There is a warning if all updates of a `fit` together move a variable by less than the first share
+# of its norm, and a single gradient moves it by less than the second.
 _LEAST_PATH, _SMALL_STEP = 0.25, 3e-4
-# Of the number of an update, from 1 on, in the search for the largest rate of a schedule.
+# The search for the largest rate of a schedule doubles the number of the update this often, from 1.
 _DOUBLINGS = 21
 # Rules that exclude no kernels.
 _WITHOUT_KERNELS = (bias_or_normalization(), rank_at_most(1))
@@ -38,7 +38,7 @@ _WITHOUT_KERNELS = (bias_or_normalization(), rank_at_most(1))
 # Rates are read back as float32. So 4 * 0.1 * 0.1 must not count as less than a hundredth of 4.
 _TOLERANCE = 1 - 1e-6
 
-# Those that were warned that their rate never changes.
+# The optimizers that were warned that their rate never changes.
 _fixed: "weakref.WeakSet[KerasOptimizer]" = weakref.WeakSet()
 # The optimizers whose rate is so small that it looks absolute, but rises from batch to batch.
 _rising: "weakref.WeakSet[LARS]" = weakref.WeakSet()

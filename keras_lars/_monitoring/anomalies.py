@@ -56,7 +56,7 @@ ANOMALIES = {
 }
 
 _JUMP = 5.0  # medians
-# For excluded variables what `weight_norm_floor` is for adapted ones: biases that start at 0 take
+# For excluded variables this takes the place of `weight_norm_floor`: biases that start at 0 take
 # larger and larger steps in a warm-up.
 _FLOOR_OF_EXCLUDED = 0.05
 _NAMED = 5  # variables in one message

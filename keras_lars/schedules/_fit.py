@@ -132,7 +132,7 @@ class FitSchedule(LearningRateSchedule):
         """Warn if `fit` ends after another number of batches than this schedule, if that is known.
 
         With more batches the rate stays at 0 until the end; with fewer it never reaches 0. `LARS`
-        calls this when it is built in `fit`, after `done` batches, if it continues a training.
+        calls this when it is built in `fit`, after `done` batches, if it continues a training run.
 
         Returns:
             Boolean, whether there was a warning.
