@@ -75,7 +75,7 @@ def test_nesterov_momentum_is_slightly_ahead_at_512():
 
 def test_lars_and_nesterov_momentum():
     plain, residual = (ahead(name, 8192, "lars_wide", "nesterov_wide") for name in NETWORKS)
-    assert f"by {plain:.1f} points. With it LARS leads by {residual:.1f}, about as" in PAGE
+    assert f"by {plain:.1f} points. With normalization it leads by {residual:.1f}, about as" in PAGE
     assert residual < 1.2 * spread("residual", 8192, "lars_wide", "nesterov_wide")
     largest = [ahead(name, 32768, "lars_wide", "nesterov_wide") for name in NETWORKS]
     assert "differences, {:.1f} and {:.1f}, are smaller than that".format(*largest) in PAGE
