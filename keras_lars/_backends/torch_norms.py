@@ -8,9 +8,7 @@ import torch
 # `vector_norm` adds the squares of a row serially, in 16 lanes. It is off by 4e-2 for 1e8 equal
 # values, but by less than 3e-7 for a row of this length. The rows are added in float64.
 _ROW = 512
-# Arrays of one shape are copied into one array, for fewer calls. torch copies up to this many
-# elements one array after another, and is slower beyond.
-_STACK = 2**15
+# The most elements at a time. Small arrays of one shape are copied into one, for fewer calls.
 _PIECE = 2**18
 _SMALLEST_IN_FLOAT32 = 1e-10  # below this norm, squares may be too small for a float32
 
@@ -45,7 +43,7 @@ def _norms_on_cpu(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
 def _norms_by_shape(tensors: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
     """The norms in order, as vectors: few if tensors of one shape follow each other."""
     for shape, run in itertools.groupby(tensors, key=lambda x: x.shape):
-        alike, count = list(run), max(1, _STACK // max(1, shape.numel()))
+        alike, count = list(run), max(1, _PIECE // max(1, shape.numel()))
         for first in range(0, len(alike), count):
             part = alike[first : first + count]
             rows = torch.stack(part) if len(part) > 1 else part[0]
