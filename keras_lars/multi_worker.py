@@ -121,7 +121,7 @@ def prepare(model: keras.Model) -> keras.Model:
     Use it before `compile`, on any Keras model created in the scope of a
     `tf.distribute.MultiWorkerMirroredStrategy`, such as `strategy` returns. Keras 3 alone fails
     there. Also use it with `mixed_float16` under `MirroredStrategy`. It is a no-op where no fix is
-    needed (no strategy, one replica, a Keras version without the fault), so a script can always
+    needed (no strategy, one replica, a Keras version without the bug), so a script can always
     call it. It changes this one model, not its class and not Keras.
 
     - A model is built from the shapes of one replica's batch, and logs are reduced over workers.

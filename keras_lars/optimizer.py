@@ -1,4 +1,4 @@
-"""`LARS`, the optimizer: its arguments and what `build` decides. The maths is in `_update_rule`."""
+"""`LARS`, the optimizer: its arguments and what `build` decides. The math is in `_update_rule`."""
 
 import sys
 import warnings

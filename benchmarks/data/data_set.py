@@ -30,11 +30,11 @@ WHOLE = Shard(0, 1)
 
 @dataclasses.dataclass(eq=False)
 class DataSet:
-    """Labelled images for training, and held-out images for validation.
+    """Labeled images for training, and held-out images for validation.
 
     An element of each `tf.data.Dataset` is a batch: float32 images of shape `[batch, image_size,
-    image_size, channels]`, and int32 labels of shape `[batch]`. Pixels from 0 to 255 are centred by
-    the mean of the data set and multiplied by the `pixel_scale` of the view.
+    image_size, channels]`, and int32 labels of shape `[batch]`. From pixels of 0 to 255, the
+    mean of the data set is subtracted. They are then multiplied by the `pixel_scale` of the view.
 
     Subclasses implement `_training` and `_held_out`. An object of this class has no images, enough
     to describe a training.

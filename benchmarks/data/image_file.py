@@ -49,7 +49,7 @@ def height_and_width(string: "tf.Tensor") -> "tf.Tensor":
 def decode(string: "tf.Tensor", window: "tf.Tensor", image_size: int) -> "tf.Tensor":
     """Decodes and scales a part of an image: float32, 0 to 255, (image_size, image_size, 3).
 
-    Scaling is bilinear without smoothing, as in Caffe. Grey images get three equal channels, and
+    Scaling is bilinear without smoothing, as in Caffe. Gray images get three equal channels, and
     transparency is dropped. The window is y, x, height and width in pixels.
     """
 

@@ -1,6 +1,6 @@
 """Counts the kernels of an update on an H100: `python -m benchmarks.speed.launches --compiler=DIR`.
 
-It needs no GPU: XLA compiles the update for one, and the compiled program is analysed. It covers
+It needs no GPU: XLA compiles the update for one, and the compiled program is analyzed. It covers
 LARS with each option, optax's LARS and Keras's SGD. The time of an update depends on the number of
 kernels if variables are small, and on the bytes moved if they are large.
 

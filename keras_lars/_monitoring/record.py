@@ -30,7 +30,7 @@ class Row(NamedTuple):
 
 
 class NoiseRow(NamedTuple):
-    """The gradient noise of one variable at one update, or of all; `_noise_scale` has the maths."""
+    """The gradient noise of one variable at one update, or of all; `_noise_scale` has the math."""
 
     update: int
     epoch: float

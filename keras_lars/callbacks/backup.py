@@ -53,9 +53,9 @@ class BackupAndRestore(keras.callbacks.Callback):
     shuffles depends on how often the process has iterated over the data, and differs after a
     restart. A warning says so if `fit` shuffles, or if the number of batches has changed.
 
-    Not saved are the state of other callbacks, the history of past epochs, and Keras's global seed
-    generator, which layers without a seed generator of their own draw from. Put callbacks that
-    change the model or the optimizer before this one. They see the skipped batches. But put
+    The state of other callbacks, the history of past epochs and Keras's global seed generator are
+    not saved. Layers without a seed generator of their own draw from the global one. Put callbacks
+    that change the model or the optimizer before this one. They see the skipped batches. But put
     `SwapEMAWeights(swap_on_epoch=True)` after it: after a restart it would not swap back.
 
     ```python

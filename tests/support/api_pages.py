@@ -18,7 +18,7 @@ INTRODUCTION = """\
 
 These pages are generated from the docstrings. Everything listed here is public. Names with an
 underscore, and modules that are not listed, may change at any time. The package is typed: mypy
-catches misspelt arguments and invalid values."""
+catches misspelled arguments and invalid values."""
 
 
 def signature(name: str, value: Any) -> str:

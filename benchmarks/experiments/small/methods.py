@@ -116,7 +116,7 @@ def rates_near(setting: dict[str, float], count: int) -> list[dict[str, float]]:
 def _fractions(settings: int, count: int) -> list[list[float]]:
     from scipy.stats import qmc
 
-    # Sobol points are at the lower edges of cells; this moves them to the centres.
+    # Sobol points are at the lower edges of cells; this moves them to the centers.
     return (qmc.Sobol(settings, scramble=False).random(count) + 0.5 / count).tolist()
 
 
