@@ -1,5 +1,6 @@
 """A record as arrays: a row for each variable in the model's order, a column for each update."""
 
+import collections
 import dataclasses
 import pathlib
 from collections.abc import Sequence
@@ -72,6 +73,7 @@ def read(path: pathlib.Path) -> History:
     description = described.read(path.parent)
     if description is not None:
         known = {variable.key for variable in description.variables}
+        rows = _with_present_names(rows, known)
         unknown = [row.variable for row in rows if row.variable not in known]
         if unknown:
             raise ValueError(
@@ -79,6 +81,29 @@ def read(path: pathlib.Path) -> History:
                 f"Received: {path} with another variable, {_arguments.shown(unknown[0])}"
             )
     return of_rows(rows, description)
+
+
+def _with_present_names(rows: Sequence[Row], known: set[str]) -> list[Row]:
+    """The rows, with the names of the last update where earlier ones have others.
+
+    A network that is built or loaded again has the same variables in the same order, but a kernel
+    may be called `dense_2/kernel` in place of `dense/kernel`.
+    """
+    by_update: dict[int, list[Row]] = collections.defaultdict(list)
+    for row in rows:
+        by_update[row.update].append(row)
+    last = by_update[max(by_update)]
+    renamed: list[Row] = []
+    for group in by_update.values():
+        is_known = all(row.variable in known for row in group)
+        if not is_known and _last_parts(group) == _last_parts(last):
+            group = [old._replace(variable=new.variable) for old, new in zip(group, last)]
+        renamed += group
+    return renamed
+
+
+def _last_parts(rows: Sequence[Row]) -> list[str]:
+    return [str(row.variable).rpartition("/")[2] for row in rows]
 
 
 def of_rows(rows: Sequence[Row], description: Description | None) -> History:

@@ -10,6 +10,7 @@ import pytest
 from support.records import (
     COLUMNS,
     read,
+    row,
     write_csv,
     write_json_lines,
     write_variables,
@@ -64,6 +65,22 @@ def test_variables_that_share_a_path_are_identified_by_position(tmp_path):
         assert [variable.name for variable in record.variables] == ["kernel (0)", "kernel (1)"]
         np.testing.assert_array_equal(record.weight_norm[:, 0], [1, 2])
         (tmp_path / "trust_ratios.csv").unlink(missing_ok=True)  # so that the next one is read
+
+
+def test_a_continued_record_has_the_last_names(tmp_path):
+    """As in a notebook, where a network that is built again has other automatic names."""
+    write_variables(tmp_path, {"dense_2/kernel": (2, 2), "dense_2/bias": (2,), "head": (2, 2)})
+    names = [("dense", "head"), ("dense_1", "head"), ("dense_2", "head")]
+    rows = [
+        row(update, name, 10.0 * update + i, 1.0, 1.0)
+        for update, (layer, head) in enumerate(names, 1)
+        for i, name in enumerate([f"{layer}/kernel", f"{layer}/bias", head])
+    ]
+    record = read(write_csv(tmp_path, rows))
+    assert [v.name for v in record.variables] == ["dense_2/kernel", "dense_2/bias", "head"]
+    np.testing.assert_array_equal(record.weight_norm, [[10, 20, 30], [11, 21, 31], [12, 22, 32]])
+    write_csv(tmp_path, [row(1, "dense/gamma", 1.0, 1.0, 1.0), *rows[3:]])
+    assert "another variable, 'dense/gamma'" in fails(tmp_path)
 
 
 def test_the_csv_file_is_read_if_both_exist(tmp_path):
