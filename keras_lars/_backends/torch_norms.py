@@ -8,7 +8,8 @@ import torch
 # `vector_norm` adds the squares of a row serially, in 16 lanes. It is off by 4e-2 for 1e8 equal
 # values, but by less than 3e-7 for a row of this length. The rows are added in float64.
 _ROW = 512
-# The most elements at a time. Small arrays of one shape are copied into one, for fewer calls.
+# The most elements that one call reads. Small arrays of one shape are copied into one array, for
+# fewer calls.
 _PIECE = 2**18
 _SMALLEST_IN_FLOAT32 = 1e-10  # below this norm, squares may be too small for a float32
 

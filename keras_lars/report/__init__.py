@@ -31,7 +31,7 @@ def draw(run: str | os.PathLike[str], output: str | os.PathLike[str] | None = No
 
     Variables are in the order of the model. Without `variables.json` they are in the order in which
     they were first recorded, and all count as adapted. If a run was continued with a network whose
-    variables have other names, such as `dense_2/kernel` for `dense/kernel`, the last names count.
+    variables have other names, such as `dense_2/kernel` for `dense/kernel`, the last are used.
     If a variable has several rows for one update, the last one counts. A last line without a line
     break, which an interrupted run leaves behind, is ignored.
 
