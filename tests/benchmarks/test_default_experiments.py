@@ -23,6 +23,7 @@ from benchmarks.experiments.small.sizes import SIZES
 
 FOLDER = RESULTS / "studies"
 ZERO = ("zero_weights", "zero_weights_gamma", "zero_weights_resnet50", "zero_weights_digits")
+NINE_SEEDS = ("zero_weights_more_seeds", "zero_weights_resnet50_more_seeds")
 CONSTANT = ("constant_rates", "constant_rates_digits")
 
 
@@ -133,7 +134,7 @@ def found(name):
     return results.read(FOLDER / f"{name}.json", "--show", "batch_size")
 
 
-@pytest.mark.parametrize("name", [*ZERO, *CONSTANT])
+@pytest.mark.parametrize("name", [*ZERO, *NINE_SEEDS, *CONSTANT])
 def test_the_results_are_complete(name):
     assert len(found(name)["rows"]) == found(name)["planned"]
     before = experiment.done_before(BatchSize(size=name), FOLDER / f"{name}.json")
@@ -147,10 +148,10 @@ def largest_gaps(names):
     return [float(cell) for cell in last.split("|")[3:-1]]
 
 
-def gaps():
+def gaps(names=ZERO):
     """For each row, the points by which each setting misses the best."""
     rows = {}
-    for each in map(found, ZERO):
+    for each in map(found, names):
         means = (
             tables.frame(each).groupby(["network", "batch", "method"])["counted_accuracy"].mean()
         )
@@ -165,21 +166,42 @@ def test_the_default_for_zero_weights_has_the_best_worst_case_but_for_one_settin
     assert keras_lars.LARS().zero_weight_ratio is None
     *others, larger, _, of_floor = largest_gaps(ZERO)
     assert larger < of_floor < min(others)
+    assert f"a floor of 0.2 loses at most {larger}." in pages.study("defaults")
 
 
-def test_the_larger_floor_is_near_the_best_in_all_rows_but_two():
-    lost = {row: gap["lars_floor_0.2"] for row, gap in gaps().items()}
-    lost = {row: f"{gap:.1f}" for row, gap in lost.items() if gap > 0.5}
-    assert lost == {
-        ("vit", "fashion_mnist", 4096): "1.4",
-        ("resnet50_quarter", "digits", 512): "1.0",
-    }
-    table = results.select(tables.frame(found(ZERO[0])), network="vit", batch=4096)
-    lowest = results.select(table, method="lars_floor_0.2")["percent"].min()
-    assert f"where one seed ended at {lowest:.1f} %" in pages.study("defaults")
-    of_tenth = gaps()["resnet50_quarter", "fashion_mnist", 8192]["lars_floor_0.1"]
-    assert f"A floor of 0.1 costs ResNet-50 {of_tenth:.1f} points" in pages.study("defaults")
-    assert "A floor of 0.2 lost at most 1.4, with" in pages.on_one_line("docs/update_rule.md")
+def test_with_nine_seeds_the_default_has_the_best_worst_case():
+    *others, of_floor = largest_gaps(NINE_SEEDS)
+    assert of_floor < min(others)
+    assert f"the default is within {of_floor} points of the best" in pages.study("defaults")
+    assert f"at most {of_floor} in the two rows" in pages.on_one_line("docs/update_rule.md")
+    rows = gaps(NINE_SEEDS)
+    of_tenth = rows["resnet50_quarter", "fashion_mnist", 8192]["lars_floor_0.1"]
+    assert f"A floor of 0.1 loses {of_tenth:.1f} points with ResNet-50" in pages.study("defaults")
+    of_fifth = rows["vit", "fashion_mnist", 4096]["lars_floor_0.2"]
+    assert f"a floor of 0.2 loses {of_fifth:.1f} points, and 2 of its 9" in pages.study("defaults")
+
+
+def test_the_transformer_ends_above_78_with_all_seeds_of_the_default():
+    table = tables.frame(found(NINE_SEEDS[0]))
+    larger, default = (
+        results.select(table, method=f"lars_floor_{floor}")["percent"] for floor in (0.2, 0.05)
+    )
+    assert (len(larger), sum(larger < 78)) == (9, 2)
+    assert f"The lowest of the default ends at {default.min():.1f} %" in pages.study("defaults")
+
+
+def test_in_two_rows_the_default_loses_more_than_the_seeds_differ():
+    rows = gaps()
+    gammas = rows["residual_zero_gamma", "fashion_mnist", 4096]
+    page = pages.study("defaults")
+    assert f"loses {gammas['lars_floor_0.05']:.1f} points with `residual_zero_gamma`" in page
+    assert f"A floor of 0.2 loses {gammas['lars_floor_0.2']:.1f} there" in page
+    digits = rows["resnet50_quarter", "digits", 512]
+    assert f"loses {digits['lars_floor_0.05']:.1f} points on the digits at 512" in page
+    assert gammas["lars_zero_1"] == digits["lars_zero_1"] == 0
+    table = results.select(tables.frame(found("zero_weights_digits")), batch=512)
+    of_training = 100 * table.groupby("method")["measured_accuracy"].mean()
+    assert 99.8 <= of_training.min() < 99.9
 
 
 def test_no_setting_is_near_the_best_in_every_row():
