@@ -451,7 +451,7 @@ def test_a_command_leaves_its_files(tmp_path):
     arguments = ["--data=digits", f"--output_dir={tmp_path}"]
     done = command("norm_ratios", *arguments)
     assert done.returncode == 0, done.stderr
-    assert "1 training, 0 done, 8 images to train on" in done.stdout
+    assert "1 training run, 0 done, 8 images to train on" in done.stdout
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["figure.png", "results.csv", "results.json", "runs"]
     again = command("norm_ratios", *arguments)
