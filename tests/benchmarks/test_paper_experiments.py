@@ -455,4 +455,4 @@ def test_a_command_leaves_its_files(tmp_path):
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["figure.png", "results.csv", "results.json", "runs"]
     again = command("norm_ratios", *arguments)
-    assert "1 training, 1 done" in again.stdout
+    assert "1 training run, 1 done" in again.stdout
