@@ -104,7 +104,7 @@ class Stop(keras.callbacks.Callback):
 
 
 class StopAtDivergence(keras.callbacks.TerminateOnNaN):
-    """Stops a training when its loss is no longer finite, and records the update."""
+    """Stops a training run when its loss is no longer finite, and records the update."""
 
     update: int | None = None  # the first whose loss was not finite, counted from 1
 

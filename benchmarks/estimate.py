@@ -1,4 +1,4 @@
-"""Estimates of the memory and the time of a training, before it starts."""
+"""Estimates of the memory and the time of a training run, before it starts."""
 
 import math
 import time

@@ -134,7 +134,7 @@ def _fit(plan: Plan, model: keras.Model) -> dict:
 
 @contextlib.contextmanager
 def _folder_refused(plan: Plan, stop: callbacks.Stop | None = None) -> Iterator[None]:
-    """Reports in one line, before a training begins, why it cannot use what the folder holds.
+    """Reports in one line, before a training run begins, why it cannot use what the folder holds.
 
     With `stop`, other errors are possible too. Those of the folder name it.
     """

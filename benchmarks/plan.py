@@ -15,7 +15,7 @@ from benchmarks.words import counted
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A training that can run, as `make_plan` has checked."""
+    """A training run that can run, as `make_plan` has checked."""
 
     recipe: Recipe
     data_set: DataSet

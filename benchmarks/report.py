@@ -1,4 +1,4 @@
-"""What a training prints before and after it, and most files of its run folder."""
+"""What a training run prints before and after it, and most files of its run folder."""
 
 import dataclasses
 import math
@@ -14,7 +14,7 @@ from benchmarks.plan import Plan
 from benchmarks.words import counted
 
 POINTS = 500  # at which the plot shows the learning rate
-INITIAL_STATISTICS = 0.05  # largest fraction of them that may remain at the end of a training
+INITIAL_STATISTICS = 0.05  # largest fraction of them that may remain at the end of a training run
 
 
 def summary(plan: Plan, model: keras.Model, strategy: tf.distribute.Strategy) -> str:

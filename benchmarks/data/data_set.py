@@ -117,7 +117,7 @@ class DataSet:
     def unreadable(
         self, view: View, epoch: int, images: int, batch_size: int, evaluated: int
     ) -> str | None:
-        """Why images could not be read by a training that failed; None if they can be.
+        """Why images could not be read by a training run that failed; None if they can be.
 
         It had trained on `images` images of an epoch, and also evaluates some training images.
         """

@@ -15,10 +15,10 @@ from benchmarks.recipe import RecipeError
 
 FOLDERS = {"train": "train", "validation": "val"}  # the folder of each part
 ENDINGS = (".jpg", ".jpeg", ".png")
-# Files in each part whose first bytes are checked before a training, evenly spread over all files.
+# Files in each part whose first bytes are checked before training, evenly spread over all files.
 # They take a second on a local disk; all of ImageNet's files would take minutes.
 CHECKED = 10_000
-AHEAD = 4  # batches that may have been read ahead when a training fails
+AHEAD = 4  # batches that may have been read ahead when a training run fails
 
 
 class ImageFolder(EncodedImages):

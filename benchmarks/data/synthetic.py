@@ -1,4 +1,4 @@
-"""Noise images of any size, to time a training without a data set."""
+"""Noise images of any size, to time a training run without a data set."""
 
 import os
 

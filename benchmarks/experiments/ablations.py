@@ -1,4 +1,4 @@
-"""Varies one setting of a training: `python -m benchmarks.experiments.ablations --ablation=NAME`.
+"""Varies one setting: `python -m benchmarks.experiments.ablations --ablation=NAME`.
 
 longer: more epochs at a large batch, as in table 5 of the paper. warmup: SGD and LARS with and
 without warm-up, which the paper does not compare. exclusions: bias and normalization parameters

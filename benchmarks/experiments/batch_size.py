@@ -5,7 +5,7 @@ python -m benchmarks.experiments.batch_size [--size=quick|small|rates|resnet50]
 The command estimates its time, and trains what is not done yet. It can be stopped at any time and
 run again. It also continues the result file that `--output` names. `--show=FILE` prints the tables
 of a result file, or one table of several files with the same methods. With `--repeat=NAME`, such as
-plain-lars-2048-seed1, it repeats one training of the file.
+plain-lars-2048-seed1, it repeats one training run of the file.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ class BatchSize(Experiment):
 
     size: str = setting("Size of the experiment.", "small", choices=SIZES)
     processes: int = setting(
-        "Trainings at the same time. Use 1 on a GPU.", os.cpu_count(), minimum=1
+        "Training runs at the same time. Use 1 on a GPU.", os.cpu_count(), minimum=1
     )
     minutes: float | None = setting(
         "Start no training run after this many minutes. Default: no limit.", None
@@ -91,7 +91,7 @@ class BatchSize(Experiment):
 
 
 class Label(NamedTuple):
-    """What distinguishes a training from the others."""
+    """What distinguishes a training run from the others."""
 
     network: str
     method: str  # a name in `methods.BY_NAME`
@@ -105,7 +105,7 @@ class Label(NamedTuple):
 
 
 def runs(size: Size, done: Mapping[str, dict]) -> list[Run]:
-    """All trainings, in the best order.
+    """All training runs, in the best order.
 
     The largest batches come first, because they tell most and take least time. For each batch, the
     trials come before the seeds.
@@ -128,7 +128,7 @@ def runs(size: Size, done: Mapping[str, dict]) -> list[Run]:
 
 
 def _training(size: Size, done: Mapping[str, dict], label: Label) -> Training | None:
-    """The settings of a training; None if they depend on trials that are not done."""
+    """The settings of a training run; None if they depend on trials that are not done."""
     method, seed = methods.BY_NAME[label.method], label.number
     setting: dict[str, float] | None
     if (rate := method.rate(label.batch)) is not None:

@@ -1,4 +1,4 @@
-"""`Experiment`: a question that needs many trainings, and its command."""
+"""`Experiment`: a question that needs many training runs, and its command."""
 
 import concurrent.futures
 import dataclasses
@@ -25,7 +25,7 @@ INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h, as in `benchmarks.train`
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Experiment(FlagSettings):
-    """A question that needs many trainings. The class is the question, an object its settings.
+    """A question that needs many training runs. The class is the question, an object its settings.
 
     Its fields are the flags of its command.
     """
@@ -82,7 +82,7 @@ class Experiment(FlagSettings):
         return f"runs/experiments/{self.name}"
 
     def runs(self, done: Mapping[str, dict]) -> list[Run]:
-        """All trainings in order, given the results so far by name."""
+        """All training runs in order, given the results so far by name."""
         raise NotImplementedError
 
     def check(self, run: Run, folder: pathlib.Path) -> int:

@@ -2,13 +2,14 @@
 
 python -m benchmarks.experiments.noise_scale [--seeds=3] [--processes=N]
 
-For each task, one training measures the noise scale in its last quarter. (That choice was made with
-other networks and images.) The noise scale tells what an epoch is worth at any batch size.
-Trainings in very small batches tell which accuracy fewer epochs reach. Both together predict the
-accuracy at larger batches. Each prediction is recorded before its batch is trained.
+For each task, one training run measures the noise scale in its last quarter. (That choice was made
+with other networks and images.) The noise scale tells what an epoch is worth at any batch size.
+Training runs in very small batches tell which accuracy fewer epochs reach. Both together predict
+the accuracy at larger batches. Each prediction is recorded before its batch is trained.
 
-Every training has a schedule of `for_fit` for its own number of epochs. Half an epoch is one epoch
-on half the images. Batches divide the number of images, so all updates have the same batch size.
+Every training run has a schedule of `for_fit` for its own number of epochs. Half an epoch is one
+epoch on half the images. Batches divide the number of images, so all updates have the same batch
+size.
 """
 
 import dataclasses
@@ -101,7 +102,7 @@ class Training:
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """A prediction of the accuracy at a batch size, from trainings that are done."""
+    """A prediction of the accuracy at a batch size, from training runs that are done."""
 
     noise_scale: float | None  # in images; None if it could not be estimated
     global_batch_size: int
@@ -130,7 +131,7 @@ class Prediction:
 
 
 def runs_of(task: Task, seed: int, done: Mapping[str, dict]) -> list[Run]:
-    """The trainings to predict from, the predictions, and the trainings that are predicted."""
+    """The training runs to predict from, the predictions, and the runs that are predicted."""
     about: dict[str, Any] = {n: getattr(task, n) for n in ("data", "network", "image_size")}
     small, measured, *larger = task.batches
 
@@ -185,7 +186,7 @@ class NoiseScale(Seeds):
             whole = of_task[of_task["epochs"] == of_task["epochs"].max()]
             about = {"data": data, "network": f"`{network}`", "pixels": f"{size}"}
             for batch, group in whole.groupby("batch"):
-                # The first known value: predictions have some columns, trainings the others.
+                # The first known value: predictions have some columns, training runs the others.
                 of_seed = group.set_index("seed")[found_by].astype(float).groupby("seed").first()
                 of_seed["error"] = of_seed["predicted_accuracy"] - of_seed["test_accuracy"]
                 cells = {

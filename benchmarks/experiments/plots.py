@@ -1,4 +1,4 @@
-"""Plots of results: lines show the mean over seeds, bands their range, crosses failed trainings."""
+"""Plots of results: lines show the mean over seeds, bands their range, crosses failed runs."""
 
 import contextlib
 import math
@@ -59,7 +59,7 @@ def lines(
     styles: Mapping[Any, dict] | None = None,
     **style: Any,
 ) -> None:
-    """Draws mean and range of column `y` against column `x`, and crosses where trainings failed.
+    """Draws mean and range of column `y` against column `x`, and crosses where runs failed.
 
     Args:
         axis: Where to draw.

@@ -20,7 +20,7 @@ from benchmarks.words import counted, duration
 if TYPE_CHECKING:
     from benchmarks.experiments.experiment import Experiment
 
-# A process is replaced after this many trainings, because frameworks keep some memory of each.
+# A process is replaced after this many training runs, because frameworks keep some memory of each.
 TRAININGS_PER_PROCESS = 25
 
 
@@ -105,7 +105,7 @@ class Sweep:
 
         Raises:
             KeyboardInterrupt: If it was interrupted. The same call continues. As after any other
-                error, trainings that are running are lost, and those that are done are saved.
+                error, unfinished training runs are lost, and those that are done are saved.
         """
         started, at_once = time.perf_counter(), max(1, processes)
         running: dict[concurrent.futures.Future, Run] = {}
@@ -238,8 +238,8 @@ def _end_with(parent: Any) -> None:
 def share_the_machine() -> None:
     """Limits this process to one core, and to the GPU memory that it needs.
 
-    Call it before a framework is imported, if several trainings run at the same time. By default
-    JAX and TensorFlow take all memory of a GPU.
+    Call it before a framework is imported, if several run at the same time. By default JAX and
+    TensorFlow take all memory of a GPU.
     """
     os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
     flags = os.environ.get("XLA_FLAGS", "")

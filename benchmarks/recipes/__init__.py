@@ -1,4 +1,4 @@
-"""The recipes, one row for each training, and how they are scaled down to small data sets.
+"""The recipes, one row for each training run, and how they are scaled down to small data sets.
 
 All of their numbers are here. Needs no Keras.
 """

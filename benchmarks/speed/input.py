@@ -59,7 +59,7 @@ def measure(settings: Settings) -> dict:
             f"in {settings.data}. Received: {settings.batch_size}"
         )
     keras.utils.set_random_seed(0)
-    tf.config.experimental.enable_op_determinism()  # as in a training
+    tf.config.experimental.enable_op_determinism()  # as in a training run
     keras.config.set_dtype_policy(settings.precision)
     view = View(
         image_size=settings.image_size,

@@ -48,7 +48,7 @@ class Paper(Experiment):
 
     figure: ClassVar[str] = "figure.png"
     keeps_results: ClassVar[bool] = False
-    label: ClassVar[tuple[str, ...]] = ("optimizer", "batch")  # what distinguishes the trainings
+    label: ClassVar[tuple[str, ...]] = ("optimizer", "batch")  # what distinguishes training runs
     updates: ClassVar[int | None] = None  # of a run, if not those of its recipe
 
     model: str = setting("Network to train.", "alexnet_bn", choices=NETWORKS)

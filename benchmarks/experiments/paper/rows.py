@@ -14,7 +14,7 @@ from benchmarks.recipes import Row
 if TYPE_CHECKING:
     from benchmarks.experiments.paper.experiment import Paper
 
-# A training: its label, its recipe, and the row that it repeats.
+# A training run: its label, its recipe, and the row that it repeats.
 Variant = tuple[dict[str, Any], Recipe, Row | None]
 
 EPOCHS = 100  # in all tables except the one on longer training

@@ -1,1 +1,1 @@
-"""Experiments with hundreds of trainings of small networks on small images."""
+"""Experiments with hundreds of training runs of small networks on small images."""

@@ -14,12 +14,14 @@ from benchmarks.settings import setting
 class Seeds(Experiment):
     """An experiment with a flag for the number of seeds."""
 
-    constants: ClassVar[dict[str, Any]]  # settings of all its trainings, for result files
+    constants: ClassVar[dict[str, Any]]  # settings of all its training runs, for result files
     images_per_run: ClassVar[int]  # over all epochs
     plot_flags: ClassVar[tuple[str, ...]] = ()
 
     seeds: int = setting("Number of seeds to train each setting with.", 3, minimum=1)
-    processes: int = setting("Trainings at the same time, each in its own process.", 1, minimum=1)
+    processes: int = setting(
+        "Training runs at the same time, each in its own process.", 1, minimum=1
+    )
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -41,7 +43,7 @@ class Seeds(Experiment):
 
         Args:
             rates: The learning rates by optimizer.
-            make: Makes the settings of a training from its optimizer, learning rate and seed.
+            make: Makes the settings of a training run from its optimizer, learning rate and seed.
             shown: Returns the learning rate that results record.
         """
         return [

@@ -1,4 +1,4 @@
-"""Plots of trainings at many batch sizes: accuracy and loss, and accuracy by learning rate."""
+"""Plots of training runs at many batch sizes: accuracy and loss, and accuracy by learning rate."""
 
 import pathlib
 from typing import Any

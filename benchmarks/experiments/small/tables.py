@@ -1,4 +1,4 @@
-"""Markdown tables of trainings at many batch sizes."""
+"""Markdown tables of training runs at many batch sizes."""
 
 import math
 import pathlib
@@ -29,7 +29,7 @@ _Cell = Callable[[pd.DataFrame], str]
 
 
 def frame(found: dict) -> pd.DataFrame:
-    """Results, with the optimizer and learning rate of each training, and how its accuracy counts.
+    """Results, with the optimizer and learning rate of each training run, and how it counts.
 
     `failed` is true if the training diverged or ended at the loss of guessing. `counted_accuracy`
     and `counted_choosing` are its accuracies, or that of guessing if it failed.
@@ -97,7 +97,7 @@ def _seed_tables(found: dict, network: str, table: pd.DataFrame) -> list[str]:
         "Chosen learning rate:",
         by_batch(found, every, seeds, lambda rows: f"{rows['rate'].iloc[0]:.3g}"),
     ]
-    # Times of trainings that share the cores of a processor say nothing about speed.
+    # Times of training runs that share the cores of a processor say nothing about speed.
     if any(each["device"]["accelerators"] for each in found["environments"]):
         parts += [
             "Images per second in the fastest epoch, median of all training runs:",
@@ -202,7 +202,7 @@ def one_setting(found: dict, network: str) -> str:
     """The accuracy of each method's best setting on average, at each batch size.
 
     A method tries the same settings at every batch size, so any of them could be used for all
-    sizes. A training that diverged counts as guessing.
+    sizes. A training run that diverged counts as guessing.
     """
     trials = select(frame(found), network=network, kind="trial")
     tuned = [method for method in methods_of(found) if method.space]
@@ -226,7 +226,7 @@ def by_setting(*found: dict) -> str:
     """Test accuracy in % by network and batch size (rows) and setting (columns).
 
     Cells are means (and standard deviations) of the seeds. The last row is the largest difference
-    of each setting from the best in a row. A training that diverged counts as guessing.
+    of each setting from the best in a row. A training run that diverged counts as guessing.
     """
     methods = methods_of(found[0])
     lines, losses = [], []
@@ -278,7 +278,7 @@ def published() -> str:
 
 
 def _reached(seeds: pd.DataFrame, column: str = "percent", digits: int = 1) -> str:
-    """The mean of the trainings that did not diverge, and the number of those that did."""
+    """The mean of the training runs that did not diverge, and the number of those that did."""
     left = seeds.loc[~seeds["failed"], column].astype(float)
     return _with_diverged(mean(left, f".{digits}f") if len(left) else "", seeds)
 

@@ -18,7 +18,7 @@ DECAY_POWER = 2.0
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """The settings of a training."""
+    """The settings of a training run."""
 
     network: str  # a name in `networks.NETWORKS`
     optimizer: str  # "momentum", "nesterov", "lars", "lars_nesterov" or "lamb"
