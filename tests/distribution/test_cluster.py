@@ -412,9 +412,12 @@ def end(*meetings):
 
 
 def connect(address):
-    """A connection to what listens there by now, or soon."""
+    """A connection to what listens there by now, or soon.
+
+    It is reset where a worker closes its listener right now, between its two answers.
+    """
     for _ in range(PATIENCE * 100):
-        with contextlib.suppress(ConnectionRefusedError):
+        with contextlib.suppress(ConnectionRefusedError, ConnectionResetError):
             return socket.create_connection(("127.0.0.1", int(address.split(":")[1])), timeout=5)
         time.sleep(0.01)
     raise AssertionError("nobody listens")
@@ -450,7 +453,7 @@ def test_workers_wait_for_one_that_has_not_met_all():
         ]
         said = b""
         while said != b"keras_lars: worker 0 of 3, has met all\n":
-            # Reset where it is between its two answers.
+            # As in `connect`.
             with connect(first) as stranger, contextlib.suppress(ConnectionResetError):
                 said = stranger.makefile("rb").read()
         server.accept()[0].close()
