@@ -1,22 +1,14 @@
-"""The data sets by name: `load("digits")`.
+"""The data sets by name: `load("digits")`. Each has a module of its name, with a function `load`.
 
 Needs no TensorFlow, except for `imagenet2012` and `image_folder`.
 """
 
 import os
-from collections.abc import Callable
+import pkgutil
 
-from benchmarks.data import digits, fashion_mnist, image_folder, imagenet, synthetic
 from benchmarks.data.data_set import DataSet
 from benchmarks.recipe import RecipeError
 
-DATA_SETS: dict[str, Callable[[str | os.PathLike | None], DataSet]] = {
-    "digits": digits.load,
-    "fashion_mnist": fashion_mnist.load,
-    "imagenet2012": imagenet.load,
-    "image_folder": image_folder.load,
-    "synthetic": synthetic.load,
-}
 # The classes, channels, training images and held-out images of published data sets.
 SIZES = {"fashion_mnist": (10, 1, 60_000, 10_000), "imagenet2012": (1000, 3, 1_281_167, 50_000)}
 
@@ -25,16 +17,14 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> DataSet:
     """Loads a data set.
 
     Args:
-        name: One of `DATA_SETS`.
+        name: One of `benchmarks.recipe.DATA_SETS`.
         data_dir: Its folder; by default where the tools of the data set put it. Ignored by data
             sets that need no files.
 
     Raises:
-        RecipeError: If there is no such data set, or its files are missing or damaged.
+        RecipeError: If its files are missing or damaged.
     """
-    if name not in DATA_SETS:
-        raise RecipeError(f"--data must be one of {', '.join(DATA_SETS)}. Received: {name}")
-    return DATA_SETS[name](data_dir)
+    return pkgutil.resolve_name(f"benchmarks.data.{name}:load")(data_dir)
 
 
 def describe(name: str, data_dir: str | os.PathLike | None = None) -> DataSet:

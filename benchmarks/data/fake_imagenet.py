@@ -13,7 +13,7 @@ import sklearn.datasets
 from absl import flags
 
 from benchmarks.command_line import run
-from benchmarks.data.imagenet import ImageNet
+from benchmarks.data.imagenet2012 import ImageNet
 from benchmarks.data.prepared import tensorflow_datasets
 from benchmarks.recipe import RecipeError
 

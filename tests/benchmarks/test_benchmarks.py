@@ -20,7 +20,7 @@ pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
 if keras.backend.backend() != "tensorflow":
     pytest.skip("the benchmarks run on TensorFlow", allow_module_level=True)
 
-from benchmarks import collect, data, loop, models, optimizers, plan, recipe, recipes
+from benchmarks import collect, loop, models, optimizers, plan, recipe, recipes
 from benchmarks.recipe import Execution
 
 FILES = ["config.json", "history.csv", "history.json", "model.keras", "plot.png", "result.json"]
@@ -47,7 +47,6 @@ def train(asked, folder):
 
 def test_recipes_know_the_names_in_the_tables():
     assert tuple(models.MODELS) == recipe.MODELS
-    assert tuple(data.DATA_SETS) == recipe.DATA_SETS
     assert tuple(optimizers.EXCLUSIONS) == recipe.EXCLUSIONS
 
 

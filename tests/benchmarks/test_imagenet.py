@@ -17,7 +17,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from benchmarks import data
-from benchmarks.data import augmentation, encoded, fake_imagenet, image_file, imagenet
+from benchmarks.data import augmentation, encoded, fake_imagenet, image_file, imagenet2012
 from benchmarks.data.data_set import WHOLE, Shard, View
 from benchmarks.recipe import RecipeError
 
@@ -271,11 +271,11 @@ def test_images_left_over_differ_between_epochs(data_set):
 
 def test_images_are_shuffled_within_their_block(data_set, monkeypatch):
     _, one_block = epoch_of(data_set, 0, view())
-    monkeypatch.setattr(imagenet, "SHUFFLED_AT_ONCE", 8)
+    monkeypatch.setattr(imagenet2012, "SHUFFLED_AT_ONCE", 8)
     _, blocks = epoch_of(data_set, 0, view())
     assert sorted(blocks) == list(range(IMAGES))
     assert blocks.tolist() != one_block.tolist()
-    monkeypatch.setattr(imagenet, "SHUFFLED_AT_ONCE", 1)
+    monkeypatch.setattr(imagenet2012, "SHUFFLED_AT_ONCE", 1)
     _, unshuffled = epoch_of(data_set, 0, view())
     assert unshuffled.tolist() != blocks.tolist()
     assert [set(part) for part in np.split(blocks[:48], 6)] == [
