@@ -22,8 +22,6 @@ class LocalResponseNormalization(keras.layers.Layer):
 
     def __init__(self, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, **kwargs: Any):
         super().__init__(**kwargs)
-        if size < 1 or size % 2 == 0:
-            raise ValueError(f"`size` must be an odd number of channels. Received: size={size}")
         self.size, self.alpha, self.beta = size, alpha, beta
 
     def call(self, inputs: Any) -> Any:
@@ -33,9 +31,6 @@ class LocalResponseNormalization(keras.layers.Layer):
         squares = ops.pad(ops.square(x), [(0, 0)] * (len(inputs.shape) - 1) + [(half, half)])
         total = sum(squares[..., i : i + channels] for i in range(self.size))
         return ops.cast(x * (1 + self.alpha / self.size * total) ** -self.beta, inputs.dtype)
-
-    def compute_output_shape(self, input_shape: tuple) -> tuple:
-        return input_shape
 
     def get_config(self) -> dict:
         config = {"size": self.size, "alpha": self.alpha, "beta": self.beta}
