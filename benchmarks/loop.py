@@ -43,11 +43,9 @@ def train_plan(plan: Plan, started: float, strategy: tf.distribute.Strategy | No
 
     `started` is the `time.perf_counter()` from which `seconds` are counted.
     """
-    strategy = strategy or tf.distribute.get_strategy()
-    with settings(plan.recipe):
-        model = make_model(plan, strategy)
+    with compiled_model(plan, strategy) as model:
         if plan.is_chief:
-            print(report.summary(plan, model, strategy), flush=True)
+            print(report.summary(plan, model), flush=True)
             if not (plan.folder / "config.json").exists():
                 report.write_config(plan, model)
         end = _fit(plan, model)
@@ -60,27 +58,26 @@ def train_plan(plan: Plan, started: float, strategy: tf.distribute.Strategy | No
 
 def describe(plan: Plan, strategy: tf.distribute.Strategy | None = None) -> None:
     """Prints what `train_plan` would do."""
-    strategy = strategy or tf.distribute.get_strategy()
-    with settings(plan.recipe):
-        model = make_model(plan, strategy)
+    with compiled_model(plan, strategy) as model:
         if plan.is_chief:
-            print(report.summary(plan, model, strategy))
+            print(report.summary(plan, model))
 
 
 @contextlib.contextmanager
-def settings(recipe: Recipe) -> Iterator[None]:
-    """Sets the seed, deterministic operations and the precision of a recipe."""
-    keras.utils.set_random_seed(recipe.seed)
+def compiled_model(
+    plan: Plan, strategy: tf.distribute.Strategy | None = None
+) -> Iterator[keras.Model]:
+    """The model of a plan, in a block with its seed, deterministic operations and precision."""
+    keras.utils.set_random_seed(plan.recipe.seed)
     tf.config.experimental.enable_op_determinism()
-    keras.config.set_dtype_policy(recipe.precision)
+    keras.config.set_dtype_policy(plan.recipe.precision)
     try:
-        yield
+        yield _make_model(plan, strategy or tf.distribute.get_strategy())
     finally:
         keras.config.set_dtype_policy("float32")
 
 
-def make_model(plan: Plan, strategy: tf.distribute.Strategy) -> keras.Model:
-    """The compiled model of a plan."""
+def _make_model(plan: Plan, strategy: tf.distribute.Strategy) -> keras.Model:
     check_replicas(plan, strategy.num_replicas_in_sync)
     recipe, data_set = plan.recipe, plan.data_set
     with strategy.scope():

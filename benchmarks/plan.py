@@ -83,9 +83,10 @@ def make_plan(
             the micro-batch, the warm-up is as long as the training, or the folder cannot be
             written or holds another run, or one with other data.
     """
+    before = None
     # By all workers: otherwise the others would wait for one that was refused.
     if execution.output_dir is not None:
-        run_folder.check(pathlib.Path(execution.output_dir), recipe, execution, is_chief)
+        before = run_folder.check(pathlib.Path(execution.output_dir), recipe, execution, is_chief)
     find = data.describe if described else data.load
     plan = Plan(recipe, find(recipe.data, execution.data_dir), execution, is_chief)
     if plan.updates_per_epoch == 0:
@@ -103,8 +104,12 @@ def make_plan(
             f"--warmup_epochs must be less than --epochs, which is {recipe.epochs}. "
             f"Received: {recipe.warmup_epochs:g}"
         )
-    if execution.output_dir is not None:
-        run_folder.check_data(plan.folder, plan.updates_per_epoch)
+    # With other images, it would resume at another place, with another schedule.
+    if before not in (None, plan.updates_per_epoch):
+        raise RecipeError(
+            f"--resume must be given with the data of the run in --output_dir, {plan.folder}. "
+            f"Received: images for {plan.updates_per_epoch} updates per epoch instead of {before}"
+        )
     return plan
 
 

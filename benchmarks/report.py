@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-import tensorflow as tf
 from matplotlib.figure import Figure
 
 from benchmarks import cluster, environment, estimate, files, run_folder, words
@@ -17,11 +16,11 @@ POINTS = 500  # at which the plot shows the learning rate
 INITIAL_STATISTICS = 0.05  # largest fraction of them that may remain at the end of a training run
 
 
-def summary(plan: Plan, model: keras.Model, strategy: tf.distribute.Strategy) -> str:
+def summary(plan: Plan, model: keras.Model) -> str:
     """A description of the training, one line per topic."""
     recipe, data_set = plan.recipe, plan.data_set
     height, width, channels = model.input_shape[1:]
-    devices = cluster.summary(strategy)
+    devices = cluster.summary(model.distribute_strategy)
     replicas = devices["replicas"]
     convolutions = sum(isinstance(layer, keras.layers.Conv2D) for layer in model.layers)
     rows = {

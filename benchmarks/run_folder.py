@@ -18,10 +18,13 @@ BACKUP = "backup"  # a folder in the run folder
 
 def check(
     folder: pathlib.Path, recipe: Recipe, execution: Execution, is_chief: bool = True
-) -> None:
+) -> int | None:
     """Raises RecipeError unless a run can start or resume in the folder. Changes nothing.
 
     Only the chief worker must be able to write.
+
+    Returns:
+        The updates per epoch of the run in the folder; None if there is none.
     """
     try:
         nearest = next(path for path in [folder, *folder.absolute().parents] if path.exists())
@@ -34,7 +37,7 @@ def check(
         raise RecipeError(f"--output_dir cannot be written. Received: {folder}")
     # A process that is killed may leave a temporary file.
     if nearest != folder or all(files.is_temporary(path) for path in folder.iterdir()):
-        return
+        return None
     if not (folder / "config.json").is_file():
         raise RecipeError(f"--output_dir must be a new or empty folder. Received: {folder}")
     if not execution.resume:
@@ -43,10 +46,7 @@ def check(
             f"Received: {folder}, which holds a run"
         )
     asked = {**dataclasses.asdict(recipe), "micro_batch_size": execution.micro_batch_size}
-    existing = _read(
-        folder / "config.json",
-        lambda config: {**config["recipe"], "micro_batch_size": config["micro_batch_size"]},
-    )
+    existing = _read(folder / "config.json", lambda config: {**config["recipe"], **config})
     differing = [
         f"--{name}={value} instead of {existing.get(name)}"
         for name, value in asked.items()
@@ -57,22 +57,7 @@ def check(
             "--resume must be given with the settings of the run in --output_dir, "
             f"{folder}. Received: {', '.join(differing)}"
         )
-
-
-def check_data(folder: pathlib.Path, updates_per_epoch: int) -> None:
-    """Raises RecipeError if a run in the folder had another number of updates per epoch.
-
-    Its images were others, so it would resume at another place, with another schedule.
-    """
-    path = folder / "config.json"
-    if not path.is_file():
-        return
-    before = _read(path, dict).get("updates_per_epoch", updates_per_epoch)
-    if before != updates_per_epoch:
-        raise RecipeError(
-            f"--resume must be given with the data of the run in --output_dir, {folder}. Received: "
-            f"images for {updates_per_epoch} updates per epoch instead of {before}"
-        )
+    return existing.get("updates_per_epoch")
 
 
 def result(folder: pathlib.Path) -> dict | None:

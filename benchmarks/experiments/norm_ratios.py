@@ -63,8 +63,7 @@ def first_update(recipe: Recipe, execution: Execution) -> dict:
     from benchmarks import loop, report
 
     keras.backend.clear_session()
-    with loop.settings(recipe):
-        model = loop.make_model(plan, tf.distribute.get_strategy())
+    with loop.compiled_model(plan) as model:
         report.write_config(plan, model)
         epoch = tf.constant(0, tf.int64)
         loss = model.fit(

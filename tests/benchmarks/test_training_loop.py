@@ -13,7 +13,6 @@ from unittest import mock
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
 if keras.backend.backend() != "tensorflow":
@@ -421,11 +420,10 @@ def test_statistics_are_recomputed_after_few_updates(tmp_path):
     for recipe, anew in ((few, True), (few, False), (RECIPE, True)):
         execution = Execution(output_dir=str(tmp_path / "run"), recalibrate_statistics=anew)
         made = plan.make_plan(recipe, execution)
-        with loop.settings(recipe):
-            model = loop.make_model(made, tf.distribute.get_strategy())
+        with loop.compiled_model(made) as model:
+            text = report.summary(made, model)
         callbacks_of_it = loop._statistics(made, model, WHOLE)
         found[recipe.global_batch_size, anew] = [type(each).__name__ for each in callbacks_of_it]
-        text = report.summary(made, model, tf.distribute.get_strategy())
         assert ("statistics recomputed" in text) == (len(callbacks_of_it) == 2)
     assert found == {
         (359, True): ["AverageStatistics", "RecalibrateStatistics"],
