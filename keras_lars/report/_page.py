@@ -9,8 +9,6 @@ import string
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
 from keras_lars._monitoring import anomalies
 from keras_lars._monitoring.anomalies import Finding
 from keras_lars._monitoring.history import History
@@ -71,8 +69,10 @@ def _data(history: History) -> str:
         ],
     }
     for quantity in ("weight_norm", "gradient_norm", "trust_ratio"):
-        values = np.where(history.is_recorded, getattr(history, quantity), None).tolist()
-        data[quantity] = [[None if x is None else _rounded(x) for x in row] for row in values]
+        rows = zip(getattr(history, quantity).tolist(), history.is_recorded.tolist())
+        data[quantity] = [
+            [_rounded(x) if is_recorded else None for x, is_recorded in zip(*row)] for row in rows
+        ]
     # Nothing in a name may end the script.
     return json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
 

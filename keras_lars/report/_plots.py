@@ -189,7 +189,7 @@ def _heat_map(history: History) -> "Figure":
         image = axes.imshow(shown, norm=LogNorm(low, high), aspect="auto")
         bar = figure.colorbar(image, aspect=40, shrink=min(1.0, 3.0 / height), format="%.2g")
         bar.minorticks_off()
-        bar.set_ticks(np.geomspace(low, high, 3))
+        bar.set_ticks(np.geomspace(low, high, 3).tolist())
     marks = {
         ("not recorded", "#e4e4e4"): ~is_recorded,
         ("0", "#000000"): is_recorded & (ratios == 0),
