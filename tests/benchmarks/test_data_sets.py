@@ -107,13 +107,6 @@ def test_elements(name, augmentation):
     assert labels.max() < data_set.classes
 
 
-@pytest.mark.parametrize("name", ["digits", "synthetic"])
-def test_more_images_than_the_data_set_has_are_refused(name):
-    data_set = data.load(name)
-    with pytest.raises(RecipeError, match=rf"{data_set.train_images} training images\. Received:"):
-        data_set.training(tf.constant(0, tf.int64), view(), 4, data_set.train_images)
-
-
 # --- order and augmentation in memory -------------------------------------------------------------
 
 
