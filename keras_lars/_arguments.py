@@ -7,16 +7,16 @@ import os
 import pathlib
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 import keras
 import numpy as np
 
-from keras_lars._types import Variable
+from keras_lars._types import Array, Variable
 from keras_lars._variables import described
 from keras_lars._words import LONGEST, shortened
 
-Check = Callable[[str, Any], Any]
+Check = Callable[[str, object], Any]
 
 # The largest counts: `iterations` is int64, but int32 on JAX.
 LARGEST_INTEGER = 2**63 - 1
@@ -26,7 +26,7 @@ LARGEST_STEP = 2**31 - 1
 _LARGEST_FLOAT = (2 - 2**-23) * 2.0**127
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """`repr` of a value, shortened if it is long. Never raises, unlike `repr` of a huge integer."""
     if isinstance(value, int) and value.bit_length() > 4 * LONGEST:
         return f"an integer of about {value.bit_length() * math.log10(2):.0f} digits"
@@ -37,17 +37,25 @@ def shown(value: Any) -> str:
     return shortened(text)
 
 
-def refusal(name: str, must_be: str, value: Any) -> ValueError:
+def refusal(name: str, must_be: str, value: object) -> ValueError:
     """The error for an argument that is not what it must be."""
     return ValueError(f"`{name}` must be {must_be}. Received: {name}={shown(value)}")
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     # NumPy's scalars count. bool does not, although it is an integer in Python.
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
-def _as_float(value: Any) -> float:
+def _is_integer(value: object) -> TypeGuard[int]:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def _is_array(value: object) -> TypeGuard[Array]:
+    return hasattr(value, "dtype") and not _is_number(value)
+
+
+def _as_float(value: object) -> float:
     """The value as a float; NaN if it is not a number, or not finite as a float32."""
     if not _is_number(value):
         return math.nan
@@ -58,7 +66,7 @@ def _as_float(value: Any) -> float:
     return converted if abs(converted) <= _LARGEST_FLOAT else math.nan
 
 
-def _unless_too_large(value: Any) -> str:
+def _unless_too_large(value: object) -> str:
     """What an error adds for a finite number that is too large for a float32."""
     is_too_large = _is_number(value) and _LARGEST_FLOAT < value < math.inf
     return f" and <= {_LARGEST_FLOAT:.2g}, which is the largest float32" if is_too_large else ""
@@ -81,13 +89,13 @@ def number(
     must_be += f" and <= {at_most:g}" if at_most < math.inf else ""
     must_be += ", or None" if none else ""
 
-    def check(name: str, value: Any) -> float | None:
+    def check(name: str, value: object) -> float | None:
         if value is None and none:
             return None
         converted = _as_float(value)
         # NaN fails both comparisons. A tiny negative number may be 0 as a float.
         is_good = 0 < converted < below if positive else 0 <= converted < below
-        if not is_good or converted > at_most or value < 0:
+        if not is_good or converted > at_most or not _is_number(value) or value < 0:
             raise refusal(name, must_be + _unless_too_large(value), value)
         return converted
 
@@ -110,11 +118,10 @@ def integer(
     or_else = [*([otherwise] if otherwise else []), *(["None"] if none else [])]
     or_none = "".join(f", or {each}" for each in or_else)
 
-    def check(name: str, value: Any) -> int | str | None:
+    def check(name: str, value: object) -> int | str | None:
         if (value is None and none) or (isinstance(value, str) and value == text):
             return value
-        is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-        if not is_integer or value < minimum:
+        if not _is_integer(value) or value < minimum:
             raise refusal(name, must_be + or_none, value)
         if value > maximum:
             raise refusal(name, f"{must_be} and <= {maximum}{or_none}", value)
@@ -126,7 +133,7 @@ def integer(
 def one_of(*choices: Any) -> Check:
     """A check for one of the choices. The type must match as well."""
 
-    def check(name: str, value: Any) -> Any:
+    def check(name: str, value: object) -> Any:
         for choice in choices:
             if type(value) is type(choice) and value == choice:
                 return value
@@ -135,7 +142,7 @@ def one_of(*choices: Any) -> Check:
     return check
 
 
-def learning_rate(name: str, value: Any, tensors: bool = True) -> Any:
+def learning_rate(name: str, value: object, tensors: bool = True) -> Any:
     """A number as a float. Schedules, callables and, with `tensors`, scalars stay as they are."""
     if isinstance(value, type):
         raise refusal(name, "a number or a schedule, not a class", value)
@@ -150,19 +157,19 @@ def learning_rate(name: str, value: Any, tensors: bool = True) -> Any:
             must_be += "step into a subclass of `LearningRateSchedule`, as `__call__(self, step)`"
             raise refusal(name, must_be, value)
         return value
-    if hasattr(value, "dtype") and not _is_number(value):
+    if _is_array(value):
         if not tensors or not _has_real_numbers(value) or value.shape != ():
             must_be = "a real scalar" if tensors else "a number (not a tensor or variable)"
             raise refusal(name, f"{must_be}, a schedule or a callable", value)
         return value
     converted = _as_float(value)
-    if not converted >= 0 or value < 0:
+    if not _is_number(value) or not converted >= 0 or value < 0:
         must_be = f"a finite number >= 0{_unless_too_large(value)}, a `LearningRateSchedule`, or a "
         raise refusal(name, f"{must_be}callable without arguments{_instead(value)}", value)
     return converted
 
 
-def returned_rate(function: object, value: Any) -> Any:
+def returned_rate(function: object, value: object) -> Any:
     """The learning rate that a schedule or callable returned.
 
     The value of a tensor is not read: a compiled step has none, and a GPU would have to be waited
@@ -177,8 +184,8 @@ def returned_rate(function: object, value: Any) -> Any:
     return value
 
 
-def _may_be_rate(value: Any) -> bool:
-    if hasattr(value, "dtype") and not _is_number(value):
+def _may_be_rate(value: object) -> bool:
+    if _is_array(value):
         is_scalar = value.shape == () or getattr(value.shape, "rank", 0) is None
         if not is_scalar or not _has_real_numbers(value):
             return False
@@ -188,7 +195,7 @@ def _may_be_rate(value: Any) -> bool:
     return _as_float(value) >= 0
 
 
-def _instead(value: Any) -> str:
+def _instead(value: object) -> str:
     """What the error adds for an optimizer or a scheduler, which others take in this place."""
     if hasattr(value, "apply_gradients") or hasattr(value, "param_groups"):
         return ". `LARS` is a complete optimizer and wraps no other"
@@ -197,18 +204,17 @@ def _instead(value: Any) -> str:
     return ""
 
 
-def _holds_parameters(value: Any, depth: int = 0) -> bool:
+def _holds_parameters(value: object, depth: int = 0) -> bool:
     """Whether the value is a module, a layer or a model, or parameters as torch takes them."""
     if isinstance(value, list | tuple | dict):
         parts = value.values() if isinstance(value, dict) else value
         # At most a list of groups, with lists of parameters.
         return depth < 3 and any(_holds_parameters(part, depth + 1) for part in parts)
     is_module = hasattr(value, "trainable_variables") or hasattr(value, "named_parameters")
-    is_array = hasattr(value, "dtype") and not _is_number(value)
-    return is_module or inspect.isgenerator(value) or (depth > 0 and is_array)
+    return is_module or inspect.isgenerator(value) or (depth > 0 and _is_array(value))
 
 
-def step(name: str, value: Any) -> Any:
+def step(name: str, value: object) -> Any:
     """The number of an update, as a tensor."""
     must_be = "a finite number below 2**63, or a tensor of numbers"
     if _is_number(value):
@@ -220,12 +226,12 @@ def step(name: str, value: Any) -> Any:
             except OverflowError:  # JAX counts in 32 bits
                 raise refusal(name, "an integer that the backend can hold", value) from None
         return keras.ops.convert_to_tensor(value if hasattr(value, "dtype") else float(value))
-    if not hasattr(value, "dtype") or not _has_real_numbers(value):
+    if not _is_array(value) or not _has_real_numbers(value):
         raise refusal(name, must_be, value)
     return keras.ops.convert_to_tensor(value)
 
 
-def _has_real_numbers(array: Any) -> bool:
+def _has_real_numbers(array: Array) -> bool:
     return any(kind in str(array.dtype) for kind in ("float", "int"))  # e.g. "bfloat16", "uint8"
 
 
@@ -244,7 +250,7 @@ def can_be_called(function: Callable[..., Any], count: int) -> bool:
 _EMPTY = re.compile(r"^(\(\?[a-zA-Z]+\))?(\||$)|(?<!\\)\|(\||$)")
 
 
-def pattern(name: str, value: Any) -> None:
+def pattern(name: str, value: object) -> None:
     """Check a regular expression. An empty alternative is refused: it would match every path."""
     if not isinstance(value, str):
         raise refusal(name, "a string with a regular expression", value)
@@ -258,7 +264,7 @@ def pattern(name: str, value: Any) -> None:
         raise refusal(name, must_be, value)
 
 
-def name_of_optimizer(name: str, value: Any) -> str | None:
+def name_of_optimizer(name: str, value: object) -> str | None:
     """A name that can be the first part of a variable's path, or None."""
     if value is None or (isinstance(value, str) and "/" not in value and is_one_line(value)):
         return value
@@ -285,7 +291,7 @@ def variables(name: str, value: Any) -> list[Variable]:
     return found
 
 
-def _is_variable(value: Any) -> bool:
+def _is_variable(value: object) -> bool:
     return hasattr(value, "shape") and getattr(value, "name", None) is not None
 
 

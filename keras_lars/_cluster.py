@@ -124,7 +124,7 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _parse(config: Any) -> tuple[str, Cluster | None]:
+def _parse(config: object) -> tuple[str, Cluster | None]:
     """The kind of this task, and the cluster if tasks of this kind train."""
     jobs, task = _entry("it", config, "cluster"), _entry("it", config, "task")
     kind, index = _entry("its task", task, "type"), _entry("its task", task, "index")
@@ -140,7 +140,7 @@ def _parse(config: Any) -> tuple[str, Cluster | None]:
     return kind, Cluster(addresses, kind, int(index))
 
 
-def _check_index(kind: str, index: Any, jobs: dict[str, list[Any]]) -> None:
+def _check_index(kind: str, index: str | int, jobs: dict[str, list[object]]) -> None:
     # Some launchers write the index as a string.
     if isinstance(index, bool) or not re.fullmatch(r"[0-9]{1,9}", str(index)):
         raise ValueError(f"its index {index!r} is not a non-negative integer")
@@ -152,7 +152,7 @@ def _check_index(kind: str, index: Any, jobs: dict[str, list[Any]]) -> None:
         )
 
 
-def _entry(name: str, value: Any, key: str) -> Any:
+def _entry(name: str, value: object, key: str) -> Any:
     if not isinstance(value, dict):
         raise ValueError(f"{name} is not a JSON object")
     if key not in value:
@@ -160,7 +160,7 @@ def _entry(name: str, value: Any, key: str) -> Any:
     return value[key]
 
 
-def _check_jobs(jobs: Any) -> None:
+def _check_jobs(jobs: object) -> None:
     if not isinstance(jobs, dict):
         raise ValueError("its cluster is not a JSON object")
     for kind, addresses in jobs.items():
@@ -172,13 +172,13 @@ def _check_jobs(jobs: Any) -> None:
         raise ValueError("there is more than one chief")
 
 
-def _check_addresses(jobs: dict[str, list[Any]]) -> None:
+def _check_addresses(jobs: dict[str, list[object]]) -> None:
     places = [_place(address) for addresses in jobs.values() for address in addresses]
     if len(set(places)) < len(places):
         raise ValueError("an address is repeated")
 
 
-def _place(address: Any) -> tuple[str, int]:
+def _place(address: object) -> tuple[str, int]:
     """The host and the port of an address."""
     host, _, port = address.rpartition(":") if isinstance(address, str) else ("", "", "")
     if host.startswith("[") or host.count(":") > 1:

@@ -23,7 +23,7 @@ ExclusionRule: TypeAlias = str | Variable | Callable[[keras.Variable], bool] | E
 ExclusionRules: TypeAlias = ExclusionRule | Sequence[ExclusionRule]
 
 
-def parse(argument: str, exclusions: Any) -> tuple[Exclusion, ...]:
+def parse(argument: str, exclusions: object) -> tuple[Exclusion, ...]:
     """The rules of an argument, which is one rule or a list of them."""
     if not isinstance(exclusions, (list, tuple)):
         exclusions = [exclusions]

@@ -26,13 +26,13 @@ def parse(text: str) -> Any:
     raise ValueError("nested too deeply")
 
 
-def _inside(value: Any) -> list[Any]:
+def _inside(value: object) -> list[object]:
     if isinstance(value, dict):
         return list(value.values())
     return value if isinstance(value, list) else []
 
 
-def finite(value: Any) -> Any:
+def finite(value: object) -> Any:
     """The value with None in place of each number that is not finite."""
     if isinstance(value, dict):
         return {key: finite(item) for key, item in value.items()}

@@ -52,7 +52,7 @@ _USUAL_DECAY = 5e-4
 _DEFAULTS_OF_KERAS = _representation.defaults(keras.optimizers.SGD)
 
 
-def checked(name: str, value: Any) -> Any:
+def checked(name: str, value: object) -> Any:
     """The value that is kept. An argument without a check is Keras's, and is not changed."""
     return CHECKS[name](name, value) if name in CHECKS else value
 

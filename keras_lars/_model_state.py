@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_lars._keras.optimizer import KerasOptimizer
 from keras_lars._keras.saved_state import StatefulOptimizer
+from keras_lars._types import Tensor
 
 # The attributes that `fit` sets.
 _ATTRIBUTES = ("history", "stop_training")
@@ -100,7 +101,7 @@ def _components(model: keras.Model) -> list[Any]:
     return [component for variable in variables for component in results(variable.value)]
 
 
-def _numpy(variable: Any) -> np.ndarray:
+def _numpy(variable: Tensor) -> np.ndarray:
     # A copy, because the array may share the variable's memory, or JAX may donate it.
     if keras.backend.backend() == "tensorflow":
         return np.array(variable.numpy())

@@ -15,11 +15,12 @@ with k parts `B_small` is 1 / k. So the noise scale is a number of batches, and 
 counted. Nothing here knows about optimizers, callbacks or files.
 """
 
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-Tensor = Any  # of any backend
+from keras_lars._types import Tensor
+
 Number = TypeVar("Number", float, np.ndarray)
 
 # With fewer there is no estimate: with 8 it would be 40 % too low to 65 % too high.

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import os
 from collections.abc import Iterator
-from typing import Any
 
 import keras
 import numpy as np
@@ -75,7 +74,7 @@ class RangeTest:
 
 def find_learning_rate(
     model: keras.Model,
-    data: Any,
+    data: object,
     updates: int = 100,
     minimum_learning_rate: float = 0.5,
     maximum_learning_rate: float = 500.0,
@@ -181,7 +180,7 @@ def find_learning_rate(
     return found
 
 
-def _check_model(model: Any) -> None:
+def _check_model(model: object) -> None:
     if not isinstance(model, keras.Model) or not getattr(model, "compiled", False):
         raise _arguments.refusal("model", "a compiled `keras.Model`", model)
     if not model.built or not all(layer.built for layer in all_layers(model)):

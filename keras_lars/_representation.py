@@ -28,7 +28,7 @@ def differing(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[st
     ]
 
 
-def _written(value: Any) -> str:
+def _written(value: object) -> str:
     """The value as a user would write it: a list of one rule as the rule."""
     if isinstance(value, tuple):
         return repr(value[0] if len(value) == 1 else list(value))

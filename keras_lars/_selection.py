@@ -31,7 +31,7 @@ class SelectingOptimizer(KerasOptimizer):
         optimizer._rules_are_saved = True
         return optimizer
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         if name in _METHODS:
             raise ValueError(
                 f"`{name}` must be given to the constructor, or called as a method before the "

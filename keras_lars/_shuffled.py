@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_lars import _arguments
+from keras_lars._types import Array
 from keras_lars.callbacks._batches import check_arrays, samples_of
 
 _MUST_BE = (
@@ -41,7 +42,7 @@ class Shuffled(keras.utils.PyDataset):
         return keras.tree.map_structure(lambda array: array[chosen], self._data)
 
 
-def batches_of(data: Any, batch_size: int) -> Any:
+def batches_of(data: object, batch_size: int) -> Any:
     """The data for `fit`: a tuple of arrays is cut into batches, and batches are not changed."""
     if isinstance(data, tuple):
         return Shuffled(data, batch_size)
@@ -61,7 +62,7 @@ def _length(data: Any) -> int | None:
         return None
 
 
-def _without_lists(data: Any) -> Any:
+def _without_lists(data: object) -> Any:
     """The data with tuples in place of lists, which `tf.data` would convert to arrays."""
     if isinstance(data, list | tuple):
         return tuple(map(_without_lists, data))
@@ -70,7 +71,7 @@ def _without_lists(data: Any) -> Any:
     return data
 
 
-def _numpy(array: Any) -> np.ndarray:
+def _numpy(array: Array) -> np.ndarray:
     if hasattr(array, "to_frame"):
         array = array.to_frame()  # a series of pandas, which `fit` makes a column
     return np.asarray(keras.ops.convert_to_numpy(array) if keras.ops.is_tensor(array) else array)

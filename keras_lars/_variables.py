@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_lars._types import Variable
+from keras_lars._types import Tensor, Variable
 
 _DTYPES = ("float16", "bfloat16", "float32", "float64")
 
@@ -99,7 +99,7 @@ def is_known(shape: Any) -> bool:
     return getattr(shape, "rank", 0) is not None and None not in tuple(shape)
 
 
-def check_gradient(gradient: Any, variable: Variable) -> None:
+def check_gradient(gradient: Tensor, variable: Variable) -> None:
     """Raise ValueError for a dense gradient that does not fit its variable."""
     if "complex" in keras.backend.standardize_dtype(gradient.dtype):
         raise ValueError(

@@ -210,7 +210,7 @@ def _repair_loss_scaling(model: keras.Model) -> None:
     original = model.compile
 
     @functools.wraps(original)
-    def compile(optimizer: Any = "rmsprop", *args: Any, **kwargs: Any) -> None:
+    def compile(optimizer: object = "rmsprop", *args: object, **kwargs: object) -> None:
         _refuse_own_scaling(optimizer)
         original(optimizer, *args, **kwargs)
         if type(model.optimizer) is keras.optimizers.LossScaleOptimizer:  # added by Keras
@@ -262,7 +262,7 @@ def _checked(fit: Callable[..., Any]) -> Callable[..., Any]:
     signature = inspect.signature(fit)
 
     @functools.wraps(fit)
-    def run(*args: Any, **kwargs: Any) -> Any:
+    def run(*args: object, **kwargs: object) -> Any:
         given = signature.bind(*args, **kwargs)
         callbacks = given.arguments.get("callbacks")
         if not isinstance(callbacks, keras.callbacks.CallbackList):
@@ -297,7 +297,7 @@ def _lost_workers_named() -> Iterator[None]:
 
 def _naming_lost_workers(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
-    def run(*args: Any, **kwargs: Any) -> Any:
+    def run(*args: object, **kwargs: object) -> Any:
         with _lost_workers_named():
             return method(*args, **kwargs)
 

@@ -30,10 +30,10 @@ class Slots(NamedTuple):
     the variable.
     """
 
-    variables: list[Any]
-    velocities: list[Any]
-    averages: list[Any]
-    accumulators: list[Any]
+    variables: list[Tensor]
+    velocities: list[Tensor]
+    averages: list[Tensor]
+    accumulators: list[Tensor]
 
 
 class Squares(NamedTuple):
@@ -47,8 +47,8 @@ class Squares(NamedTuple):
         replicas: The number of replicas, each of which computes one part of a batch.
     """
 
-    parts: Any
-    last: Any
+    parts: Tensor
+    last: Tensor
     replicas: int
 
 
@@ -97,17 +97,17 @@ class Backend(abc.ABC):
         """
 
     @abc.abstractmethod
-    def dense(self, gradient: Any, variable: Variable) -> Tensor:
+    def dense(self, gradient: Tensor, variable: Variable) -> Tensor:
         """The gradient as a dense tensor. Repeated indices of a sparse gradient are summed."""
 
-    def are_whole(self, gradients: Sequence[Any], variables: Sequence[Variable]) -> list[bool]:
+    def are_whole(self, gradients: Sequence[Tensor], variables: Sequence[Variable]) -> list[bool]:
         """Whether each gradient is known to be dense, of the right shape, and in the compute dtype.
 
         The others are checked one by one, which takes longer.
         """
         return [False] * len(gradients)
 
-    def finite_or_not(self, gradient: Any) -> Any:
+    def finite_or_not(self, gradient: Tensor) -> Any:
         """The gradient in a form that Keras can check for non-finite values."""
         return gradient
 
@@ -115,7 +115,7 @@ class Backend(abc.ABC):
         """Whether an accumulator is known not to be empty. It is not known in a traced step."""
         return False
 
-    def keeps(self, rate: Any, calls: keras.Variable) -> bool:
+    def keeps(self, rate: Tensor, calls: keras.Variable) -> bool:
         """Whether a step is being compiled that keeps this rate, which a callable returned."""
         return False
 
@@ -138,15 +138,15 @@ class Backend(abc.ABC):
     def check_strategy(self) -> None:  # noqa: B027
         """Raise ValueError in the scope of a strategy whose replicas are not synchronous."""
 
-    def outside_of_steps(self) -> contextlib.AbstractContextManager[Any]:
+    def outside_of_steps(self) -> contextlib.AbstractContextManager[object]:
         """A context whose operations run once and at once, even while a step is traced."""
         return contextlib.nullcontext()
 
-    def after(self, tensors: list[Tensor]) -> contextlib.AbstractContextManager[Any]:
+    def after(self, tensors: list[Tensor]) -> contextlib.AbstractContextManager[object]:
         """A context whose operations run after these tensors have been computed."""
         return contextlib.nullcontext()
 
-    def per_replica_sum(self) -> contextlib.AbstractContextManager[Any]:
+    def per_replica_sum(self) -> contextlib.AbstractContextManager[object]:
         """A context whose variables differ by replica, and are read and saved as their sum."""
         return contextlib.nullcontext()
 

@@ -7,7 +7,7 @@ only for a caller's own tensors, and overwrites variables otherwise.
 import functools
 import operator
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import keras
 from keras import ops
@@ -32,7 +32,7 @@ _PARTS, _LAST = ("squares", 0), ("squares", 1)
 class FunctionalBackend(Backend):
     """A backend on which the optimizer's state can be passed in and out as values."""
 
-    def dense(self, gradient: Any, variable: Variable) -> Tensor:
+    def dense(self, gradient: Tensor, variable: Variable) -> Tensor:
         del variable  # JAX's sparse arrays know their shape
         return ops.convert_to_tensor(gradient, sparse=False)
 

@@ -1,7 +1,7 @@
 """The update on JAX, which compiles the whole step."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_lars._backends import jax_update
 from keras_lars._backends.functional import FunctionalBackend, Values
-from keras_lars._types import Variable
+from keras_lars._types import Tensor, Variable
 from keras_lars._update_rule import Record
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class JaxBackend(FunctionalBackend):
         sums = accumulator.value
         return not isinstance(sums, jax.core.Tracer) and bool(jnp.any(sums != 0))
 
-    def keeps(self, rate: Any, calls: keras.Variable) -> bool:
+    def keeps(self, rate: Tensor, calls: keras.Variable) -> bool:
         is_compiling = isinstance(calls.value, jax.core.Tracer)
         return is_compiling and not isinstance(getattr(rate, "value", rate), jax.core.Tracer)
 

@@ -14,7 +14,7 @@ from keras_lars._backends.base import Backend, Slots, Squares
 from keras_lars._backends.bookkeeping import merge_records, moving_average, part_squares
 from keras_lars._backends.tensorflow_replicas import Replicas
 from keras_lars._keras import tensorflow_context
-from keras_lars._types import Variable
+from keras_lars._types import Tensor, Variable
 from keras_lars._update_rule import Record, UpdateConfig, VariableConfig, lars_update, plain_norms
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _PARAMETER_SERVERS = (
 class TensorFlowBackend(Backend):
     """Assigns variables in place, also on the replicas of a `tf.distribute` strategy."""
 
-    def dense(self, gradient: Any, variable: Variable) -> tf.Tensor:
+    def dense(self, gradient: Tensor, variable: Variable) -> tf.Tensor:
         if isinstance(gradient, tf.IndexedSlices):
             return tf.math.unsorted_segment_sum(
                 gradient.values, gradient.indices, num_segments=variable.shape[0]
@@ -41,7 +41,7 @@ class TensorFlowBackend(Backend):
             return False
         return bool(tf.reduce_any(tf.not_equal(accumulator.value, 0)))
 
-    def keeps(self, rate: Any, calls: keras.Variable) -> bool:
+    def keeps(self, rate: Tensor, calls: keras.Variable) -> bool:
         # A variable is read in each step.
         is_number = not tf.is_tensor(rate) and not hasattr(rate, "assign")
         return is_number and not tf.executing_eagerly()
@@ -67,14 +67,14 @@ class TensorFlowBackend(Backend):
                 f"over all replicas. Received: {type(strategy).__name__}"
             )
 
-    def outside_of_steps(self) -> contextlib.AbstractContextManager[Any]:
+    def outside_of_steps(self) -> contextlib.AbstractContextManager[object]:
         return tf.init_scope()
 
-    def after(self, tensors: list[tf.Tensor]) -> contextlib.AbstractContextManager[Any]:
+    def after(self, tensors: list[tf.Tensor]) -> contextlib.AbstractContextManager[object]:
         return tf.control_dependencies(tensors)
 
-    def per_replica_sum(self) -> contextlib.AbstractContextManager[Any]:
-        def creator(next_creator: Callable[..., tf.Variable], **arguments: Any) -> tf.Variable:
+    def per_replica_sum(self) -> contextlib.AbstractContextManager[object]:
+        def creator(next_creator: Callable[..., tf.Variable], **arguments: Tensor) -> tf.Variable:
             arguments["synchronization"] = tf.VariableSynchronization.ON_READ
             arguments["aggregation"] = tf.VariableAggregation.SUM
             variable = next_creator(**arguments)
@@ -134,9 +134,9 @@ class TensorFlowBackend(Backend):
 
 def _apply_across_replicas(
     strategy: tf.distribute.Strategy,
-    gradients: list[Any],
-    learning_rate: Any,
-    micro_batches: Any,
+    gradients: list[Tensor],
+    learning_rate: Tensor,
+    micro_batches: Tensor,
     *,
     optimizer: "KerasOptimizer",
     positions: list[int],
@@ -151,7 +151,7 @@ def _apply_across_replicas(
     variables = [slots.variables[i] for i in positions]
     replicas = Replicas(strategy, anchor=variables[0])
 
-    def update(gradients: list[Any]) -> None:
+    def update(gradients: list[Tensor]) -> None:
         if squares is not None:
             *gradients, parts = gradients
         summed = replicas.summed(gradients, variables)

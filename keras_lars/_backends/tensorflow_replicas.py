@@ -5,6 +5,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_lars._types import Tensor
+
 
 class Replicas:
     """The replicas of a strategy during one call of `apply`. A single device is one replica.
@@ -18,7 +20,7 @@ class Replicas:
         self._in_replica = tf.distribute.get_replica_context() is not None
         self.count = strategy.num_replicas_in_sync
 
-    def run(self, function: Callable[..., Any], *arguments: Any) -> None:
+    def run(self, function: Callable[..., Any], *arguments: Tensor) -> None:
         """Run `function` on each replica, with this replica's components of the arguments."""
         self._strategy.extended.update(
             self._anchor,
@@ -27,13 +29,13 @@ class Replicas:
             group=False,
         )
 
-    def values(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def values(self, function: Callable[..., Any], *arguments: Tensor) -> Any:
         """What `function` returns on each replica."""
         if self._in_replica:
             return function(*arguments)
         return self._strategy.extended.call_for_each_replica(function, args=arguments)
 
-    def summed(self, gradients: list[Any], variables: list[tf.Variable]) -> list[Any]:
+    def summed(self, gradients: list[Tensor], variables: list[tf.Variable]) -> list[Tensor]:
         """The gradients summed over replicas, on the devices of the variables."""
         if self._in_replica:
             if self.count == 1:
@@ -49,7 +51,7 @@ class Replicas:
             tf.distribute.ReduceOp.SUM, list(zip(gradients, variables))
         )
 
-    def first(self, value: Any) -> tf.Tensor:
+    def first(self, value: object) -> tf.Tensor:
         """A value that is the same on every replica, as one tensor."""
         if self._in_replica:
             return value

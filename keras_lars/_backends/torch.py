@@ -6,7 +6,7 @@ them.
 
 import collections
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import keras
 import torch
@@ -20,7 +20,7 @@ from keras_lars._backends.functional import FunctionalBackend
 from keras_lars._backends.torch_norms import norms
 from keras_lars._backends.torch_update import Group, together, update_group
 from keras_lars._keras import torch_variables
-from keras_lars._types import Variable
+from keras_lars._types import Tensor, Variable
 from keras_lars._update_rule import VariableConfig
 
 if TYPE_CHECKING:
@@ -36,14 +36,14 @@ _counted: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 class TorchBackend(FunctionalBackend):
     """Like `FunctionalBackend`, but variables are overwritten in place."""
 
-    def dense(self, gradient: Any, variable: Variable) -> torch.Tensor:
+    def dense(self, gradient: Tensor, variable: Variable) -> torch.Tensor:
         del variable  # torch's sparse tensors know their shape
         return _dense(gradient)
 
-    def finite_or_not(self, gradient: Any) -> torch.Tensor:
+    def finite_or_not(self, gradient: Tensor) -> torch.Tensor:
         return _dense(gradient)  # torch cannot tell whether a sparse tensor is finite
 
-    def are_whole(self, gradients: Sequence[Any], variables: Sequence[Variable]) -> list[bool]:
+    def are_whole(self, gradients: Sequence[Tensor], variables: Sequence[Variable]) -> list[bool]:
         return torch_variables.are_like(gradients, variables, _COMPUTE_DTYPES)
 
     def holds_sum(self, accumulator: keras.Variable) -> bool:
@@ -89,7 +89,7 @@ class TorchBackend(FunctionalBackend):
             _apply(optimizer, slots, gradients, positions)
 
 
-def _dense(gradient: Any) -> torch.Tensor:
+def _dense(gradient: Tensor) -> torch.Tensor:
     """The gradient as a dense tensor: that of `nn.Embedding` may be sparse."""
     gradient = keras.ops.convert_to_tensor(gradient)
     return gradient if gradient.layout == torch.strided else gradient.to_dense()

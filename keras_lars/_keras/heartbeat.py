@@ -9,7 +9,6 @@ import ctypes
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import tensorflow as tf
 from tensorflow.python import _pywrap_tensorflow_internal, pywrap_tfe
@@ -122,7 +121,7 @@ def _fault(task: str, seconds: float) -> tf.errors.OpError | None:
     return None
 
 
-def _call(name: str, handle: object, *arguments: Any) -> None:
+def _call(name: str, handle: object, *arguments: object) -> None:
     """Call a function of TensorFlow's C library that takes a context, arguments and a status."""
     library = ctypes.CDLL(_pywrap_tensorflow_internal.__file__)
     library.TF_NewStatus.restype = ctypes.c_void_p

@@ -27,13 +27,13 @@ class KerasOptimizer(StatefulOptimizer):
 
     _update: BuiltUpdate
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         for base in cls.__mro__[: cls.__mro__.index(KerasOptimizer)]:
             for name in vars(base):
                 hooks.refuse(name, f"{base.__qualname__}.{name}")
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         if name in hooks.NEVER_CALLED:  # only then, because `repr` of many variables is slow
             hooks.refuse(name, f"{name}={value!r}")
         super().__setattr__(name, value)
@@ -76,7 +76,7 @@ class KerasOptimizer(StatefulOptimizer):
             _backends.current().count(self._iterations)
 
     def _known_variables(
-        self, grads: list[Any], variables: Sequence[Variable] | None
+        self, grads: list[Tensor], variables: Sequence[Variable] | None
     ) -> list[Variable]:
         if hasattr(variables, "dtype"):  # on JAX, a list of one variable would never end
             must_be = "a list of Keras variables"
@@ -98,7 +98,10 @@ class KerasOptimizer(StatefulOptimizer):
         return variables
 
     def stateless_apply(
-        self, optimizer_variables: list[Any], grads: list[Any], trainable_variables: list[Any]
+        self,
+        optimizer_variables: list[Tensor],
+        grads: list[Tensor],
+        trainable_variables: list[Tensor],
     ) -> tuple[list[Tensor], list[Tensor]]:
         """`apply` on values; see `keras.optimizers.Optimizer.stateless_apply`."""
         _check_count(grads, trainable_variables)
@@ -155,7 +158,7 @@ class KerasOptimizer(StatefulOptimizer):
             )
         refuse_repeated("trainable_variables", variables, keys)
 
-    def _completed(self, grads: list[Any], variables: Sequence[Variable]) -> list[Any]:
+    def _completed(self, grads: list[Tensor], variables: Sequence[Variable]) -> list[Tensor]:
         """The gradients, with zeros in place of None if earlier micro-batches had a gradient.
 
         Without them an update would leave out the variable, and keep its sum for the next one. In
@@ -172,7 +175,7 @@ class KerasOptimizer(StatefulOptimizer):
             completed.append(gradient)
         return completed
 
-    def _whole(self, gradients: Sequence[Any], variables: Sequence[Variable]) -> list[Tensor]:
+    def _whole(self, gradients: Sequence[Tensor], variables: Sequence[Variable]) -> list[Tensor]:
         """The gradients as dense, unscaled tensors of the compute dtypes."""
         are_whole = _backends.current().are_whole(gradients, variables)
         whole = [
@@ -239,7 +242,7 @@ class KerasOptimizer(StatefulOptimizer):
             )
 
     def add_variable_from_reference(
-        self, reference_variable: Variable, name: str | None = None, **kwargs: Any
+        self, reference_variable: Variable, name: str | None = None, **kwargs: object
     ) -> keras.Variable:
         """Add a slot for a variable. An accumulator has its own value on each replica."""
         is_accumulator = name == "gradient_accumulator"  # the name in Keras's `build`
@@ -320,7 +323,7 @@ class KerasOptimizer(StatefulOptimizer):
         return assigned if now == now.dtype.type(assigned) else float(str(now))
 
 
-def _check_count(grads: Sequence[Any], variables: Sequence[Any]) -> None:
+def _check_count(grads: Sequence[Tensor], variables: Sequence[Tensor]) -> None:
     if len(grads) != len(variables):
         raise ValueError(
             "`grads` must hold one gradient (or None) for each trainable variable. Received: "
@@ -328,7 +331,7 @@ def _check_count(grads: Sequence[Any], variables: Sequence[Any]) -> None:
         )
 
 
-def _made_whole(gradient: Any, variable: Variable) -> Tensor:
+def _made_whole(gradient: Tensor, variable: Variable) -> Tensor:
     dtype = compute_dtype(keras.backend.standardize_dtype(variable.dtype))
     gradient = _backends.current().dense(gradient, variable)
     check_gradient(gradient, variable)

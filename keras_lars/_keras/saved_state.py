@@ -90,7 +90,7 @@ class StatefulOptimizer(keras.optimizers.Optimizer):
         """
         return None
 
-    def _outside_of_steps(self) -> contextlib.AbstractContextManager[Any]:
+    def _outside_of_steps(self) -> contextlib.AbstractContextManager[object]:
         """A context whose operations run once and at once, even while a step is traced."""
         return _backends.current().outside_of_steps()
 
@@ -150,7 +150,7 @@ class StatefulOptimizer(keras.optimizers.Optimizer):
                 f"damaged in `{name}`. Its variables are unchanged. Received: {error}"
             ) from error
 
-    def _is_own(self, marker: Any) -> bool:
+    def _is_own(self, marker: object) -> bool:
         versions = range(_OLDEST, _VERSION + 1)
         return any(marker == {**self._state_marker(), "state_version": v} for v in versions)
 
@@ -244,7 +244,9 @@ class StatefulOptimizer(keras.optimizers.Optimizer):
     # A `tf.train.Checkpoint` matches by attribute name. The only name that it sees here contains
     # the marker, so that no state of another optimizer matches.
 
-    def _trackable_children(self, save_type: str = "checkpoint", **kwargs: Any) -> dict[str, Any]:
+    def _trackable_children(
+        self, save_type: str = "checkpoint", **kwargs: object
+    ) -> dict[str, object]:
         if save_type != "checkpoint":
             return super()._trackable_children(save_type, **kwargs)
         name = ".".join([_CHECKPOINT_PREFIX, *map(str, self._state_meaning().values())])
@@ -262,7 +264,7 @@ class StatefulOptimizer(keras.optimizers.Optimizer):
             self._warn_of_foreign_state(why, "are unchanged")
         return None
 
-    def _handle_deferred_dependencies(self, name: str, trackable: Any) -> None:
+    def _handle_deferred_dependencies(self, name: str, trackable: object) -> None:
         """Do nothing: a checkpoint holds only our `_variables`, which always exist."""
 
 
@@ -271,7 +273,7 @@ def rate_of(optimizer: keras.optimizers.Optimizer) -> Any:
     return getattr(optimizer, "_learning_rate", None)
 
 
-def _is_later(marker: Any) -> bool:
+def _is_later(marker: object) -> bool:
     version = marker.get("state_version") if isinstance(marker, dict) else None
     return isinstance(version, int) and version > _VERSION
 

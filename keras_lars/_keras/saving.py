@@ -35,7 +35,7 @@ def _written_once(model: keras.Model, save: Callable[..., None]) -> Callable[...
     strategy = model.distribute_strategy
 
     @functools.wraps(save)
-    def run(*args: Any, **kwargs: Any) -> None:
+    def run(*args: object, **kwargs: object) -> None:
         given = signature.bind(*args, **kwargs)
         values = _values_from_all_workers(model)
         if _replicas.is_chief(strategy):
@@ -72,7 +72,7 @@ def _alone(
 ) -> Iterator[None]:
     """Keep the chief from waiting for the others: it reads what all have read before."""
 
-    def reduce(*args: Any, **kwargs: Any) -> None:
+    def reduce(*args: object, **kwargs: object) -> None:
         raise RuntimeError(
             "While a model is saved, a value cannot be reduced over workers, unless it is that of "
             "a variable that belongs to the model, to a metric or to the optimizer"
@@ -91,7 +91,7 @@ def _alone(
             variable._value = value
 
 
-def _constant(next_creator: Callable[..., Any], **kwargs: Any) -> tf.Tensor:
+def _constant(next_creator: Callable[..., Any], **kwargs: object) -> tf.Tensor:
     """A constant in place of a variable, which in a scope all workers would create together.
 
     Keras creates an optimizer to see which attributes are not those of a subclass.

@@ -6,8 +6,10 @@ from typing import Any
 import keras
 import torch
 
+from keras_lars._types import Tensor
 
-def parameters(variables: Sequence[Any]) -> list[Any] | None:
+
+def parameters(variables: Sequence[keras.Variable | None]) -> list[Any] | None:
     """The parameter of each variable (`None` for `None`); or `None` if `value` would be another.
 
     `value` may also be a caller's tensor or a cast, and checks that for each variable. This takes
@@ -26,7 +28,7 @@ def parameters(variables: Sequence[Any]) -> list[Any] | None:
 
 
 def are_like(
-    tensors: Sequence[Any], variables: Sequence[Any], dtypes: tuple[torch.dtype, ...]
+    tensors: Sequence[Tensor], variables: Sequence[keras.Variable], dtypes: tuple[torch.dtype, ...]
 ) -> list[bool]:
     """Whether each tensor is dense, in one of the dtypes, and like its variable's parameter."""
     held: list[Any] = [getattr(variable, "_value", None) for variable in variables]

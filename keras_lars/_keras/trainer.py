@@ -23,7 +23,7 @@ def has_build_fault(strategy: tf.distribute.Strategy) -> bool:
     """Whether Keras fails to build a model from a distributed batch (fault 9)."""
 
     class Model(keras.Model):
-        def _symbolic_build(self, data_batch: Any) -> None:
+        def _symbolic_build(self, data_batch: object) -> None:
             pass
 
     batches = tf.data.Dataset.from_tensors((tf.zeros(1), tf.zeros(1))).repeat(
@@ -65,7 +65,7 @@ def repair_build(model: keras.Model) -> None:
     original = model._maybe_symbolic_build
     strategy = model.distribute_strategy
 
-    def build(iterator: Any = None, data_batch: Any = None) -> None:
+    def build(iterator: Any = None, data_batch: object = None) -> None:
         if iterator is not None:
             _agree_on_batches(iterator, strategy)
             data_batch = keras.tree.map_structure(
@@ -80,7 +80,7 @@ def repair_endings(model: keras.Model) -> None:
     """Keep `fit` and `evaluate` from waiting until their data are deleted (fault 18)."""
     original = model._maybe_symbolic_build
 
-    def build(iterator: Any = None, data_batch: Any = None) -> None:
+    def build(iterator: Any = None, data_batch: object = None) -> None:
         if iterator is not None:
             delete_elsewhere(iterator)
         original(iterator=iterator, data_batch=data_batch)
@@ -93,7 +93,7 @@ def repair_logs(model: keras.Model) -> None:
 
     def with_an_axis(step: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(step)
-        def run(*args: Any, **kwargs: Any) -> Any:
+        def run(*args: object, **kwargs: object) -> Any:
             return keras.tree.map_structure(lambda log: log[tf.newaxis], step(*args, **kwargs))
 
         return run
@@ -140,7 +140,7 @@ def repair_empty_batches(model: keras.Model) -> None:
 
     def with_repaired_layers(step: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(step)
-        def run(*args: Any, **kwargs: Any) -> Any:
+        def run(*args: object, **kwargs: object) -> Any:
             # Repaired when the step is traced: then layers exist that a subclass creates late.
             for layer in all_layers(model):
                 if isinstance(layer, keras.layers.BatchNormalization):
@@ -157,7 +157,7 @@ def _repair_empty_moments(layer: keras.layers.BatchNormalization) -> None:
         return
     original = layer._moments
 
-    def moments(inputs: tf.Tensor, mask: Any) -> tuple[tf.Tensor, ...]:
+    def moments(inputs: tf.Tensor, mask: tf.Tensor | None) -> tuple[tf.Tensor, ...]:
         is_empty = tf.equal(tf.size(inputs), 0)
         known = (layer.moving_mean, layer.moving_variance)
         return tuple(

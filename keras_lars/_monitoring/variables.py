@@ -137,7 +137,7 @@ def read(folder: pathlib.Path) -> Description | None:
         raise _error(path, f"no {error}") from error
 
 
-def parsed(contents: Any) -> Description:
+def parsed(contents: object) -> Description:
     """The description from the file's contents. Raises ValueError, TypeError or KeyError."""
     found = _of(dict, contents)
     rows = [_checked_row(row) for row in _of(list, found["variables"])]
@@ -147,7 +147,7 @@ def parsed(contents: Any) -> Description:
     return Description(optimizer, versions, _variables(rows))
 
 
-def _of(kind: type, value: Any) -> Any:
+def _of(kind: type, value: object) -> Any:
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise TypeError(f"{_arguments.shown(value)} is not of type {kind.__name__}")
     return value

@@ -1,7 +1,7 @@
 """Checks of the arguments of `BackupAndRestore`."""
 
 import functools
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -12,14 +12,14 @@ save_freq = functools.partial(integer(minimum=1, text="epoch"), "save_freq")
 max_failed_saves = functools.partial(integer(minimum=0, none=True), "max_failed_saves")
 
 
-def delete_checkpoint(value: Any) -> bool | Literal["next_fit"]:
+def delete_checkpoint(value: object) -> bool | Literal["next_fit"]:
     """Check for a boolean or `"next_fit"`."""
     if isinstance(value, str) and value == "next_fit":
         return "next_fit"
     return _boolean("delete_checkpoint", "True, False or 'next_fit'", value)
 
 
-def allow_other_replicas(value: Any) -> bool:
+def allow_other_replicas(value: object) -> bool:
     """Check for a boolean."""
     return _boolean("allow_other_replicas", "True or False", value)
 
@@ -46,7 +46,7 @@ def check_steps(steps: int | None, execution: int, batches: int | None) -> None:
         )
 
 
-def _boolean(name: str, must_be: str, value: Any) -> bool:
+def _boolean(name: str, must_be: str, value: object) -> bool:
     if not isinstance(value, bool | np.bool_):
         raise refusal(name, must_be, value)
     return bool(value)

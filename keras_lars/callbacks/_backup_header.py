@@ -87,7 +87,7 @@ def _value(about: dict[str, Any], name: str) -> Any:
     return about[name]
 
 
-def _damaged(name: str, rule: str, value: Any) -> ValueError:
+def _damaged(name: str, rule: str, value: object) -> ValueError:
     return ValueError(f"`{name}` of its header must be {rule}, but is {repr(value)[:80]}")
 
 
@@ -98,10 +98,11 @@ def _integer(about: dict[str, Any], name: str, minimum: int) -> int:
     return value
 
 
-def _shown(value: Any) -> Any:
+def _shown(value: object) -> object:
     """The value for a message. Python does not print integers of thousands of digits."""
-    is_long = isinstance(value, int) and value.bit_length() > 64
-    return f"an integer of {value.bit_length()} bits" if is_long else value
+    if isinstance(value, int) and value.bit_length() > 64:
+        return f"an integer of {value.bit_length()} bits"
+    return value
 
 
 def _text(about: dict[str, Any], name: str) -> str:

@@ -21,7 +21,7 @@ class Batches:
         batch_size: Integer, the samples in a batch, if `data` are arrays.
     """
 
-    def __init__(self, data: Any, batches: int | None, batch_size: int):
+    def __init__(self, data: object, batches: int | None, batch_size: int):
         self._are_arrays = hasattr(data, "shape") or isinstance(data, (list, tuple, dict))
         if self._are_arrays:
             data = _inputs(data)
@@ -33,7 +33,8 @@ class Batches:
             raise _arguments.refusal("data", must_be + "`tf.data.Dataset`", data)
         elif batches is None and _is_endless(data):
             raise ValueError("`batches` is required for infinite data. Received: batches=None")
-        self._data, self._batches, self._batch_size = data, batches, batch_size
+        self._data: Any = data
+        self._batches, self._batch_size = batches, batch_size
 
     def __iter__(self) -> Iterator[Any]:
         if self._are_arrays:
@@ -51,7 +52,7 @@ class Batches:
         )
 
 
-def refuse_separate(name: str, value: Any) -> None:
+def refuse_separate(name: str, value: object) -> None:
     """Raise ValueError if the argument after `data` is an array: `x, y` in place of `(x, y)`."""
     if getattr(value, "shape", ()) or isinstance(value, (list, tuple, dict)):
         raise ValueError(
@@ -60,12 +61,12 @@ def refuse_separate(name: str, value: Any) -> None:
         )
 
 
-def samples_of(inputs: Any) -> int:
+def samples_of(inputs: object) -> int:
     """The number of samples in a batch."""
     return int(keras.tree.flatten(inputs)[0].shape[0])
 
 
-def _inputs(data: Any) -> Any:
+def _inputs(data: object) -> Any:
     # A list holds the inputs of a model with several inputs, not inputs and targets.
     if not isinstance(data, tuple):
         return data
@@ -75,7 +76,7 @@ def _inputs(data: Any) -> Any:
     return data[0]
 
 
-def check_arrays(data: Any) -> None:
+def check_arrays(data: object) -> None:
     """Raise ValueError unless these are non-empty arrays with equal numbers of samples."""
     try:
         arrays = keras.tree.flatten(data)
@@ -92,12 +93,12 @@ def check_arrays(data: Any) -> None:
         )
 
 
-def _is_endless(data: Any) -> bool:
+def _is_endless(data: object) -> bool:
     # -1 is `tf.data.INFINITE_CARDINALITY`; this does not import TensorFlow.
     return hasattr(data, "cardinality") and int(data.cardinality()) == -1
 
 
-def _tensor(value: Any) -> Any:
+def _tensor(value: object) -> Any:
     """The value as a tensor, as `fit` passes it to the model."""
     if keras.ops.is_tensor(value):
         return value

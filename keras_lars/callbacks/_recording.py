@@ -165,7 +165,7 @@ def updates_of(optimizer: LARS) -> int:
     return int(keras.ops.convert_to_numpy(optimizer.iterations))
 
 
-def checked_update_freq(value: Any, or_epoch: bool) -> Any:
+def checked_update_freq(value: object, or_epoch: bool) -> Any:
     """Check for an integer, or, with `or_epoch`, "epoch"."""
     if or_epoch and isinstance(value, str) and value == "epoch":
         return value
@@ -178,13 +178,11 @@ def checked_update_freq(value: Any, or_epoch: bool) -> Any:
         raise _arguments.refusal("update_freq", rule, value) from None
 
 
-def _checked_formats(value: Any) -> list[str]:
+def _checked_formats(value: object) -> list[str]:
     formats = [value] if isinstance(value, str) else value
-    are_known = isinstance(formats, (list, tuple)) and all(
-        isinstance(each, str) and each in _FORMATS for each in formats
-    )
-    # A repeated format would write each row twice.
-    if not are_known or not formats or len(set(formats)) < len(formats):
-        rule = f"one of {', '.join(map(repr, _FORMATS))}, or a list of them without repetition"
-        raise _arguments.refusal("formats", rule, value)
-    return list(formats)
+    if isinstance(formats, list | tuple) and all(isinstance(each, str) for each in formats):
+        known = {*formats} & {*_FORMATS}
+        if formats and len(known) == len(formats):  # a repeated format would write each row twice
+            return [*formats]
+    rule = f"one of {', '.join(map(repr, _FORMATS))}, or a list of them without repetition"
+    raise _arguments.refusal("formats", rule, value)

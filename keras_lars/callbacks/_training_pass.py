@@ -8,20 +8,21 @@ fails halfway.
 import contextlib
 import inspect
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import keras
 import numpy as np
+
+from keras_lars._types import Tensor
 
 
 class _Recorder(keras.StatelessScope):
     """Keeps every value that is assigned to some variables, not only the last one."""
 
-    def __init__(self, state: list[tuple[keras.Variable, Any]], variables: list[keras.Variable]):
+    def __init__(self, state: list[tuple[keras.Variable, Tensor]], variables: list[keras.Variable]):
         super().__init__(state_mapping=state)
-        self.recorded: dict[int, list[Any]] = {id(variable): [] for variable in variables}
+        self.recorded: dict[int, list[Tensor]] = {id(variable): [] for variable in variables}
 
-    def add_update(self, update: tuple[keras.Variable, Any]) -> None:
+    def add_update(self, update: tuple[keras.Variable, Tensor]) -> None:
         super().add_update(update)
         variable, value = update
         if id(variable) in self.recorded:
@@ -84,7 +85,9 @@ class TrainingPass:
         ]
         return [value_of(self.model, variable) for variable in self._trainable], others
 
-    def run(self, state: "State", inputs: list[Any]) -> "tuple[list[dict[int, np.ndarray]], State]":
+    def run(
+        self, state: "State", inputs: list[Tensor]
+    ) -> "tuple[list[dict[int, np.ndarray]], State]":
         """The statistics of each of up to `width` batches, and the state after them.
 
         The statistics of a batch are NumPy arrays in float64, by the position of the variable in
@@ -110,8 +113,8 @@ class TrainingPass:
         return self._statistics
 
     def _step(
-        self, trainable: list[Any], others: list[Any], inputs: Any
-    ) -> tuple[dict[str, Any], list[Any]]:
+        self, trainable: list[Tensor], others: list[Tensor], inputs: Tensor
+    ) -> tuple[dict[str, Tensor], list[Tensor]]:
         state = list(zip([*self._trainable, *self._others], [*trainable, *others]))
         options = {"training": True} if self._takes_training else {}
         with _Recorder(state, self._statistics) as scope:
@@ -126,13 +129,13 @@ class TrainingPass:
         return found, [scope.get_current_value(variable) for variable in self._others]
 
 
-State = tuple[list[Any], list[Any]]  # values of trainable and of other variables
-Outcome = tuple[dict[str, Any], list[Any]]  # statistics, and values of other variables
-Step = Callable[[list[Any], list[Any], Any], Outcome]
-Run = Callable[[list[Any], list[Any], list[Any]], list[Outcome]]
+State = tuple[list[Tensor], list[Tensor]]  # values of trainable and of other variables
+Outcome = tuple[dict[str, Tensor], list[Tensor]]  # statistics, and values of other variables
+Step = Callable[[list[Tensor], list[Tensor], Tensor], Outcome]
+Run = Callable[[list[Tensor], list[Tensor], list[Tensor]], list[Outcome]]
 
 
-def value_of(model: keras.Model, variable: keras.Variable) -> Any:
+def value_of(model: keras.Model, variable: keras.Variable) -> Tensor:
     """The value as a tensor; under a strategy, that on the first replica of this worker."""
     if keras.backend.backend() != "tensorflow":
         return variable.value
@@ -140,7 +143,7 @@ def value_of(model: keras.Model, variable: keras.Variable) -> Any:
     return component.read_value()
 
 
-def _number(value: Any) -> np.ndarray:
+def _number(value: object) -> np.ndarray:
     return keras.ops.convert_to_numpy(value).astype("float64")
 
 
@@ -151,7 +154,7 @@ def _one_by_one(step: Step) -> Run:
 def _for_torch(model: keras.Model, step: Step) -> tuple[Run, int]:
     import torch
 
-    def run(trainable: list[Any], others: list[Any], inputs: list[Any]) -> list[Outcome]:
+    def run(trainable: list[Tensor], others: list[Tensor], inputs: list[Tensor]) -> list[Outcome]:
         # torch's modules draw from torch's own generators.
         with torch.no_grad(), torch.random.fork_rng(range(torch.cuda.device_count())):
             return _one_by_one(step)(trainable, others, inputs)
@@ -176,7 +179,7 @@ def _for_tensorflow(model: keras.Model, step: Step) -> tuple[Run, int]:
     if width == 1:
         return _one_by_one(step), 1
 
-    def run(trainable: list[Any], others: list[Any], inputs: list[Any]) -> list[Outcome]:
+    def run(trainable: list[Tensor], others: list[Tensor], inputs: list[Tensor]) -> list[Outcome]:
         # Replicas without a batch of their own repeat the first one.
         of_replica = [*inputs, *inputs[:1] * (width - len(inputs))]
         shared = strategy.experimental_distribute_values_from_function(

@@ -282,7 +282,7 @@ class RecalibrateStatistics(keras.callbacks.Callback):
         return self.model.distribute_strategy
 
 
-def _check_number(inputs: Any, model: keras.Model) -> None:
+def _check_number(inputs: object, model: keras.Model) -> None:
     """Raise ValueError for a list of batches: Keras would use the first ones as inputs."""
     expected = getattr(model, "inputs", None)  # a subclassed model has none
     if expected is None or not isinstance(inputs, (list, tuple)):

@@ -7,7 +7,6 @@ import pathlib
 import re
 import string
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from keras_lars._monitoring import anomalies
 from keras_lars._monitoring.anomalies import Finding
@@ -223,7 +222,7 @@ def number(value: float) -> str:
     return f"{value:.4g}"
 
 
-def setting(value: Any) -> str:
+def setting(value: object) -> str:
     """A value of the configuration, with schedules as Python would write them."""
     if isinstance(value, dict) and "class_name" in value and "config" in value:
         config = {k: v for k, v in (value["config"] or {}).items() if k != "name"}

@@ -1,7 +1,6 @@
 """The learning rate for a batch size, by either of the two usual rules."""
 
 import math
-from typing import Any
 
 from keras_lars import _arguments
 
@@ -73,7 +72,7 @@ def sqrt_scaling(
 
 
 def _scaling(
-    base_learning_rate: Any, global_batch_size: Any, base_batch_size: Any
+    base_learning_rate: object, global_batch_size: object, base_batch_size: object
 ) -> tuple[float, int, int]:
     return (
         _arguments.number()("base_learning_rate", base_learning_rate),

@@ -145,7 +145,7 @@ class WarmUp(LearningRateSchedule):
         return cls(**config)
 
 
-def end_of(schedule: Any) -> int | None:
+def end_of(schedule: object) -> int | None:
     """The step at which a decay ends, or None if it never does, or if that is unknown.
 
     The attribute `decay_steps` alone proves nothing: in `ExponentialDecay` it is a unit of time.
@@ -160,14 +160,14 @@ def end_of(schedule: Any) -> int | None:
     return None
 
 
-def warm_up_of(schedule: Any) -> int:
+def warm_up_of(schedule: object) -> int:
     """The number of updates in the warm-up of a schedule, 0 if it has none or is not known."""
     if isinstance(schedule, CosineDecay):
         return schedule.warmup_steps if schedule.warmup_target is not None else 0
     return schedule.warmup_steps if isinstance(schedule, WarmUp) else 0
 
 
-def _schedule(value: Any) -> float | LearningRateSchedule:
+def _schedule(value: object) -> float | LearningRateSchedule:
     if isinstance(value, LearningRateSchedule):
         return value
     try:
