@@ -20,17 +20,6 @@ def updates_of(model: keras.Model) -> int:
     return int(keras.ops.convert_to_numpy(model.optimizer.iterations))
 
 
-class Interrupted(KeyboardInterrupt):
-    """A signal stopped the training after an update; `is_saved`: a backup holds all updates."""
-
-    def __init__(self, update: int, is_saved: bool, number: int):
-        saved = "saved" if is_saved else "to be continued from the last backup"
-        super().__init__(
-            f"interrupted by {signal.Signals(number).name} after update {update}, {saved}"
-        )
-        self.update, self.is_saved = update, is_saved
-
-
 class _Received(KeyboardInterrupt):
     """A signal has arrived, and no update is being made."""
 
@@ -75,10 +64,12 @@ class Stop(keras.callbacks.Callback):
                 before[number] = signal.signal(number, receive)
         try:
             yield
-        except _Received:
-            assert self._received is not None
+        except _Received as error:
+            name = signal.Signals(error.args[0]).name
             is_saved = self.backup is not None and self.backup.save()
-            raise Interrupted(updates_of(self.model), is_saved, self._received) from None
+            saved = "saved" if is_saved else "to be continued from the last backup"
+            message = f"interrupted by {name} after update {updates_of(self.model)}, {saved}"
+            raise KeyboardInterrupt(message) from None
         finally:
             for received, handler in before.items():
                 signal.signal(received, handler)
@@ -100,7 +91,7 @@ class Stop(keras.callbacks.Callback):
         if self._received is None or not self._is_between_updates:
             return
         if not self.model.stop_training:  # it has diverged
-            raise _Received
+            raise _Received(self._received)
 
 
 class StopAtDivergence(keras.callbacks.TerminateOnNaN):

@@ -31,7 +31,7 @@ def train(recipe: Recipe, execution: Execution) -> dict:
 
     Raises:
         RecipeError: If the recipe cannot be trained. The folder is then unchanged.
-        Interrupted: If a signal asked the process to end. The run can be resumed.
+        KeyboardInterrupt: If a signal asked the process to end. The run can be resumed.
     """
     started = time.perf_counter()
     plan = make_plan(recipe, execution)
