@@ -1,7 +1,7 @@
 """Estimates of the memory and the time of a training run, before it starts."""
 
 import math
-import time
+import timeit
 
 import keras
 import tensorflow as tf
@@ -44,9 +44,7 @@ def training_seconds(plan: Plan, model: keras.Model, replicas: int) -> float:
     batch = tf.zeros((images, *model.input_shape[1:]))
     forwards = tf.function(lambda batch: model(batch, training=False)).get_concrete_function(batch)
     forwards(batch).numpy()  # not timed: the first call is slower
-    started = time.perf_counter()
-    forwards(batch).numpy()
-    seconds = (time.perf_counter() - started) / images
+    seconds = timeit.timeit(lambda: forwards(batch).numpy(), number=1) / images
     trained = plan.updates * plan.recipe.global_batch_size
     validated = len(plan.validated_epochs) * (
         plan.data_set.validation_images + plan.execution.evaluate_training_images

@@ -94,12 +94,6 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def synchronize(path: pathlib.Path) -> None:
-    """Waits until a file is on the disk."""
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
-
-
 def csv_lines(path: pathlib.Path, *kinds: type[Any]) -> list[dict[str, Any]]:
     """The lines of a CSV file: the values that are not blank, by column name.
 

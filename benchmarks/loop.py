@@ -14,6 +14,7 @@ from benchmarks import callbacks, cluster, files, losses, models, optimizers, re
 from benchmarks.data.data_set import Shard
 from benchmarks.plan import Plan, check_replicas, make_plan
 from benchmarks.recipe import Execution, Recipe, RecipeError
+from keras_lars._files import synchronize
 
 
 def train(recipe: Recipe, execution: Execution) -> dict:
@@ -52,7 +53,7 @@ def train_plan(plan: Plan, started: float, strategy: tf.distribute.Strategy | No
         if plan.execution.save_model:
             model.save(plan.folder / "model.keras")  # together: only the chief's file is written
             if plan.is_chief:
-                files.synchronize(plan.folder / "model.keras")  # before the backup is deleted
+                synchronize(plan.folder / "model.keras")  # before the backup is deleted
         return _finish(plan, model, end, started) if plan.is_chief else end
 
 

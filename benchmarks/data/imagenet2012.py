@@ -111,7 +111,7 @@ def load(data_dir: str | os.PathLike | None = None) -> ImageNet:
             f"--data_dir={folder}` with ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar, from "
             f"image-net.org, in {folder / 'downloads' / 'manual'}. Received: {folder}"
         )
-    builder = prepared.read(versions[-1].parent)
+    builder = prepared.tensorflow_datasets().builder_from_directory(versions[-1].parent)
     missing = {"train", "validation"} - set(builder.info.splits)
     if missing or builder.info.file_format.value != "tfrecord":
         raise RecipeError(

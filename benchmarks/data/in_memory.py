@@ -74,22 +74,21 @@ class InMemory(DataSet):
     def _shown(
         self, part: str, positions: "tf.data.Dataset", view: View, show: _Show
     ) -> "tf.data.Dataset":
-        pixels, labels, mean = self._tensors[part]
+        pixels, labels = self._tensors[part]
 
         def batch(chosen: "tf.Tensor") -> "tuple[tf.Tensor, tf.Tensor]":
-            images = (tf.cast(tf.gather(pixels, chosen), tf.float32) - mean) * view.pixel_scale
-            return show(images, view, chosen), tf.gather(labels, chosen)
+            images = tf.cast(tf.gather(pixels, chosen), tf.float32) - self._mean
+            return show(images * view.pixel_scale, view, chosen), tf.gather(labels, chosen)
 
         return positions.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
     @functools.cached_property
-    def _tensors(self) -> "dict[str, tuple[tf.Tensor, tf.Tensor, tf.Tensor]]":
+    def _tensors(self) -> "dict[str, tuple[tf.Tensor, tf.Tensor]]":
         # Outside the function of `flat_map`, which would hold its own copy. On the CPU, where
         # tf.data runs.
         with tf.init_scope(), tf.device("CPU:0"):
-            mean = tf.constant(self._mean)
             return {
-                name: (tf.constant(images.pixels), tf.constant(images.labels), mean)
+                name: (tf.constant(images.pixels), tf.constant(images.labels))
                 for name, images in self._parts.items()
             }
 

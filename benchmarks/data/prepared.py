@@ -26,15 +26,11 @@ def tensorflow_datasets() -> Any:
     return package
 
 
-def read(folder: pathlib.Path) -> Any:
-    """The read-only builder of a prepared folder of one version."""
-    return tensorflow_datasets().builder_from_directory(folder)
-
-
 def images(folder: pathlib.Path, split: str) -> Images:
     """All images of a split of a prepared folder, in the order of its files."""
-    tensors = read(folder).as_dataset(split=split, batch_size=-1)
-    data = tensorflow_datasets().as_numpy(tensors)
+    tfds = tensorflow_datasets()
+    builder = tfds.builder_from_directory(folder)
+    data = tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1))
     return Images(data["image"], data["label"].astype("int32"))
 
 

@@ -201,7 +201,7 @@ def test_a_run_killed_between_its_last_epoch_and_its_result(monkeypatch, tmp_pat
     execution = Execution(output_dir=str(tmp_path / "run"), resume=True)
     with monkeypatch.context() as patch:
         on_disk = []
-        patch.setattr(loop.files, "synchronize", on_disk.append)
+        patch.setattr(loop, "synchronize", on_disk.append)
 
         def kill(plan, schedule):
             assert on_disk == [tmp_path / "run" / "model.keras"]
