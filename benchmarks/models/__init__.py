@@ -8,12 +8,12 @@ import keras
 
 from benchmarks.models.alexnet import alexnet
 from benchmarks.models.options import Options
-from benchmarks.models.resnet import V1_5, resnet
+from benchmarks.models.resnet import resnet
 
 # Each takes `Options` and the name of the network.
 MODELS: dict[str, Callable[..., keras.Model]] = {
     "resnet50": functools.partial(resnet, blocks=(3, 4, 6, 3)),
-    "resnet50_v1_5": functools.partial(resnet, blocks=(3, 4, 6, 3), version=V1_5),
+    "resnet50_v1_5": functools.partial(resnet, blocks=(3, 4, 6, 3), v1_5=True),
     "alexnet": alexnet,
     "alexnet_bn": functools.partial(alexnet, batch_normalization=True),
     "resnet_tiny": functools.partial(resnet, blocks=(1, 1)),

@@ -9,32 +9,21 @@ from benchmarks.models.options import Options
 from benchmarks.models.virtual_batch import normalization
 
 
-@dataclasses.dataclass(frozen=True)
-class Version:
-    """How the two versions differ."""
-
-    strides_in_3x3: bool  # otherwise in the first 1x1 convolution of a stage
-    epsilon: float  # of the normalizations
-    logits_deviation: float | None  # of the last layer's initial weights; None: as convolutions
-
-
-# github.com/borisgin/nvcaffe-0.16, models/resnet50/train_val: convolutions without bias, Caffe's
-# "msra" filler everywhere, every initial gamma is 1.
-V1 = Version(strides_in_3x3=False, epsilon=1e-4, logits_deviation=None)
-# github.com/mlcommons/training_results_v0.7, resnet-research-JAX-tpu-v3-8192/models.py.
-V1_5 = Version(strides_in_3x3=True, epsilon=1e-5, logits_deviation=0.01)
-
-
 def resnet(
-    options: Options, *, blocks: tuple[int, ...], version: Version = V1, name: str
+    options: Options, *, blocks: tuple[int, ...], v1_5: bool = False, name: str
 ) -> keras.Model:
     """A ResNet with bottlenecks; (3, 4, 6, 3) blocks in its stages make a ResNet-50.
 
     No pooling follows the small stem. Dropout, 0 in all recipes, precedes the last layer.
 
+    Version 1 is that of github.com/borisgin/nvcaffe-0.16, models/resnet50/train_val: convolutions
+    without bias, Caffe's "msra" filler everywhere, every initial gamma is 1. Version 1.5 is that of
+    github.com/mlcommons/training_results_v0.7, resnet-research-JAX-tpu-v3-8192/models.py. It
+    differs in where a stage has its strides, in epsilon, and in the last layer's initial weights.
+
     Reference: [He et al., 2015](https://arxiv.org/abs/1512.03385), table 1.
     """
-    network = _Network(version, options)
+    network = _Network(v1_5, options)
     filters = max(1, round(64 * options.width))
     images = keras.Input(options.image_shape, name="images")
     if options.has_small_stem:
@@ -52,8 +41,7 @@ def resnet(
     x = layers.GlobalAveragePooling2D(name="pooling")(x)
     if options.dropout:
         x = layers.Dropout(options.dropout, name="dropout")(x)
-    deviation = version.logits_deviation
-    filler = _filler() if deviation is None else keras.initializers.RandomNormal(stddev=deviation)
+    filler = keras.initializers.RandomNormal(stddev=0.01) if v1_5 else _filler()
     # float32 also in mixed precision, for the loss.
     logits = layers.Dense(
         options.classes, kernel_initializer=filler, dtype="float32", name="logits"
@@ -65,7 +53,7 @@ def resnet(
 class _Network:
     """Builds blocks and convolutions with shared settings."""
 
-    version: Version
+    v1_5: bool
     options: Options
 
     def bottleneck(self, x, filters: int, strides: int, project: bool, prefix: str):
@@ -74,7 +62,8 @@ class _Network:
             shortcut = self.convolution(
                 x, 4 * filters, 1, strides, relu=False, name=f"{prefix}_projection"
             )
-        first, second = (1, strides) if self.version.strides_in_3x3 else (strides, 1)
+        # Version 1 has the strides in the first 1x1 convolution, 1.5 in the 3x3 convolution.
+        first, second = (1, strides) if self.v1_5 else (strides, 1)
         x = self.convolution(x, filters, 1, first, name=f"{prefix}_conv1")
         x = self.convolution(x, filters, 3, second, name=f"{prefix}_conv2")
         gamma = "zeros" if self.options.zero_gamma else "ones"
@@ -106,7 +95,7 @@ class _Network:
         x = normalization(
             self.options.virtual_batch_size,
             f"{name}_bn",
-            epsilon=self.version.epsilon,
+            epsilon=1e-5 if self.v1_5 else 1e-4,
             gamma_initializer=gamma,
         )(x)
         return layers.ReLU(name=f"{name}_relu")(x) if relu else x

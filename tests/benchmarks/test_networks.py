@@ -17,7 +17,7 @@ from benchmarks import models
 from benchmarks.models.alexnet import alexnet
 from benchmarks.models.lrn import LocalResponseNormalization
 from benchmarks.models.options import Options
-from benchmarks.models.resnet import V1_5, resnet
+from benchmarks.models.resnet import resnet
 from benchmarks.models.virtual_batch import VirtualBatchNormalization
 from benchmarks.recipe import RecipeError
 from benchmarks.speed import variables
@@ -496,7 +496,7 @@ def test_stem_of_resnet(size, small_stem, expected):
 def test_dropout_of_resnet():
     assert of_kind(models.build("resnet_tiny", (8, 8, 1), 10), keras.layers.Dropout) == []
     options = Options((8, 8, 1), 10, 0.125, dropout=0.25)
-    model = resnet(options, blocks=(1,), version=V1_5, name="dropout")
+    model = resnet(options, blocks=(1,), v1_5=True, name="dropout")
     assert order_of(model)[-3:] == ["pooling", "dropout", "logits"]
     assert model.get_layer("dropout").rate == 0.25
 
