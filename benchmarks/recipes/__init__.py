@@ -49,11 +49,7 @@ def override(name: str | None = None, **fields: Any) -> Recipe:
             value that is not allowed.
     """
     row = find(name or default(fields.get("optimizer", "lars"), fields.get("data")))
-    if row.recipe is None:
-        raise RecipeError(
-            f"--recipe must be one that can be trained. Received: {row.name}, which is {row.note}"
-        )
-    recipe = scaled_down(row.recipe, fields.get("data", row.recipe.data))
+    recipe = scaled_down(row.trained, fields.get("data", row.trained.data))
     return dataclasses.replace(recipe, **fields)
 
 

@@ -31,7 +31,10 @@ class Row:
     def trained(self) -> Recipe:
         """The recipe. Raises RecipeError if there is none."""
         if self.recipe is None:
-            raise RecipeError(f"{self.name} has no recipe, only published numbers")
+            raise RecipeError(
+                f"--recipe must be one that can be trained. Received: {self.name}, which is "
+                f"{self.note}"
+            )
         return self.recipe
 
     @property
