@@ -147,7 +147,7 @@ class History(keras.callbacks.Callback):
         found = {name: logs[name] for name in self.names if name in logs}
         self.rows.append({"epoch": epoch, **found})
         try:
-            self._write()
+            run_folder.write_table(self.path, self.names, self.rows)
         except OSError as error:
             warnings.warn(
                 f"The history of epoch {epoch + 1} could not be written ({error}), and training "
@@ -156,7 +156,4 @@ class History(keras.callbacks.Callback):
             )
 
     def on_train_end(self, logs: dict | None = None) -> None:
-        self._write()
-
-    def _write(self) -> None:
         run_folder.write_table(self.path, self.names, self.rows)

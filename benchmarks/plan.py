@@ -58,12 +58,8 @@ class Plan:
 
     @property
     def view(self) -> View:
-        return View(
-            image_size=self.recipe.image_size,
-            pixel_scale=self.recipe.pixel_scale,
-            augmentation=self.recipe.augmentation,
-            seed=self.recipe.seed,
-        )
+        recipe = self.recipe
+        return View(recipe.image_size, recipe.pixel_scale, recipe.augmentation, recipe.seed)
 
     def epoch(self, epoch: "tf.Tensor", shard: Shard) -> "tf.data.Dataset":
         """The batches of an epoch, counted from 0; see `DataSet.training`."""

@@ -6,7 +6,7 @@ from benchmarks.lazy import tf
 from benchmarks.recipe import RecipeError
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class View:
     """How images are shown to the network, with the values of a recipe."""
 

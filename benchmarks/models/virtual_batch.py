@@ -57,9 +57,7 @@ class VirtualBatchNormalization(keras.layers.BatchNormalization):
             moving.assign(moving * self.momentum + new * (1 - self.momentum))
 
     def get_config(self) -> dict:
-        config = super().get_config()
-        config.pop("synchronized", None)
-        return {**config, "virtual_batch_size": self.virtual_batch_size}
+        return {**super().get_config(), "virtual_batch_size": self.virtual_batch_size}
 
 
 def normalization(
