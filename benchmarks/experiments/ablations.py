@@ -63,7 +63,7 @@ class Ablations(Paper):
                 f"Received: the row for a batch of {batch}"
             )
         for row in longer:
-            recipe = rows.recipe_of(row, self)
+            recipe = rows.recipe_of(row.trained, self)
             yield {"epochs": recipe.epochs, "batch": recipe.global_batch_size}, recipe, row
 
     @staticmethod

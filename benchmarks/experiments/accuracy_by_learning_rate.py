@@ -28,8 +28,9 @@ class AccuracyByLearningRate(Paper):
         more = self.preset.sgd_rates if optimizer == "sgd" else self.preset.lars_rates
         for rate in sorted(self.learning_rates or {*known, *more}):
             row = known.get(rate)
-            tried = dataclasses.replace(recipe, learning_rate=rate)
-            yield {**label, "learning rate": rate}, rows.recipe_of(row, self) if row else tried, row
+            of_row = rows.recipe_of(row.trained, self) if row else recipe
+            tried = dataclasses.replace(of_row, learning_rate=rate)
+            yield {**label, "learning rate": rate}, tried, row
 
     @staticmethod
     def plot(found: dict, path: pathlib.Path) -> None:

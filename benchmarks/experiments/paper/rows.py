@@ -49,9 +49,8 @@ def rows_of(model: str, optimizer: str) -> list[Row]:
 
 def best_rows(model: str, optimizer: str) -> dict[int, Row]:
     """The most accurate row of tables 1, 3 and 4 for each batch, in order of the batch."""
-    best: dict[int, Row] = {}
-    for row in sorted(rows_of(model, optimizer), key=lambda row: row.published or 0):
-        best[row.trained.global_batch_size] = row
+    by_accuracy = sorted(rows_of(model, optimizer), key=lambda row: row.published or 0)
+    best = {row.trained.global_batch_size: row for row in by_accuracy}
     return dict(sorted(best.items()))
 
 
@@ -70,12 +69,12 @@ def longer_rows(model: str, batch: int) -> list[Row]:
     ]
 
 
-def recipe_of(row: Row, asked: "Paper") -> Recipe:
+def recipe_of(recipe: Recipe, asked: "Paper") -> Recipe:
     """The recipe of a row on the requested data set, with the requested changes.
 
     If the number of epochs changes, the warm-up keeps its fraction of them.
     """
-    recipe = recipes.override(row.name, data=asked.data)
+    recipe = recipes.scaled_down(recipe, asked.data)
     factor = LEARNING_RATE_FACTORS.get((recipe.data, recipe.model, recipe.optimizer), 1.0)
     epochs = asked.epochs or asked.preset.epochs or recipe.epochs
     given: dict[str, Any] = {"width": asked.width, "image_size": asked.image_size}
@@ -92,14 +91,10 @@ def recipe_of(row: Row, asked: "Paper") -> Recipe:
 def recipe_at(batch: int, optimizer: str, asked: "Paper") -> tuple[Recipe, Row | None]:
     """The recipe of the best row of a batch, and that row.
 
-    If SGD has no row for the batch, returns `scaled` and None.
+    If there is none, which is so only with SGD, returns `scaled` and None.
     """
-    best = best_rows(asked.model, optimizer)
-    if batch in best:
-        return recipe_of(best[batch], asked), best[batch]
-    if optimizer != "sgd":
-        raise RecipeError(f"no row of {asked.model} with {optimizer} has a batch of {batch}")
-    return scaled(batch, asked), None
+    row = best_rows(asked.model, optimizer).get(batch)
+    return (recipe_of(row.trained, asked) if row else scaled(batch, asked)), row
 
 
 def scaled(batch: int, asked: "Paper") -> Recipe:
@@ -107,24 +102,14 @@ def scaled(batch: int, asked: "Paper") -> Recipe:
 
     A normalization sees as many samples as in the row of LARS.
     """
-    smallest = next(iter(best_rows(asked.model, "sgd").values()))
-    recipe = recipe_of(smallest, asked)
+    smallest = next(iter(best_rows(asked.model, "sgd").values())).trained
     samples = best_rows(asked.model, "lars")[batch].trained.virtual_batch_size
-    moved = recipes.scaled_down(
-        dataclasses.replace(smallest.trained, global_batch_size=batch, virtual_batch_size=samples),
-        asked.data,
-    )
+    larger = dataclasses.replace(smallest, global_batch_size=batch, virtual_batch_size=samples)
+    before, recipe = recipe_of(smallest, asked), recipe_of(larger, asked)
     rate = keras_lars.schedules.linear_scaling(
-        recipe.learning_rate, moved.global_batch_size, recipe.global_batch_size
+        before.learning_rate, recipe.global_batch_size, before.global_batch_size
     )
-    return with_warmup(
-        dataclasses.replace(
-            recipe,
-            global_batch_size=moved.global_batch_size,
-            virtual_batch_size=moved.virtual_batch_size,
-            learning_rate=_rounded(rate),
-        )
-    )
+    return with_warmup(dataclasses.replace(recipe, learning_rate=_rounded(rate)))
 
 
 def with_warmup(recipe: Recipe) -> Recipe:
@@ -144,9 +129,8 @@ def batches(optimizer: str, asked: "Paper") -> tuple[int, ...]:
     if asked.batches is None or not chosen:
         return chosen
     known = {
-        recipe_of(row, asked).global_batch_size: batch
-        for name in ("sgd", "lars")
-        for batch, row in best_rows(asked.model, name).items()
+        recipe_of(row.trained, asked).global_batch_size: batch
+        for batch, row in best_rows(asked.model, "lars").items()  # SGD has rows at some of them
     }
     for batch in asked.batches:
         if batch not in known:
