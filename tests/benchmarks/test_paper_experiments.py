@@ -22,7 +22,8 @@ from benchmarks.data import digits
 from benchmarks.experiments import results
 from benchmarks.experiments.ablations import TITLES
 from benchmarks.experiments.norm_ratios import first_update, table_2
-from benchmarks.experiments.paper import experiment, presets
+from benchmarks.experiments.paper import experiment
+from benchmarks.experiments.paper.presets import PRESETS
 from benchmarks.plan import make_plan
 from benchmarks.recipe import Execution, RecipeError
 
@@ -32,7 +33,7 @@ ALL = [
     (name, ablation, model)
     for name in EXPERIMENTS
     for ablation in (TITLES if name == "ablations" else [""])
-    for model in presets.by_network(ablation or name, scaled_down=False)
+    for model in PRESETS[ablation or name, "full"]
 ]
 IDS = ["-".join(filter(None, parts)) for parts in ALL]
 

@@ -16,8 +16,8 @@ from benchmarks import run_folder
 from benchmarks.command_line import given, read_json
 from benchmarks.experiments import results, tables
 from benchmarks.experiments.experiment import Experiment
-from benchmarks.experiments.paper import presets, rows
-from benchmarks.experiments.paper.presets import Preset
+from benchmarks.experiments.paper import rows
+from benchmarks.experiments.paper.presets import PRESETS, Preset
 from benchmarks.experiments.sweep import Run
 from benchmarks.lazy import keras
 from benchmarks.plan import make_plan
@@ -85,7 +85,7 @@ class Paper(Experiment):
     def preset(self) -> Preset:
         """The preset for the network and the data. Raises RecipeError if there is none."""
         name = self.variation or self.name
-        known = presets.by_network(name, self.scaled_down)
+        known = PRESETS[name, "scaled down" if self.scaled_down else "full"]
         if self.model not in known:
             raise RecipeError(
                 f"--model must be one of {', '.join(known)} for {name}. Received: {self.model}"

@@ -1,5 +1,6 @@
 """What the experiments on the paper's rows train by default."""
 
+import collections
 import dataclasses
 import pathlib
 
@@ -22,19 +23,8 @@ class Preset:
     training_images: int = 0  # to evaluate in each epoch
 
 
-# By experiment or ablation, by networks, and by "full" size or "scaled down".
-PRESETS = {
-    (line.pop("name"), line.pop("models"), line.pop("size")): Preset(**line)
-    for line in files.csv_lines(pathlib.Path(__file__).with_name("presets.csv"), Preset)
-}
-
-
-def by_network(name: str, scaled_down: bool) -> dict[str, Preset]:
-    """The presets of an experiment or ablation."""
-    asked = (name, "scaled down" if scaled_down else "full")
-    return {
-        model: preset
-        for (known, models, size), preset in PRESETS.items()
-        if (known, size) == asked
-        for model in models.split()
-    }
+# By experiment or ablation and by size, "full" or "scaled down": the presets by network.
+PRESETS: dict[tuple[str, str], dict[str, Preset]] = collections.defaultdict(dict)
+for _line in files.csv_lines(pathlib.Path(__file__).with_name("presets.csv"), Preset):
+    _of_size = PRESETS[_line.pop("name"), _line.pop("size")]
+    _of_size |= dict.fromkeys(_line.pop("models").split(), Preset(**_line))
