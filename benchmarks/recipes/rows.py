@@ -9,7 +9,7 @@ from benchmarks import files
 from benchmarks.recipe import Recipe, RecipeError
 
 NOT_TRAINABLE = ("googlenet",)
-_FIELDS = {field.name for field in dataclasses.fields(Recipe)}
+FIELDS = {field.name for field in dataclasses.fields(Recipe)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -18,14 +18,13 @@ class Row:
 
     name: str  # the value for `--recipe`
     recipe: Recipe | None  # None if it cannot be trained here
+    values: Mapping[str, Any]  # those that are known, by field name of `Recipe`
     source: str  # where the numbers were published
     published: float | None = None  # top-1 accuracy on ImageNet's validation images, in percent
     # Names of fields, or "published", that the source does not state. Their values here are the
     # likeliest: what the same authors did elsewhere, or what is usual.
     unverified: tuple[str, ...] = ()
     note: str = ""
-    # For a row without a recipe: the published values, by field name of `Recipe`.
-    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def trained(self) -> Recipe:
@@ -36,11 +35,6 @@ class Row:
                 f"{self.note}"
             )
         return self.recipe
-
-    @property
-    def values(self) -> Mapping[str, Any]:
-        """The known values, by field name of `Recipe`."""
-        return self.settings if self.recipe is None else dataclasses.asdict(self.recipe)
 
 
 def read(name: str) -> list[dict[str, Any]]:
@@ -55,10 +49,9 @@ def rows_of(name: str) -> list[Row]:
     """The rows of a CSV file, without recipes for networks that are not implemented."""
     rows = []
     for line in read(name):
-        fields = {name: line.pop(name) for name in list(line) if name in _FIELDS}
+        fields = {name: line.pop(name) for name in list(line) if name in FIELDS}
         model = fields["model"]
-        if model in NOT_TRAINABLE:
-            rows.append(Row(recipe=None, settings=fields, **line))
-        else:
-            rows.append(Row(recipe=Recipe(**{**NETWORKS[model], **fields}), **line))
+        recipe = None if model in NOT_TRAINABLE else Recipe(**{**NETWORKS[model], **fields})
+        values = dataclasses.asdict(recipe) if recipe else fields
+        rows.append(Row(recipe=recipe, values=values, **line))
     return rows
