@@ -197,7 +197,7 @@ def _loggers(plan: Plan, epoch: int) -> list[keras.callbacks.Callback]:
 
 def _finish(plan: Plan, model: keras.Model, end: dict, started: float) -> dict:
     """Writes the files of a run. The result is last, because it marks the run as finished."""
-    accuracy = report.write_history(plan, optimizers.schedule(plan))["val_accuracy"]
+    accuracy = report.write_history(plan)["val_accuracy"]
     half = plan.recipe.epochs // 2
     reached = 0 < half <= len(accuracy)  # false for one epoch, or after an early divergence
     result = {

@@ -2,13 +2,11 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
-from typing import Any
 
 import keras
 from matplotlib.figure import Figure
 
-from benchmarks import cluster, environment, estimate, files, run_folder, words
+from benchmarks import cluster, environment, estimate, files, optimizers, run_folder, words
 from benchmarks.plan import Plan
 from benchmarks.words import counted
 
@@ -129,7 +127,7 @@ def write_config(plan: Plan, model: keras.Model) -> None:
     files.write_json(plan.folder / "config.json", config)
 
 
-def write_history(plan: Plan, schedule: Callable[[int], Any]) -> dict:
+def write_history(plan: Plan) -> dict:
     """Writes `history.json` from `history.csv`, and the plot, which shows the learning rates too.
 
     Returns:
@@ -139,11 +137,11 @@ def write_history(plan: Plan, schedule: Callable[[int], Any]) -> dict:
     names = [name for name in rows[0] if name != "epoch"]
     history = {name: [row[name] for row in rows] for name in names}
     files.write_json(plan.folder / "history.json", history)
-    _plot(plan, rows, schedule)
+    _plot(plan, rows)
     return history
 
 
-def _plot(plan: Plan, rows: list[dict], schedule: Callable[[int], Any]) -> None:
+def _plot(plan: Plan, rows: list[dict]) -> None:
     figure = Figure(figsize=(12, 3.5), layout="constrained")
     loss, accuracy, learning_rate = figure.subplots(1, 3)
     for axes, quantity in ((loss, "loss"), (accuracy, "accuracy")):
@@ -155,6 +153,7 @@ def _plot(plan: Plan, rows: list[dict], schedule: Callable[[int], Any]) -> None:
     loss.set_yscale("log")
     accuracy.set_ylim(0, 1)
     updates = range(0, plan.updates, math.ceil(plan.updates / POINTS))
+    schedule = optimizers.schedule(plan)
     rates = [float(schedule(update)) for update in updates]
     learning_rate.plot([update / plan.updates_per_epoch for update in updates], rates)
     learning_rate.set(xlabel="epoch", ylabel="learning rate")

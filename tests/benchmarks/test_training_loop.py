@@ -203,7 +203,7 @@ def test_a_run_killed_between_its_last_epoch_and_its_result(monkeypatch, tmp_pat
         on_disk = []
         patch.setattr(loop, "synchronize", on_disk.append)
 
-        def kill(plan, schedule):
+        def kill(plan):
             assert on_disk == [tmp_path / "run" / "model.keras"]
             raise KeyError("killed")
 
