@@ -57,7 +57,7 @@ class BatchSize(Experiment):
         size = SIZES[self.size]
         return size.epochs * images.TRAINING[size.data]
 
-    def train_all(self, progress: Sweep, save: Callable[[list[dict]], None]) -> None:
+    def train_all(self, progress: Sweep, save: Callable[[dict], None]) -> None:
         progress.train(self.processes, self.minutes, save)
 
     def measure(self, run: Run) -> float | None:

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import dataclasses
+import functools
 import pathlib
 import re
 import sys
@@ -103,8 +104,8 @@ class Experiment(FlagSettings):
     def measure(self, run: Run) -> float | None:
         """The seconds that a run will take, extrapolated from a short one; None if not measured."""
 
-    def train_all(self, progress: sweep.Sweep, save: Callable[[list[dict]], None]) -> None:
-        """Trains all runs that are not done, and saves the rows so far after each one."""
+    def train_all(self, progress: sweep.Sweep, save: Callable[[dict], None]) -> None:
+        """Trains all runs that are not done, and saves the results so far after each one."""
         progress.train(save=save)
 
     def show(self, found: Sequence[dict], folder: pathlib.Path) -> None:
@@ -147,22 +148,11 @@ def _train(experiment: Experiment) -> None:
     output = flags.FLAGS.output if experiment.keeps_results else None
     path = pathlib.Path(output or folder / "results.json")
     with files.reserved(path):
-        _train_to(experiment, folder, path)
-
-
-def _train_to(experiment: Experiment, folder: pathlib.Path, path: pathlib.Path) -> None:
-    before = done_before(experiment, path) if experiment.keeps_results and path.exists() else {}
-    progress = sweep.Sweep(experiment, folder, before)
-
-    def gathered(rows: list[dict]) -> dict:
-        return results.gather(experiment.name, experiment.settings, progress.planned, rows)
-
-    def save(rows: list[dict]) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        results.write(path, gathered(rows))
-
-    experiment.train_all(progress, save)
-    experiment.show([gathered(progress.rows())], path.parent)
+        continues = experiment.keeps_results and path.exists()
+        before = done_before(experiment, path) if continues else {}
+        progress = sweep.Sweep(experiment, folder, before)
+        experiment.train_all(progress, functools.partial(results.write, path))
+        experiment.show([progress.found()], path.parent)
 
 
 def done_before(experiment: Experiment, path: pathlib.Path) -> dict[str, dict]:

@@ -24,7 +24,7 @@ _PARTS = ("settings", "environments", "planned", "rows")
 
 
 def gather(experiment: str, settings: dict, planned: int, rows: Iterable[dict]) -> dict:
-    """The result of `Sweep.rows` in the format of the file. `planned` rows are expected in all."""
+    """Rows in the format of the file. `planned` of them are expected in all."""
     environments: list[dict] = []
     found = [dict(row) for row in rows]
     for row in found:

@@ -78,9 +78,9 @@ class Sweep:
     def finished(self) -> list[Run]:
         return [run for run in self.runs() if run.name in self.done]
 
-    def rows(self) -> list[dict]:
-        """The results of all runs that are done, each with the name and label of the run."""
-        return [
+    def found(self) -> dict:
+        """The results of all runs that are done, as the result file holds them."""
+        rows = [
             {
                 **{name: getattr(run, name) for name in ("name", "row", "source", "published")},
                 **self.done[run.name],
@@ -88,12 +88,14 @@ class Sweep:
             }
             for run in self.finished()
         ]
+        experiment = self._experiment
+        return results.gather(experiment.name, experiment.settings, self.planned, rows)
 
     def train(
         self,
         processes: int = 0,
         minutes: float | None = None,
-        save: Callable[[list[dict]], None] = lambda rows: None,
+        save: Callable[[dict], None] = lambda found: None,
     ) -> None:
         """Trains all runs that are not done.
 
@@ -101,7 +103,7 @@ class Sweep:
             processes: Number of processes. Several processes use one core each. With 0, runs are
                 trained one by one in this process, where Ctrl-C reaches them.
             minutes: No run is started after this many minutes; None for no limit.
-            save: Called with the rows so far: at the start if there are any, and after each run.
+            save: Called with the results so far: at the start if there are any, and after each run.
 
         Raises:
             KeyboardInterrupt: If it was interrupted. The same call continues. As after any other
@@ -119,7 +121,7 @@ class Sweep:
                 flush=True,
             )
             if self.done:
-                save(self.rows())
+                save(self.found())
             while True:
                 in_time = minutes is None or time.perf_counter() - started < 60 * minutes
                 for run in self._ready(running, at_once) if in_time else ():
@@ -131,7 +133,7 @@ class Sweep:
                     run = running[future]
                     self.done[run.name] = future.result()
                     del running[future]
-                    save(self.rows())
+                    save(self.found())
                     reached = results.describe(self.done[run.name]["result"])
                     count = f"[{len(self.done)}/{self.planned}]"
                     print(f"{count} {run.name}: {reached}{self._left(at_once)}", flush=True)
@@ -141,7 +143,7 @@ class Sweep:
             ended = {each for each in running if each.done() and not each.exception()}
             self.done |= {running[future].name: future.result() for future in ended}
             if self.done:
-                save(self.rows())
+                save(self.found())
             raise
         finally:
             pool.shutdown(cancel_futures=True)

@@ -117,9 +117,8 @@ def done(some, name, *what, **more):
     some.done[name] = reached(settings_of(some, name), *what, **more)
 
 
-def gathered(some, size="tested"):
-    settings = BatchSize(size=size).settings
-    return results.as_json(results.gather("batch_size", settings, some.planned, some.rows()))
+def gathered(some):
+    return results.as_json(some.found())
 
 
 def finish(some):
@@ -170,9 +169,8 @@ def test_each_run_is_trained_once_and_a_sweep_resumes(tmp_path):
     assert len(order) == len(set(order)) == some.planned == 2 * (4 * 4 + 6 * 2)
     assert not some.waiting()
     assert some.seconds_left(2) == 0
-    before = {row["name"]: row for row in some.rows()}
     # If half of the rows are lost, those runs are waiting again.
-    half = make_sweep(tmp_path, before={name: before[name] for name in order[::2]})
+    half = make_sweep(tmp_path, before={name: some.done[name] for name in order[::2]})
     assert {run.name for run in half.waiting()} == set(order[1::2])
     assert half.seconds_left(2) == pytest.approx(len(order[1::2]) * 2.0 / 2)
 
@@ -253,7 +251,7 @@ def test_a_sweep_of_learning_rates_alone(tmp_path):
     for batch in RATES.batches:
         for number, accuracy in enumerate(accuracies):
             done(some, f"plain-lars_rates-{batch}-trial{number}", accuracy, number == 7)
-    found = gathered(some, "tested_rates")
+    found = gathered(some)
     settings = methods.trials(methods.BY_NAME["lars_rates"], RATES.trials)
     low, high = sorted(setting["learning_rate"] for setting in settings[:2])
     text = re.sub(" +", " ", tables.report(found))
@@ -275,7 +273,7 @@ def test_trials_of_several_seeds_are_averaged(tmp_path, monkeypatch):
             accuracy = {1: 0.9, 9: 0.8, 2: 0.84, 10: 0.85}.get(number, 0.1)
             done(some, f"plain-lars_rates-{batch}-trial{number}", accuracy, number in (7, 8, 15))
     rates = [s["learning_rate"] for s in methods.trials(methods.BY_NAME["lars_rates"], 8)]
-    text = re.sub(" +", " ", tables.report(gathered(some, "tested_rates")))
+    text = re.sub(" +", " ", tables.report(gathered(some)))
     low, high = sorted(rates[1:3])
     assert f"| LARS | 2: {low:.3g} to {high:.3g} | 2: {low:.3g} to {high:.3g} |" in text
     for number, cell in {1: "85.0", 2: "84.5", 0: "10.0, 1 of 2 diverged", 7: "diverged"}.items():

@@ -121,7 +121,7 @@ def test_experiments_over_seeds_scaled_down(module, monkeypatch, tmp_path):
     one = paper_experiments.find(module.__name__.rpartition(".")[2])(seeds=1)
     progress = sweep.Sweep(one, tmp_path)
     progress.train()
-    found = results.gather(one.name, one.settings, progress.planned, progress.rows())
+    found = progress.found()
     rows = {learning_rate_choice: 1}.get(module, progress.planned)
     assert one.table(found).count("\n") == 1 + rows
     assert all(0 <= row["result"]["test_accuracy"] <= 1 for row in found["rows"])

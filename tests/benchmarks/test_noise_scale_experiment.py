@@ -192,10 +192,10 @@ def test_the_experiment_scaled_down(tmp_path):
     progress = sweep.Sweep(experiment, tmp_path)
     saved = []
     progress.train(save=saved.append)
-    found = results.gather(experiment.name, experiment.settings, 7, progress.rows())
+    found = progress.found()
     assert len(found["rows"]) == progress.planned == 7
     assert experiment.table(found).count("\n") == 1 + 3
-    before_the_last = [row["name"] for row in saved[-2]]
+    before_the_last = [row["name"] for row in saved[-2]["rows"]]
     assert before_the_last[-1] == "digits-plain-prediction-24-4_epochs-seed1"
 
 

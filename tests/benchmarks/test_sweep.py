@@ -87,7 +87,7 @@ def sweep(asked, folder, train=None, **fields):
     return Sweep(Some(model="alexnet", data="digits"), folder)
 
 
-def run(asked, folder, train=None, save=lambda rows: None, **preset):
+def run(asked, folder, train=None, save=lambda found: None, **preset):
     """Train, and return all finished runs by name."""
     some = sweep(asked, folder, train, **preset)
     some.train(save=save)
@@ -97,8 +97,8 @@ def run(asked, folder, train=None, save=lambda rows: None, **preset):
 def test_each_run_is_trained_in_a_folder_of_its_own(tmp_path, capsys):
     train, saved = FakeTrain(), []
 
-    def save(rows):
-        saved.append([row["name"] for row in rows])
+    def save(found):
+        saved.append([row["name"] for row in found["rows"]])
 
     done = run(runs(1, 2), tmp_path, train, save)
     assert train.trained == [1, 2]
@@ -118,7 +118,7 @@ def test_each_run_is_trained_in_a_folder_of_its_own(tmp_path, capsys):
 def test_finished_runs_are_not_trained_again(tmp_path, capsys):
     run(runs(1), tmp_path, FakeTrain())
     again, saved = FakeTrain(), []
-    run(runs(1, 2), tmp_path, again, save=lambda rows: saved.append(len(rows)))
+    run(runs(1, 2), tmp_path, again, save=lambda found: saved.append(len(found["rows"])))
     assert again.trained == [2]
     assert saved == [1, 2]  # existing results are written at once
     assert "2 training runs, 1 done" in capsys.readouterr().out
@@ -154,8 +154,8 @@ def test_an_interruption_keeps_all_that_is_done_and_ends_what_is_running(tmp_pat
     monkeypatch.setattr(sweep_module, "_process_pool", lambda processes: HalfDone())
     monkeypatch.setattr(multiprocessing, "active_children", lambda: [process])
 
-    def save(rows):
-        saved.append({row["name"] for row in rows})
+    def save(found):
+        saved.append({row["name"] for row in found["rows"]})
         if len(saved) == 1:
             raise KeyboardInterrupt
 

@@ -27,7 +27,7 @@ class Seeds(Experiment):
     def settings(self) -> dict[str, Any]:
         return {**self.constants, "seeds": self.seeds}
 
-    def train_all(self, progress: Sweep, save: Callable[[list[dict]], None]) -> None:
+    def train_all(self, progress: Sweep, save: Callable[[dict], None]) -> None:
         progress.train(self.processes if self.processes > 1 else 0, save=save)
 
     def check(self, run: Run, folder: pathlib.Path) -> int:
