@@ -8,19 +8,19 @@ kernels if variables are small, and on the bytes moved if they are large.
 """
 
 import dataclasses
+import pathlib
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from benchmarks import environment, frames
+from benchmarks import environment, files, frames
 from benchmarks.command_line import UsageError
-from benchmarks.lazy import keras_lars
 from benchmarks.settings import FlagSettings, setting
 from benchmarks.speed import command, h100, variables
-from benchmarks.speed.contenders import installed
+from benchmarks.speed.contenders import arguments_of, installed
 
 MODELS = ("resnet50", "alexnet", "small_variables")
-_ON_ALL_MODELS = ("keras_lars", "optax.lars", "Keras SGD")  # others are compiled for ResNet-50
+_UPDATES = pathlib.Path(__file__).with_name("launches.csv")
 _STEPS = {"update": "", "micro-batch": ", each but the last", "last micro-batch": ", the last"}
 
 
@@ -33,30 +33,6 @@ class Settings(FlagSettings):
     )
     models: Sequence[str] = setting("Models to update.", MODELS, choices=MODELS)
     updates: str = setting("Regular expression for the names of updates to compile.", "")
-
-
-def updates() -> dict[str, tuple[str, dict]]:
-    """The updates to compile by name: a function of `contenders.on_jax`, and its arguments."""
-    options: dict[str, dict[str, Any]] = {
-        "nesterov": {"nesterov": True},
-        "learning_rate_outside": {"momentum_form": "learning_rate_outside"},
-        "ratio_outside": {"momentum_form": "ratio_outside"},
-        "ratio_of_update": {"momentum_form": "ratio_of_update", "decay_in_norm": True},
-        "rank 1 not adapted": {"exclude_from_layer_adaptation": keras_lars.rank_at_most(1)},
-        "trust ratios recorded": {"record_trust_ratios": True},
-        "averages": {"use_ema": True},
-        "clipvalue": {"clipvalue": 0.5},
-        "clipnorm": {"clipnorm": 0.5},
-        "global_clipnorm": {"global_clipnorm": 0.5},
-        "4 micro-batches": {"gradient_accumulation_steps": 4},
-    }
-    lars = {"optimizer": "LARS"}
-    return {
-        "keras_lars": ("keras", lars),
-        **{f"keras_lars, {name}": ("keras", {**lars, **x}) for name, x in options.items()},
-        "optax.lars": ("optax", {}),
-        "Keras SGD": ("keras", {"optimizer": "SGD"}),
-    }
 
 
 def measure(settings: Settings) -> Iterator[dict]:
@@ -81,12 +57,14 @@ def measure(settings: Settings) -> Iterator[dict]:
     for model in settings.models:
         shapes = variables.model(model)
         of_model = on_keras.model(shapes, variables.TIMED)
-        for name, (build, arguments) in updates().items():
+        for line in files.csv_lines(_UPDATES):
+            name = line["update"]
             if name in left_out or not pattern.search(name):
                 continue
-            if model == "resnet50" or name in _ON_ALL_MODELS:
+            if model == "resnet50" or "all_models" in line:
                 command.say(f"{model}: {name}")
-                update = getattr(on_jax, build)(of_model, **arguments)
+                arguments = arguments_of(line.get("arguments", ""))
+                update = getattr(on_jax, line["build"])(of_model, **arguments)
                 about = {"model": model, "variables": len(shapes), "update": name}
                 for found in _facts(update, variables.parameters(shapes)):
                     results["rows"].append({**about, **found})

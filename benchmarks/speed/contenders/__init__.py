@@ -1,19 +1,18 @@
-"""The contenders that are timed, from a CSV file; the other modules of this folder build them.
+"""The contenders that are timed, from CSV files; the other modules of this folder build them.
 
 Needs no framework, so the parent can tell which ones are not installed.
 """
 
 import dataclasses
 import importlib.util
-import itertools
+import json
 import pathlib
 from typing import Any
 
 from benchmarks import files
 from benchmarks.speed.formulas import LARS_FIELDS, Formula, Lamb, Lars, Momentum
-from benchmarks.speed.variables import VECTORS
 
-_FILE = pathlib.Path(__file__).with_name("contenders.csv")
+_FOLDER = pathlib.Path(__file__).parent
 _OTHERS: dict[str | None, Formula | None] = {"momentum": Momentum(), "lamb": Lamb(), None: None}
 _ROLES = {Lars: "lars", Momentum: "sgd", Lamb: "lamb", type(None): "yardstick"}
 # The bytes per parameter that an update must move. LARS reads the weight and the gradient for the
@@ -94,52 +93,40 @@ def installed(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 
+def arguments_of(cell: str) -> dict[str, Any]:
+    """The arguments in a cell of a CSV file, such as `epsilon=0.01 nesterov=true names=a,b`."""
+    words = (word.partition("=") for word in cell.split())
+    return {name: _value(text) for name, _, text in words}
+
+
+def _value(text: str) -> Any:
+    if "," in text:
+        return text.split(",")
+    try:
+        return json.loads(text)  # a number or a boolean
+    except ValueError:
+        return text
+
+
 def _contender(line: dict[str, Any]) -> Contender:
     """The contender in a line of the CSV file, without the columns of its formula."""
-    words = dict(word.split("=") for word in line.pop("arguments", "").split())
-    arguments = {name: {"true": True, "false": False}.get(x, x) for name, x in words.items()}
+    arguments = arguments_of(line.pop("arguments", ""))
     differences = {name: line.pop(name) for name in LARS_FIELDS if name in line}
     computes = line.pop("computes", None)
     formula = Lars.of({**arguments, **differences}) if computes == "lars" else _OTHERS[computes]
     return Contender(**line, formula=formula, arguments=arguments)
 
 
-_EVERY = [_contender(line) for line in files.csv_lines(_FILE, Contender, Lars)]
+def _with_options(framework: str, options: dict[str, Any]) -> Contender:
+    name = "keras_lars with " + ", ".join(f"{name}={x}" for name, x in options.items())
+    arguments = {"optimizer": "LARS", **options}
+    return Contender(framework, name, "keras", Lars.of(options), arguments)
+
+
+_EVERY = [_contender(line) for line in files.csv_lines(_FOLDER / "contenders.csv", Contender, Lars)]
 CONTENDERS = [contender for contender in _EVERY if contender.framework in BACKENDS]
 # An optimizer on one replica, and on two without and with the all-reduce; and the all-reduce alone.
 REPLICAS = [contender for contender in _EVERY if contender not in CONTENDERS]
-
-
-def _options(framework: str) -> list[Contender]:
-    """LARS of this package with each option, to be checked and not timed.
-
-    Options for norms of 0 are left out.
-    """
-    forms = ("classic", "learning_rate_outside", "ratio_outside", "ratio_of_update")
-    rows: list[dict[str, Any]] = [
-        *(
-            {"momentum_form": form, "nesterov": nesterov, "decay_in_norm": in_norm}
-            for form, nesterov, in_norm in itertools.product(forms, (False, True), (False, True))
-            if in_norm or form != "ratio_of_update"
-        ),
-        {"epsilon": 0.01},
-        {"trust_clip": True},
-        {"momentum": 0},
-        {"record_trust_ratios": True},
-        {
-            "unadapted_learning_rate_multiplier": 0.5,
-            "exclude_from_layer_adaptation": [*VECTORS],
-        },
-        {"gradient_accumulation_steps": 2},
-        {"gradient_accumulation_steps": 2, "record_noise_scale": True},
-    ]
-
-    def contender(options: dict[str, Any]) -> Contender:
-        name = "keras_lars with " + ", ".join(f"{name}={x}" for name, x in options.items())
-        arguments = {"optimizer": "LARS", **options}
-        return Contender(framework, name, "keras", Lars.of(options), arguments)
-
-    return [contender(options) for options in rows]
-
-
-OPTIONS = [contender for backend in BACKENDS for contender in _options(backend)]
+# To be checked and not timed.
+_OPTIONS = [arguments_of(line["arguments"]) for line in files.csv_lines(_FOLDER / "options.csv")]
+OPTIONS = [_with_options(backend, options) for backend in BACKENDS for options in _OPTIONS]
