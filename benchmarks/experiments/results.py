@@ -5,7 +5,6 @@
 `results.csv` holds the rows for other programs.
 """
 
-import itertools
 import json
 import os
 import pathlib
@@ -151,8 +150,8 @@ def describe(result: dict) -> str:
 
 def environments(*found: dict) -> list[str]:
     """The distinct versions and devices of results, one line each."""
-    every = itertools.chain(*(each["environments"] for each in found))
-    return list(dict.fromkeys(in_words(each["versions"], each["device"]) for each in every))
+    every = [in_words(**environment) for each in found for environment in each["environments"]]
+    return list(dict.fromkeys(every))
 
 
 def as_json(value: Any) -> Any:

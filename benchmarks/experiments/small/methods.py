@@ -95,11 +95,16 @@ _FILE = pathlib.Path(__file__).with_name("methods.csv")
 BY_NAME = {line["name"]: Method(**line) for line in files.csv_lines(_FILE, Method)}
 
 
+@functools.cache
 def trials(method: Method, count: int) -> list[dict[str, float]]:
     """The settings to try: points of a Sobol sequence, the same at each batch size."""
+    from scipy.stats import qmc
+
+    # Sobol points are at the lower edges of cells; this moves them to the centers.
+    points = qmc.Sobol(len(method.space), scramble=False).random(count) + 0.5 / count
     return [
         {name: span.at(fraction) for (name, span), fraction in zip(method.space.items(), point)}
-        for point in _fractions(len(method.space), count)
+        for point in points.tolist()
     ]
 
 
@@ -110,14 +115,6 @@ def rates_near(setting: dict[str, float], count: int) -> list[dict[str, float]]:
         {**setting, "learning_rate": setting["learning_rate"] * 2.0 ** (number - middle)}
         for number in range(count)
     ]
-
-
-@functools.cache
-def _fractions(settings: int, count: int) -> list[list[float]]:
-    from scipy.stats import qmc
-
-    # Sobol points are at the lower edges of cells; this moves them to the centers.
-    return (qmc.Sobol(settings, scramble=False).random(count) + 0.5 / count).tolist()
 
 
 def scaled(method: Method, setting: dict[str, float], times_the_batch: float) -> dict[str, float]:
