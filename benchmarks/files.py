@@ -4,7 +4,6 @@ import contextlib
 import csv
 import dataclasses
 import json
-import math
 import os
 import pathlib
 import socket
@@ -86,12 +85,8 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 
 
 def finite(value: Any) -> Any:
-    """The value, with None in place of each number that is not finite."""
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    """The value as JSON holds it, with None in place of each number that is not finite."""
+    return json.loads(json.dumps(value), parse_constant=lambda name: None)
 
 
 def csv_lines(path: pathlib.Path, *kinds: type[Any]) -> list[dict[str, Any]]:
