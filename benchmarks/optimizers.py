@@ -52,12 +52,9 @@ def make(plan: Plan) -> keras.optimizers.Optimizer:
         RecipeError: If the optimizer rejects a field.
     """
     recipe = plan.recipe
-    adaptation: dict[str, Any] = {"exclude_from_layer_adaptation": ".*"}
-    if recipe.optimizer == "lars":
-        adaptation = {
-            "exclude_from_layer_adaptation": EXCLUSIONS[recipe.exclude_from_layer_adaptation](),
-            "unadapted_learning_rate_multiplier": recipe.unadapted_learning_rate_multiplier,
-        }
+    adapts = recipe.optimizer == "lars"
+    excluded = EXCLUSIONS[recipe.exclude_from_layer_adaptation]() if adapts else ".*"
+    multiplier = recipe.unadapted_learning_rate_multiplier if adapts else 1.0
     try:
         optimizer = keras_lars.LARS(
             schedule(plan),
@@ -70,10 +67,11 @@ def make(plan: Plan) -> keras.optimizers.Optimizer:
             weight_norm_floor=recipe.weight_norm_floor,
             zero_weight_ratio=None if recipe.weight_norm_floor else 1.0,
             exclude_from_weight_decay=EXCLUSIONS[recipe.exclude_from_weight_decay](),
+            exclude_from_layer_adaptation=excluded,
+            unadapted_learning_rate_multiplier=multiplier,
             record_trust_ratios=plan.execution.record_trust_ratios_every > 0,
             gradient_accumulation_steps=plan.micro_batches if plan.micro_batches > 1 else None,
             name=recipe.optimizer,
-            **adaptation,
         )
     except ValueError as error:
         raise RecipeError(str(error)) from error
