@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from absl import app, flags
 
+from benchmarks.files import TEMPORARY
 from benchmarks.settings import FlagSettings, RecipeError, kind_of
 
 _CONTENT_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -178,7 +179,7 @@ def _check_files() -> None:
             raise UsageError(f"--{name} must be in an existing folder. Received: {path}")
         if os.path.isdir(path) or not os.access(folder, os.W_OK):
             raise UsageError(f"--{name} must be a writable file. Received: {path}")
-        if len(os.fsencode(pathlib.Path(path).name)) > 255 - len(".temporary"):
+        if len(os.fsencode(pathlib.Path(path).name)) > 255 - len(TEMPORARY):
             raise UsageError(f"--{name} must have a shorter file name. Received: {path}")
 
 

@@ -17,12 +17,7 @@ try:
 except ImportError:  # on Windows
     fcntl = None  # type: ignore[assignment]
 
-_TEMPORARY = ".temporary"
-
-
-def is_temporary(path: pathlib.Path) -> bool:
-    """Whether the name is that of an incomplete file."""
-    return path.name.endswith(_TEMPORARY)
+TEMPORARY = ".temporary"  # the ending of an incomplete file
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -31,7 +26,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     It is on the disk before it is renamed, because a crash may leave a renamed file empty.
     """
     path = pathlib.Path(path)
-    temporary = path.with_name(path.name + _TEMPORARY)
+    temporary = path.with_name(path.name + TEMPORARY)
     try:
         with temporary.open("w", encoding="utf-8", newline="") as file:
             file.write(text)

@@ -36,7 +36,7 @@ def check(
     if not nearest.is_dir() or not os.access(nearest, needed):
         raise RecipeError(f"--output_dir cannot be written. Received: {folder}")
     # A process that is killed may leave a temporary file.
-    if nearest != folder or all(files.is_temporary(path) for path in folder.iterdir()):
+    if nearest != folder or all(path.name.endswith(files.TEMPORARY) for path in folder.iterdir()):
         return None
     if not (folder / "config.json").is_file():
         raise RecipeError(f"--output_dir must be a new or empty folder. Received: {folder}")
