@@ -44,7 +44,7 @@ class RecordingCallback(keras.callbacks.Callback, Generic[R]):
         self._recorder = Recorder(self._kind.monitor, writers)
         self._has_begun = False  # whether this `fit` has a record
         self._is_chief = True
-        self._epoch = 0
+        self._epoch, self._is_in_epoch = 0, False
         self._batches = 0  # of this epoch so far
         self._update = 0  # the last known one
         self._batches_to_wait = 0  # before the next record can be due
@@ -97,7 +97,7 @@ class RecordingCallback(keras.callbacks.Callback, Generic[R]):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Read the number of updates, because other callbacks may have restored the optimizer."""
-        self._epoch, self._batches = epoch, 0
+        self._epoch, self._batches, self._is_in_epoch = epoch, 0, True
         _fit_checks.at_epoch_begin(self, epoch)
         if self._is_chief:
             self._update = updates_of(self._lars())
@@ -111,15 +111,25 @@ class RecordingCallback(keras.callbacks.Callback, Generic[R]):
         if self._is_chief and isinstance(self.update_freq, int) and self._batches_to_wait <= 0:
             self._record_if_due(self.update_freq)
 
+    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Record if `update_freq` is "epoch": the validation of the epoch may be interrupted."""
+        if self._is_in_epoch:
+            self._record_epoch()
+
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Record if `update_freq` is "epoch"."""
-        if not self._is_chief:
+        self._record_epoch()
+        self._is_in_epoch = False
+        if self._is_chief:
+            self._recorder.end_epoch(updates_of(self._lars()))
+
+    def _record_epoch(self) -> None:
+        if not self._is_chief or self.update_freq != "epoch":
             return
         optimizer = self._lars()
-        update = updates_of(optimizer)
-        if self.update_freq == "epoch" and update != self._update:
-            self._record(optimizer, update, epoch + 1.0)
-        self._recorder.end_epoch(update)
+        before, self._update = self._update, updates_of(optimizer)
+        if self._update != before:
+            self._record(optimizer, self._update, self._epoch + 1.0)
 
     def _record_if_due(self, every: int) -> None:
         optimizer = self._lars()

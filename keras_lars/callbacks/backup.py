@@ -54,9 +54,9 @@ class BackupAndRestore(keras.callbacks.Callback):
     restart. A warning says so if `fit` shuffles, or if the number of batches has changed.
 
     The state of other callbacks, the history of past epochs and Keras's global seed generator are
-    not saved. Layers without a seed generator of their own draw from the global one. Put callbacks
-    that change the model or the optimizer before this one. They see the skipped batches. But put
-    `SwapEMAWeights(swap_on_epoch=True)` after it: after a restart it would not swap back.
+    not saved. Layers without a seed generator of their own draw from the global one. Put monitors,
+    and what changes the model or the optimizer, before this callback. They see the skipped batches.
+    But put `SwapEMAWeights(swap_on_epoch=True)` after it, or a restart breaks it.
 
     ```python
     if backup exists:                        # when `fit` begins

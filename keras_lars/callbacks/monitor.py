@@ -42,10 +42,11 @@ class TrustRatioMonitor(RecordingCallback[Row]):
 
     `update` counts from 1. `epoch` is the number of completed epochs, with a fraction if the number
     of steps per epoch is known. An existing record is continued: rows up to the update at which
-    this run begins are kept. So after `keras_lars.callbacks.BackupAndRestore`, or in a second
-    `fit`, the record has no gap and no duplicate rows. A run that starts over starts its record
-    over. If a file cannot be written during training (disk full, folder gone), a warning is given,
-    and training continues. Each later record tries again, and creates a folder that is gone.
+    this run begins are kept. So after a `keras_lars.callbacks.BackupAndRestore` that follows this
+    callback, or in a second `fit`, the record has no gap and no duplicate rows. A run that starts
+    over starts its record over. If a file cannot be written during training (disk full, folder
+    gone), a warning is given, and training continues. Each later record tries again, and creates a
+    folder that is gone.
 
     The callback warns, once for each variable, by name, if
 

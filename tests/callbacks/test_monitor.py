@@ -212,6 +212,39 @@ def test_a_training_that_is_restored_leaves_no_gap_and_no_row_twice(first, tmp_p
     assert updates(tmp_path / "parts") == [1, 3, 5, 7, 9, 11]
 
 
+def test_a_validation_that_is_interrupted_leaves_no_gap(tmp_path):
+    class InValidation(keras.callbacks.Callback):
+        def on_test_batch_end(self, batch, logs=None):
+            if int(self.model.optimizer.iterations) == 8:
+                backup.save()
+                raise KeyboardInterrupt
+
+    def train(name, *callbacks):
+        model = eager(network, make_lars(RATE))
+        monitor = TrustRatioMonitor(tmp_path / name, formats=["csv", "jsonl"], verbose=False)
+        fit(model, monitor, *callbacks, epochs=3, validation_data=batch(0, 4))
+
+    train("whole")
+    for _ in range(2):
+        backup = BackupAndRestore(tmp_path / "backup")
+        with pytest.raises(KeyboardInterrupt):
+            train("parts", backup, InValidation())
+    train("parts", BackupAndRestore(tmp_path / "backup"))
+    for file in ("trust_ratios.csv", "trust_ratios.jsonl"):
+        whole, parts = (tmp_path / name / file for name in ("whole", "parts"))
+        assert parts.read_text() == whole.read_text()
+    assert updates(tmp_path / "parts") == [4, 8, 12]
+
+
+def test_a_validation_of_its_own_is_not_recorded(tmp_path):
+    model = eager(network, make_lars())
+    monitor = TrustRatioMonitor(tmp_path, verbose=False)
+    fit(model, monitor, epochs=1)
+    fit(model, epochs=1)
+    model.evaluate(*batch(0, 4), verbose=0, callbacks=[monitor])
+    assert updates(tmp_path) == [4]
+
+
 def events(folder, first=0):
     """The values of TensorBoard's files: scalars and histograms by tag and step."""
     paths = [str(path) for path in sorted(folder.glob("events*"))][first:]
