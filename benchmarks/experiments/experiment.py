@@ -1,4 +1,4 @@
-"""`Experiment`: a question that needs many training runs, and its command."""
+"""`Experiment`: a question that needs many training runs, and its command; `Seeds`, with seeds."""
 
 import concurrent.futures
 import dataclasses
@@ -120,6 +120,54 @@ class Experiment(FlagSettings):
                 getattr(self, name)(found[0], pathlib.Path(path))
                 without = f", without {counted(missing, 'unfinished training run')}" * (missing > 0)
                 print(f"\n{path}{without}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Seeds(Experiment):
+    """An experiment on small networks, with a flag for the number of seeds."""
+
+    constants: ClassVar[dict[str, Any]]  # settings of all its training runs, for result files
+    images_per_run: ClassVar[int]  # over all epochs
+    plot_flags: ClassVar[tuple[str, ...]] = ()
+
+    seeds: int = setting("Number of seeds to train each setting with.", 3, minimum=1)
+    processes: int = setting(
+        "Training runs at the same time, each in its own process.", 1, minimum=1
+    )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {**self.constants, "seeds": self.seeds}
+
+    def train_all(self, progress: sweep.Sweep, save: Callable[[dict], None]) -> None:
+        progress.train(self.processes if self.processes > 1 else 0, save=save)
+
+    def check(self, run: Run, folder: pathlib.Path) -> int:
+        return self.images_per_run
+
+    def runs_at(
+        self,
+        rates: Mapping[str, Sequence[float]],
+        make: Callable[[str, float, int], Any],
+        shown: Callable[[float], float] = lambda rate: rate,
+    ) -> list[Run]:
+        """One training of each optimizer at each of its learning rates, with each seed.
+
+        Args:
+            rates: The learning rates by optimizer.
+            make: Makes the settings of a training run from its optimizer, learning rate and seed.
+            shown: Returns the learning rate that results record.
+        """
+        return [
+            Run(
+                name=f"{optimizer.split(',')[0].lower()}-rate_{rate:g}-seed{seed}",
+                label={"optimizer": optimizer, "learning_rate": shown(rate), "seed": seed},
+                settings=make(optimizer, rate, seed),
+            )
+            for seed in range(1, self.seeds + 1)
+            for optimizer, several in rates.items()
+            for rate in several
+        ]
 
 
 def _run(kind: type[Experiment]) -> int:

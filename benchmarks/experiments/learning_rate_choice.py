@@ -15,8 +15,8 @@ from typing import ClassVar
 
 from benchmarks import frames
 from benchmarks.experiments import results
+from benchmarks.experiments.experiment import Seeds
 from benchmarks.experiments.small import images
-from benchmarks.experiments.small.experiment import Seeds
 from benchmarks.experiments.small.training import new_model, reached
 from benchmarks.experiments.sweep import Run
 from benchmarks.lazy import keras, keras_lars

@@ -24,8 +24,8 @@ import pandas as pd
 
 from benchmarks import frames
 from benchmarks.experiments import results
+from benchmarks.experiments.experiment import Seeds
 from benchmarks.experiments.small import images
-from benchmarks.experiments.small.experiment import Seeds
 from benchmarks.experiments.small.training import new_model, reached, recalibration
 from benchmarks.experiments.sweep import Run
 from benchmarks.lazy import keras_lars
