@@ -13,8 +13,7 @@ from benchmarks import files
 from benchmarks.speed.formulas import LARS_FIELDS, Formula, Lamb, Lars, Momentum
 
 _FOLDER = pathlib.Path(__file__).parent
-_OTHERS: dict[str | None, Formula | None] = {"momentum": Momentum(), "lamb": Lamb(), None: None}
-_ROLES = {Lars: "lars", Momentum: "sgd", Lamb: "lamb", type(None): "yardstick"}
+_OTHERS: dict[str, Formula | None] = {"sgd": Momentum(), "lamb": Lamb(), "yardstick": None}
 # The bytes per parameter that an update must move. LARS reads the weight and the gradient for the
 # norms, then both and the velocity, and writes two. SGD needs no norms.
 _BYTES = {"lars": 28, "sgd": 20}
@@ -24,15 +23,14 @@ _BYTES = {"lars": 28, "sgd": 20}
 class Framework:
     module: str  # the module of this folder that builds its contenders
     backend: str  # Keras's backend, which is also the name of a module
-    baseline: str = ""  # the contender that others are compared to
 
 
 BACKENDS = ("tensorflow", "jax", "torch")
 
 FRAMEWORKS = {
-    "tensorflow": Framework("on_tensorflow", "tensorflow", "Keras SGD, XLA"),
-    "jax": Framework("on_jax", "jax", "Keras SGD, jit"),
-    "torch": Framework("on_torch", "torch", "Keras SGD"),
+    "tensorflow": Framework("on_tensorflow", "tensorflow"),
+    "jax": Framework("on_jax", "jax"),
+    "torch": Framework("on_torch", "torch"),
     "replicas": Framework("on_replicas", "tensorflow"),
     # A separate framework: beside other collectives in a process it failed with "shape mismatch".
     "all_reduce": Framework("on_replicas", "tensorflow"),
@@ -46,9 +44,10 @@ class Contender:
     framework: str  # whose worker runs it, one of `FRAMEWORKS`
     name: str  # in tables
     build: str  # the function of the framework's module that builds it
-    formula: Formula | None  # what it should compute; None for a yardstick, which is no optimizer
+    role: str  # lars, sgd, lamb, or yardstick for what is no optimizer
+    formula: Formula | None  # what it should compute; None for a yardstick
     arguments: dict[str, Any] = dataclasses.field(default_factory=dict)  # of `build`
-    baseline: str = ""  # what it is compared to, if not to the framework's baseline
+    compared_to: str = ""  # the name of another contender
     needs: str = ""  # another module that must be installed
     main: bool = False  # whether it is one of the few that are also timed on the largest model
     slots: int = 1  # number of values that it keeps per parameter
@@ -62,16 +61,8 @@ class Contender:
         return FRAMEWORKS[self.framework].backend
 
     @property
-    def role(self) -> str:
-        return _ROLES[type(self.formula)]
-
-    @property
     def ours(self) -> bool:
         return self.name.startswith("keras_lars")
-
-    @property
-    def compared_to(self) -> str:
-        return self.baseline or FRAMEWORKS[self.framework].baseline
 
     @property
     def bytes_per_parameter(self) -> int | None:
@@ -112,15 +103,15 @@ def _contender(line: dict[str, Any]) -> Contender:
     """The contender in a line of the CSV file, without the columns of its formula."""
     arguments = arguments_of(line.pop("arguments", ""))
     differences = {name: line.pop(name) for name in LARS_FIELDS if name in line}
-    computes = line.pop("computes", None)
-    formula = Lars.of({**arguments, **differences}) if computes == "lars" else _OTHERS[computes]
+    role = line["role"]
+    formula = Lars.of({**arguments, **differences}) if role == "lars" else _OTHERS[role]
     return Contender(**line, formula=formula, arguments=arguments)
 
 
 def _with_options(framework: str, options: dict[str, Any]) -> Contender:
     name = "keras_lars with " + ", ".join(f"{name}={x}" for name, x in options.items())
     arguments = {"optimizer": "LARS", **options}
-    return Contender(framework, name, "keras", Lars.of(options), arguments)
+    return Contender(framework, name, "keras", "lars", Lars.of(options), arguments)
 
 
 _EVERY = [_contender(line) for line in files.csv_lines(_FOLDER / "contenders.csv", Contender, Lars)]
