@@ -22,11 +22,10 @@ from benchmarks.speed.contenders import (
     Contender,
     installed,
 )
-from benchmarks.speed.variables import Shapes
+from benchmarks.speed.variables import MODELS, Shapes
 from benchmarks.speed.workers import Processes
 from benchmarks.words import counted
 
-MODELS = tuple(variables.MODELS)
 PARTS = ("options", "large", "contenders", "sizes", "replicas", "memory")
 _LARGE_MODEL = "embedding"
 _REPLICATED_MODEL = "resnet50"

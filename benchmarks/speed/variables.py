@@ -5,11 +5,10 @@ recognized by their names.
 """
 
 import dataclasses
-import functools
 import itertools
 import math
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from benchmarks import files
 
 Shapes = dict[str, tuple[int, ...]]
 
+MODELS = ("resnet50", "alexnet", "small_variables", "embedding")
 VECTORS = ("bias", "gamma", "beta")  # the names of biases and normalization parameters
 _NETWORKS = pathlib.Path(__file__).with_name("networks.csv")
 WEIGHT_SCALE = 0.1  # standard deviation
@@ -64,12 +64,7 @@ def parameters(shapes: Shapes) -> int:
     return sum(math.prod(shape) for shape in shapes.values())
 
 
-def network(name: str) -> Shapes:
-    """A network of the paper with 1000 classes.
-
-    ResNet-50 is as in `benchmarks.models`, AlexNet as in Caffe, where the second, fourth and fifth
-    layer have two groups.
-    """
+def _network(name: str) -> Shapes:
     rows = [row for row in files.csv_lines(_NETWORKS) if row["network"] == name]
     return {row["variable"]: tuple(map(int, row["shape"].split("x"))) for row in rows}
 
@@ -84,22 +79,9 @@ def small_variables(count: int = 1000) -> Shapes:
     return dict(itertools.islice(shapes.items(), count))
 
 
-def embedding() -> Shapes:
-    """One variable of a hundred million elements."""
-    return {"embedding/embeddings": (1_000_000, 100)}
-
-
-MODELS: dict[str, Callable[[], Shapes]] = {
-    "resnet50": functools.partial(network, "resnet50"),
-    "alexnet": functools.partial(network, "alexnet"),
-    "small_variables": small_variables,
-    "embedding": embedding,
-}
-
-
 def model(name: str, quick: bool = False) -> Shapes:
     """The variables of a model, or with `quick` tiny versions of the first three."""
-    shapes = MODELS[name]()
+    shapes = small_variables() if name == "small_variables" else _network(name)
     if not quick:
         return shapes
     first = itertools.islice(shapes.items(), 3)
