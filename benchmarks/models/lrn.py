@@ -22,6 +22,8 @@ class LocalResponseNormalization(keras.layers.Layer):
 
     def __init__(self, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, **kwargs: Any):
         super().__init__(**kwargs)
+        if size < 1 or size % 2 == 0:
+            raise ValueError(f"`size` must be an odd number of channels. Received: size={size}")
         self.size, self.alpha, self.beta = size, alpha, beta
 
     def call(self, inputs: Any) -> Any:

@@ -16,28 +16,42 @@ class VirtualBatchNormalization(keras.layers.BatchNormalization):
 
     Each group of `virtual_batch_size` consecutive samples is normalized by its own mean and
     variance. The moving statistics use the mean over the groups. In inference it is
-    `BatchNormalization`. A batch smaller than `virtual_batch_size` is normalized as a whole. For a
-    larger one that is not a multiple of it, the backend raises its own error. Other arguments are
-    those of `BatchNormalization`, but `synchronized` and `renorm` must be false, and `axis` the
-    last one. There are no masks.
+    `BatchNormalization`. A batch smaller than `virtual_batch_size` is normalized as a whole. Other
+    arguments are those of `BatchNormalization`, but `synchronized` and `renorm` must be false, and
+    `axis` the last one.
+
+    Raises:
+        ValueError: If an argument is not allowed, or if the batch is larger than
+            `virtual_batch_size` and not a multiple of it. If the size of the batch is unknown when
+            the model is traced, the backend raises its own error.
 
     Reference: [Hoffer et al., 2017](https://arxiv.org/abs/1705.08741), "ghost" batch normalization.
     """
 
     def __init__(self, virtual_batch_size: int, **kwargs: Any):
+        for name, value in (("synchronized", False), ("renorm", False), ("axis", -1)):
+            if kwargs.get(name, value) != value:
+                raise ValueError(
+                    f"`{name}` must be {value} with `virtual_batch_size`. Received: {kwargs[name]}"
+                )
+        if virtual_batch_size < 1:
+            raise ValueError(
+                f"`virtual_batch_size` must be at least 1. Received: {virtual_batch_size}"
+            )
         super().__init__(**kwargs)
         self.virtual_batch_size = virtual_batch_size
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         if not training or not self.trainable:
             return super().call(inputs, training=False)
+        if mask is not None:
+            raise ValueError("`mask` is not supported in training.")
         samples, *shape = ops.shape(inputs)
-        largest = self.virtual_batch_size
-        size = min(samples, largest) if isinstance(samples, int) else ops.minimum(samples, largest)
         # As in Keras, because squares overflow float16.
         x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
-        # In a compiled step, the backend's error contains this name.
-        with keras.name_scope(f"batch_must_be_a_multiple_of_{largest}_samples"):
+        size = self._group_size(samples)
+        # If the number of samples is unknown, the backend's error contains this name.
+        with keras.name_scope(f"batch_must_be_a_multiple_of_{self.virtual_batch_size}_samples"):
             grouped = ops.reshape(x, (-1, size, *shape))
         axes = list(range(1, len(grouped.shape) - 1))
         mean, variance = ops.moments(grouped, axes, keepdims=True)
@@ -50,6 +64,18 @@ class VirtualBatchNormalization(keras.layers.BatchNormalization):
             shift = shift + ops.cast(self.beta, shift.dtype)
         return ops.cast(ops.reshape(grouped * scale + shift, ops.shape(inputs)), inputs.dtype)
 
+    def _group_size(self, samples: Any) -> Any:
+        size = self.virtual_batch_size
+        if isinstance(samples, int):
+            if samples > size and samples % size:
+                raise ValueError(
+                    f"A batch must be smaller than `virtual_batch_size`, {size}, or a multiple of "
+                    f"it. Received: {samples} samples"
+                )
+            return min(samples, size)
+        # A batch that is not a multiple of this cannot be reshaped, and fails.
+        return ops.minimum(samples, size)
+
     def _update(self, mean: Any, variance: Any) -> None:
         for moving, groups in ((self.moving_mean, mean), (self.moving_variance, variance)):
             new = ops.reshape(ops.mean(groups, axis=0), moving.shape)
@@ -57,7 +83,9 @@ class VirtualBatchNormalization(keras.layers.BatchNormalization):
             moving.assign(moving * self.momentum + new * (1 - self.momentum))
 
     def get_config(self) -> dict:
-        return {**super().get_config(), "virtual_batch_size": self.virtual_batch_size}
+        config = super().get_config()
+        config.pop("synchronized", None)
+        return {**config, "virtual_batch_size": self.virtual_batch_size}
 
 
 def normalization(
