@@ -11,8 +11,7 @@ import pandas as pd
 
 from benchmarks import frames
 from benchmarks.experiments import plots, results, tables
-from benchmarks.experiments.paper.experiment import Paper
-from benchmarks.experiments.paper.presets import Preset
+from benchmarks.experiments.paper.experiment import Paper, Preset
 from benchmarks.recipe import RecipeError
 from benchmarks.settings import setting
 

@@ -14,10 +14,9 @@ from support.helpers import run_python
 pytest.importorskip("scipy", reason="the extra `benchmarks` is not installed")
 
 from benchmarks.experiments import experiment, results, sweep
-from benchmarks.experiments.batch_size import BatchSize, training_of
+from benchmarks.experiments.batch_size import SIZES, BatchSize, Size, training_of
 from benchmarks.experiments.small import images, methods, plots, tables, training
 from benchmarks.experiments.small.networks import NETWORKS
-from benchmarks.experiments.small.sizes import SIZES, Size
 from keras_lars import LARS
 
 SIZE = Size(("plain",), (128, 512), epochs=2, trials=4, seeds=2)

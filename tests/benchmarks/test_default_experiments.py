@@ -16,10 +16,9 @@ from benchmarks.experiments import (
     results,
     sweep,
 )
-from benchmarks.experiments.batch_size import BatchSize
+from benchmarks.experiments.batch_size import SIZES, BatchSize
 from benchmarks.experiments.small import images, tables, training
 from benchmarks.experiments.small.networks import NETWORKS
-from benchmarks.experiments.small.sizes import SIZES
 
 FOLDER = RESULTS / "studies"
 ZERO = ("zero_weights", "zero_weights_gamma", "zero_weights_resnet50", "zero_weights_digits")

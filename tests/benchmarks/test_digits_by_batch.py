@@ -3,9 +3,8 @@
 from support import RESULTS, pages
 
 from benchmarks.experiments import results
-from benchmarks.experiments.batch_size import runs
+from benchmarks.experiments.batch_size import SIZES, runs
 from benchmarks.experiments.small import tables
-from benchmarks.experiments.small.sizes import SIZES
 
 SIZE = SIZES["digits"]
 FOUND = results.read(RESULTS / "studies" / "digits_by_batch.json", "--show", "batch_size")

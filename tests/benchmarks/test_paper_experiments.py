@@ -23,7 +23,7 @@ from benchmarks.experiments import results
 from benchmarks.experiments.ablations import TITLES
 from benchmarks.experiments.norm_ratios import first_update, table_2
 from benchmarks.experiments.paper import experiment
-from benchmarks.experiments.paper.presets import PRESETS
+from benchmarks.experiments.paper.experiment import PRESETS
 from benchmarks.plan import make_plan
 from benchmarks.recipe import Execution, RecipeError
 

@@ -8,9 +8,8 @@ from support import RESULTS, pages
 pytest.importorskip("scipy", reason="the extra `benchmarks` is not installed")
 
 from benchmarks.experiments import experiment, results
-from benchmarks.experiments.batch_size import BatchSize, runs
+from benchmarks.experiments.batch_size import SIZES, BatchSize, runs
 from benchmarks.experiments.small import methods, tables
-from benchmarks.experiments.small.sizes import SIZES
 
 FILE = RESULTS / "studies" / "second_round.json"
 FOUND = results.read(FILE, "--show", "batch_size")

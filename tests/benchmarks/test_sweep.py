@@ -21,8 +21,7 @@ if keras.backend.backend() != "tensorflow":
 from benchmarks import files, recipes, run_folder
 from benchmarks.experiments import experiment
 from benchmarks.experiments import sweep as sweep_module
-from benchmarks.experiments.paper.experiment import Paper
-from benchmarks.experiments.paper.presets import Preset
+from benchmarks.experiments.paper.experiment import Paper, Preset
 from benchmarks.experiments.paper.rows import make_run
 from benchmarks.experiments.sweep import Sweep
 from benchmarks.recipe import RecipeError

@@ -1,5 +1,6 @@
 """`Paper`: an experiment that trains the paper's rows, one run folder each."""
 
+import collections
 import contextlib
 import dataclasses
 import gc
@@ -12,12 +13,11 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from benchmarks import run_folder
+from benchmarks import files, run_folder
 from benchmarks.command_line import given, read_json
 from benchmarks.experiments import results, tables
 from benchmarks.experiments.experiment import Experiment
 from benchmarks.experiments.paper import rows
-from benchmarks.experiments.paper.presets import PRESETS, Preset
 from benchmarks.experiments.sweep import Run
 from benchmarks.lazy import keras
 from benchmarks.plan import make_plan
@@ -40,6 +40,29 @@ FULL_SIZE = ("imagenet2012", "image_folder", "synthetic")
 DEFAULT_DATA = {"alexnet_bn": "fashion_mnist", "alexnet": "fashion_mnist", "resnet50": "digits"}
 DIGITS = 5  # significant digits of the histories and norms that are kept
 RECORDS = 200  # records of norms and trust ratios that are kept for a variable in a run
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """What an experiment trains by default. Batches are those of the paper's rows."""
+
+    sgd: tuple[int, ...] = ()  # batches to train with SGD
+    lars: tuple[int, ...] = ()  # batches to train with LARS
+    seeds: tuple[int, ...] = (1,)  # to train each variant with
+    epochs: int | None = None  # of every training; None for those of the row
+    # Learning rates to try at each batch besides those of its rows.
+    sgd_rates: tuple[float, ...] = ()
+    lars_rates: tuple[float, ...] = ()
+    layers: str = ""  # regular expression for the variables to plot
+    records_per_epoch: int = 0  # of norms and trust ratios
+    training_images: int = 0  # to evaluate in each epoch
+
+
+# By experiment or ablation and by size, "full" or "scaled down": the presets by network.
+PRESETS: dict[tuple[str, str], dict[str, Preset]] = collections.defaultdict(dict)
+for _line in files.csv_lines(pathlib.Path(__file__).with_name("presets.csv"), Preset):
+    _of_size = PRESETS[_line.pop("name"), _line.pop("size")]
+    _of_size |= dict.fromkeys(_line.pop("models").split(), Preset(**_line))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
