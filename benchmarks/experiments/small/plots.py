@@ -3,28 +3,17 @@
 import pathlib
 from typing import Any
 
+from benchmarks import files
 from benchmarks.experiments import plots
 from benchmarks.experiments.results import select
 from benchmarks.experiments.small.tables import frame, methods_of
 from benchmarks.recipe import RecipeError
 
-# Okabe and Ito's colors for the color-blind, and shapes for readers who see no color.
-STYLES: dict[str, dict[str, Any]] = {
-    "momentum": {"color": "#222222", "marker": "v"},
-    "nesterov": {"color": "#0072b2", "marker": "s"},
-    "lars": {"color": "#d55e00", "marker": "o"},
-    "lars_nesterov": {"color": "#cc79a7", "marker": "D"},
-    "lamb": {"color": "#009e73", "marker": "^"},
-}
+_OPTIMIZERS = files.csv_lines(pathlib.Path(__file__).with_name("optimizers.csv"))
+STYLES = {o["optimizer"]: {"color": o["color"], "marker": o["marker"]} for o in _OPTIMIZERS}
+BY_RATE = {o["optimizer"]: o["name_by_rate"] for o in _OPTIMIZERS if "name_by_rate" in o}
 SCALED = {"linestyle": "--", "markerfacecolor": "white"}
 ACCURACY, LOSS = "accuracy on test images, %", "training loss"
-# Optimizers of which only the learning rate is searched.
-BY_RATE = {
-    "momentum": "momentum",
-    "lars": "LARS",
-    "lars_nesterov": "LARS with Nesterov",
-    "lamb": "Lamb of Keras",
-}
 _MARKERS = "osD^v"
 
 
