@@ -302,7 +302,8 @@ class Session:
             raise OSError(
                 f"{message}. {counted(self._failed_saves, 'save')} in a row failed"
             ) from error
-        self._warn(f"{message}, and training continues.")
+        then = "the process ends" if self.termination.is_asked else "training continues"
+        self._warn(f"{message}, and {then}.")
 
     # The end.
 

@@ -65,6 +65,16 @@ def test_a_backup_is_saved_after_the_batch(tmp_path, save_freq):
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
+def test_a_backup_that_cannot_be_saved(tmp_path, monkeypatch):
+    def write(*arguments):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(BackupFolder, "write", write)
+    training = Training()
+    with pytest.warns(match=r"\(disk full\).*, and the process ends\."), pytest.raises(EndedError):
+        training.fit(training.model(), BackupAndRestore(tmp_path, 100), After(3, send))
+
+
 def test_the_last_whole_epoch_is_kept(tmp_path):
     """Another number of replicas can continue from there, as it could without this backup."""
     with pytest.raises(EndedError):
