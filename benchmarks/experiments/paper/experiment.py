@@ -137,7 +137,8 @@ class Paper(Experiment):
             rows.make_run(
                 label,
                 dataclasses.replace(recipe, seed=seed),
-                row if self.scaled_down else rows.exactly(row, recipe),
+                # At full size a changed recipe is not that of the row.
+                row if row and (self.scaled_down or row.recipe == recipe) else None,
             )
             for optimizer in ("sgd", "lars")
             for batch in rows.batches(optimizer, self)

@@ -141,13 +141,6 @@ def batches(optimizer: str, asked: "Paper") -> tuple[int, ...]:
     return tuple(known[batch] for batch in asked.batches)
 
 
-def exactly(row: Row | None, recipe: Recipe) -> Row | None:
-    """The row if it has this recipe, apart from the seed; else None."""
-    if row and row.recipe == dataclasses.replace(recipe, seed=row.trained.seed):
-        return row
-    return None
-
-
 def make_run(label: Mapping[str, str | float], recipe: Recipe, row: Row | None = None) -> Run:
     """A run of a recipe, which may be that of a row. Its name follows from its label and seed."""
     parts = [_part(name, value) for name, value in label.items()]
