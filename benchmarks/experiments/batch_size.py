@@ -187,7 +187,7 @@ def chosen(size: Size, done: Mapping[str, dict], label: Label) -> dict[str, floa
     if not method.tuned:
         base = min(size.batches)
         setting = chosen(size, done, label._replace(method=method.scaled_from, batch=base))
-        return setting and methods.scaled(method, setting, label.batch / base)
+        return setting and methods.scaled(setting, (label.batch / base) ** method.power)
     settings = to_try(size, label)
     names = [label._replace(kind="trial", number=number).name for number in range(size.trials)]
     if not all(name in done for name in names):
@@ -207,7 +207,9 @@ def to_try(size: Size, label: Label) -> list[dict[str, float]]:
     same = label._replace(method=method.scaled_from)
     setting = chosen(SIZES[other], _committed(other), same)
     assert setting  # committed results are complete
-    return methods.rates_near(setting, size.trials)
+    # Each rate is twice the last, and the chosen one is in the middle.
+    powers = [number - (size.trials - 1) / 2 for number in range(size.trials)]
+    return [methods.scaled(setting, 2.0**power) for power in powers]
 
 
 @functools.cache

@@ -73,12 +73,6 @@ def test_the_second_round_has_equally_many_trials_of_each_method():
     }
 
 
-def test_scaling():
-    of, setting = methods.BY_NAME, {"learning_rate": 2.0}
-    assert methods.scaled(of["momentum_scaled"], setting, 16)["learning_rate"] == 32.0
-    assert methods.scaled(of["lars_scaled"], setting, 16)["learning_rate"] == 8.0
-
-
 # The order, and the chosen settings.
 
 
@@ -140,9 +134,20 @@ def test_the_best_trial_is_chosen_for_fresh_seeds(tmp_path):
     tried = settings_of(some, "plain-momentum-128-trial1")
     assert dataclasses.replace(chosen, seed=tried.seed) == tried
     assert (tried.seed, chosen.seed) == (0, 2)
-    # A larger batch without trials of its own gets the scaled learning rate.
-    scaled = settings_of(some, "plain-momentum_scaled-512-seed1")
-    assert scaled.learning_rate == pytest.approx(4 * chosen.learning_rate)
+
+
+@pytest.mark.parametrize(("method", "factor"), [("momentum", 4), ("lars", 2)])
+def test_a_batch_without_trials_of_its_own_gets_the_scaled_rate(method, factor, tmp_path):
+    some = make_sweep(tmp_path)
+    for number in range(4):
+        done(some, f"plain-{method}-128-trial{number}")
+    chosen = settings_of(some, f"plain-{method}-128-seed2")
+    scaled = settings_of(some, f"plain-{method}_scaled-512-seed2")
+    rate = pytest.approx(factor * chosen.learning_rate)
+    assert scaled == dataclasses.replace(
+        chosen, global_batch_size=512, learning_rate=scaled.learning_rate
+    )
+    assert scaled.learning_rate == rate
 
 
 def test_if_all_trials_diverged_the_lowest_rate_is_chosen(tmp_path):

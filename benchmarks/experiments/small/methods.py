@@ -108,16 +108,6 @@ def trials(method: Method, count: int) -> list[dict[str, float]]:
     ]
 
 
-def rates_near(setting: dict[str, float], count: int) -> list[dict[str, float]]:
-    """The setting at `count` learning rates around its own, each twice the last."""
-    middle = (count - 1) / 2
-    return [
-        {**setting, "learning_rate": setting["learning_rate"] * 2.0 ** (number - middle)}
-        for number in range(count)
-    ]
-
-
-def scaled(method: Method, setting: dict[str, float], times_the_batch: float) -> dict[str, float]:
-    """The setting of a smaller batch, scaled to a batch `times_the_batch` as large."""
-    rate = setting["learning_rate"] * times_the_batch**method.power
-    return {**setting, "learning_rate": rate}
+def scaled(setting: dict[str, float], factor: float) -> dict[str, float]:
+    """The setting with its learning rate multiplied by a factor."""
+    return {**setting, "learning_rate": setting["learning_rate"] * factor}
