@@ -182,7 +182,7 @@ def divergences(found: dict) -> str:
     return _by_method(methods_of(found), frame(found), "network", networks, _failed)
 
 
-def by_rate(found: dict, method: str) -> str:
+def by_rate(found: dict, method: str = "lars_rates") -> str:
     """One row per learning rate that was tried, and one column per network and batch size."""
     trials = select(frame(found), method=method, kind="trial")
     places = [f"{n}, {batch:,}" for n, batch in zip(trials["network"], trials["batch"])]
@@ -192,10 +192,6 @@ def by_rate(found: dict, method: str) -> str:
         lines.append({"learning rate": f"{rate:.3g}", **cells})
     names = ["learning rate", *dict.fromkeys(places)]
     return frames.markdown(pd.DataFrame(lines, columns=names), texts=0)
-
-
-def by_rate_of_lars(found: dict) -> str:
-    return by_rate(found, "lars_rates")
 
 
 def one_setting(found: dict, network: str) -> str:
