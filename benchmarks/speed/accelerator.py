@@ -21,39 +21,26 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
+from benchmarks import files
 from benchmarks.command_line import UsageError
 from benchmarks.settings import FlagSettings, setting
 from benchmarks.speed import accelerator_tables, command
 from benchmarks.speed.contenders import BACKENDS, installed
 from benchmarks.speed.workers import ROOT, Processes, environment, how_ended
 
-_TIMED = (
-    r"/(keras_lars|keras_lars, a cluster (a variable|for all)|Keras SGD.*|Keras Lamb(, XLA|, jit)?"
-    r"|optax.*|.*, foreach|torch SGD, fused)$"
-)
-_MEMORY_MEASURED = r"/(keras_lars|Keras SGD(, XLA|, jit)?)$"
 
-
-class Part(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Part:
     """A command of this folder, which runs on every backend in turn."""
 
     module: str
     share: float  # relative share of the time
-    arguments: Sequence[str]
+    arguments: str
 
 
-_TIMED_MODELS = ["--parts=contenders", "--models=resnet50,alexnet", f"--contenders={_TIMED}"]
-_MEMORY = ["--parts=memory", "--memory_model=resnet50", f"--contenders={_MEMORY_MEASURED}"]
-PARTS = {
-    "options": Part("update", 2, ["--parts=options"]),
-    "large": Part("update", 2, ["--parts=large"]),
-    "update": Part("update", 3, [*_TIMED_MODELS, "--rounds=50", "--copied=1000"]),
-    "float32": Part("step", 2, ["--precision=float32"]),
-    "bfloat16": Part("step", 2, ["--precision=mixed_bfloat16"]),
-    "memory": Part("update", 1, _MEMORY),
-}
+_LINES = files.csv_lines(pathlib.Path(__file__).with_name("accelerator.csv"), Part)
+PARTS = {line.pop("part"): Part(**line) for line in _LINES}
 # Added after the other arguments, which they override.
 _QUICK = {
     "update": ["--quick", "--rounds=2", "--warmup=1"],
@@ -129,7 +116,7 @@ def _command(name: str, backend: str, settings: Settings) -> list[str]:
     else:
         arguments = [f"--image_size={settings.image_size}"]
         arguments += [f"--global_batch_size={settings.global_batch_size}"]
-    arguments += [*part.arguments, *(_QUICK[part.module] if settings.quick else [])]
+    arguments += shlex.split(part.arguments) + (_QUICK[part.module] if settings.quick else [])
     return [sys.executable, "-m", f"benchmarks.speed.{part.module}", *arguments]
 
 

@@ -45,7 +45,7 @@ PARTS = {
 def test_the_run_continues_after_a_part_fails(part_code, monkeypatch):
     part_code.update(PARTS)
     # The first part gets hardly any time, the others more than enough.
-    monkeypatch.setitem(accelerator.PARTS, "options", accelerator.Part("update", 1e-9, []))
+    monkeypatch.setitem(accelerator.PARTS, "options", accelerator.Part("update", 1e-9, ""))
     settings = accelerator.Settings(device="cpu", parts=[*PARTS])
     *_, results = accelerator.measure(settings)
     statuses = {part["part"]: part["status"] for part in results["parts"]}
@@ -236,7 +236,7 @@ def test_the_commands_of_all_parts_have_known_flags():
         asked = accelerator._command(name, "tensorflow", accelerator.Settings(quick=quick))
         known = {field.name for field in dataclasses.fields(settings[part.module])}
         assert {each.removeprefix("--").partition("=")[0] for each in asked[3:]} <= known
-    timed = [row for row in CONTENDERS if re.search(accelerator._TIMED, row.key)]
+    timed = contenders_of("update")
     assert {row.framework for row in timed} == set(BACKENDS)
     assert {"lars", "sgd", "lamb"} == {row.role for row in timed}
     assert {row.name for row in timed} > {
@@ -244,9 +244,12 @@ def test_the_commands_of_all_parts_have_known_flags():
         "timm Lars, foreach",
         "torch SGD, fused",
     }
+    measured = contenders_of("memory")
     for backend in BACKENDS:
-        measured = [row.name for row in CONTENDERS if row.framework == backend]
-        measured = [
-            n for n in measured if re.search(accelerator._MEMORY_MEASURED, f"{backend}/{n}")
-        ]
-        assert len(measured) == 2
+        assert len([row for row in measured if row.framework == backend]) == 2
+
+
+def contenders_of(part):
+    asked = accelerator._command(part, "tensorflow", accelerator.Settings())
+    (pattern,) = (each.partition("=")[2] for each in asked if each.startswith("--contenders="))
+    return [row for row in CONTENDERS if re.search(pattern, row.key)]
