@@ -92,12 +92,10 @@ class FineTuning(Seeds):
     @staticmethod
     def table(found: dict) -> str:
         """A Markdown table with one row per optimizer and learning rate."""
-        rows = results.frame(found).groupby(["optimizer", "learning_rate"], sort=False)
-        lines = []
-        for (optimizer, rate), accuracy in rows["test_accuracy"]:
-            reached = {"test accuracy in %": f"{100 * accuracy.mean():.1f}"}
-            lines.append({"": optimizer, "learning rate": f"{rate:g}", **reached})
-        return frames.markdown(lines)
+        rates = results.frame(found).groupby(["optimizer", "learning_rate"], sort=False)
+        table = rates["percent"].mean().map("{:.1f}".format).reset_index()
+        table["learning_rate"] = table["learning_rate"].map("{:g}".format)
+        return frames.markdown(table.set_axis(["", "learning rate", "test accuracy in %"], axis=1))
 
 
 if __name__ == "__main__":

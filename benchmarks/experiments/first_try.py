@@ -94,13 +94,11 @@ class FirstTry(Seeds):
     @staticmethod
     def table(found: dict) -> str:
         """A Markdown table with one row per network and learning rate."""
-        lines = []
-        ways = results.frame(found).groupby(["network", "learning_rate"], sort=False)
-        for (network, rate), percent in ways["test_accuracy"]:
-            line = {"network": f"`{network}`", "learning rate": rate}
-            line["test accuracy in %, mean"] = f"{100 * percent.mean():.1f}"
-            lines.append({**line, "lowest": f"{100 * percent.min():.1f}"})
-        return frames.markdown(lines, texts=2)
+        ways = results.frame(found).groupby(["network", "learning_rate"], sort=False)["percent"]
+        table = ways.agg(["mean", "min"]).map("{:.1f}".format).reset_index()
+        table["network"] = "`" + table["network"] + "`"
+        names = ["network", "learning rate", "test accuracy in %, mean", "lowest"]
+        return frames.markdown(table.set_axis(names, axis=1), texts=2)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,6 @@ import dataclasses
 import pathlib
 import re
 
-import pandas as pd
-
 from benchmarks import frames
 from benchmarks.experiments import plots, results, tables
 from benchmarks.experiments.paper.experiment import Paper, Preset
@@ -42,12 +40,11 @@ class LocalLearningRate(Paper):
         lines = []
         names = ["batch", "seed", "variable"]
         for (batch, seed, variable), rows in results.by_record(found).groupby(names, sort=False):
-            line = {"variable": variable, "batch": str(batch), "seed": str(seed)}
-            chosen = {"first update": 0, "halfway": len(rows) // 2, "end": -1}
-            for name, place in chosen.items():
-                ratio = rows["trust_ratio"].iloc[place]
-                line[name] = "" if pd.isna(ratio) else f"{ratio:.3g}"
-            lines.append(line)
+            ratios = rows["trust_ratio"].map("{:.3g}".format, na_action="ignore")
+            places = {"first update": 0, "halfway": len(ratios) // 2, "end": -1}
+            chosen = {name: ratios.iloc[place] for name, place in places.items()}
+            place = {"variable": variable, "batch": str(batch), "seed": str(seed)}
+            lines.append({**place, **chosen})
         return f"{tables.by_seed(found)}\n\n{frames.markdown(lines)}"
 
     @staticmethod

@@ -178,25 +178,25 @@ class NoiseScale(Seeds):
     @staticmethod
     def table(found: dict) -> str:
         """A Markdown table with one row per task and batch: means over the seeds, and ranges."""
-        task = ["data", "network", "image_size"]
+        place = ["data", "network", "image_size", "batch"]
         found_by = ["noise_scale", "worth", "predicted_accuracy", "test_accuracy"]
-        rows = results.frame(found).reindex(columns=[*task, "batch", "epochs", "seed", *found_by])
+        rows = results.frame(found).reindex(columns=[*place, "epochs", "seed", *found_by])
+        whole = rows[rows["epochs"] == rows.groupby(place[:3])["epochs"].transform("max")]
+        # The first known value: predictions have some columns, training runs the others.
+        of_seed = whole.groupby([*place, "seed"], sort=False)[found_by].first().astype(float)
+        of_seed["error"] = of_seed["predicted_accuracy"] - of_seed["test_accuracy"]
         lines = []
-        for (data, network, size), of_task in rows.groupby(task, sort=False):
-            whole = of_task[of_task["epochs"] == of_task["epochs"].max()]
+        for (data, network, size, batch), group in of_seed.groupby(place, sort=False):
             about = {"data": data, "network": f"`{network}`", "pixels": f"{size}"}
-            for batch, group in whole.groupby("batch"):
-                # The first known value: predictions have some columns, training runs the others.
-                of_seed = group.set_index("seed")[found_by].astype(float).groupby("seed").first()
-                of_seed["error"] = of_seed["predicted_accuracy"] - of_seed["test_accuracy"]
-                cells = {
-                    "noise scale, images": _spread(of_seed["noise_scale"], ",.0f"),
-                    "worth of a pass, %": _spread(100 * of_seed["worth"], ".0f"),
-                    "predicted, %": _spread(100 * of_seed["predicted_accuracy"], ".1f"),
-                    "reached, %": _spread(100 * of_seed["test_accuracy"], ".1f"),
-                    "predicted - reached": _spread(100 * of_seed["error"], "+.1f"),
-                }
-                lines.append({**about, "batch": f"{batch:,}", **cells})
+            cells = {
+                "batch": f"{batch:,}",
+                "noise scale, images": _spread(group["noise_scale"], ",.0f"),
+                "worth of a pass, %": _spread(100 * group["worth"], ".0f"),
+                "predicted, %": _spread(100 * group["predicted_accuracy"], ".1f"),
+                "reached, %": _spread(100 * group["test_accuracy"], ".1f"),
+                "predicted - reached": _spread(100 * group["error"], "+.1f"),
+            }
+            lines.append({**about, **cells})
         return frames.markdown(lines, texts=2)
 
 
