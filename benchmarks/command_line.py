@@ -144,7 +144,7 @@ def check_flags() -> None:
     """Raises UsageError for values that are wrong for any flag.
 
     absl accepts NaN and infinity within any bounds; here infinity is allowed only as a default.
-    Empty strings and lists would cause errors much later.
+    Integers of more than 64 bits and empty strings and lists would cause errors much later.
     """
     for flag in _own_flags():
         if flag.present:
@@ -161,6 +161,8 @@ def check_flags() -> None:
 def _broken_rule(value: Any, flag: flags.Flag) -> str | None:
     if isinstance(value, float) and not math.isfinite(value) and value != flag.default:
         return "be a finite number"
+    if isinstance(value, int) and abs(value) >= 2**63:
+        return "be below 2**63"
     if isinstance(value, str) and not value.strip() and value != flag.default:
         return "not be empty"
     if isinstance(value, str) and not value.isprintable():

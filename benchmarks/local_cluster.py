@@ -219,6 +219,10 @@ def run(command: Sequence[str], workers: int, grace_seconds: float = 5.0) -> int
     Raises:
         UsageError: If the cluster cannot be started.
     """
+    if workers < 1:
+        raise UsageError(f"--workers must be at least 1. Received: {workers}")
+    if not grace_seconds >= 0:
+        raise UsageError(f"--grace_seconds must be at least 0. Received: {grace_seconds:g}")
     if not command:
         raise UsageError("no command was given; it comes last, after --")
     events: _Events = queue.SimpleQueue()
@@ -257,9 +261,9 @@ def run(command: Sequence[str], workers: int, grace_seconds: float = 5.0) -> int
 
 
 if __name__ == "__main__":
-    flags.DEFINE_integer("workers", 2, "Number of workers.", 1)
+    flags.DEFINE_integer("workers", 2, "Number of workers.")
     flags.DEFINE_float(
-        "grace_seconds", 5.0, "Seconds from SIGTERM to SIGKILL for workers that are stopped.", 0
+        "grace_seconds", 5.0, "Seconds from SIGTERM to SIGKILL for workers that are stopped."
     )
     command_line.run(
         lambda argv: run(argv[1:], flags.FLAGS.workers, flags.FLAGS.grace_seconds),

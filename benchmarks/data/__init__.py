@@ -7,7 +7,7 @@ import os
 import pkgutil
 
 from benchmarks.data.data_set import DataSet
-from benchmarks.recipe import RecipeError
+from benchmarks.recipe import DATA_SETS, RecipeError
 
 # The classes, channels, training images and held-out images of published data sets.
 SIZES = {"fashion_mnist": (10, 1, 60_000, 10_000), "imagenet2012": (1000, 3, 1_281_167, 50_000)}
@@ -22,8 +22,10 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> DataSet:
             sets that need no files.
 
     Raises:
-        RecipeError: If its files are missing or damaged.
+        RecipeError: If there is no such data set, or its files are missing or damaged.
     """
+    if name not in DATA_SETS:
+        raise RecipeError(f"--data must be one of {', '.join(DATA_SETS)}. Received: {name}")
     return pkgutil.resolve_name(f"benchmarks.data.{name}:load")(data_dir)
 
 

@@ -4,6 +4,7 @@ import dataclasses
 
 from benchmarks.lazy import tf
 from benchmarks.recipe import RecipeError
+from benchmarks.words import counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +36,7 @@ class DataSet:
     image_size, channels]`, and int32 labels of shape `[batch]`. From pixels of 0 to 255, the
     mean of the data set is subtracted. They are then multiplied by the `pixel_scale` of the view.
 
-    Subclasses implement `training` and `_held_out`. An object of this class has no images, enough
+    Subclasses implement `_training` and `_held_out`. An object of this class has no images, enough
     to describe a training.
     """
 
@@ -65,8 +66,17 @@ class DataSet:
             batches: Number of batches in the epoch.
             shard: The worker. Data sets with `shares_files` return its share of each batch,
                 `batch_size / shard.count` images; others return whole batches.
+
+        Raises:
+            RecipeError: If the epoch needs more images than there are.
         """
-        raise RecipeError(self.missing)
+        if batch_size * batches > self.train_images:
+            raise RecipeError(
+                f"an epoch of {self.name} must have at most its "
+                f"{counted(self.train_images, 'training image')}. "
+                f"Received: {counted(batches, 'batch', 'batches')} of {batch_size}"
+            )
+        return self._training(epoch, view, batch_size, batches, shard)
 
     def validation(self, view: View, batch_size: int) -> "tf.data.Dataset":
         """Every held-out image once, in a fixed order; the last batch may be short."""
@@ -75,6 +85,12 @@ class DataSet:
     def training_as_held_out(self, view: View, batch_size: int, images: int) -> "tf.data.Dataset":
         """A fixed selection of training images, shown without augmentation like held-out images."""
         return self._held_out("train", min(images, self.train_images), view, batch_size)
+
+    def _training(
+        self, epoch: "tf.Tensor", view: View, batch_size: int, batches: int, shard: Shard
+    ) -> "tf.data.Dataset":
+        """Implements `training`, which has checked that there are enough images."""
+        raise RecipeError(self.missing)
 
     def _held_out(self, part: str, images: int, view: View, batch_size: int) -> "tf.data.Dataset":
         """The first images of a part, "train" or "validation"."""

@@ -1,8 +1,9 @@
 """Encoded images that are decoded batch by batch: the base of ImageNet and image folders."""
 
 from benchmarks.data import augmentation, image_file
-from benchmarks.data.data_set import WHOLE, DataSet, Shard, View, by_image
+from benchmarks.data.data_set import DataSet, Shard, View, by_image
 from benchmarks.lazy import tf
+from benchmarks.recipe import RecipeError
 
 # Red, green and blue means of ImageNet's training images. Source: Simonyan and Zisserman's VGG.
 MEAN = (123.68, 116.779, 103.939)
@@ -30,9 +31,14 @@ class EncodedImages(DataSet):
         """
         raise NotImplementedError
 
-    def training(
-        self, epoch: "tf.Tensor", view: View, batch_size: int, batches: int, shard: Shard = WHOLE
+    def _training(
+        self, epoch: "tf.Tensor", view: View, batch_size: int, batches: int, shard: Shard
     ) -> "tf.data.Dataset":
+        if batch_size % shard.count:
+            raise RecipeError(
+                f"a batch must be a multiple of {shard.count}, the number of workers. "
+                f"Received: {batch_size}"
+            )
         *order_seeds, image_seed = seeds_of(view.seed, epoch)
 
         def show(

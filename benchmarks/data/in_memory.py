@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.data import augmentation
-from benchmarks.data.data_set import WHOLE, DataSet, Shard, View, by_image
+from benchmarks.data.data_set import DataSet, Shard, View, by_image
 from benchmarks.lazy import tf
 
 # Takes images, how to show them, and their positions; returns what the network sees.
@@ -42,8 +42,8 @@ class InMemory(DataSet):
         """All of "train" or "validation", as arrays."""
         return self._parts[part]
 
-    def training(
-        self, epoch: "tf.Tensor", view: View, batch_size: int, batches: int, shard: Shard = WHOLE
+    def _training(
+        self, epoch: "tf.Tensor", view: View, batch_size: int, batches: int, shard: Shard
     ) -> "tf.data.Dataset":
         # Not `Dataset.shuffle`, whose order depends on how often it has been iterated.
         seed = tf.stack([tf.constant(view.seed, tf.int64), epoch])

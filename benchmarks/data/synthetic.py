@@ -2,7 +2,7 @@
 
 import os
 
-from benchmarks.data.data_set import WHOLE, DataSet, Shard, View, by_image
+from benchmarks.data.data_set import DataSet, Shard, View, by_image
 from benchmarks.lazy import tf
 
 
@@ -13,8 +13,8 @@ class Synthetic(DataSet):
     Nothing can be learned. Epoch and augmentation have no effect.
     """
 
-    def training(
-        self, epoch: "tf.Tensor", view: View, batch_size: int, batches: int, shard: Shard = WHOLE
+    def _training(
+        self, epoch: "tf.Tensor", view: View, batch_size: int, batches: int, shard: Shard
     ) -> "tf.data.Dataset":
         return tf.data.Dataset.from_tensors(self._batch(view, batch_size)).repeat(batches)
 

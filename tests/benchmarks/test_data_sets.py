@@ -70,6 +70,8 @@ def deterministic():
 def test_each_data_set_has_a_module():
     for name in DATA_SETS:
         assert callable(pkgutil.resolve_name(f"benchmarks.data.{name}:load"))
+    with pytest.raises(RecipeError, match=r"^--data must be one of digits, .* Received: cats$"):
+        data.load("cats")
 
 
 @pytest.mark.slow
@@ -105,6 +107,13 @@ def test_elements(name, augmentation):
     labels = np.concatenate([labels for _, labels in training])
     assert labels.min() >= 0
     assert labels.max() < data_set.classes
+
+
+@pytest.mark.parametrize("name", ["digits", "synthetic"])
+def test_more_images_than_the_data_set_has_are_refused(name):
+    data_set = data.load(name)
+    with pytest.raises(RecipeError, match=rf"{data_set.train_images} training images\. Received:"):
+        data_set.training(tf.constant(0, tf.int64), view(), 4, data_set.train_images)
 
 
 # --- order and augmentation in memory -------------------------------------------------------------

@@ -73,6 +73,8 @@ def test_available_data_is_described(tmp_path):
         assert data.describe(name, tmp_path).missing
     with pytest.raises(RecipeError, match=r"which has no train and no val$"):
         data.describe("image_folder", tmp_path)
+    with pytest.raises(RecipeError, match="--data must be one of"):
+        data.describe("cats", tmp_path)
 
 
 @pytest.mark.slow

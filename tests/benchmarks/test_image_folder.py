@@ -278,6 +278,13 @@ def test_steps_of_a_worker_are_batches_of_its_replicas(data_set, strategy):
     assert np.reshape(steps, (2, 8)).tolist() == expected
 
 
+def test_impossible_batches_are_refused(data_set):
+    with pytest.raises(RecipeError, match=r"multiple of 5, the number of workers\. Received: 6$"):
+        epoch_of(data_set, shard=Shard(0, 5))
+    with pytest.raises(RecipeError, match=r"its 24 training images\. Received: 1 batch of 25$"):
+        epoch_of(data_set, batch_size=25, batches=1)
+
+
 # --- errors ---------------------------------------------------------------------------------------
 
 

@@ -329,10 +329,18 @@ def test_steps_of_a_worker_are_batches_of_its_replicas(data_set, strategy):
     assert np.reshape(steps, (2, 16)).tolist() == [labels.tolist() for labels in expected]
 
 
-def test_more_workers_than_files_are_refused(data_set):
-    message = "at most 10 workers, .* of imagenet2012. Received: 11"
-    with pytest.raises(RecipeError, match=message):
-        epoch_of(data_set, 0, view(), 11, 1, Shard(0, 11))
+def test_impossible_numbers_of_workers_are_refused(data_set):
+    for shard, batch_size, message in [
+        (Shard(0, 11), 11, "at most 10 workers, .* of imagenet2012. Received: 11"),
+        (Shard(0, 3), 10, "multiple of 3, the number of workers. Received: 10"),
+    ]:
+        with pytest.raises(RecipeError, match=message):
+            epoch_of(data_set, 0, view(), batch_size, 1, shard)
+
+
+def test_more_images_than_the_data_set_has_are_refused(data_set):
+    with pytest.raises(RecipeError, match=r"its 50 training images. Received: 6 batches of 10"):
+        epoch_of(data_set, 0, view(), 10, 6)
 
 
 # --- the fake -------------------------------------------------------------------------------------

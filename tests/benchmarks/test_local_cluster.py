@@ -457,9 +457,9 @@ def test_workers_are_stopped_when_the_reader_leaves(launcher):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--workers=0", "--", "true"], "flag --workers=0: 0 is not a positive integer"),
+        (["--workers=0", "--", "true"], "--workers must be at least 1. Received: 0"),
         (["--workers=two", "--", "true"], "flag --workers=two: .*"),
-        (["--grace_seconds=-1", "--", "true"], "flag --grace_seconds=-1: -1.0 is not a non-neg.*"),
+        (["--grace_seconds=-1", "--", "true"], "--grace_seconds must be at least 0. Received: -1"),
         (["--grace_seconds=nan", "--", "true"], "--grace_seconds must be a finite number. .* nan"),
         (["--worker=1", "--", "true"], "Unknown command line flag 'worker'.*"),
         (["true"], "unknown argument true; the command comes after --"),
@@ -514,6 +514,8 @@ def test_run_restores_signal_handlers_and_file_descriptors(capfd):
     assert descriptors() == before
 
 
-def test_run_needs_a_command():
+def test_run_checks_its_arguments():
+    with pytest.raises(UsageError, match="--workers"):
+        local_cluster.run(["true"], 0)
     with pytest.raises(UsageError, match="no command"):
         local_cluster.run([], 1)
