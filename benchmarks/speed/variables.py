@@ -64,7 +64,8 @@ def parameters(shapes: Shapes) -> int:
     return sum(math.prod(shape) for shape in shapes.values())
 
 
-def _network(name: str) -> Shapes:
+def network(name: str) -> Shapes:
+    """A network of the CSV file."""
     rows = [row for row in files.csv_lines(_NETWORKS) if row["network"] == name]
     return {row["variable"]: tuple(map(int, row["shape"].split("x"))) for row in rows}
 
@@ -81,7 +82,7 @@ def small_variables(count: int = 1000) -> Shapes:
 
 def model(name: str, quick: bool = False) -> Shapes:
     """The variables of a model, or with `quick` tiny versions of the first three."""
-    shapes = small_variables() if name == "small_variables" else _network(name)
+    shapes = small_variables() if name == "small_variables" else network(name)
     if not quick:
         return shapes
     first = itertools.islice(shapes.items(), 3)

@@ -18,17 +18,7 @@ from benchmarks.speed.variables import CHECKED, TIMED, Hyperparameters, Shapes
 if TYPE_CHECKING:
     from benchmarks.speed.contenders.on_keras import Model, Update
 
-# Shapes that no model has, so that a check compiles nothing that a timed first call would reuse.
-# Sizes are below and above thresholds of algorithms for sums. Some variables are alike, because
-# such variables may be updated together.
-CHECKED_SHAPES: Shapes = {
-    **{f"convolution{i}/kernel": (3, 3, 7, 11) for i in range(3)},
-    "convolution/bias": (11,),
-    "normalization/gamma": (13,),
-    "normalization/beta": (13,),
-    "dense/kernel": (211, 307),
-    "dense/bias": (307,),
-}
+CHECKED_SHAPES = variables.network("checked")
 TOLERANCE = 1e-5
 _TINY: Shapes = {"tiny/kernel": (5, 7)}
 _COPIES = 5
