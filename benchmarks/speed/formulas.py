@@ -5,7 +5,7 @@ Implementations treat zero tensors differently, so no tensor here is zero.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from benchmarks.speed.variables import Hyperparameters, Shapes
 STEPS = 3  # all with the same gradient
 
 Array = np.ndarray
+# The weights after some steps, from the path of a variable, its weights and the gradient.
+Formula = Callable[[str, Array, Array, Hyperparameters], Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Lars:
         """The formula of `keras_lars.LARS` with some arguments. Others change no weight."""
         return cls(**{name: value for name, value in arguments.items() if name in LARS_FIELDS})
 
-    def weights(self, path: str, w: Array, g: Array, hyper: Hyperparameters) -> Array:
+    def __call__(self, path: str, w: Array, g: Array, hyper: Hyperparameters) -> Array:
         name = path.rpartition("/")[2]
         decay = 0.0 if name in self.exclude_from_weight_decay else hyper.weight_decay
         momentum = hyper.momentum if self.momentum is None else self.momentum
@@ -78,32 +80,25 @@ class Lars:
 LARS_FIELDS = [field.name for field in dataclasses.fields(Lars)]
 
 
-class Momentum:
+def momentum(path: str, w: Array, g: Array, hyper: Hyperparameters) -> Array:
     """SGD with momentum. At a constant learning rate, all momentum forms are equal."""
-
-    def weights(self, path: str, w: Array, g: Array, hyper: Hyperparameters) -> Array:
-        v = np.zeros_like(w)
-        for _ in range(STEPS):
-            v = hyper.momentum * v + hyper.learning_rate * g
-            w = w - v
-        return w
+    v = np.zeros_like(w)
+    for _ in range(STEPS):
+        v = hyper.momentum * v + hyper.learning_rate * g
+        w = w - v
+    return w
 
 
-class Lamb:
+def lamb(path: str, w: Array, g: Array, hyper: Hyperparameters) -> Array:
     """Lamb as in Keras: bias-corrected moments, the ratio |w| / |update|, no weight decay."""
-
-    def weights(self, path: str, w: Array, g: Array, hyper: Hyperparameters) -> Array:
-        beta_1, beta_2, epsilon = 0.9, 0.999, 1e-7  # Keras's defaults
-        v, s = np.zeros_like(w), np.zeros_like(w)
-        for step in range(1, STEPS + 1):
-            v = beta_1 * v + (1 - beta_1) * g
-            s = beta_2 * s + (1 - beta_2) * g**2
-            update = v / (1 - beta_1**step) / (np.sqrt(s / (1 - beta_2**step)) + epsilon)
-            w = w - hyper.lamb_learning_rate * np.linalg.norm(w) / np.linalg.norm(update) * update
-        return w
-
-
-Formula = Lars | Momentum | Lamb
+    beta_1, beta_2, epsilon = 0.9, 0.999, 1e-7  # Keras's defaults
+    v, s = np.zeros_like(w), np.zeros_like(w)
+    for step in range(1, STEPS + 1):
+        v = beta_1 * v + (1 - beta_1) * g
+        s = beta_2 * s + (1 - beta_2) * g**2
+        update = v / (1 - beta_1**step) / (np.sqrt(s / (1 - beta_2**step)) + epsilon)
+        w = w - hyper.lamb_learning_rate * np.linalg.norm(w) / np.linalg.norm(update) * update
+    return w
 
 
 def error(formula: Formula, shapes: Shapes, reached: list[Array], hyper: Hyperparameters) -> float:
@@ -112,6 +107,6 @@ def error(formula: Formula, shapes: Shapes, reached: list[Array], hyper: Hyperpa
     starts, gradients = variables.weights(shapes), variables.gradients(shapes, hyper)
     for path, start, gradient, end in zip(shapes, starts, gradients, reached, strict=True):
         w = start.astype(np.float64)
-        expected = formula.weights(path, w, gradient.astype(np.float64), hyper)
+        expected = formula(path, w, gradient.astype(np.float64), hyper)
         errors.append(norm(end.astype(np.float64) - expected) / norm(expected - w))
     return float(np.max(errors))  # NaN if one is

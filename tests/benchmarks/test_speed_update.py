@@ -71,8 +71,7 @@ SHAPES = {"a/kernel": (4, 3), "b/kernel": (4, 3), "c/bias": (3,)}
 def reached(formula, hyper=variables.CHECKED):
     arrays = zip(SHAPES, variables.weights(SHAPES), variables.gradients(SHAPES, variables.CHECKED))
     return [
-        formula.weights(path, w.astype(np.float64), g.astype(np.float64), hyper)
-        for path, w, g in arrays
+        formula(path, w.astype(np.float64), g.astype(np.float64), hyper) for path, w, g in arrays
     ]
 
 

@@ -7,20 +7,19 @@ import dataclasses
 import importlib.util
 import json
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks import files
-from benchmarks.speed.formulas import LARS_FIELDS, Formula, Lamb, Lars, Momentum
+from benchmarks.speed.formulas import LARS_FIELDS, Formula, Lars, lamb, momentum
 
 _FOLDER = pathlib.Path(__file__).parent
-_OTHERS: dict[str, Formula | None] = {"sgd": Momentum(), "lamb": Lamb(), "yardstick": None}
+_OTHERS: dict[str, Formula | None] = {"sgd": momentum, "lamb": lamb, "yardstick": None}
 # The bytes per parameter that an update must move. LARS reads the weight and the gradient for the
 # norms, then both and the velocity, and writes two. SGD needs no norms.
 _BYTES = {"lars": 28, "sgd": 20}
 
 
-@dataclasses.dataclass(frozen=True)
-class Framework:
+class Framework(NamedTuple):
     module: str  # the module of this folder that builds its contenders
     backend: str  # Keras's backend, which is also the name of a module
 
