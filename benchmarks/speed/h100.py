@@ -20,7 +20,6 @@ from benchmarks.command_line import UsageError
 _DEVICE = pathlib.Path(__file__).with_name("h100.txtpb")
 # Two wheels have the version of JAX, the third any.
 _OF_JAX, _NVCC = ("jax-cuda12-plugin", "jax-cuda12-pjrt"), "nvidia-cuda-nvcc-cu12"
-_BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "f64": 8, "s64": 8, "u64": 8}
 _NO_KERNEL = {"bitcast", "constant", "get-tuple-element", "parameter", "tuple", "while"}
 
 
@@ -129,8 +128,9 @@ def _names(text: str | None) -> list[str]:
 
 
 def _size(shape: str) -> int:
-    arrays = re.findall(r"([a-z]+\d*)\[([\d,]*)\]", shape)
+    """The bytes of all arrays in a shape such as `(f32[4,2]{1,0}, pred[])`."""
+    arrays = re.findall(r"[a-z](\d*)\[([\d,]*)\]", shape)  # a boolean, "pred", has no bits
     return sum(
-        _BYTES.get(dtype, 4) * math.prod(int(length) for length in dimensions.split(",") if length)
-        for dtype, dimensions in arrays
+        int(bits or 8) // 8 * math.prod(int(length) for length in dimensions.split(",") if length)
+        for bits, dimensions in arrays
     )

@@ -190,9 +190,9 @@ def _megabytes(size: float) -> str:
     return "" if pd.isna(size) else f"{size / 1e6:,.0f}"
 
 
-def _number(value: float | None) -> str:
+def _number(value: float) -> str:
     """A number with three digits, or two if it is small."""
-    if value is None or pd.isna(value):
+    if pd.isna(value):
         return ""
     if value < 0.01:
         return f"{value:.2g}"

@@ -27,8 +27,6 @@ from benchmarks.speed.workers import Processes
 from benchmarks.words import counted
 
 PARTS = ("options", "large", "contenders", "sizes", "replicas", "memory")
-_LARGE_MODEL = "embedding"
-_REPLICATED_MODEL = "resnet50"
 
 # Rough times for estimates, from a machine with two cores.
 _START_SECONDS = 15  # to start a framework and check its contenders
@@ -129,13 +127,13 @@ def parts_of(settings: Settings) -> list[Part]:
     growing = [c for c in alone if c.name in ("keras_lars", c.compared_to)]
     parts = [
         Part("options", "", {}, chosen(OPTIONS)),
-        of_model("large", _LARGE_MODEL, lars),
+        of_model("large", "embedding", lars),
         *(of_model("contenders", name, alone) for name in settings.models),
     ]
     for axis, shapes in variables.growing(settings.quick):
         name = f"{axis} {len(shapes)} x {variables.parameters(shapes)}"
         parts.append(Part("sizes", name, shapes, growing, axis))
-    parts.append(of_model("replicas", _REPLICATED_MODEL, chosen(REPLICAS)))
+    parts.append(of_model("replicas", "resnet50", chosen(REPLICAS)))
     parts.append(of_model("memory", settings.memory_model, alone))
     parts = [part for part in parts if part.kind in settings.parts and part.contenders]
     if not parts:
