@@ -6,6 +6,7 @@ python -m benchmarks.collect benchmarks/results/NAME.json
 
 import pathlib
 
+import pandas as pd
 from absl import flags
 
 from benchmarks import command_line, files, frames
@@ -25,26 +26,20 @@ def collect(folders: list[pathlib.Path]) -> list[dict]:
 
 def table(runs: list[dict]) -> str:
     """A Markdown table with one row per run."""
-    lines = []
-    for run in runs:
-        recipe, result = run["recipe"], run["result"]
-        half, end = (
-            "" if result[name] is None else f"{100 * result[name]:.1f}"
-            for name in ("validation_accuracy_at_half_time", "validation_accuracy")
-        )
-        lines.append(
-            {
-                "optimizer": recipe["optimizer"],
-                "batch": f"{recipe['global_batch_size']:g}",
-                "learning rate": f"{recipe['learning_rate']:g}",
-                "epochs": f"{recipe['epochs']:g}",
-                "seed": f"{recipe['seed']:g}",
-                "halfway": half,
-                "end": "diverged" if result["diverged"] else end,
-                "seconds": f"{result['seconds']:.0f}",
-            }
-        )
-    return frames.markdown(lines)
+    found = pd.DataFrame([{**run["result"], **run["recipe"]} for run in runs])
+    accuracies = ["validation_accuracy_at_half_time", "validation_accuracy"]
+    percent = (100 * found[accuracies].astype(float)).map("{:.1f}".format, na_action="ignore")
+    cells = {
+        "optimizer": found["optimizer"],
+        "batch": found["global_batch_size"].map("{:g}".format),
+        "learning rate": found["learning_rate"].map("{:g}".format),
+        "epochs": found["epochs"].map("{:g}".format),
+        "seed": found["seed"].map("{:g}".format),
+        "halfway": percent["validation_accuracy_at_half_time"],
+        "end": percent["validation_accuracy"].mask(found["diverged"], "diverged"),
+        "seconds": found["seconds"].map("{:.0f}".format),
+    }
+    return frames.markdown(pd.DataFrame(cells))
 
 
 def main(argv: list[str]) -> None:
