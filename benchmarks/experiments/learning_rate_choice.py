@@ -24,14 +24,11 @@ from benchmarks.lazy import keras, keras_lars
 EPOCHS = {"fashion_mnist": 8, "digits": 40}
 IMAGE_SIZE = {"fashion_mnist": 14, "digits": 8}
 RECALIBRATION_IMAGES = 10_000
-# Data set, network and batch sizes.
-TASKS = (
-    ("fashion_mnist", "plain", (512, 4096)),
-    ("fashion_mnist", "residual", (512, 4096)),
-    ("fashion_mnist", "vit", (512, 4096)),
-    ("digits", "plain", (64, 256)),
-    ("digits", "residual", (64, 256)),
-)
+# The networks and batch sizes of each data set.
+TASKS = {
+    "fashion_mnist": (("plain", "residual", "vit"), (512, 4096)),
+    "digits": (("plain", "residual"), (64, 256)),
+}
 CHOICES = ("rule", "range test")
 
 
@@ -78,8 +75,8 @@ class LearningRateChoice(Seeds):
 
     def runs(self, done: Mapping[str, dict]) -> list[Run]:
         runs = []
-        for seed, (data, network, batches) in itertools.product(range(1, self.seeds + 1), TASKS):
-            for batch, choice in itertools.product(batches, CHOICES):
+        for seed, data in itertools.product(range(1, self.seeds + 1), TASKS):
+            for network, batch, choice in itertools.product(*TASKS[data], CHOICES):
                 name = f"{data}-{network}-{batch}-{choice.replace(' ', '_')}-seed{seed}"
                 label: dict[str, str | float] = {"data": data, "network": network}
                 label |= {"batch": batch, "choice": choice, "seed": seed}

@@ -111,7 +111,7 @@ def test_experiments_over_seeds_scaled_down(module, monkeypatch, tmp_path):
     if module is first_try:
         monkeypatch.setattr(first_try, "WAYS", (("residual", 0.0), ("plain", 1e-3)))
     elif module is learning_rate_choice:
-        monkeypatch.setattr(module, "TASKS", (("digits", "plain", (8,)),))
+        monkeypatch.setattr(module, "TASKS", {"digits": (("plain",), (8,))})
     else:
         of_each = {name: rates[:1] for name, rates in module.RATES.items()}
         monkeypatch.setattr(module, "RATES", of_each)
