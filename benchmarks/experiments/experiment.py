@@ -14,7 +14,7 @@ from absl import flags
 from benchmarks import environment, files, frames
 from benchmarks.command_line import define_flags_of, given, interrupt_at_sigterm, results_of
 from benchmarks.command_line import run as run_command
-from benchmarks.experiments import results, sweep, tables
+from benchmarks.experiments import results, sweep
 from benchmarks.experiments.sweep import Run
 from benchmarks.lazy import keras
 from benchmarks.recipe import RecipeError
@@ -221,7 +221,7 @@ def _listed(runs: list[Run]) -> str:
     lines = []
     for run in runs:
         settings = {} if run.settings is None else dataclasses.asdict(run.settings)
-        values = {name: tables.cell(settings[name]) for name in shown if name in settings}
-        published = {"published, ImageNet, %": tables.cell(run.published)}
+        values = {name: results.cell(settings[name]) for name in shown if name in settings}
+        published = {"published, ImageNet, %": results.cell(run.published)}
         lines.append({"training": run.name, "row": run.row, **values, **published})
     return frames.markdown(lines, texts=3)

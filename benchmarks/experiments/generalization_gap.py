@@ -11,8 +11,8 @@ import pathlib
 import pandas as pd
 
 from benchmarks import frames
-from benchmarks.experiments import plots, results, tables
-from benchmarks.experiments.paper.experiment import Paper
+from benchmarks.experiments import plots, results
+from benchmarks.experiments.paper.experiment import Paper, accuracy
 
 LOSSES = ["loss on training images", "loss on held-out images"]
 GAP = "gap: held-out less training"
@@ -36,7 +36,7 @@ class GeneralizationGap(Paper):
             means = group.loc[~group["failed"], [*LOSSES, GAP]].mean()
             cells = means.map("{:.3f}".format).mask(means.isna(), "")
             line = {"batch": str(batch), "seeds": str(len(group)), **cells}
-            lines.append({**line, "accuracy, %": tables.accuracy(group)})
+            lines.append({**line, "accuracy, %": accuracy(group)})
         return frames.markdown(lines, texts=0)
 
     @staticmethod

@@ -8,7 +8,7 @@ import pathlib
 import re
 
 from benchmarks import frames
-from benchmarks.experiments import plots, results, tables
+from benchmarks.experiments import plots, results
 from benchmarks.experiments.paper.experiment import Paper, Preset
 from benchmarks.recipe import RecipeError
 from benchmarks.settings import setting
@@ -45,7 +45,7 @@ class LocalLearningRate(Paper):
             chosen = {name: ratios.iloc[place] for name, place in places.items()}
             place = {"variable": variable, "batch": str(batch), "seed": str(seed)}
             lines.append({**place, **chosen})
-        return f"{tables.by_seed(found)}\n\n{frames.markdown(lines)}"
+        return f"{Paper.table(found)}\n\n{frames.markdown(lines)}"
 
     @staticmethod
     def plot(found: dict, path: pathlib.Path) -> None:

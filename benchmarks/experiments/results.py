@@ -137,6 +137,15 @@ def words(label: Mapping[str, str | float]) -> str:
     )
 
 
+def cell(value: str | float | None) -> str:
+    """A value in a table; blank if it is missing."""
+    if isinstance(value, str):
+        return value
+    if value is None or pd.isna(value):
+        return ""
+    return f"{value:.4g}" if value % 1 else f"{value:.0f}"
+
+
 def describe(result: dict) -> str:
     """The result of a run in words."""
     reached = result.get("test_accuracy", result.get("validation_accuracy"))

@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from benchmarks import files, run_folder
+from benchmarks import files, frames, recipes, run_folder
 from benchmarks.command_line import given, read_json
-from benchmarks.experiments import results, tables
+from benchmarks.experiments import results
 from benchmarks.experiments.experiment import Experiment
 from benchmarks.experiments.paper import rows
 from benchmarks.experiments.sweep import Run
@@ -34,8 +34,6 @@ DATA = {
     "synthetic": "noise",
 }
 COLORS = {"SGD": "#d1620a", "LARS": "#1f5fa8"}
-# Data sets on which rows are trained at full size; on others they are scaled down.
-FULL_SIZE = ("imagenet2012", "image_folder", "synthetic")
 # The default data sets. ResNet-50 on the digits is the quick start.
 DEFAULT_DATA = {"alexnet_bn": "fashion_mnist", "alexnet": "fashion_mnist", "resnet50": "digits"}
 DIGITS = 5  # significant digits of the histories and norms that are kept
@@ -102,7 +100,7 @@ class Paper(Experiment):
 
     @property
     def scaled_down(self) -> bool:
-        return self.data not in FULL_SIZE
+        return self.data in recipes.SCALES
 
     @property
     def preset(self) -> Preset:
@@ -222,7 +220,17 @@ class Paper(Experiment):
 
     # What is shown.
 
-    table = staticmethod(tables.by_seed)
+    @staticmethod
+    def table(found: dict) -> str:
+        """One row per label, over all of its seeds: settings, accuracy, published accuracy."""
+        table = results.frame(found)
+        lines = [_line(group) for _, group in table.groupby("line", sort=False)]
+        texts = sum(isinstance(value, str) for value in table["label"].iloc[0].values())
+        text = frames.markdown(lines, texts)
+        sources = dict.fromkeys(
+            part for source in table["source"] for part in source.split("; ") if part
+        )
+        return text + (f"\n\nPublished: {'; '.join(sources)}." if sources else "")
 
     @staticmethod
     def title(what: str, found: dict) -> str:
@@ -237,6 +245,36 @@ class Paper(Experiment):
         lengths = [row["settings"]["epochs"] for row in found["rows"]]
         span = f"{min(lengths)} to " * (min(lengths) < max(lengths))
         return f"{text}, {span}{counted(max(lengths), 'epoch')}"
+
+
+def _line(group: pd.DataFrame) -> dict[str, str]:
+    first = group.iloc[0]
+    recipe = first["settings"]
+    label = first["label"].items()
+    values = {
+        **dict(sorted(label, key=lambda item: not isinstance(item[1], str))),  # texts first
+        "learning rate": recipe["learning_rate"],
+        "warm-up, epochs": recipe["warmup_epochs"],
+        "epochs": recipe["epochs"],
+        "seeds": len(group),
+        "accuracy, %": accuracy(group),
+        "published, ImageNet, %": first["published"],
+    }
+    return {name: results.cell(value) for name, value in values.items()}
+
+
+def accuracy(group: pd.DataFrame) -> str:
+    """Mean and range of the accuracy on held-out images, and the updates of divergences."""
+    diverged = group["diverged"].astype(bool)
+    reached = 100 * group.loc[~diverged, "validation_accuracy"].astype(float)
+    updates = sorted(group.loc[diverged, "diverged_at_update"])
+    parts = []
+    if len(reached):
+        spread = f" ({reached.min():.1f} to {reached.max():.1f})" if len(reached) > 1 else ""
+        parts.append(f"{reached.mean():.1f}{spread}")
+    if updates:
+        parts.append(f"diverged at update {', '.join(f'{update:.0f}' for update in updates)}")
+    return "; ".join(parts)
 
 
 def _rounded(value: Any) -> Any:

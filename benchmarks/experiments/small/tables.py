@@ -13,7 +13,6 @@ from benchmarks.experiments.results import select
 from benchmarks.experiments.small.images import CLASSES
 from benchmarks.experiments.small.methods import BY_NAME, Method
 from benchmarks.experiments.small.training import Training
-from benchmarks.experiments.tables import mean
 from benchmarks.recipes import ROWS
 
 # A setting works if its accuracy is at most this far below that of the best trial.
@@ -273,14 +272,20 @@ def published() -> str:
 # --- cells ----------------------------------------------------------------------------------------
 
 
+def _mean(values: pd.Series, format: str) -> str:
+    """The mean, with the standard deviation in brackets if there are several values."""
+    spread = f" ({values.std():{format}})" if len(values) > 1 else ""
+    return f"{values.mean():{format}}{spread}"
+
+
 def _reached(seeds: pd.DataFrame, column: str = "percent", digits: int = 1) -> str:
     """The mean of the training runs that did not diverge, and the number of those that did."""
     left = seeds.loc[~seeds["failed"], column].astype(float)
-    return _with_diverged(mean(left, f".{digits}f") if len(left) else "", seeds)
+    return _with_diverged(_mean(left, f".{digits}f") if len(left) else "", seeds)
 
 
 def _counted(seeds: pd.DataFrame) -> str:
-    return _with_diverged(mean(100 * seeds["counted_accuracy"], ".1f"), seeds)
+    return _with_diverged(_mean(100 * seeds["counted_accuracy"], ".1f"), seeds)
 
 
 def _failed(trainings: pd.DataFrame) -> str:
