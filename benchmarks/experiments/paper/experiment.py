@@ -224,7 +224,7 @@ class Paper(Experiment):
     def table(found: dict) -> str:
         """One row per label, over all of its seeds: settings, accuracy, published accuracy."""
         table = results.frame(found)
-        lines = [_line(group) for _, group in table.groupby("line", sort=False)]
+        lines = [_cells(group) for _, group in table.groupby("line", sort=False)]
         texts = sum(isinstance(value, str) for value in table["label"].iloc[0].values())
         text = frames.markdown(lines, texts)
         sources = dict.fromkeys(
@@ -247,7 +247,7 @@ class Paper(Experiment):
         return f"{text}, {span}{counted(max(lengths), 'epoch')}"
 
 
-def _line(group: pd.DataFrame) -> dict[str, str]:
+def _cells(group: pd.DataFrame) -> dict[str, str]:
     first = group.iloc[0]
     recipe = first["settings"]
     label = first["label"].items()
