@@ -36,16 +36,12 @@ class Part:
 
     module: str
     share: float  # relative share of the time
-    arguments: str
+    arguments: str  # as a shell has them, with the names of settings in braces
+    quick: str  # arguments after these, which they override, with `--quick`
 
 
 _LINES = files.csv_lines(pathlib.Path(__file__).with_name("accelerator.csv"), Part)
 PARTS = {line.pop("part"): Part(**line) for line in _LINES}
-# Added after the other arguments, which they override.
-_QUICK = {
-    "update": ["--quick", "--rounds=2", "--warmup=1"],
-    "step": ["--model=resnet_tiny", "--image_size=8", "--global_batch_size=2", "--rounds=2"],
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,13 +107,9 @@ def devices(backends: Sequence[str]) -> dict[str, dict]:
 
 def _command(name: str, backend: str, settings: Settings) -> list[str]:
     part = PARTS[name]
-    if part.module == "update":
-        arguments = [f"--backends={backend}"]
-    else:
-        arguments = [f"--image_size={settings.image_size}"]
-        arguments += [f"--global_batch_size={settings.global_batch_size}"]
-    arguments += shlex.split(part.arguments) + (_QUICK[part.module] if settings.quick else [])
-    return [sys.executable, "-m", f"benchmarks.speed.{part.module}", *arguments]
+    arguments = f"{part.arguments} {part.quick if settings.quick else ''}"
+    arguments = arguments.format(backend=backend, **dataclasses.asdict(settings))
+    return [sys.executable, "-m", f"benchmarks.speed.{part.module}", *shlex.split(arguments)]
 
 
 def run(command: Sequence[str], backend: str, seconds: float) -> dict:

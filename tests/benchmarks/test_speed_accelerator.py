@@ -45,7 +45,7 @@ PARTS = {
 def test_the_run_continues_after_a_part_fails(part_code, monkeypatch):
     part_code.update(PARTS)
     # The first part gets hardly any time, the others more than enough.
-    monkeypatch.setitem(accelerator.PARTS, "options", accelerator.Part("update", 1e-9, ""))
+    monkeypatch.setitem(accelerator.PARTS, "options", accelerator.Part("update", 1e-9, "", ""))
     settings = accelerator.Settings(device="cpu", parts=[*PARTS])
     *_, results = accelerator.measure(settings)
     statuses = {part["part"]: part["status"] for part in results["parts"]}
