@@ -135,7 +135,7 @@ def _comparisons(model: str, found: pd.DataFrame, speed: float) -> Iterator[dict
         yield _row(f"{model}: relative to copying its bytes", f"{floors:.3f}")
         relative = f"{model}: relative to {ours['compared_to']}"
         yield from _relative(relative, ours["ratio"], "Keras SGD")
-    for other, row in found[(found["role"] == "lars") & ~found["ours"].astype(bool)].iterrows():
+    for other, row in found[found["is_other_lars"]].iterrows():
         ratio = tables.ratio(ours["rounds_us"], row["rounds_us"])
         yield from _relative(f"{model}: relative to {other}", ratio, "another LARS")
 

@@ -32,7 +32,8 @@ def times(model: dict) -> pd.DataFrame:
     baselines = found["framework"] + "/" + found["compared_to"]
     to_baselines = rounds / rounds.reindex(columns=baselines.reindex(rounds.columns)).to_numpy()
     found["ratio"] = to_baselines.median()
-    is_other = is_measured & (found["role"] == "lars") & ~found["ours"].astype(bool)
+    found["is_other_lars"] = (found["role"] == "lars") & ~found["ours"].astype(bool)
+    is_other = is_measured & found["is_other_lars"]
     fastest = rounds[found.loc[is_other, "median_ms"].idxmin()] if is_other.any() else math.nan
     found["ratio_to_fastest_lars"] = rounds.div(fastest, axis=0).median()
     first_calls = found["first_call_seconds"].where(is_measured).astype(float)
@@ -81,8 +82,8 @@ def of_updates(results: dict) -> str:
 def short(results: dict) -> str:
     """The times of LARS, the LARS of other packages and SGD on the first model."""
     found = times(results["contenders"][0])
-    others = (found["role"] == "lars") & ~found["ours"].astype(bool)
-    found = found[found["contender"].isin(_SHORT) | others].dropna(subset="median_ms")
+    is_shown = found["contender"].isin(_SHORT) | found["is_other_lars"]
+    found = found[is_shown].dropna(subset="median_ms")
     found = found.sort_values(["median_ms", "contender"])
     cells = pd.DataFrame({"update": found["contender"], "backend": found["framework"]})
     return frames.markdown(cells.assign(ms=found["median_ms"].map(_number)), texts=2)
