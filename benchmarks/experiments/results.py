@@ -8,7 +8,7 @@
 import json
 import os
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -20,24 +20,6 @@ from benchmarks.recipe import RecipeError
 
 NORMS = ("weight_norm", "gradient_norm", "trust_ratio")
 _PARTS = ("settings", "environments", "planned", "rows")
-
-
-def gather(experiment: str, settings: dict, planned: int, rows: Iterable[dict]) -> dict:
-    """Rows in the format of the file. `planned` of them are expected in all."""
-    environments: list[dict] = []
-    found = [dict(row) for row in rows]
-    for row in found:
-        environment = {name: row.pop(name) for name in ("versions", "device")}
-        if environment not in environments:
-            environments.append(environment)
-        row["environment"] = environments.index(environment)
-    return {
-        "experiment": experiment,
-        "settings": settings,
-        "environments": environments,
-        "planned": planned,
-        "rows": found,
-    }
 
 
 def write(path: pathlib.Path, found: dict) -> None:

@@ -78,16 +78,22 @@ class Sweep:
 
     def found(self) -> dict:
         """The results of all runs that are done, as the result file holds them."""
-        rows = [
-            {
-                **{name: getattr(run, name) for name in ("name", "row", "source", "published")},
-                **self.done[run.name],
-                "label": dict(run.label),
-            }
-            for run in self.finished()
-        ]
-        experiment = self._experiment
-        return results.gather(experiment.name, experiment.settings, self.planned, rows)
+        environments: list[dict] = []
+        rows = []
+        for run in self.finished():
+            about = {name: getattr(run, name) for name in ("name", "row", "source", "published")}
+            row = {**about, **self.done[run.name], "label": dict(run.label)}
+            environment = {name: row.pop(name) for name in ("versions", "device")}
+            if environment not in environments:
+                environments.append(environment)
+            rows.append({**row, "environment": environments.index(environment)})
+        return {
+            "experiment": self._experiment.name,
+            "settings": self._experiment.settings,
+            "environments": environments,
+            "planned": self.planned,
+            "rows": rows,
+        }
 
     def train(
         self,
