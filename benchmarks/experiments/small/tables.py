@@ -86,7 +86,7 @@ def _seed_tables(found: dict, network: str, table: pd.DataFrame) -> list[str]:
     tuned = [method for method in every if method.tuned]
     parts = [
         f"Network `{network}`, test accuracy in %, mean (and standard deviation) of the seeds:",
-        accuracies(found, network),
+        by_batch(found, every, seeds, _reached),
         "Loss on training images at the end:",
         by_batch(found, every, seeds, lambda rows: _reached(rows, "measured_loss", 3)),
         f"Trials within {100 * WORKS_WITHIN:g} points of the best trial of any optimizer at that "
@@ -148,14 +148,9 @@ def by_batch(found: dict, methods: Iterable[Method], table: pd.DataFrame, cell: 
     return _by_method(methods, table, "batch", batches, cell)
 
 
-def accuracies(found: dict, network: str | None = None) -> str:
-    """The test accuracy in %, as the mean and standard deviation of the seeds of a network.
-
-    It need not be named if there is only one.
-    """
-    (only, *_) = found["settings"]["networks"]
-    seeds = select(frame(found), kind="seed", network=network or only)
-    return by_batch(found, methods_of(found), seeds, _reached)
+def accuracies(found: dict) -> str:
+    """The test accuracy in % of the only network: mean and standard deviation of the seeds."""
+    return by_batch(found, methods_of(found), select(frame(found), kind="seed"), _reached)
 
 
 def by_network(found: dict) -> str:
