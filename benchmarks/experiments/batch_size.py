@@ -155,9 +155,7 @@ def _training(size: Size, done: Mapping[str, dict], label: Label) -> Training | 
     """The settings of a training run; None if they depend on trials that are not done."""
     method, seed = methods.BY_NAME[label.method], label.number
     setting: dict[str, float] | None
-    if (rate := method.rate(label.batch)) is not None:
-        setting = {"learning_rate": rate}
-    elif label.kind == "trial":
+    if label.kind == "trial":
         # All settings are tried with one seed before the next seed.
         seed, number = divmod(label.number, size.trials)
         setting = to_try(size, label)[number]
@@ -181,9 +179,11 @@ def _training(size: Size, done: Mapping[str, dict], label: Label) -> Training | 
 def chosen(size: Size, done: Mapping[str, dict], label: Label) -> dict[str, float] | None:
     """The setting to train with; None if it is not known yet.
 
-    It is the best of the trials, or the scaled one of the smallest batch.
+    It is the best of the trials, or the scaled one of the smallest batch, or follows from no trial.
     """
     method = methods.BY_NAME[label.method]
+    if not method.tuned and not method.scaled_from:
+        return {"learning_rate": method.constant_rate or methods.square_root_rule(label.batch)}
     if not method.tuned:
         base = min(size.batches)
         setting = chosen(size, done, label._replace(method=method.scaled_from, batch=base))

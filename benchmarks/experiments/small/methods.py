@@ -79,12 +79,6 @@ class Method:
             "constant_rate": self.constant_rate is not None,
         }
 
-    def rate(self, batch: int) -> float | None:
-        """The learning rate of a batch size; None if it follows from trials."""
-        if self.tuned or self.scaled_from:
-            return None
-        return self.constant_rate or square_root_rule(batch)
-
 
 def square_root_rule(batch: int) -> float:
     """The learning rate that the documentation suggests as a first guess, without tuning."""
