@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from benchmarks.speed.tables import times
+from benchmarks.speed.tables import GROWTH, times
 from benchmarks.words import counted
 
 if TYPE_CHECKING:
@@ -20,12 +20,6 @@ _COLORS = {
     "replicas": "#1c7c7d",
     "all_reduce": "#888888",
 }
-# Axis of growth, column for x, column for y, and the labels of both axes.
-_LINES = (
-    ("elements", "parameters", "median_ms", "elements of one variable", "milliseconds"),
-    ("variables", "variables", "median_ms", "small variables", "milliseconds"),
-    ("variables", "variables", "first_call_seconds", "small variables", "first call, s"),
-)
 
 
 def draw(results: dict, path: pathlib.Path) -> None:
@@ -33,20 +27,20 @@ def draw(results: dict, path: pathlib.Path) -> None:
     from matplotlib.figure import Figure
 
     bars = [*results["contenders"], *results["replicas"]]
-    lines = [(models, *rest) for axis, *rest in _LINES if (models := results["sizes"].get(axis))]
+    lines = [shown for shown in GROWTH if results["sizes"].get(shown["axis"])]
     rows = math.ceil((len(bars) + len(lines)) / _COLUMNS)
     if not rows:
         return
     figure = Figure(figsize=(16, 5 * rows), layout="constrained")
-    panels = list(figure.subplots(rows, _COLUMNS, squeeze=False).flat)
+    panels = iter(figure.subplots(rows, _COLUMNS, squeeze=False).flat)
     for model, axes in zip(bars, panels):
         _bars(model, axes)
-    for (models, size, quantity, x, y), axes in zip(lines, panels[len(bars) :]):
-        _lines(models, size, quantity, axes)
-        axes.set(xscale="log", yscale="log", xlabel=x, ylabel=y)
+    for shown, axes in zip(lines, panels):
+        _lines(results["sizes"][shown["axis"]], shown["size"], shown["measured"], axes)
+        axes.set(xscale="log", yscale="log", xlabel=shown["x"], ylabel=shown["y"])
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
-    for axes in panels[len(bars) + len(lines) :]:
+    for axes in panels:
         axes.set_axis_off()
     figure.savefig(path, dpi=100)
 
@@ -71,13 +65,13 @@ def _bars(model: dict, axes: "Axes") -> None:
     )
 
 
-def _lines(models: list[dict], size: str, quantity: str, axes: "Axes") -> None:
+def _lines(models: list[dict], size: str, measured: str, axes: "Axes") -> None:
     found = pd.concat(map(times, models)).dropna(subset="median_ms")
     names = ["framework", "contender", "ours"]
     for (framework, contender, ours), points in found.groupby(names, sort=False):
         axes.plot(
             points[size],
-            points[quantity],
+            points[measured],
             label=f"{contender} ({framework})",
             color=_COLORS[framework],
             marker="o" if ours else "s",

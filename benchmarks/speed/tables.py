@@ -1,18 +1,19 @@
 """The times of updates as data frames and Markdown tables."""
 
 import math
+import pathlib
 import statistics
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from benchmarks import frames
+from benchmarks import files, frames
 from benchmarks.environment import in_words
 from benchmarks.words import counted
 
 # Contenders in the short table, besides the LARS of other packages.
 _SHORT = ("keras_lars", "Keras SGD, XLA", "Keras SGD, jit", "Keras SGD", "torch SGD, fused")
-_AXES = {"elements": "parameters", "variables": "variables"}  # the column of each axis of growth
+GROWTH = files.csv_lines(pathlib.Path(__file__).with_name("growth.csv"))
 
 
 def times(model: dict) -> pd.DataFrame:
@@ -57,12 +58,9 @@ def of_updates(results: dict) -> str:
     parts = [head(results, results["workers"])]
     for model in results["contenders"]:
         parts += [_title(model), _times(model)]
-    for axis in _AXES:
-        if models := results["sizes"].get(axis):
-            parts += [f"Milliseconds by {axis}", _grid(models, axis, "median_ms")]
-    if models := results["sizes"].get("variables"):
-        grid = _grid(models, "variables", "first_call_seconds")
-        parts += ["Seconds of the first call by variables", grid]
+    for shown in GROWTH:
+        if models := results["sizes"].get(shown["axis"]):
+            parts += [shown["caption"], _grid(models, shown["size"], shown["measured"])]
     for model in results["replicas"]:
         parts += [f"Replicas: {_title(model)}", _times(model)]
     if results.get("large"):
@@ -152,14 +150,14 @@ def _times(model: dict) -> str:
     return frames.markdown(pd.DataFrame(cells), texts=2) + "\n\n" + "\n".join(notes)
 
 
-def _grid(models: list[dict], axis: str, quantity: str) -> str:
+def _grid(models: list[dict], size: str, measured: str) -> str:
     """One row per contender, one column per size."""
     rows: dict[tuple, dict] = {}
     for row in pd.concat(map(times, models)).to_dict("records"):
         names = {"contender": row["contender"], "backend": row["framework"]}
         cells = rows.setdefault(tuple(names.values()), names)
         is_measured = row["status"] == "measured"
-        cells[f"{row[_AXES[axis]]:,}"] = _number(row[quantity]) if is_measured else row["status"]
+        cells[f"{row[size]:,}"] = _number(row[measured]) if is_measured else row["status"]
     return frames.markdown(list(rows.values()), texts=2)
 
 
