@@ -172,7 +172,10 @@ def _training(size: Size, done: Mapping[str, dict], label: Label) -> Training | 
         seed=seed,
         micro_batch_size=size.micro_batch_size,
         data=size.data,
-        **{**method.fixed, **setting},
+        zero_weight_ratio=None if method.weight_norm_floor else method.zero_weight_ratio,
+        weight_norm_floor=method.weight_norm_floor,
+        constant_rate=method.constant_rate is not None,
+        **setting,
     )
 
 

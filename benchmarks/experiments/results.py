@@ -15,7 +15,6 @@ import pandas as pd
 
 from benchmarks import files
 from benchmarks.command_line import read_json
-from benchmarks.environment import in_words
 from benchmarks.recipe import RecipeError
 
 NORMS = ("weight_norm", "gradient_norm", "trust_ratio")
@@ -137,12 +136,6 @@ def describe(result: dict) -> str:
     else:
         text = "done" if reached is None else f"{reached:.1%}"
     return f"{text} in {result['seconds']:.0f} s"
-
-
-def environments(*found: dict) -> list[str]:
-    """The distinct versions and devices of results, one line each."""
-    every = [in_words(**environment) for each in found for environment in each["environments"]]
-    return list(dict.fromkeys(every))
 
 
 def as_json(value: Any) -> Any:

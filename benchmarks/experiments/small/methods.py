@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import pathlib
-from typing import Any
 
 from benchmarks import files
 
@@ -69,15 +68,6 @@ class Method:
     @property
     def tuned(self) -> bool:
         return bool(self.rates or self.chosen_in)
-
-    @property
-    def fixed(self) -> dict[str, Any]:
-        """The settings that are never tuned."""
-        return {
-            "zero_weight_ratio": None if self.weight_norm_floor else self.zero_weight_ratio,
-            "weight_norm_floor": self.weight_norm_floor,
-            "constant_rate": self.constant_rate is not None,
-        }
 
 
 def square_root_rule(batch: int) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks import frames
+from benchmarks.environment import in_words
 from benchmarks.experiments import results
 from benchmarks.experiments.results import select
 from benchmarks.experiments.small.images import CLASSES
@@ -119,7 +120,8 @@ def _rate_tables(found: dict, network: str, table: pd.DataFrame) -> list[str]:
 def _origin(*found: dict) -> list[str]:
     """The versions and devices of results, and how many training runs are done."""
     done, planned = sum(len(f["rows"]) for f in found), sum(f["planned"] for f in found)
-    return [*results.environments(*found), f"{done} of {planned} training runs are done."]
+    origins = [in_words(**environment) for each in found for environment in each["environments"]]
+    return [*dict.fromkeys(origins), f"{done} of {planned} training runs are done."]
 
 
 # --- tables ---------------------------------------------------------------------------------------
