@@ -73,9 +73,28 @@ class BatchSize(Experiment):
         return f"{super().folder}-{self.size}"
 
     def runs(self, done: Mapping[str, dict]) -> list[Run]:
+        """All training runs, in the best order.
+
+        The largest batches come first, because they tell most and take least time. For each batch,
+        the trials come before the seeds.
+        """
         if self.repeat:
             raise UsageError("--repeat needs --show with a result file. Received: no --show")
-        return runs(SIZES[self.size], done)
+        size = SIZES[self.size]
+        numbers = {"trial": range(size.trials * size.trial_seeds), "seed": range(1, size.seeds + 1)}
+        labels = [
+            Label(network, method, batch, kind, number)
+            for batch in sorted(size.batches, reverse=True)
+            for network in size.networks
+            for kind in numbers
+            for method in size.methods
+            if methods.BY_NAME[method].tuned or kind == "seed"
+            for number in numbers[kind]
+        ]
+        return [
+            Run(name=label.name, label=label._asdict(), settings=_training(size, done, label))
+            for label in labels
+        ]
 
     def check(self, run: Run, folder: pathlib.Path) -> int:
         size = SIZES[self.size]
@@ -126,29 +145,6 @@ class Label(NamedTuple):
     @property
     def name(self) -> str:
         return f"{self.network}-{self.method}-{self.batch}-{self.kind}{self.number}"
-
-
-def runs(size: Size, done: Mapping[str, dict]) -> list[Run]:
-    """All training runs, in the best order.
-
-    The largest batches come first, because they tell most and take least time. For each batch, the
-    trials come before the seeds.
-    """
-    compared = [methods.BY_NAME[name] for name in size.methods]
-    numbers = {"trial": range(size.trials * size.trial_seeds), "seed": range(1, size.seeds + 1)}
-    labels = [
-        Label(network, method.name, batch, kind, number)
-        for batch in sorted(size.batches, reverse=True)
-        for network in size.networks
-        for kind in numbers
-        for method in compared
-        if method.tuned or kind == "seed"
-        for number in numbers[kind]
-    ]
-    return [
-        Run(name=label.name, label=label._asdict(), settings=_training(size, done, label))
-        for label in labels
-    ]
 
 
 def _training(size: Size, done: Mapping[str, dict], label: Label) -> Training | None:

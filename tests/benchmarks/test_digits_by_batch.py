@@ -3,7 +3,7 @@
 from support import RESULTS, pages
 
 from benchmarks.experiments import results
-from benchmarks.experiments.batch_size import SIZES, runs
+from benchmarks.experiments.batch_size import SIZES, BatchSize
 from benchmarks.experiments.small import tables
 
 SIZE = SIZES["digits"]
@@ -24,7 +24,7 @@ def ahead(batch, method, other):
 
 
 def test_the_results_are_complete():
-    assert len(FOUND["rows"]) == len(runs(SIZE, {})) == 84
+    assert len(FOUND["rows"]) == len(BatchSize(size="digits").runs({})) == 84
 
 
 def test_the_page_agrees_with_the_results():

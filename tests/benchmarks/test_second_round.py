@@ -8,7 +8,7 @@ from support import RESULTS, pages
 pytest.importorskip("scipy", reason="the extra `benchmarks` is not installed")
 
 from benchmarks.experiments import experiment, results
-from benchmarks.experiments.batch_size import SIZES, BatchSize, runs
+from benchmarks.experiments.batch_size import BatchSize
 from benchmarks.experiments.small import methods, tables
 
 FILE = RESULTS / "studies" / "second_round.json"
@@ -210,7 +210,9 @@ def test_four_times_the_epochs_try_rates_around_those_of_twice_as_many():
     seeds = {
         row["name"]: row["settings"] for row in longer["rows"] if row["label"]["kind"] == "seed"
     }
-    trials = [run for run in runs(SIZES["four_times_as_long"], {}) if run.settings is not None]
+    trials = [
+        run for run in BatchSize(size="four_times_as_long").runs({}) if run.settings is not None
+    ]
     assert len(trials) == 54
     for run in trials:
         label = run.label
