@@ -29,19 +29,8 @@ from benchmarks.speed import accelerator_tables, command
 from benchmarks.speed.contenders import BACKENDS, installed
 from benchmarks.speed.workers import ROOT, Processes, environment, how_ended
 
-
-@dataclasses.dataclass(frozen=True)
-class Part:
-    """A command of this folder, which runs on every backend in turn."""
-
-    module: str
-    share: float  # relative share of the time
-    arguments: str  # as a shell has them, with the names of settings in braces
-    quick: str  # arguments after these, which they override, with `--quick`
-
-
-_LINES = files.csv_lines(pathlib.Path(__file__).with_name("accelerator.csv"), Part)
-PARTS = {line.pop("part"): Part(**line) for line in _LINES}
+_LINES = files.csv_lines(pathlib.Path(__file__).with_name("accelerator.csv"))
+PARTS = {line["part"]: line for line in _LINES}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +80,7 @@ def measure(settings: Settings) -> Iterator[dict]:
     }
     planned = [(name, backend) for name in settings.parts for backend in backends]
     for i, (name, backend) in enumerate(planned):
-        shares = [PARTS[later].share for later, _ in planned[i:]]
+        shares = [float(PARTS[later]["share"]) for later, _ in planned[i:]]
         seconds = max(1.0, (end - time.monotonic()) * shares[0] / sum(shares))
         command.say(f"{name} on {backend}: {seconds:.0f} s at most")
         found = run(_command(name, backend, settings), backend, seconds)
@@ -107,9 +96,9 @@ def devices(backends: Sequence[str]) -> dict[str, dict]:
 
 def _command(name: str, backend: str, settings: Settings) -> list[str]:
     part = PARTS[name]
-    arguments = f"{part.arguments} {part.quick if settings.quick else ''}"
+    arguments = f"{part['arguments']} {part['quick'] if settings.quick else ''}"
     arguments = arguments.format(backend=backend, **dataclasses.asdict(settings))
-    return [sys.executable, "-m", f"benchmarks.speed.{part.module}", *shlex.split(arguments)]
+    return [sys.executable, "-m", f"benchmarks.speed.{part['module']}", *shlex.split(arguments)]
 
 
 def run(command: Sequence[str], backend: str, seconds: float) -> dict:

@@ -45,7 +45,7 @@ PARTS = {
 def test_the_run_continues_after_a_part_fails(part_code, monkeypatch):
     part_code.update(PARTS)
     # The first part gets hardly any time, the others more than enough.
-    monkeypatch.setitem(accelerator.PARTS, "options", accelerator.Part("update", 1e-9, "", ""))
+    monkeypatch.setitem(accelerator.PARTS["options"], "share", "1e-9")
     settings = accelerator.Settings(device="cpu", parts=[*PARTS])
     *_, results = accelerator.measure(settings)
     statuses = {part["part"]: part["status"] for part in results["parts"]}
@@ -234,7 +234,7 @@ def test_the_commands_of_all_parts_have_known_flags():
     settings = {"update": update.Settings, "step": step.Settings}
     for (name, part), quick in itertools.product(accelerator.PARTS.items(), (False, True)):
         asked = accelerator._command(name, "tensorflow", accelerator.Settings(quick=quick))
-        known = {field.name for field in dataclasses.fields(settings[part.module])}
+        known = {field.name for field in dataclasses.fields(settings[part["module"]])}
         assert {each.removeprefix("--").partition("=")[0] for each in asked[3:]} <= known
     timed = contenders_of("update")
     assert {row.framework for row in timed} == set(BACKENDS)
