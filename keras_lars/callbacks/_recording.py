@@ -1,5 +1,6 @@
 """What the monitors share: which updates are recorded, by which worker, and where to."""
 
+import math
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -110,9 +111,15 @@ class RecordingCallback(keras.callbacks.Callback, Generic[R]):
         # On JAX, reading anything from the model synchronizes its whole state.
         if self._is_chief and isinstance(self.update_freq, int) and self._batches_to_wait <= 0:
             self._record_if_due(self.update_freq)
+        # Before `BackupAndRestore` may end the run.
+        if self._batches >= ((self.params or {}).get("steps") or math.inf):
+            self._record_epoch()
 
     def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Record if `update_freq` is "epoch": the validation of the epoch may be interrupted."""
+        """Record if `update_freq` is "epoch": the validation of the epoch may be interrupted.
+
+        The last batch is not known as such if the data are of unknown length.
+        """
         if self._is_in_epoch:
             self._record_epoch()
 

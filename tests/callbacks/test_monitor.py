@@ -212,23 +212,38 @@ def test_a_training_that_is_restored_leaves_no_gap_and_no_row_twice(first, tmp_p
     assert updates(tmp_path / "parts") == [1, 3, 5, 7, 9, 11]
 
 
-def test_a_validation_that_is_interrupted_leaves_no_gap(tmp_path):
-    class InValidation(keras.callbacks.Callback):
-        def on_test_batch_end(self, batch, logs=None):
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+@pytest.mark.parametrize(
+    ("event", "length"),
+    [
+        ("on_train_batch_end", "known"),
+        ("on_test_batch_end", "known"),
+        ("on_test_batch_end", "unknown"),
+    ],
+)
+def test_an_interruption_at_the_end_of_an_epoch_leaves_no_gap(event, length, tmp_path):
+    class Interruption(keras.callbacks.Callback):
+        def interrupt(self, batch, logs=None):
             if int(self.model.optimizer.iterations) == 8:
                 backup.save()
                 raise KeyboardInterrupt
 
+    setattr(Interruption, event, Interruption.interrupt)
+    data = tf.data.Dataset.from_tensor_slices(batch(0, 16)).batch(4)
+    if length == "unknown":
+        data = data.filter(lambda x, y: True)
+
     def train(name, *callbacks):
         model = eager(network, make_lars(RATE))
         monitor = TrustRatioMonitor(tmp_path / name, formats=["csv", "jsonl"], verbose=False)
-        fit(model, monitor, *callbacks, epochs=3, validation_data=batch(0, 4))
+        callbacks = [monitor, *callbacks]
+        model.fit(data, epochs=3, validation_data=batch(0, 4), callbacks=callbacks, verbose=0)
 
     train("whole")
     for _ in range(2):
         backup = BackupAndRestore(tmp_path / "backup")
         with pytest.raises(KeyboardInterrupt):
-            train("parts", backup, InValidation())
+            train("parts", backup, Interruption())
     train("parts", BackupAndRestore(tmp_path / "backup"))
     for file in ("trust_ratios.csv", "trust_ratios.jsonl"):
         whole, parts = (tmp_path / name / file for name in ("whole", "parts"))
