@@ -105,7 +105,7 @@ class NormRatios(Paper):
         variables = list(by_variable.groups)
         colors = [plots.CYCLE[name.endswith("bias")] for name in variables]
         title = Paper.title("Norms at the first update", found)
-        size = (max(9, 0.55 * len(variables)), 10)
+        size = (max(9, 0.55 * len(variables)), 10 / 3)
         quantities = table.melt(["variable", "failed"], list(TITLES), "quantity")
         with plots.panels(path, title, quantities, "quantity", 1, size, sharex=True) as panels:
             for (axis, _), (column, words) in zip(panels, TITLES.items()):

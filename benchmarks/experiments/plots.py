@@ -23,7 +23,7 @@ def panels(
     table: pd.DataFrame,
     by: str | None = None,  # the column with one panel per value
     columns: int | None = None,  # panels in a row; all by default
-    size: tuple[float, float] | None = None,  # in inches
+    size: tuple[float, float] | None = None,  # of a panel, in inches
     bottom: float | None = None,  # of the first y axis, and of those that share it
     **options: Any,
 ) -> Iterator[list[tuple["Axes", pd.DataFrame]]]:
@@ -36,8 +36,8 @@ def panels(
     parts = table.groupby(by, sort=False) if by else [("", table)]
     columns = columns or len(parts)
     rows = math.ceil(len(parts) / columns)
-    size = size or (max(7.5, 5.2 * columns), 4.3 * rows + 0.6)
-    figure = Figure(figsize=size, layout="constrained")
+    width, height = size or (max(7.5 / columns, 5.2), 4.3 + 0.6 / rows)
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
     figure.suptitle(title)
     axes = list(figure.subplots(rows, columns, squeeze=False, **options).flat)
     for axis, (name, _) in zip(axes, parts):
@@ -125,9 +125,9 @@ def log_axis(axis: "Axes", ticks: Sequence[float], format: Callable = "{:g}".for
 
 def log_values(axis: "Axes") -> None:
     """Makes the y axis logarithmic, with plain numbers such as 0.2, 0.5 and 1."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+    from matplotlib.ticker import LogLocator
 
     axis.set_yscale("log")
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.yaxis.set_minor_locator(NullLocator())
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.minorticks_off()

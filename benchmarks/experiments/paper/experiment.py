@@ -250,9 +250,8 @@ class Paper(Experiment):
 def _cells(group: pd.DataFrame) -> dict[str, str]:
     first = group.iloc[0]
     recipe = first["settings"]
-    label = first["label"].items()
     values = {
-        **dict(sorted(label, key=lambda item: not isinstance(item[1], str))),  # texts first
+        **first["label"],
         "learning rate": recipe["learning_rate"],
         "warm-up, epochs": recipe["warmup_epochs"],
         "epochs": recipe["epochs"],

@@ -36,8 +36,7 @@ def plot(found: dict, path: pathlib.Path) -> None:
     points = points.sort_index(kind="stable")  # one row of panels per network
     points["panel"] = points["network"] + ": " + points["quantity"]
     title = f"{_subject(found)}: mean and range of {found['settings']['seeds']} seeds"
-    size = (11, 4.2 * seeds["network"].nunique())
-    with plots.panels(path, title, points, "panel", 2, size) as panels:
+    with plots.panels(path, title, points, "panel", 2, (5.5, 4.2)) as panels:
         for axis, rows in panels:
             plots.lines(axis, rows, "batch", "value", styles, markersize=5)
             axis.set(xlabel="batch size", ylabel=rows["quantity"].iloc[0])
@@ -68,21 +67,18 @@ def plot_rates(found: dict, path: pathlib.Path) -> None:
         for number, batch in enumerate(batches)
     }
     # One row of panels per network, or a single row if there is one optimizer.
-    columns, lines = table["optimizer"].nunique(), table["network"].nunique()
+    columns = table["optimizer"].nunique()
     if columns == 1:
-        columns, lines = lines, columns
+        columns = table["network"].nunique()
     title = f"{_subject(found)}: diverged runs count as guessing"
-    size = (3.7 * columns, 3.6 * lines)
-    options: dict[str, Any] = {"sharey": "row", "sharex": "col"}
-    with plots.panels(path, title, table, "panel", columns, size, **options) as panels:
+    options: dict[str, Any] = {"size": (3.7, 3.6), "sharey": "row", "sharex": "col"}
+    with plots.panels(path, title, table, "panel", columns, **options) as panels:
         for axis, rows in panels:
+            axis.set(xlabel="learning rate", ylabel=ACCURACY)
+            axis.label_outer()
             plots.lines(axis, rows, "rate", ACCURACY, styles, markersize=4)
             tried = select(rows, kind="trial")["rate"]
             plots.log_axis(axis, sorted(tried.unique()), lambda rate: f"{float(f'{rate:.2g}'):g}")
-        for axis, _ in panels[::columns]:
-            axis.set_ylabel(ACCURACY)
-        for axis, _ in panels[-columns:]:
-            axis.set_xlabel("learning rate")
         panels[0][0].legend(title="batch size", fontsize=8)
 
 
