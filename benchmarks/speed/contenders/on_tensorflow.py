@@ -18,14 +18,10 @@ class Update(on_keras.Update):
     """Variables, and a traced function that updates them with given gradients."""
 
     def __init__(
-        self,
-        function: tf.types.experimental.PolymorphicFunction,
-        gradients: list,
-        own: list[tf.Variable],
-        xla: bool = False,
+        self, function: tf.types.experimental.PolymorphicFunction, gradients: list, own: list
     ):
         super().__init__(own)
-        self._function, self._gradients, self._xla = function, gradients, xla
+        self._function, self._gradients = function, gradients
 
     @functools.cached_property
     def _traced(self) -> tf.types.experimental.ConcreteFunction:
@@ -42,7 +38,7 @@ class Update(on_keras.Update):
             tf.test.experimental.sync_devices()
 
     def launches(self) -> int:
-        if self._xla:
+        if self._traced.function_def.attr["_XlaMustCompile"].b:
             return 1
         definition = self._traced.graph.as_graph_def()
         bodies = [definition.node, *(each.node_def for each in definition.library.function)]
@@ -68,7 +64,7 @@ def keras(
         ):
             built.apply(gradients, own)
 
-    return Update(apply, model.gradients, [variable.value for variable in own], xla)
+    return Update(apply, model.gradients, [variable.value for variable in own])
 
 
 def native(model: Model) -> Update:
