@@ -1,7 +1,6 @@
 """The results of `accelerator.py` as one table, with the goals."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import pandas as pd
 
@@ -29,7 +28,8 @@ def table(*results: dict) -> str:
     heads = [tables.head(each, each["backends"]) for each in results]
     rows = []
     for part in _parts(results):
-        of_part = [] if part["results"] is None else list(_ROWS[part["part"]](part["results"]))
+        rows_of = _ROWS.get(part["part"], _training)
+        of_part = [] if part["results"] is None else list(rows_of(part["results"]))
         if part["status"] != "done":
             of_part.append(_row(part["part"], part["status"]))
         rows += [{"backend": part["backend"], **row} for row in of_part]
@@ -57,7 +57,7 @@ def trainings_in_short(*results: dict) -> str:
 def _trainings(results: Sequence[dict]) -> list[dict[str, str]]:
     cells = []
     for part in _parts(results):
-        if part["part"] not in ("float32", "bfloat16") or part["results"] is None:
+        if part["part"] in _ROWS or part["results"] is None:
             continue
         trained = part["results"]
         ratio = tables.ratio(trained["rounds_us"]["lars"], trained["rounds_us"]["sgd"])
@@ -159,11 +159,5 @@ def _memory(results: dict) -> Iterator[dict[str, str]]:
         yield _row(f"memory of a step: {row['contender']}", measured)
 
 
-_ROWS: dict[str, Any] = {
-    "options": _options,
-    "large": _large,
-    "update": _updates,
-    "float32": _training,
-    "bfloat16": _training,
-    "memory": _memory,
-}
+# By part. The others are trainings, in a precision each.
+_ROWS = {"options": _options, "large": _large, "update": _updates, "memory": _memory}

@@ -22,8 +22,6 @@ from benchmarks.speed.tables import images_per_second, ratio
 
 CLASSES = 1000
 WARMUP_STEPS = 3
-OPTIMIZERS = ("sgd", "lars")
-ACCUMULATED = ("lars", "lars, record_noise_scale")
 
 
 def recipe_field(name: str, default: Any = None) -> Any:
@@ -60,7 +58,8 @@ class Settings(FlagSettings):
     @property
     def optimizers(self) -> tuple[str, ...]:
         """The optimizers that take turns; the others are compared to the first."""
-        return OPTIMIZERS if self.micro_batches == 1 else ACCUMULATED
+        several = self.micro_batches > 1
+        return ("lars", "lars, record_noise_scale") if several else ("sgd", "lars")
 
 
 def compiled(optimizer: Any, *model: Any, **options: Any) -> "keras.Model":
