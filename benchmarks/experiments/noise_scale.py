@@ -13,7 +13,6 @@ size.
 """
 
 import dataclasses
-import functools
 import math
 import tempfile
 from collections.abc import Mapping
@@ -81,12 +80,12 @@ class Training:
         )
         callbacks = recalibration(model, part.images[:RECALIBRATION_IMAGES], epochs)
         batch_size = self.global_batch_size // (self.parts or 1)
-        fit = functools.partial(reached, model, optimizer, part, data["test"], batch_size, epochs)
-        if self.parts is None:
-            return fit(callbacks)
         with tempfile.TemporaryDirectory() as folder:
-            monitor = keras_lars.callbacks.NoiseScaleMonitor(folder, update_freq=1, verbose=False)
-            return {**fit([*callbacks, monitor]), **self._noise(folder)}
+            if self.parts:
+                monitor = keras_lars.callbacks.NoiseScaleMonitor
+                callbacks.append(monitor(folder, update_freq=1, verbose=False))
+            found = reached(model, optimizer, part, data["test"], batch_size, epochs, callbacks)
+            return {**found, **(self._noise(folder) if self.parts else {})}
 
     def _noise(self, folder: str) -> dict[str, float | None]:
         """The noise scale in the last quarter of a record; None if it cannot be estimated."""
@@ -112,12 +111,10 @@ class Prediction:
 
     def train(self, data_dir: str | None) -> dict:
         """Predicts what an epoch is worth, and the accuracy; None if that is not possible."""
-        found = self._predicted(self.noise_scale) if self.noise_scale else (math.nan, math.nan)
-        worth, accuracy = (None if math.isnan(each) else round(each, 4) for each in found)
-        predicted = {"worth": worth, "predicted_accuracy": accuracy}
-        return {"diverged": False, **predicted, "seconds": 0.0}
+        worth, accuracy = self._predicted(self.noise_scale) if self.noise_scale else (None, None)
+        return {"diverged": False, "worth": worth, "predicted_accuracy": accuracy, "seconds": 0.0}
 
-    def _predicted(self, noise_scale: float) -> tuple[float, float]:
+    def _predicted(self, noise_scale: float) -> tuple[float, float | None]:
         """Interpolates the accuracy of as many epochs as these are worth, linear in their log."""
         from keras_lars._noise_scale import worth
 
@@ -127,7 +124,8 @@ class Prediction:
         epochs, accuracies = np.array(sorted(self.by_epochs)).T
         equal = np.log(self.epochs * asked), np.log(epochs * small)
         # NaN below the shortest training, because the accuracy there is unknown.
-        return asked, float(np.interp(*equal, accuracies, left=math.nan))
+        accuracy = float(np.interp(*equal, accuracies, left=math.nan))
+        return round(asked, 4), None if math.isnan(accuracy) else round(accuracy, 4)
 
 
 def runs_of(task: Task, seed: int, done: Mapping[str, dict]) -> list[Run]:
