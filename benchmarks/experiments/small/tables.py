@@ -66,14 +66,11 @@ def report(*found: dict) -> str:
 
 
 def _searched(found: dict) -> list[str]:
-    table, seeds = frame(found), found["settings"]["seeds"]
+    seeds = found["settings"]["seeds"]
     network_tables = _seed_tables if seeds else _rate_tables
-    parts = [
-        part
-        for network in found["settings"]["networks"]
-        if len(chosen := select(table, network=network))
-        for part in network_tables(found, network, chosen)
-    ]
+    parts = []
+    for network, table in frame(found).groupby("network", sort=False):
+        parts += network_tables(found, network, table)
     for method in () if seeds else methods_of(found):
         words = f"Test accuracy in % by learning rate, {method.words}:"
         parts += [words, by_rate(found, method.name)]
