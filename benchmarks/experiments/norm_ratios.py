@@ -12,7 +12,7 @@ import pandas as pd
 from benchmarks import files, frames
 from benchmarks.experiments import plots, results
 from benchmarks.experiments.paper.experiment import Paper
-from benchmarks.lazy import keras, keras_lars, tf
+from benchmarks.lazy import keras_lars, tf
 from benchmarks.plan import make_plan
 from benchmarks.recipe import Execution, Recipe
 
@@ -60,7 +60,6 @@ def first_update(recipe: Recipe, execution: Execution) -> dict:
 
     from benchmarks import loop, report
 
-    keras.backend.clear_session()
     with loop.compiled_model(plan) as model:
         report.write_config(plan, model)
         epoch = tf.constant(0, tf.int64)

@@ -134,9 +134,8 @@ class Sweep:
                     return
                 ended, _ = concurrent.futures.wait(running, return_when="FIRST_COMPLETED")
                 for future in ended:
-                    run = running[future]
-                    self.done[run.name] = future.result()
-                    del running[future]
+                    self.done[running[future].name] = future.result()
+                    run = running.pop(future)
                     save(self.found())
                     reached = results.describe(self.done[run.name]["result"])
                     count = f"[{len(self.done)}/{self.planned}]"

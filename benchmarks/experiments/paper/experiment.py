@@ -171,6 +171,9 @@ class Paper(Experiment):
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a", encoding="utf-8") as file, contextlib.redirect_stdout(file):
             print(time.strftime("%Y-%m-%d %H:%M:%S"))
+            # Otherwise the graphs of all earlier runs would stay in memory.
+            keras.backend.clear_session()
+            gc.collect()
             self.train_recipe(run.settings, execution)
         found = self.find(run, folder)
         assert found is not None
@@ -180,9 +183,6 @@ class Paper(Experiment):
     def train_recipe(recipe: Recipe, execution: Execution) -> dict:
         from benchmarks import loop
 
-        # Otherwise the graphs of all earlier runs would stay in memory.
-        keras.backend.clear_session()
-        gc.collect()
         return loop.train(recipe, execution)
 
     # What is kept of the runs.
