@@ -61,12 +61,7 @@ def measure(settings: Settings) -> dict:
     keras.utils.set_random_seed(0)
     tf.config.experimental.enable_op_determinism()  # as in a training run
     keras.config.set_dtype_policy(settings.precision)
-    view = View(
-        image_size=settings.image_size,
-        pixel_scale=SCALE,
-        augmentation=settings.augmentation,
-        seed=0,
-    )
+    view = View(settings.image_size, SCALE, settings.augmentation, seed=0)
     rates = {}
     if isinstance(data_set, EncodedImages):
         decoded = _decoded(data_set, view, settings.batch_size)

@@ -72,11 +72,6 @@ class Settings(FlagSettings):
     def used_backends(self) -> list[str]:
         return list(self.backends or filter(installed, BACKENDS))
 
-    @property
-    def copy_bytes(self) -> int:
-        """Size of the array that measures the speed of memory."""
-        return 4_000_000 if self.quick else 1_000_000 * self.copied
-
 
 @dataclasses.dataclass(frozen=True)
 class Part:
