@@ -27,7 +27,7 @@ from benchmarks.command_line import UsageError
 from benchmarks.settings import FlagSettings, setting
 from benchmarks.speed import accelerator_tables, command
 from benchmarks.speed.contenders import BACKENDS, installed
-from benchmarks.speed.workers import ROOT, Processes, environment, how_ended
+from benchmarks.speed.workers import ROOT, environment, how_ended, processes
 
 _LINES = files.csv_lines(pathlib.Path(__file__).with_name("accelerator.csv"))
 PARTS = {line["part"]: line for line in _LINES}
@@ -90,8 +90,8 @@ def measure(settings: Settings) -> Iterator[dict]:
 
 def devices(backends: Sequence[str]) -> dict[str, dict]:
     """The versions and the device of each backend, or how it failed."""
-    with Processes() as processes:
-        return {name: processes[name].ask_new_worker("hello") for name in backends}
+    with processes() as process_of:
+        return {name: process_of(name).ask_new_worker("hello") for name in backends}
 
 
 def _command(name: str, backend: str, settings: Settings) -> list[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.speed import command, variables
 from benchmarks.speed.contenders import Contender
-from benchmarks.speed.workers import Processes
+from benchmarks.speed.workers import ProcessOf
 
 if TYPE_CHECKING:
     from benchmarks.speed.update import Part, Settings
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 _PAUSE_SECONDS = 0.02
 
 
-def check(processes: Processes, contenders: Iterable[Contender]) -> tuple[dict, dict]:
+def check(process_of: ProcessOf, contenders: Iterable[Contender]) -> tuple[dict, dict]:
     """Checks each contender. Returns the outcomes, and the versions and devices of the workers."""
     contenders = list(contenders)
     outcomes = {c.key: f"not installed: {c.missing}" for c in contenders if c.missing}
     workers = {}
     for framework, rows in _by_framework(c for c in contenders if not c.missing).items():
-        process = processes[framework]
+        process = process_of(framework)
         with process.new_worker():
             needed = sorted({row.needs for row in rows if row.needs})
             found = process.ask("hello", distributions=needed)
@@ -48,17 +48,17 @@ def _outcome(checked: dict) -> str:
     return "right" if checked["right"] else f"wrong: off by {checked['error']:.1e} of a step"
 
 
-def check_large(processes: Processes, part: "Part", outcomes: dict) -> dict[str, dict]:
+def check_large(process_of: ProcessOf, part: "Part", outcomes: dict) -> dict[str, dict]:
     """The error of each contender on large variables."""
     return {
-        c.key: processes[c.framework].ask_new_worker("check", contender=c, shapes=part.shapes)
+        c.key: process_of(c.framework).ask_new_worker("check", contender=c, shapes=part.shapes)
         if outcomes[c.key] == "right"
         else {"failed": outcomes[c.key]}
         for c in part.contenders
     }
 
 
-def measure(processes: Processes, part: "Part", outcomes: dict, settings: "Settings") -> dict:
+def measure(process_of: ProcessOf, part: "Part", outcomes: dict, settings: "Settings") -> dict:
     """The times of all contenders on one model, as a dictionary for JSON.
 
     Each worker is new, so nothing is compiled yet.
@@ -73,7 +73,7 @@ def measure(processes: Processes, part: "Part", outcomes: dict, settings: "Setti
     def ask(contender: Contender, do: str) -> dict:
         if status[contender.key] != "right":
             return {}
-        answer = processes[contender.framework].ask(do, contender=contender)
+        answer = process_of(contender.framework).ask(do, contender=contender)
         if "failed" in answer:
             status[contender.key] = f"failed: {answer['failed']}"
             return {}
@@ -82,7 +82,7 @@ def measure(processes: Processes, part: "Part", outcomes: dict, settings: "Setti
     with contextlib.ExitStack() as stack:
         right = [c for c in contenders if status[c.key] == "right"]
         for framework, rows in _by_framework(right).items():
-            process = processes[framework]
+            process = process_of(framework)
             stack.enter_context(process.new_worker())
             copied = 4 if settings.quick else settings.copied  # MB
             found = process.ask("model", shapes=part.shapes, copy_bytes=copied * 1_000_000)
@@ -123,13 +123,13 @@ def measure(processes: Processes, part: "Part", outcomes: dict, settings: "Setti
     }
 
 
-def measure_memory(processes: Processes, part: "Part", outcomes: dict) -> list[dict]:
+def measure_memory(process_of: ProcessOf, part: "Part", outcomes: dict) -> list[dict]:
     """The peak memory of a step of each contender, each in a new worker."""
     rows = []
     for contender in part.contenders:
         result: dict = {"status": outcomes[contender.key]}
         if result["status"] == "right":
-            process = processes[contender.framework]
+            process = process_of(contender.framework)
             result = process.ask_new_worker("memory", contender=contender, shapes=part.shapes)
             if "failed" in result:
                 result = {"status": f"failed: {result['failed']}"}

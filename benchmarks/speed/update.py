@@ -23,7 +23,7 @@ from benchmarks.speed.contenders import (
     installed,
 )
 from benchmarks.speed.variables import MODELS, Shapes
-from benchmarks.speed.workers import Processes
+from benchmarks.speed.workers import processes
 from benchmarks.words import counted
 
 PARTS = ("options", "large", "contenders", "sizes", "replicas", "memory")
@@ -149,8 +149,8 @@ def measure(settings: Settings) -> Iterator[dict]:
     minutes = round(sum(part.seconds(settings) for part in planned) / 60)
     command.say(f"about {counted(minutes, 'minute')} in total, more on a busy machine")
 
-    with Processes() as processes:
-        outcomes, workers = rounds.check(processes, contenders.values())
+    with processes() as process_of:
+        outcomes, workers = rounds.check(process_of, contenders.values())
         results: dict = {
             **command.about("update"),
             "rounds": settings.rounds,
@@ -168,11 +168,11 @@ def measure(settings: Settings) -> Iterator[dict]:
         for part in planned:
             command.say(f"{part.kind}: {part.model}")
             if part.kind == "memory":
-                results["memory"] = rounds.measure_memory(processes, part, outcomes)
+                results["memory"] = rounds.measure_memory(process_of, part, outcomes)
             elif part.kind == "large":
-                results["large"] = rounds.check_large(processes, part, outcomes)
+                results["large"] = rounds.check_large(process_of, part, outcomes)
             elif part.kind != "options":  # `rounds.check` has checked the options
-                found = rounds.measure(processes, part, outcomes, settings)
+                found = rounds.measure(process_of, part, outcomes, settings)
                 of_kind = results[part.kind]
                 (of_kind.setdefault(part.axis, []) if part.axis else of_kind).append(found)
             yield results

@@ -6,6 +6,7 @@ machine to itself.
 """
 
 import contextlib
+import functools
 import gc
 import importlib
 import multiprocessing
@@ -14,7 +15,7 @@ import pathlib
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -90,17 +91,14 @@ class Process(contextlib.AbstractContextManager):
         self._errors.close()
 
 
-class Processes(contextlib.ExitStack):
-    """The process of each framework, started on first use."""
+ProcessOf = Callable[[str], Process]  # of a framework
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._by_framework: dict[str, Process] = {}
 
-    def __getitem__(self, framework: str) -> Process:
-        if framework not in self._by_framework:
-            self._by_framework[framework] = self.enter_context(Process(framework))
-        return self._by_framework[framework]
+@contextlib.contextmanager
+def processes() -> Iterator[ProcessOf]:
+    """A function for the process of a framework, which is started on first use."""
+    with contextlib.ExitStack() as stack:
+        yield functools.cache(lambda framework: stack.enter_context(Process(framework)))
 
 
 def how_ended(status: int, errors: str) -> str:

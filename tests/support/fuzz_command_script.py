@@ -25,7 +25,7 @@ def start(*arguments, **named):
 # The calls that begin work that takes minutes or opens sockets.
 WORK = {
     "benchmarks.train": ["benchmarks.cluster.start"],
-    "benchmarks.speed.accelerator": ["benchmarks.speed.workers.Processes"],
+    "benchmarks.speed.accelerator": ["benchmarks.speed.workers.processes"],
     "benchmarks.speed.input": ["keras.utils.set_random_seed"],
     "benchmarks.speed.launches": ["benchmarks.speed.h100.use"],
     "benchmarks.speed.step": ["keras.utils.set_random_seed"],

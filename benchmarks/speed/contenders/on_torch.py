@@ -1,6 +1,5 @@
 """Contenders on torch: Keras optimizers and torch optimizers, all of them eager."""
 
-import importlib
 import importlib.util
 import sys
 import types
