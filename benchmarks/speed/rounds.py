@@ -7,7 +7,7 @@ the machine then affects all contenders equally. Ratios are taken within a round
 import contextlib
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from benchmarks.speed import command, variables
@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 _PAUSE_SECONDS = 0.02
 
 
-def check(process_of: ProcessOf, contenders: Iterable[Contender]) -> tuple[dict, dict]:
+def check(process_of: ProcessOf, contenders: Collection[Contender]) -> tuple[dict, dict]:
     """Checks each contender. Returns the outcomes, and the versions and devices of the workers."""
-    contenders = list(contenders)
     outcomes = {c.key: f"not installed: {c.missing}" for c in contenders if c.missing}
     workers = {}
     for framework, rows in _by_framework(c for c in contenders if not c.missing).items():

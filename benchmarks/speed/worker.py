@@ -29,9 +29,8 @@ class Worker:
     """The requests that a worker answers, one method each."""
 
     def __init__(self, framework: str):
-        self._framework = importlib.import_module(
-            f"{__package__}.contenders.{FRAMEWORKS[framework].module}"
-        )
+        module = FRAMEWORKS[framework].module
+        self._framework = importlib.import_module(f"{__package__}.contenders.{module}")
         self._updates: dict[str, Update] = {}
 
     def hello(self, distributions: Sequence[str] = ()) -> dict:
