@@ -107,13 +107,9 @@ def published(
 
 def legend(axis: "Axes", table: pd.DataFrame, **options: Any) -> None:
     """The legend, which explains the crosses if any training failed."""
-    handles, labels = axis.get_legend_handles_labels()
     if table["failed"].any():
-        from matplotlib.lines import Line2D
-
-        handles.append(Line2D([], [], marker="x", color="#444444", linestyle="none"))
-        labels.append("diverged")
-    axis.legend(handles, labels, **{"fontsize": "small", **options})
+        axis.plot([], [], "x", color="#444444", label="diverged")
+    axis.legend(**{"fontsize": "small", **options})
 
 
 def log_axis(axis: "Axes", ticks: Sequence[float], format: Callable = "{:g}".format) -> None:
