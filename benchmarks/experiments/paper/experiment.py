@@ -264,9 +264,8 @@ def _cells(group: pd.DataFrame) -> dict[str, str]:
 
 def accuracy(group: pd.DataFrame) -> str:
     """Mean and range of the accuracy on held-out images, and the updates of divergences."""
-    diverged = group["diverged"].astype(bool)
-    reached = 100 * group.loc[~diverged, "validation_accuracy"].astype(float)
-    updates = sorted(group.loc[diverged, "diverged_at_update"])
+    reached = 100 * group.loc[~group["failed"], "validation_accuracy"].astype(float)
+    updates = sorted(group.loc[group["failed"], "diverged_at_update"])
     parts = []
     if len(reached):
         spread = f" ({reached.min():.1f} to {reached.max():.1f})" if len(reached) > 1 else ""

@@ -21,9 +21,7 @@ def plain(image_shape: tuple[int, int, int], classes: int) -> keras.Model:
     return keras.Model(images, layers.Dense(classes, name="logits")(x), name="plain")
 
 
-def residual(
-    image_shape: tuple[int, int, int], classes: int, gamma: str = "ones", name: str = "residual"
-) -> keras.Model:
+def residual(image_shape: tuple[int, int, int], classes: int, gamma: str = "ones") -> keras.Model:
     """A residual block at each of three sizes, with batch normalization and 20,146 parameters.
 
     As in ResNet-50, the first convolution halves the size, which saves most of the time. `gamma`
@@ -39,7 +37,7 @@ def residual(
             x = _normalized(x, filters, 1, strides, f"block{i}_shortcut", relu=False)
         x = layers.ReLU(name=f"block{i}_relu")(layers.Add(name=f"block{i}_sum")([inside, x]))
     x = layers.GlobalAveragePooling2D(name="pooling")(x)
-    return keras.Model(images, layers.Dense(classes, name="logits")(x), name=name)
+    return keras.Model(images, layers.Dense(classes, name="logits")(x), name="residual")
 
 
 def _normalized(
@@ -81,7 +79,7 @@ NETWORKS: dict[str, Callable[..., keras.Model]] = {
     "plain": plain,
     "residual": residual,
     # Residual branches start at zero, as in recipes for ResNet-50.
-    "residual_zero_gamma": functools.partial(residual, gamma="zeros", name="residual_zero_gamma"),
+    "residual_zero_gamma": functools.partial(residual, gamma="zeros"),
     # The paper's network, whose first convolution keeps the size of small images, and the
     # quarter-width one of `python -m benchmarks.train`, with 1,497,178 parameters.
     "resnet50": functools.partial(models.build, "resnet50"),
