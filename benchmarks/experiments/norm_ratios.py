@@ -14,7 +14,7 @@ from benchmarks.experiments import plots, results
 from benchmarks.experiments.paper.experiment import Paper
 from benchmarks.lazy import keras_lars, tf
 from benchmarks.plan import make_plan
-from benchmarks.recipe import Execution, Recipe
+from benchmarks.recipe import Execution, Recipe, RecipeError
 
 TITLES = {
     "weight_norm": "norm of the weights",
@@ -55,6 +55,8 @@ def _text(value: str | float) -> str:
 
 def first_update(recipe: Recipe, execution: Execution) -> dict:
     """Like `benchmarks.loop.train`, but makes only one update, of LARS, and records the norms."""
+    if recipe.optimizer != "lars":
+        raise RecipeError(f"--optimizer must be lars for ratios. Received: {recipe.optimizer}")
     started = time.perf_counter()
     plan = make_plan(recipe, dataclasses.replace(execution, record_trust_ratios_every=1))
 

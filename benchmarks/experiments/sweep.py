@@ -58,6 +58,8 @@ class Sweep:
     ):
         self._experiment, self._folder = experiment, folder
         runs = experiment.runs({})
+        if not runs:
+            raise RecipeError("there is nothing to train. Received: no runs")
         for name, count in collections.Counter(run.name for run in runs).items():
             if count > 1:
                 raise RecipeError(f"runs must have different names. Received: {name} twice")

@@ -272,6 +272,11 @@ def test_norms_at_the_first_update(tmp_path):
         assert row["trust_ratio"] == pytest.approx(recipe.trust_coefficient * ratio, rel=1e-4)
 
 
+def test_ratios_need_lars(tmp_path):
+    with pytest.raises(RecipeError, match="--optimizer must be lars"):
+        first_update(recipes.override("digits_sgd"), Execution(output_dir=str(tmp_path)))
+
+
 def test_norms_as_a_table(tmp_path):
     text = EXPERIMENTS["norm_ratios"].table(found("norm_ratios", tmp_path))
     (line,) = [line for line in text.splitlines() if "| conv1/kernel " in line]

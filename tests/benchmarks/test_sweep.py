@@ -248,12 +248,13 @@ def test_divergence_is_a_result(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
+        ([], "nothing to train"),
         (runs(1, 2, 1), "must have different names. Received: rate_1-seed0 twice"),
         (runs(1, seeds=(0, 0)), "must have different names"),
     ],
-    ids=["rate", "seed"],
+    ids=["none", "rate", "seed"],
 )
-def test_duplicate_runs_are_refused(given, message, tmp_path):
+def test_no_runs_and_duplicate_runs_are_refused(given, message, tmp_path):
     with pytest.raises(RecipeError, match=message):
         run(given, tmp_path, FakeTrain())
 

@@ -91,9 +91,11 @@ def recipe_of(recipe: Recipe, asked: "Paper") -> Recipe:
 def recipe_at(batch: int, optimizer: str, asked: "Paper") -> tuple[Recipe, Row | None]:
     """The recipe of the best row of a batch, and that row.
 
-    If there is none, which is so only with SGD, returns `scaled` and None.
+    If SGD has no row for the batch, returns `scaled` and None.
     """
     row = best_rows(asked.model, optimizer).get(batch)
+    if row is None and optimizer != "sgd":
+        raise RecipeError(f"no row of {asked.model} with {optimizer} has a batch of {batch}")
     return (recipe_of(row.trained, asked) if row else scaled(batch, asked)), row
 
 

@@ -32,11 +32,17 @@ class Part:
 def load(data_dir: str | None, image_size: int, data_set: str = "fashion_mnist") -> dict[str, Part]:
     """The parts "training", "measured", "held_out", "choosing" and "test".
 
-    There are few digits, so each of the last three parts is all held-out digits. Raises RecipeError
-    if the data are missing.
+    There are few digits, so each of the last three parts is all held-out digits.
+
+    Raises:
+        RecipeError: If the data are missing.
+        ValueError: If `image_size` does not divide the size of the images.
     """
     data = DATA[data_set].load(data_dir)
     stored = [data.images("train"), data.images("validation")]
+    size = stored[0].pixels.shape[1]
+    if size % image_size:
+        raise ValueError(f"`image_size` must divide {size}. Received: image_size={image_size}")
     pixels = [_averaged(part.pixels, image_size) for part in stored]
     mean, deviation = pixels[0].mean(), pixels[0].std()
     training, held_out = (
