@@ -14,10 +14,8 @@ class AccuracyByEpoch(Paper):
     def plot(found: dict, path: pathlib.Path) -> None:
         table = results.by_epoch(found)
         recipe = table["settings"].str
-        table["line"] = [
-            f"batch {batch:g}, rate {rate:g}"
-            for batch, rate in zip(table["batch"], recipe["learning_rate"])
-        ]
+        rates = recipe["learning_rate"].map("{:g}".format)
+        table["line"] = "batch " + table["batch"].map("{:g}".format) + ", rate " + rates
         # The published accuracy, at the last epoch and only at full size.
         at_the_end = (recipe["data"] == "imagenet2012") & (table["epoch"] == recipe["epochs"])
         table["reference"] = table["published"].where(at_the_end)

@@ -30,9 +30,8 @@ class GeneralizationGap(Paper):
 
     @staticmethod
     def table(found: dict) -> str:
-        ends, lines = losses(found), []
-        ends = ends[ends["last"]]
-        for batch, group in ends.groupby("batch", sort=False):
+        lines = []
+        for batch, group in losses(found).query("last").groupby("batch", sort=False):
             means = group.loc[~group["failed"], [*LOSSES, GAP]].mean()
             cells = means.map("{:.3f}".format).mask(means.isna(), "")
             line = {"batch": str(batch), "seeds": str(len(group)), **cells}

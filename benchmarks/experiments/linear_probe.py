@@ -115,10 +115,9 @@ class LinearProbe(Seeds):
         """A Markdown table with one row per optimizer, its learning rates in increasing order."""
         rows = results.frame(found).groupby(["optimizer", "learning_rate"], sort=False)
         cells: dict[str, dict[str, str]] = {}
-        for (optimizer, rate), accuracy in rows["test_accuracy"]:
+        for (optimizer, rate), percent in rows["percent"].mean().items():
             of_optimizer = cells.setdefault(optimizer, {"": optimizer})
-            trial = f"trial {len(of_optimizer)}"
-            of_optimizer[trial] = f"{100 * accuracy.mean():.1f} at {rate:g}"
+            of_optimizer[f"trial {len(of_optimizer)}"] = f"{percent:.1f} at {rate:g}"
         return frames.markdown([*cells.values()], texts=1 + max(map(len, RATES.values())))
 
 
