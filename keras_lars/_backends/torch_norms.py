@@ -1,6 +1,7 @@
 """Euclidean norms on torch, as accurate as a float64 sum and as fast as memory is read."""
 
 import itertools
+import operator
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -43,7 +44,7 @@ def _norms_on_cpu(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
 
 def _norms_by_shape(tensors: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
     """The norms in order, as vectors: few if tensors of one shape follow each other."""
-    for shape, run in itertools.groupby(tensors, key=lambda x: x.shape):
+    for shape, run in itertools.groupby(tensors, key=operator.attrgetter("shape")):
         alike, count = list(run), max(1, _PIECE // max(1, shape.numel()))
         for first in range(0, len(alike), count):
             part = alike[first : first + count]

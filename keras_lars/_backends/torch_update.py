@@ -1,9 +1,9 @@
 """The update of weights and velocities on torch, in place, with many variables in one call.
 
 The ratios of variables that are treated alike come from one call of the update rule, on vectors of
-their norms. The arrays are updated in bundles by `torch._foreach_*`, which does one operation on a
-list of tensors, and launches only a few kernels on a GPU. It is private by name, but torch's own
-optimizers and Keras's are built on it.
+their norms. On CPUs, a fused kernel then updates each float32 variable. Other arrays are updated in
+bundles by `torch._foreach_*`, which does one operation on a list of tensors, and launches only a
+few kernels on a GPU. It is private by name, but torch's own optimizers and Keras's are built on it.
 
 Except on CPUs, nothing here waits for the device: no number is read from it or sent to it.
 """
@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeAlias
 
 import torch
 
+from keras_lars._backends import torch_fused
 from keras_lars._backends.torch_norms import norms, zero_or_nan
 from keras_lars._update_rule import (
     Number,
@@ -78,18 +79,49 @@ def update_group(group: Group, learning_rate: torch.Tensor, config: UpdateConfig
         ratios = unadapted_ratio(nan_probes, learning_rate, config)
 
     velocity_scale, step_scale = scales(ratios, nan_probes, learning_rate, config)
+    _move_group(group, velocity_scale, step_scale, config)
+    if not config.record_trust_ratios:
+        return None
+    return Record(weight_norms, gradient_norms, ratios)
+
+
+def _move_group(
+    group: Group,
+    velocity_scale: torch.Tensor,
+    step_scale: torch.Tensor | None,
+    config: UpdateConfig,
+) -> None:
+    """`moved` of the update rule for each variable of a group, in place."""
+    w, g, v, variable_config = group
     weight_decay = variable_config.weight_decay
+    is_fused = torch_fused.is_usable(w, g, w if v is None else v)
+    if is_fused:
+        numbers = _for_each(velocity_scale, group)
+        if v is None or torch_fused.can_scale(numbers, config.nesterov):
+            decays, of_steps = _for_each(weight_decay, group), _for_each(step_scale, group)
+            for i, number in enumerate(numbers):
+                of_variable = [w[i]], [g[i]], [] if v is None else [v[i]]
+                torch_fused.update(*of_variable, decays[i], number, of_steps[i], config)
+            return
     factors = _Factors(
         velocity_scale.unbind(),
         None if is_nothing(weight_decay) else (velocity_scale * weight_decay).unbind(),
         # A learning rate is one number for all variables.
         step_scale.unbind() if step_scale is not None and step_scale.ndim else step_scale,
     )
-    for bundle in _bundles(group):
-        _move(bundle, factors, config)
-    if not config.record_trust_ratios:
-        return None
-    return Record(weight_norms, gradient_norms, ratios)
+    for part in _bundles(group):
+        if is_fused and part.v is not None:
+            of_step = 1.0 if step_scale is None else float(step_scale)
+            torch_fused.update(part.w, _scaled(part, factors), part.v, 0.0, 1.0, of_step, config)
+        else:
+            _move(part, factors, config)
+
+
+def _for_each(number: Number | None, group: Group) -> list[float]:
+    """A number for each variable of a group, which is 1 if there is none."""
+    if isinstance(number, torch.Tensor):
+        return number.expand(len(group.w)).tolist()
+    return [1.0 if number is None else number] * len(group.w)
 
 
 def _bundles(group: Group) -> Iterator[_Bundle]:
@@ -193,25 +225,9 @@ def _momentum_steps(v: Tensors, gradient_steps: Tensors, config: UpdateConfig) -
 
 
 def _move(part: _Bundle, factors: _Factors, config: UpdateConfig) -> None:
-    """`moved` of the update rule, in place. Gradient and weight enter the velocity separately."""
-    of_gradient = _of(part, factors.of_gradient)
-    of_weight = None if factors.of_weight is None else _of(part, factors.of_weight)
-    steps = factors.of_step
-    of_step = _of(part, steps) if isinstance(steps, tuple) else steps
-
-    def add_to(sums: Tensors) -> None:
-        torch._foreach_addcmul_(sums, part.g, of_gradient)
-        if of_weight is not None:
-            torch._foreach_addcmul_(sums, part.w, of_weight)
-
-    def gradient_steps() -> Tensors:
-        found = list(torch._foreach_mul(part.g, of_gradient))
-        if of_weight is not None:
-            torch._foreach_addcmul_(found, part.w, of_weight)
-        return found
-
+    """`moved` of the update rule, in place."""
     if part.v is None:
-        torch._foreach_sub_(part.w, gradient_steps())
+        torch._foreach_sub_(part.w, _scaled(part, factors))
         return
     v = part.v
     if v[0].dtype != part.g[0].dtype:  # rounded once, at the end
@@ -221,16 +237,31 @@ def _move(part: _Bundle, factors: _Factors, config: UpdateConfig) -> None:
     torch._foreach_mul_(v, part.g[0].new_full((), config.momentum))
     moved = v
     if config.nesterov:
-        moved = gradient_steps()
+        moved = _scaled(part, factors)
         torch._foreach_add_(v, moved)
         torch._foreach_add_(moved, v, alpha=config.momentum)
     else:
-        add_to(v)
+        torch._foreach_addcmul_(v, part.g, _of(part, factors.of_gradient))
+        _add_decay(v, part, factors)
     if v is not part.v:
         torch._foreach_copy_(part.v, v)
-    if of_step is not None:
+    steps = factors.of_step
+    if steps is not None:
+        of_step = _of(part, steps) if isinstance(steps, tuple) else steps
         moved = list(torch._foreach_mul(moved, of_step))
     torch._foreach_sub_(part.w, moved)
+
+
+def _scaled(part: _Bundle, factors: _Factors) -> Tensors:
+    """The scaled decayed gradients. Gradient and weight enter them separately."""
+    found = list(torch._foreach_mul(part.g, _of(part, factors.of_gradient)))
+    _add_decay(found, part, factors)
+    return found
+
+
+def _add_decay(sums: Tensors, part: _Bundle, factors: _Factors) -> None:
+    if factors.of_weight is not None:
+        torch._foreach_addcmul_(sums, part.w, _of(part, factors.of_weight))
 
 
 def together(variable_configs: Sequence[VariableConfig], like: torch.Tensor) -> VariableConfig:

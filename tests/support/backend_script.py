@@ -372,13 +372,25 @@ def check_update_in_place():
     """torch's update in place equals its stateless update, which calls `lars_update` itself."""
     if keras.backend.backend() != "torch":
         return
-    from keras_lars._backends import torch_update
+    from keras_lars._backends import torch_fused, torch_update
 
-    with unittest.mock.patch.object(torch_update, "_ON_CPU", 64):
-        compare_updates_in_place()
+    update = torch_fused.update
+    with (
+        unittest.mock.patch.object(torch_update, "_ON_CPU", 64),
+        unittest.mock.patch.object(torch_fused, "update", side_effect=update) as kernel,
+    ):
+        for more in ({}, {"huge_gradient": (9, 5)}, {"transposed": (20, 9)}):
+            compare_updates_in_place(more)
+        variables_of_a_call = {len(call.args[0]) for call in kernel.call_args_list}
+        assert 1 in variables_of_a_call
+        assert max(variables_of_a_call) > 1
+        kernel.reset_mock()
+        with unittest.mock.patch.object(torch_fused, "_EXISTS", False):  # as in old versions
+            compare_updates_in_place({"huge_gradient": (9, 5), "transposed": (20, 9)})
+        assert not kernel.called
 
 
-def compare_updates_in_place():
+def compare_updates_in_place(more_shapes):
     random = np.random.default_rng(0)
     shapes = {
         "plain": (50, 7),
@@ -391,7 +403,7 @@ def compare_updates_in_place():
         "nan_unadapted": (3,),
         "small": (4, 5),
         "as_small": (6,),
-        "transposed": (20, 9),
+        **more_shapes,
     }
     weights = {path: random.normal(size=shape) for path, shape in shapes.items()}
     weights["zero_weight"][:] = 0
@@ -424,8 +436,13 @@ def compare_updates_in_place():
             row["zero_gradient"][:] = 0
             row["infinite"][3, 3] = np.inf
             row["nan_unadapted"][1] = np.nan
+            if "huge_gradient" in row:
+                row["huge_gradient"] *= 1e11
             gradients = to_tensors(row.values(), variables)
-            gradients[-1] = to_tensors([row["transposed"].T], variables[-1:])[0].T
+            if "transposed" in row:
+                columns = np.ascontiguousarray(row["transposed"].T)
+                gradients[-1] = to_tensors([columns], variables[-1:])[0].T
+                assert not gradients[-1].is_contiguous()
             kept = [to_numpy(g) for g in gradients]
             pure, in_place = updates(optimizer, variables, gradients)
             same(gradients, kept)
