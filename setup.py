@@ -53,9 +53,8 @@ setup(
     install_requires=["keras>=3.10,<4", "numpy"],
     extras_require={
         "tensorflow": ["tensorflow>=2.18"],
-        # No lower bounds, since none is known: docs/numerics.md has what was tested.
-        "jax": ["jax"],
-        "torch": ["torch"],
+        "jax": ["jax>=0.6"],
+        "torch": ["torch>=2.4"],
         "benchmarks": [
             "absl-py",
             "importlib_resources",  # which TensorFlow Datasets needs, and does not say

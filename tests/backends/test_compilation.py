@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from support.helpers import keras_at_least, make_variables, run_command, to_numpy, to_tensors
+from support.helpers import at_least, make_variables, run_command, to_numpy, to_tensors
 from tensorflow.python.framework.func_graph import FuncGraph
 
 import keras_lars
@@ -55,7 +55,7 @@ def train_function(model):
     Newer Keras wraps it in Python functions.
     """
     function = model.train_function
-    if keras_at_least("3.16"):
+    if at_least(keras, "3.16"):
         return inspect.getclosurevars(function).nonlocals["one_step_on_data"].__wrapped__
     if not hasattr(function, "get_concrete_function"):
         function = inspect.getclosurevars(function).nonlocals["multi_step_on_iterator"]
@@ -67,7 +67,7 @@ def graph_of_fit(optimizer):
     data = tf.data.Dataset.from_tensors(batch()).repeat(2)  # for an update of two micro-batches
     model.fit(data, verbose=0)
     iterator = iter(data)
-    data = next(iterator) if keras_at_least("3.16") else iterator
+    data = next(iterator) if at_least(keras, "3.16") else iterator
     return model, train_function(model).get_concrete_function(data).graph
 
 
@@ -158,7 +158,7 @@ def test_second_step_does_not_retrace_in_fit():
         model.fit(*batch(), batch_size=4, verbose=0)
         counts.append(train_function(model).experimental_get_tracing_count())
     # Keras 3.16 traces the step again if its first trace has made variables, as with any optimizer.
-    assert counts == [2 if keras_at_least("3.16") else 1] * 3
+    assert counts == [2 if at_least(keras, "3.16") else 1] * 3
 
 
 @pytest.mark.parametrize("in_function", [False, True], ids=["eager", "function"])

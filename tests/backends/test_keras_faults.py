@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from support.helpers import keras_at_least
+from support.helpers import at_least
 
 import keras_lars
 
@@ -75,7 +75,7 @@ def test_3_constraints_act_between_updates():
 
 def test_4_overwriting_by_the_average_fails_under_mirrored_strategy(strategy):
     options = {"learning_rate": 1.0, "use_ema": True, "ema_overwrite_frequency": 1}
-    if keras_at_least("3.16"):
+    if at_least(keras, "3.16"):
         # The average starts with the weights after the first update.
         np.testing.assert_allclose(run_on_two_replicas(strategy, **options), 1.0 - (1.0 + 3.0))
     else:
@@ -143,7 +143,7 @@ def updates_counted(optimizer):
 
 @pytest.mark.slow
 def test_8_the_end_of_the_data_counts_as_an_update():
-    repaired = keras_at_least("3.16")
+    repaired = at_least(keras, "3.16")
     assert updates_counted(keras.optimizers.SGD()) == (2 if repaired else 3)
     assert updates_counted(keras_lars.LARS()) == 2
 

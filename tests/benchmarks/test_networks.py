@@ -11,7 +11,7 @@ if keras.backend.backend() != "tensorflow":
     pytest.skip("the benchmarks run on TensorFlow", allow_module_level=True)
 
 import tensorflow as tf
-from support.helpers import keras_at_least
+from support.helpers import at_least
 
 import keras_lars
 from benchmarks import models
@@ -660,7 +660,7 @@ def test_a_batch_of_unknown_size_that_is_not_a_multiple_fails_in_fit(samples, ji
     model.compile("sgd", "mse", jit_compile=jit_compile)
     data = tf.data.Dataset.from_tensor_slices((images(samples), np.zeros((samples, 24), "float32")))
     # Since 3.16 Keras traces a step for the size of the first batch, so the size is known.
-    known = keras_at_least("3.16")
+    known = at_least(keras, "3.16")
     rule = f"Received: {samples} samples" if known else "batch_must_be_a_multiple_of_4_samples"
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match=rule):
         model.fit(data.batch(samples), shuffle=False, verbose=0)

@@ -176,17 +176,24 @@ def test_pip_installs_this_package_with_extras_that_exist():
         assert set(extras.split(",")) <= setup_argument("extras_require").keys()
 
 
-def test_the_oldest_versions_are_those_of_setup():
-    """Only setup.py defines them. The scripts of `.ci` read it, and README states them."""
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+def test_the_oldest_versions_are_those_of_setup(backend):
+    """Only setup.py defines them. The scripts of `.ci` read it, and the pages state them."""
     script = "source .ci/oldest_environment; lower_bound 'python_requires=\"'; oldest_packages"
     done = subprocess.run(
-        ["bash", "-euc", script], cwd=pages.ROOT, capture_output=True, text=True, check=True
+        ["bash", "-euc", f"{script} {backend}"],
+        cwd=pages.ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    extras = setup_argument("extras_require")["tensorflow"]
+    extras = setup_argument("extras_require")[backend]
     required = [*setup_argument("install_requires"), *extras]
-    bounds = dict(re.findall(r"(keras|tensorflow)>=([\d.]+)", " ".join(required)))
+    bounds = dict(re.findall(r"(keras|tensorflow|jax|torch)>=([\d.]+)", " ".join(required)))
     python = setup_argument("python_requires").removeprefix(">=")
     packages = [f"{name}=={version}" for name, version in bounds.items()]
     assert done.stdout.split() == [python, *packages]
-    told = f"Python {python}, Keras {bounds['keras']}.0 and TensorFlow {bounds['tensorflow']}.0"
-    assert told in " ".join(pages.read("README.md").split())
+    names = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
+    told = f"Python {python}, Keras {bounds['keras']}.0 and {names[backend]} {bounds[backend]}.0"
+    page = "README.md" if backend == "tensorflow" else "docs/numerics.md"
+    assert told in pages.on_one_line(page)

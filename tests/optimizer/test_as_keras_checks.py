@@ -50,7 +50,7 @@ from support.behavior import (
     make_variables,
     tensors,
 )
-from support.helpers import keras_at_least
+from support.helpers import at_least
 from support.models import (
     assert_close,
     assert_equal,
@@ -87,7 +87,7 @@ def test_it_is_found_by_its_registered_name():
 
 @pytest.mark.slow
 def test_compile_by_name():
-    if keras_at_least("3.16"):  # where a string can only name Keras's own classes
+    if at_least(keras, "3.16"):  # where a string can only name Keras's own classes
         with pytest.raises(ValueError, match="Could not interpret optimizer"):
             compiled(sequential, "keras_lars>LARS")
         return

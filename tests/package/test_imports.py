@@ -97,6 +97,7 @@ TENSORFLOW_MODULES = {
 TORCH_MODULES = {
     "_backends/torch.py",
     "_backends/torch_clipping.py",
+    "_backends/torch_fused.py",
     "_backends/torch_norms.py",
     "_backends/torch_update.py",
     "_keras/torch_variables.py",

@@ -6,7 +6,7 @@ import json
 import keras
 import numpy as np
 import pytest
-from support.helpers import keras_at_least
+from support.helpers import at_least
 from support.models import (
     BUILDERS,
     assert_equal,
@@ -237,7 +237,7 @@ def test_a_variable_rule_survives_the_reload_of_a_sequential_model(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     # Positions are saved because paths change. Where paths are kept, this test proves nothing.
-    assert (loaded.layers[1].kernel.path == kernel.path) == keras_at_least("3.16")
+    assert (loaded.layers[1].kernel.path == kernel.path) == at_least(keras, "3.16")
     assert table(loaded.optimizer) == table(optimizer)
     (row,) = [row for row in loaded.optimizer.variable_table() if not row.adapted]
     assert (row.position, row.path) == (3, loaded.layers[1].bias.path)
@@ -271,7 +271,7 @@ def test_a_saved_pattern_that_excludes_others_gives_a_warning(rule):
 def test_a_pattern_with_the_name_of_a_sequential_model(tmp_path):
     model = compiled(nested, make_lars(exclude_from_layer_adaptation="inner/"))
     model.save(tmp_path / "model.keras")
-    if keras_at_least("3.16"):  # where paths are kept
+    if at_least(keras, "3.16"):  # where paths are kept
         keras.models.load_model(tmp_path / "model.keras")
         return
     with pytest.raises(ValueError, match="lack the names of Sequential models"):

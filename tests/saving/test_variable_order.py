@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from support.helpers import keras_at_least
+from support.helpers import at_least
 
 import keras_lars
 from keras_lars._variable_order import Described, described, new_positions
@@ -58,7 +58,7 @@ def by_layer(model):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:Layer InputLayer")
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="one backend is enough")
-@pytest.mark.skipif(not keras_at_least("3.12"), reason="float8 of a model came with Keras 3.12")
+@pytest.mark.skipif(not at_least(keras, "3.12"), reason="float8 of a model came with Keras 3.12")
 @pytest.mark.parametrize("is_wrapped", [False, True])
 def test_a_model_in_float8_resumes(is_wrapped, tmp_path):
     """Quantizing adds the scales after the kernel, but a loaded model creates them first."""

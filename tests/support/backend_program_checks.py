@@ -9,7 +9,7 @@ import numpy as np
 import keras_lars
 from benchmarks.speed import h100
 from support.backend_update_checks import loss_of_update
-from support.helpers import make_variables, to_tensors
+from support.helpers import at_least, make_variables, to_tensors
 
 SHAPES = [(128, 64), (64,), (32, 4, 16)] * 4
 GRADIENTS = 4 * sum(map(math.prod, SHAPES))  # bytes
@@ -30,6 +30,8 @@ def compiled_update(**options):
 def check_micro_batches_touch_only_the_accumulators():
     if keras.backend.backend() != "jax":
         return
+    import jax
+
     for options in (
         {},
         {"use_ema": True, "ema_overwrite_frequency": 5},
@@ -44,8 +46,9 @@ def check_micro_batches_touch_only_the_accumulators():
         )
         assert accumulating["copies"] == 0, options
         assert updating["copies"] == update["copies"], options
-        # Accumulators are read and written, and gradients are read: once, and again for norms.
-        most = (3.01 + 1.01 * records) * GRADIENTS
+        # Accumulators are read and written, and gradients are read: once, and again for norms, for
+        # which JAX before version 0.10 copies them.
+        most = (3.01 + (1.01 if at_least(jax, "0.10") else 3.4) * records) * GRADIENTS
         assert accumulating["bytes"] < most < updating["bytes"], options
         temporary = [each.memory_analysis().temp_size_in_bytes for each in (plain, compiled)]
         assert temporary[1] < temporary[0] + 1.01 * GRADIENTS, options

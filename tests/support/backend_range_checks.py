@@ -63,7 +63,7 @@ def check_the_range_test_refuses_data_without_batches():
 
 
 def check_fault_19_of_keras():
-    """Fails once Keras is fixed: the first `fit` draws one batch more than the second."""
+    """Fails once Keras is fixed: the first `fit` draws more batches than the second."""
 
     class Data(keras.utils.PyDataset):
         drawn = 0
@@ -83,4 +83,4 @@ def check_fault_19_of_keras():
         data.drawn = 0
         model.fit(data, shuffle=False, verbose=0)
         counts.append(data.drawn)
-    assert counts[0] == counts[1] + 1, counts
+    assert counts[0] > counts[1], counts

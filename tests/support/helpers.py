@@ -18,11 +18,11 @@ import keras_lars
 from support import ROOT, TESTS
 
 
-def keras_at_least(version):
-    """Whether Keras is `version`, as "3.16", or later; a nightly of 3.16 counts as 3.16."""
+def at_least(module, version):
+    """Whether a module is of `version`, as "3.16", or later; a nightly of 3.16 counts as 3.16."""
     has, wanted = (
         [int(number) for number in re.match(r"\d+(?:\.\d+)*", text)[0].split(".")]
-        for text in (keras.__version__, version)
+        for text in (module.__version__, version)
     )
     return has >= wanted
 
