@@ -10,6 +10,7 @@ It is private by name, but has the arguments of `torch.optim.SGD`.
 """
 
 from collections.abc import Iterable
+from typing import TypeAlias
 
 import torch
 
@@ -19,8 +20,12 @@ _EXISTS = hasattr(torch, "_fused_sgd_") and torch._C._dispatch_has_kernel_for_di
     "aten::_fused_sgd_", "CPU"
 )
 
+Tensors: TypeAlias = list[torch.Tensor]
+# Weights, gradients and velocities, and their weight decay, velocity scale and step scale.
+Row: TypeAlias = tuple[Tensors, Tensors, Tensors, float, float, float]
 
-def is_usable(*lists: list[torch.Tensor]) -> bool:
+
+def is_usable(*lists: Tensors) -> bool:
     """Whether the kernel can update these tensors. It ignores strides.
 
     All are on one device, and those of a list have one dtype.
@@ -43,25 +48,19 @@ def can_scale(scales: Iterable[float], nesterov: bool) -> bool:
     return all(s == 1 or (s == 1 - (1 - s) and not nesterov) or s != s for s in scales)
 
 
-def update(
-    w: list[torch.Tensor],
-    g: list[torch.Tensor],
-    v: list[torch.Tensor],
-    weight_decay: float,
-    velocity_scale: float,
-    step_scale: float,
-    config: UpdateConfig,
-) -> None:
-    """`moved` of the update rule, in place. Without momentum, `v` is empty."""
-    torch._fused_sgd_(
-        w,
-        g,
-        v,
-        weight_decay=weight_decay,
-        momentum=config.momentum,  # 0 without velocities
-        lr=step_scale if v else velocity_scale,
-        dampening=1 - velocity_scale,
-        nesterov=config.nesterov,
-        maximize=False,
-        is_first_step=False,
-    )
+def update(rows: Iterable[Row], config: UpdateConfig) -> None:
+    """`moved` of the update rule, in place. Without momentum, the velocities are an empty list."""
+    momentum, nesterov = config.momentum, config.nesterov
+    for w, g, v, weight_decay, velocity_scale, step_scale in rows:
+        torch._fused_sgd_(
+            w,
+            g,
+            v,
+            weight_decay=weight_decay,
+            momentum=momentum,  # 0 without velocities
+            lr=step_scale if v else velocity_scale,
+            dampening=1 - velocity_scale,
+            nesterov=nesterov,
+            maximize=False,
+            is_first_step=False,
+        )

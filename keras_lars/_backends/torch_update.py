@@ -98,10 +98,10 @@ def _move_group(
     if is_fused:
         numbers = _for_each(velocity_scale, group)
         if v is None or torch_fused.can_scale(numbers, config.nesterov):
-            decays, of_steps = _for_each(weight_decay, group), _for_each(step_scale, group)
-            for i, number in enumerate(numbers):
-                of_variable = [w[i]], [g[i]], [] if v is None else [v[i]]
-                torch_fused.update(*of_variable, decays[i], number, of_steps[i], config)
+            arrays = ([[x] for x in each] for each in (w, g))
+            velocities = itertools.repeat([]) if v is None else [[x] for x in v]
+            others = _for_each(weight_decay, group), numbers, _for_each(step_scale, group)
+            torch_fused.update(zip(*arrays, velocities, *others), config)
             return
     factors = _Factors(
         velocity_scale.unbind(),
@@ -112,7 +112,8 @@ def _move_group(
     for part in _bundles(group):
         if is_fused and part.v is not None:
             of_step = 1.0 if step_scale is None else float(step_scale)
-            torch_fused.update(part.w, _scaled(part, factors), part.v, 0.0, 1.0, of_step, config)
+            row = part.w, _scaled(part, factors), part.v, 0.0, 1.0, of_step
+            torch_fused.update([row], config)
         else:
             _move(part, factors, config)
 

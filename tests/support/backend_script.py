@@ -372,12 +372,14 @@ def check_update_in_place():
     """torch's update in place equals its stateless update, which calls `lars_update` itself."""
     if keras.backend.backend() != "torch":
         return
+    import torch
+
     from keras_lars._backends import torch_fused, torch_update
 
-    update = torch_fused.update
+    update = torch._fused_sgd_
     with (
         unittest.mock.patch.object(torch_update, "_ON_CPU", 64),
-        unittest.mock.patch.object(torch_fused, "update", side_effect=update) as kernel,
+        unittest.mock.patch.object(torch, "_fused_sgd_", side_effect=update) as kernel,
     ):
         for more in ({}, {"huge_gradient": (9, 5)}, {"transposed": (20, 9)}):
             compare_updates_in_place(more)
