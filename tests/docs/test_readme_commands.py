@@ -13,6 +13,7 @@ from support.helpers import run_command
 pytest.importorskip("sklearn", reason="the extra `benchmarks` is not installed")
 
 from benchmarks import recipes
+from keras_lars import _backends
 
 pytestmark = [pytest.mark.processes, pytest.mark.docs]
 
@@ -197,3 +198,16 @@ def test_the_oldest_versions_are_those_of_setup(backend):
     told = f"Python {python}, Keras {bounds['keras']}.0 and {names[backend]} {bounds[backend]}.0"
     page = "README.md" if backend == "tensorflow" else "docs/numerics.md"
     assert told in pages.on_one_line(page)
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_versions_older_than_those_of_setup_are_refused(backend):
+    (requirement,) = setup_argument("extras_require")[backend]
+    major, minor = map(int, requirement.removeprefix(f"{backend}>=").split("."))
+    oldest = f"{major}.{minor}"
+    for version in (f"{oldest}.0", f"{oldest}.1+cpu", f"{major}.{minor + 7}.0", "10.1.dev20270101"):
+        _backends._refuse_old(backend, version)
+    version = f"{major}.{minor - 1}.12"
+    told = f"keras_lars needs {backend} {oldest} or later. Received: {version}"
+    with pytest.raises(ImportError, match=f"^{re.escape(told)}$"):
+        _backends._refuse_old(backend, version)
