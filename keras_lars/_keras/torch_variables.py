@@ -36,8 +36,8 @@ def are_like(
     return [
         type(x) is tensor
         and type(w) is parameter
-        and (dtype := x.dtype) in dtypes
-        and dtype == w.dtype
+        and x.dtype in dtypes
+        and x.dtype == w.dtype
         and x.shape == w.shape
         and x.layout == strided
         and x.device == w.device
