@@ -11,11 +11,12 @@ Except on CPUs, nothing here waits for the device: no number is read from it or 
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import torch
 
 from keras_lars._backends import torch_fused
+from keras_lars._backends.torch_fused import Tensors
 from keras_lars._backends.torch_norms import norms, zero_or_nan
 from keras_lars._update_rule import (
     Number,
@@ -33,8 +34,6 @@ from keras_lars._update_rule import (
 # memory sets a limit: temporary arrays are as large as one or two bundles.
 _ON_CPU = 2**18
 _ELSEWHERE = 2**25
-
-Tensors: TypeAlias = list[torch.Tensor]
 
 
 class Group(NamedTuple):

@@ -32,14 +32,13 @@ def are_like(
 ) -> list[bool]:
     """Whether each tensor is dense, in one of the dtypes, and like its variable's parameter."""
     held: list[Any] = [getattr(variable, "_value", None) for variable in variables]
-    tensor, parameter, strided = torch.Tensor, torch.nn.Parameter, torch.strided
     return [
-        type(x) is tensor
-        and type(w) is parameter
+        type(x) is torch.Tensor
+        and type(w) is torch.nn.Parameter
         and x.dtype in dtypes
         and x.dtype == w.dtype
         and x.shape == w.shape
-        and x.layout == strided
+        and x.layout == torch.strided
         and x.device == w.device
         for x, w in zip(tensors, held)
     ]
