@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import keras_lars
+from support.helpers import at_least
 
 X = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
 Y = (X.sum(axis=1) > 0).astype("int32")
@@ -63,7 +64,10 @@ def check_the_range_test_refuses_data_without_batches():
 
 
 def check_fault_19_of_keras():
-    """Fails once Keras is fixed: the first `fit` draws more batches than the second."""
+    """Fails once Keras is fixed: the first `fit` draws one batch more than the second.
+
+    Before Keras 3.15 it drew two more on JAX.
+    """
 
     class Data(keras.utils.PyDataset):
         drawn = 0
@@ -83,4 +87,5 @@ def check_fault_19_of_keras():
         data.drawn = 0
         model.fit(data, shuffle=False, verbose=0)
         counts.append(data.drawn)
-    assert counts[0] > counts[1], counts
+    is_old_on_jax = keras.backend.backend() == "jax" and not at_least(keras, "3.15")
+    assert counts[0] == counts[1] + (2 if is_old_on_jax else 1), counts
